@@ -1,0 +1,160 @@
+// swift-tools-version: 6.2
+import Foundation
+import PackageDescription
+
+// No package dependencies: the house stands on the toolchain and on Debian's system libraries.
+//
+// Two switches, both off by default so that a package that depends on this one is never bothered:
+//   CABSTAND_WARNINGS_AS_ERRORS=1   every warning is an error (set by .ci/run)
+//   CABSTAND_ROOMS=HTTP1,Reactor    only these rooms, what they stand on and their tests: a quick build of one room
+
+let environment = ProcessInfo.processInfo.environment
+
+let settings: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .strictMemorySafety(),
+        .enableExperimentalFeature("Lifetimes"),
+        .enableUpcomingFeature("ExistentialAny"),
+    ] + (environment["CABSTAND_WARNINGS_AS_ERRORS"] == "1" ? [.treatAllWarnings(as: .error)] : [])
+
+/// A library room and what it stands on.
+func room(_ name: String, _ dependencies: [String] = []) -> Target {
+    .target(name: name, dependencies: dependencies.map { .byName(name: $0) }, swiftSettings: settings)
+}
+
+/// A program: a `main` of a screenful.
+func program(_ name: String, _ dependencies: [String], path: String? = nil) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies.map { .byName(name: $0) }, path: path, swiftSettings: settings)
+}
+
+/// The tests of one room, in Tests/<room>Tests.
+func tests(_ name: String, _ dependencies: [String] = []) -> Target {
+    .testTarget(
+        name: name + "Tests", dependencies: ([name] + dependencies).map { .byName(name: $0) },
+        swiftSettings: settings)
+}
+
+var targets: [Target] = [
+    // Floor 0: C
+    .systemLibrary(name: "CLinux"),
+    .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CRdKafka", providers: [.apt(["librdkafka-dev"])]),
+    .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
+
+    // Floor 1: ground
+    room("Bytes"),
+    room("Reactor", ["Bytes", "CLinux", "COpenSSL"]),
+    room("ReactorSim", ["Bytes", "Reactor"]),
+
+    // Floor 2: engines (no I/O, no clock, no Foundation)
+    room("HTTP1", ["Bytes"]),
+    room("WebSockets", ["Bytes", "CZlib"]),
+    room("HTTP2", ["Bytes"]),
+    room("ProtobufWire", ["Bytes"]),
+    room("JSONWire", ["Bytes"]),
+    room("RideDomain", ["Bytes"]),
+
+    // Floor 3: parts. Telemetry and Settings lie half a floor below the others, RideAPI half a floor above.
+    room("Telemetry", ["Bytes"]),
+    room("Settings"),
+    room("HTTPServer", ["Bytes", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry"]),
+    room("WebSocketServer", ["Bytes", "Reactor", "HTTP1", "WebSockets", "COpenSSL", "Telemetry"]),
+    room("GRPCRuntime", ["Bytes", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"]),
+    room("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "CLinux", "Telemetry"]),
+    room("SQLiteStore", ["Bytes", "Reactor", "CSQLite", "Telemetry"]),
+    room("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"]),
+
+    // Floor 4: services
+    room(
+        "DriverService",
+        [
+            "Bytes", "Reactor", "JSONWire", "RideDomain", "Telemetry", "Settings", "HTTPServer", "GRPCRuntime",
+            "KafkaClient", "SQLiteStore", "RideAPI",
+        ]),
+    room(
+        "TripService",
+        [
+            "Bytes", "Reactor", "JSONWire", "RideDomain", "Telemetry", "Settings", "HTTPServer", "GRPCRuntime",
+            "KafkaClient", "SQLiteStore", "RideAPI",
+        ]),
+    room(
+        "GatewayService",
+        [
+            "Bytes", "Reactor", "JSONWire", "HTTP1", "RideDomain", "Telemetry", "Settings", "HTTPServer",
+            "WebSocketServer", "GRPCRuntime", "KafkaClient", "RideAPI",
+        ]),
+
+    // Floor 5: programs
+    program("gateway", ["GatewayService", "Settings"]),
+    program("driver", ["DriverService", "Settings"]),
+    program("trip", ["TripService", "Settings"]),
+    program("cabstand", ["GatewayService", "DriverService", "TripService", "KafkaClient", "Settings"]),
+    program("protoc-gen-cabstand", ["ProtobufWire", "Bytes"]),
+    program(
+        "benchmarks",
+        [
+            "Bytes", "Reactor", "HTTP1", "HTTPServer", "WebSocketServer", "GRPCRuntime", "ProtobufWire", "JSONWire",
+            "RideDomain", "RideAPI", "SQLiteStore",
+        ],
+        path: "Tests/Benchmarks"),
+
+    // Tests mirror the rooms. TestSupport starts and stops real programs.
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+    tests("Bytes"),
+    tests("Reactor", ["ReactorSim", "Bytes"]),
+    tests("HTTP1", ["Bytes"]),
+    tests("WebSockets", ["Bytes"]),
+    tests("HTTP2", ["Bytes"]),
+    tests("ProtobufWire", ["Bytes", "TestSupport"]),
+    tests("JSONWire", ["Bytes"]),
+    tests("RideDomain", ["Bytes"]),
+    tests("Telemetry", ["Bytes"]),
+    tests("Settings"),
+    tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "TestSupport"]),
+    tests("WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "TestSupport"]),
+    tests("GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "ProtobufWire", "TestSupport"]),
+    tests("KafkaClient", ["Bytes", "Reactor", "TestSupport"]),
+    tests("SQLiteStore", ["Bytes", "Reactor"]),
+    tests("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain", "Reactor", "TestSupport"]),
+    tests(
+        "DriverService",
+        ["Bytes", "Reactor", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "TestSupport"]),
+    tests(
+        "TripService",
+        ["Bytes", "Reactor", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "TestSupport"]),
+    tests(
+        "GatewayService",
+        ["Bytes", "Reactor", "RideDomain", "RideAPI", "GRPCRuntime", "HTTPServer", "WebSocketServer", "TestSupport"]),
+    .testTarget(
+        name: "EndToEndTests", dependencies: ["TestSupport", "gateway", "driver", "trip", "cabstand"],
+        swiftSettings: settings),
+]
+
+if let wanted = environment["CABSTAND_ROOMS"], !wanted.isEmpty {
+    func names(_ dependencies: [Target.Dependency]) -> [String] {
+        dependencies.compactMap { if case .byNameItem(let name, _) = $0 { name } else { nil } }
+    }
+    let byName = Dictionary(uniqueKeysWithValues: targets.map { ($0.name, $0) })
+    var kept: Set<String> = []
+    var queue = wanted.split(separator: ",").map(String.init)
+    queue += queue.map { $0 + "Tests" }
+    while let name = queue.popLast() {
+        guard let target = byName[name], kept.insert(name).inserted else { continue }
+        queue += names(target.dependencies)
+    }
+    targets = targets.filter { kept.contains($0.name) }
+}
+
+let libraries = ["Reactor", "HTTPServer", "WebSocketServer", "GRPCRuntime"]
+let programs = ["gateway", "driver", "trip", "cabstand", "protoc-gen-cabstand"]
+let present = Set(targets.map(\.name))
+
+let package = Package(
+    name: "cabstand",
+    products: libraries.filter(present.contains).map { .library(name: $0, targets: [$0]) }
+        + programs.filter(present.contains).map { .executable(name: $0, targets: [$0]) },
+    targets: targets
+)

@@ -1,0 +1,1 @@
+// DriverService: being built.

@@ -1,0 +1,1 @@
+// GRPCRuntime: being built.

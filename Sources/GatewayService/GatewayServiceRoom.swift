@@ -1,0 +1,1 @@
+// GatewayService: being built.

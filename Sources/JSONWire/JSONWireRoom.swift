@@ -1,0 +1,1 @@
+// JSONWire: being built.

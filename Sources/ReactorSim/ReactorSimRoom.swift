@@ -1,0 +1,1 @@
+// ReactorSim: being built.

@@ -1,0 +1,1 @@
+// RideAPI: being built.

@@ -1,0 +1,1 @@
+// RideDomain: being built.

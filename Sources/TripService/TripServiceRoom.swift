@@ -1,0 +1,1 @@
+// TripService: being built.

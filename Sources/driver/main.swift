@@ -1,0 +1,1 @@
+print("driver: being built")
