@@ -1,1 +1,89 @@
 import Testing
+
+@testable import Settings
+
+@Suite struct SettingsTests {
+    private func values(
+        _ declaration: SettingsDeclaration = .cabstand, _ arguments: [String] = [],
+        _ environment: [String: String] = [:]
+    ) throws -> SettingsValues {
+        guard case .run(let values) = try declaration.read(arguments: arguments, environment: environment) else {
+            throw SettingsError(lines: ["nothing to run"])
+        }
+        return values
+    }
+
+    private func error(_ arguments: [String], _ environment: [String: String] = [:]) -> String {
+        do {
+            _ = try SettingsDeclaration.cabstand.read(arguments: arguments, environment: environment)
+            return ""
+        } catch {
+            return error.description
+        }
+    }
+
+    @Test func everyDefaultIsAllowedByItsOwnSetting() throws {
+        for declaration in [SettingsDeclaration.gateway, .driver, .trip, .cabstand] {
+            let values = try values(declaration)
+            #expect(values[CabstandSettings.requestTimeoutMs] == 5000)
+            #expect(values[CabstandSettings.tripService].description == "localhost:50052")
+        }
+    }
+
+    @Test func aFlagBeatsTheEnvironmentWhichBeatsTheDefault() throws {
+        let environment = ["CABSTAND_HTTP_PORT": "9000"]
+        #expect(try values()[CabstandSettings.httpPort] == 8080)
+        #expect(try values(.cabstand, [], environment)[CabstandSettings.httpPort] == 9000)
+        #expect(try values(.cabstand, ["--http-port", "9001"], environment)[CabstandSettings.httpPort] == 9001)
+        #expect(try values(.cabstand, ["--http-port=9002"], environment)[CabstandSettings.httpPort] == 9002)
+    }
+
+    @Test func programsDifferInTheirDefaults() throws {
+        #expect(try values(.cabstand)[CabstandSettings.bind] == "127.0.0.1")
+        #expect(try values(.gateway)[CabstandSettings.bind] == "0.0.0.0")
+        #expect(try values(.trip)[CabstandSettings.grpcPort] == 50052)
+    }
+
+    @Test func aBadValueSaysWhatIsAllowed() {
+        #expect(
+            error([], ["CABSTAND_HTTP_PORT": "http"])
+                == "CABSTAND_HTTP_PORT: \"http\" is not allowed; it takes a number from 0 to 65535.")
+        #expect(error(["--grace-s"]) == "--grace-s needs a value: a number from 0 to 3600 seconds.")
+        #expect(error(["--trip-service", "nowhere"]).contains("it takes host:port"))
+    }
+
+    @Test func anUnknownFlagIsAnErrorWithTheNearestName() {
+        #expect(error(["--htp-port", "1"]).hasPrefix("--htp-port is not an option; the nearest one is --http-port."))
+    }
+
+    @Test func anUnknownVariableIsAWarningWithTheNearestName() throws {
+        let warnings = try values(.cabstand, [], ["CABSTAND_GRACE": "x", "OTHER": "y", "CABSTAND_ROOMS": ""]).warnings
+        #expect(warnings == ["CABSTAND_GRACE is not a setting; the nearest one is CABSTAND_GRACE_S."])
+    }
+
+    @Test func aSecretIsHiddenInTheOutcomeAndInErrors() throws {
+        let outcome = try SettingsDeclaration.cabstand.read(
+            arguments: ["--print-config"], environment: ["CABSTAND_KAFKA_CONFIG": "sasl.password=secret"])
+        guard case .print(let text) = outcome else {
+            Issue.record("nothing was printed")
+            return
+        }
+        #expect(text.contains("CABSTAND_KAFKA_CONFIG=(hidden)\n"))
+        #expect(!text.contains("secret"))
+        #expect(!error([], ["CABSTAND_KAFKA_CONFIG": "secret"]).contains("secret"))
+    }
+
+    @Test func helpNamesEverySettingOfTheProgram() {
+        let help = SettingsDeclaration.gateway.help
+        #expect(help.contains("--http-port VALUE    CABSTAND_HTTP_PORT"))
+        #expect(!help.contains("CABSTAND_DATABASE_URL"))
+    }
+
+    @Test(arguments: ["a:1", "[::1]:2", "10.0.0.1:65535"]) func hostsAndPortsReadBack(text: String) {
+        #expect(HostPort(text)?.description == text)
+    }
+
+    @Test(arguments: ["a", "a:", ":1", "a:0", "a:65536", "::1:2", "a b:1"]) func badAddressesAreRefused(text: String) {
+        #expect(HostPort(text) == nil)
+    }
+}

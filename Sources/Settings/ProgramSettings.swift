@@ -1,0 +1,70 @@
+import Glibc
+
+/// The programs of the house and how each reads its settings.
+extension SettingsDeclaration {
+    public static let gateway = SettingsDeclaration(
+        program: "gateway", summary: "The gateway: map page, REST, WebSocket and live lists.",
+        leavingOut: ["GRPC_PORT", "DATABASE_URL", "SIMULATED_DRIVERS", "DRIVER_TTL_S"])
+
+    public static let driver = SettingsDeclaration(
+        program: "driver", summary: "The driver service: who drives, where, and who is free.",
+        leavingOut: [
+            "HTTP_PORT", "DRIVER_SERVICE", "LIST_INTERVAL_MS", "POLL_INTERVAL_MS", "RATE_LIMIT", "ALLOWED_ORIGINS",
+            "TLS_CERT", "TLS_KEY",
+        ],
+        defaults: ["DATABASE_URL": "sqlite:driver.db"])
+
+    public static let trip = SettingsDeclaration(
+        program: "trip", summary: "The trip service: bookings and what became of them.",
+        leavingOut: [
+            "HTTP_PORT", "TRIP_SERVICE", "LIST_INTERVAL_MS", "POLL_INTERVAL_MS", "RATE_LIMIT", "ALLOWED_ORIGINS",
+            "TLS_CERT", "TLS_KEY", "SIMULATED_DRIVERS", "DRIVER_TTL_S", "PUBLIC_DIR",
+        ],
+        defaults: ["DATABASE_URL": "sqlite:trip.db", "GRPC_PORT": "50052"])
+
+    public static let cabstand = SettingsDeclaration(
+        program: "cabstand",
+        summary: "The whole of Cabstand in one process, with an embedded broker unless Kafka's address is given.",
+        leavingOut: ["GRPC_PORT"],
+        defaults: ["BIND": "127.0.0.1", "DATABASE_URL": "sqlite:cabstand-data", "KAFKA_BOOTSTRAP_SERVERS": ""])
+
+    /// Reads the process's own arguments and environment. Prints and exits when that is all there is to do: 0 after
+    /// `--help` and `--print-config`, 64 (EX_USAGE) after a bad value.
+    public func readOrExit() -> SettingsValues {
+        do {
+            switch try read(arguments: Array(CommandLine.arguments.dropFirst()), environment: Self.environment()) {
+            case .run(let values): return values
+            case .print(let text):
+                Self.write(text, to: STDOUT_FILENO)
+                exit(0)
+            }
+        } catch {
+            Self.write(error.lines.map { "\(program): \($0)\n" }.joined(), to: STDERR_FILENO)
+            exit(64)
+        }
+    }
+
+    private static func write(_ text: String, to descriptor: Int32) {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let written = unsafe rest.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            guard written > 0 else { return }
+            rest = rest.dropFirst(written)
+        }
+    }
+
+    /// The process's environment.
+    private static func environment() -> [String: String] {
+        var result: [String: String] = [:]
+        // Proof: read once at start, before any thread could change it.
+        var entry = unsafe environ
+        while let line = unsafe entry.pointee {
+            let text = unsafe String(cString: line)
+            if let separator = text.firstIndex(of: "=") {
+                result[String(text[..<separator])] = String(text[text.index(after: separator)...])
+            }
+            unsafe entry += 1
+        }
+        return result
+    }
+}

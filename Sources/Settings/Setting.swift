@@ -1,0 +1,165 @@
+/// One setting, declared once: its name, what it takes, and what it is for. From this come the parser, `--help`,
+/// `--print-config` and the README's table.
+public struct Setting<Value: Sendable>: Sendable {
+    let description: SettingDescription
+    let parse: @Sendable (String) -> Value?
+
+    /// - Parameters:
+    ///   - name: without the prefix `CABSTAND_`.
+    ///   - defaultText: what an operator would write to get the default.
+    ///   - allowed: what a good value looks like, for the error about a bad one: "a number from 1 to 65535".
+    ///   - parse: nil for a value that is not allowed.
+    public init(
+        _ name: String, default defaultText: String, allowed: String, help: String, isSecret: Bool = false,
+        parse: @escaping @Sendable (String) -> Value?
+    ) {
+        description = SettingDescription(
+            name: name, defaultText: defaultText, allowed: allowed, help: help, isSecret: isSecret,
+            accepts: { parse($0) != nil })
+        self.parse = parse
+    }
+}
+
+/// What is known of a setting without its type.
+public struct SettingDescription: Sendable {
+    /// Without the prefix.
+    public let name: String
+    public let defaultText: String
+    public let allowed: String
+    public let help: String
+    public let isSecret: Bool
+    let accepts: @Sendable (String) -> Bool
+
+    /// The environment variable: `CABSTAND_HTTP_PORT`.
+    public var variable: String { "CABSTAND_" + name }
+
+    /// The flag: `--http-port`.
+    public var flag: String { "--" + name.lowercased().replacing("_", with: "-") }
+
+    /// The same setting with another default, for a program that differs.
+    func withDefault(_ text: String) -> SettingDescription {
+        SettingDescription(
+            name: name, defaultText: text, allowed: allowed, help: help, isSecret: isSecret, accepts: accepts)
+    }
+}
+
+extension Setting where Value == Int {
+    /// A whole number within `range`, in `unit`.
+    public static func integer(
+        _ name: String, default value: Int, _ range: ClosedRange<Int>, unit: String = "", help: String
+    ) -> Setting<Int> {
+        let unitText = unit.isEmpty ? "" : " " + unit
+        return Setting(
+            name, default: String(value),
+            allowed: "a number from \(range.lowerBound) to \(range.upperBound)\(unitText)",
+            help: help
+        ) { text in
+            guard let number = Int(text), range.contains(number) else { return nil }
+            return number
+        }
+    }
+}
+
+extension Setting where Value == Int? {
+    /// A whole number within `range`, or empty for none.
+    public static func optionalInteger(
+        _ name: String, _ range: ClosedRange<Int>, unit: String = "", help: String
+    ) -> Setting<Int?> {
+        let unitText = unit.isEmpty ? "" : " " + unit
+        return Setting(
+            name, default: "",
+            allowed: "a number from \(range.lowerBound) to \(range.upperBound)\(unitText), or empty", help: help
+        ) { text in
+            if text.isEmpty { return .some(nil) }
+            guard let number = Int(text), range.contains(number) else { return nil }
+            return .some(number)
+        }
+    }
+}
+
+extension Setting where Value == String {
+    /// Any text; `allowed` says what it means.
+    public static func text(
+        _ name: String, default value: String, allowed: String, help: String, isSecret: Bool = false
+    ) -> Setting<String> {
+        Setting(name, default: value, allowed: allowed, help: help, isSecret: isSecret) { $0 }
+    }
+
+    /// One of `choices`.
+    public static func choice(_ name: String, default value: String, _ choices: [String], help: String) -> Setting<
+        String
+    > {
+        Setting(name, default: value, allowed: "one of " + choices.joined(separator: ", "), help: help) { text in
+            choices.contains(text) ? text : nil
+        }
+    }
+}
+
+extension Setting where Value == [String] {
+    /// Texts between commas; empty for none.
+    public static func list(_ name: String, allowed: String, help: String) -> Setting<[String]> {
+        Setting(name, default: "", allowed: allowed, help: help) { text in
+            text.split(separator: ",").map { $0.trimmingSpaces() }.filter { !$0.isEmpty }
+        }
+    }
+}
+
+extension Setting where Value == [KeyValue] {
+    /// `key=value,key=value`; empty for none.
+    public static func keyValues(_ name: String, help: String, isSecret: Bool) -> Setting<[KeyValue]> {
+        Setting(name, default: "", allowed: "key=value,key=value", help: help, isSecret: isSecret) { text in
+            var pairs: [KeyValue] = []
+            for item in text.split(separator: ",") {
+                guard let separator = item.firstIndex(of: "="), separator > item.startIndex else { return nil }
+                let value = item[item.index(after: separator)...]
+                pairs.append(KeyValue(key: item[..<separator].trimmingSpaces(), value: value.trimmingSpaces()))
+            }
+            return pairs
+        }
+    }
+}
+
+/// One `key=value` of a setting that takes several.
+public struct KeyValue: Sendable, Equatable {
+    public let key: String
+    public let value: String
+}
+
+/// A host (a name or an address) and a TCP port: `driver:50051`, `127.0.0.1:50051`, `[::1]:50051`.
+public struct HostPort: Sendable, Equatable, CustomStringConvertible {
+    public let host: String
+    public let port: UInt16
+
+    /// nil if `text` is not of that form.
+    public init?(_ text: String) {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
+            return nil
+        }
+        var host = text[..<colon]
+        if host.hasPrefix("[") && host.hasSuffix("]") {
+            host = host.dropFirst().dropLast()
+        } else if host.contains(":") {
+            return nil
+        }
+        guard !host.isEmpty, host.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else { return nil }
+        self.host = String(host)
+        self.port = port
+    }
+
+    public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+}
+
+extension Setting where Value == HostPort {
+    public static func hostPort(_ name: String, default value: String, help: String) -> Setting<HostPort> {
+        Setting(name, default: value, allowed: "host:port", help: help) { HostPort($0) }
+    }
+}
+
+extension StringProtocol {
+    func trimmingSpaces() -> String {
+        var text = self[...]
+        while text.first == " " { text = text.dropFirst() }
+        while text.last == " " { text = text.dropLast() }
+        return String(text)
+    }
+}

@@ -1,0 +1,198 @@
+/// Why a program does not start: each line says what is wrong and what is allowed.
+public struct SettingsError: Error, Equatable, CustomStringConvertible {
+    public let lines: [String]
+    public var description: String { lines.joined(separator: "\n") }
+}
+
+/// What reading the settings came to.
+public enum SettingsOutcome: Sendable {
+    /// Run with these; log the warnings.
+    case run(SettingsValues)
+    /// Print this to standard output and exit with 0: `--help` and `--print-config`.
+    case print(String)
+}
+
+/// The settings of one program.
+///
+/// A flag beats the environment, the environment beats the default. Reading has no side effect: arguments and
+/// environment are parameters.
+public struct SettingsDeclaration: Sendable {
+    let program: String
+    let summary: String
+    let settings: [SettingDescription]
+
+    /// - Parameters:
+    ///   - program: the executable's name.
+    ///   - summary: one sentence for the head of `--help`.
+    ///   - leavingOut: names (without prefix) of settings that mean nothing to it.
+    ///   - defaults: other defaults than the house's, by name without prefix.
+    public init(
+        program: String, summary: String, leavingOut: Set<String> = [], defaults: [String: String] = [:]
+    ) {
+        self.program = program
+        self.summary = summary
+        settings = CabstandSettings.all.filter { !leavingOut.contains($0.name) }.map { setting in
+            defaults[setting.name].map { setting.withDefault($0) } ?? setting
+        }
+    }
+
+    /// Reads the settings.
+    ///
+    /// - Parameters:
+    ///   - arguments: without the program's own name.
+    ///   - environment: name → value.
+    /// - Throws: `SettingsError` with a line per bad value or unknown flag.
+    public func read(arguments: [String], environment: [String: String]) throws(SettingsError) -> SettingsOutcome {
+        var texts: [String: (text: String, source: String)] = [:]
+        var errors: [String] = []
+        var warnings: [String] = []
+        var wantsConfig = false
+
+        for (variable, text) in environment.sorted(by: { $0.key < $1.key }) where variable.hasPrefix("CABSTAND_") {
+            if let setting = settings.first(where: { $0.variable == variable }) {
+                texts[setting.name] = (text, variable)
+            } else if !CabstandSettings.all.contains(where: { $0.variable == variable }),
+                !CabstandSettings.buildVariables.contains(variable)
+            {
+                let nearest = Self.nearest(to: variable, among: settings.map(\.variable))
+                warnings.append("\(variable) is not a setting; the nearest one is \(nearest).")
+            }
+        }
+
+        var index = 0
+        while index < arguments.count {
+            let argument = arguments[index]
+            index += 1
+            switch argument {
+            case "--help", "-h": return .print(help)
+            case "--print-config":
+                wantsConfig = true
+                continue
+            default: break
+            }
+            let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            guard let setting = settings.first(where: { $0.flag == parts[0] }) else {
+                let nearest = Self.nearest(to: parts[0], among: settings.map(\.flag))
+                errors.append("\(parts[0]) is not an option; the nearest one is \(nearest). --help lists them all.")
+                continue
+            }
+            if parts.count == 2 {
+                texts[setting.name] = (parts[1], setting.flag)
+            } else if index < arguments.count {
+                texts[setting.name] = (arguments[index], setting.flag)
+                index += 1
+            } else {
+                errors.append("\(setting.flag) needs a value: \(setting.allowed).")
+            }
+        }
+
+        for setting in settings {
+            guard let (text, source) = texts[setting.name], !setting.accepts(text) else { continue }
+            let shown = setting.isSecret ? "its value" : "\"\(text)\""
+            errors.append("\(source): \(shown) is not allowed; it takes \(setting.allowed).")
+        }
+        guard errors.isEmpty else { throw SettingsError(lines: errors) }
+
+        var final: [String: String] = [:]
+        for setting in settings { final[setting.name] = texts[setting.name]?.text ?? setting.defaultText }
+        if wantsConfig { return .print(config(final)) }
+        return .run(
+            SettingsValues(texts: final, given: Set(texts.keys), warnings: warnings))
+    }
+
+    /// The text of `--help`.
+    public var help: String {
+        var lines = ["Usage: \(program) [options]", "", summary, "", "Each option may be given as a variable instead."]
+        for setting in settings {
+            lines.append("")
+            lines.append("  \(setting.flag) VALUE    \(setting.variable)")
+            lines.append("      \(setting.help)")
+            let shown = setting.defaultText.isEmpty ? "none" : setting.defaultText
+            lines.append("      Takes \(setting.allowed). Default: \(shown)")
+        }
+        lines += [
+            "", "  --print-config    Prints the settings that are in force, secrets hidden, and exits.",
+            "  --help            Prints this and exits.", "",
+        ]
+        return lines.joined(separator: "\n")
+    }
+
+    /// The README's table of all settings of the house, in Markdown.
+    public static var table: String {
+        var lines = ["| variable | default | takes | what it is for |", "|---|---|---|---|"]
+        for setting in CabstandSettings.all {
+            let shown = setting.defaultText.isEmpty ? "" : "`\(setting.defaultText)`"
+            lines.append("| `\(setting.variable)` | \(shown) | \(setting.allowed) | \(setting.help) |")
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func config(_ texts: [String: String]) -> String {
+        settings.map { setting in
+            let text = texts[setting.name] ?? ""
+            return "\(setting.variable)=\(setting.isSecret && !text.isEmpty ? Self.hidden(text) : text)\n"
+        }.joined()
+    }
+
+    /// A secret as it may be shown: a database URL keeps what comes before any password, the rest is hidden.
+    private static func hidden(_ text: String) -> String {
+        text.hasPrefix("sqlite:") ? text : "(hidden)"
+    }
+
+    static func nearest(to text: String, among candidates: [String]) -> String {
+        candidates.min { distance(text, $0) < distance(text, $1) } ?? ""
+    }
+
+    /// Levenshtein's edit distance.
+    static func distance(_ left: String, _ right: String) -> Int {
+        let left = Array(left.utf8)
+        let right = Array(right.utf8)
+        var row = Array(0...right.count)
+        for (i, a) in left.enumerated() {
+            var previous = row[0]
+            row[0] = i + 1
+            for (j, b) in right.enumerated() {
+                let insertionOrDeletion = min(row[j], row[j + 1]) + 1
+                let substitution = previous + (a == b ? 0 : 1)
+                previous = row[j + 1]
+                row[j + 1] = min(insertionOrDeletion, substitution)
+            }
+        }
+        return row[right.count]
+    }
+}
+
+/// The settings that are in force.
+public struct SettingsValues: Sendable {
+    private let texts: [String: String]
+    private let given: Set<String>
+    /// What the operator should know: unknown `CABSTAND_…` variables.
+    public let warnings: [String]
+
+    init(texts: [String: String], given: Set<String>, warnings: [String]) {
+        self.texts = texts
+        self.given = given
+        self.warnings = warnings
+    }
+
+    /// The value of a setting. Reading checked it already, so this cannot fail.
+    public subscript<Value>(_ setting: Setting<Value>) -> Value {
+        let text = texts[setting.description.name] ?? setting.description.defaultText
+        guard let value = setting.parse(text) else {
+            preconditionFailure("\(setting.description.variable) has a default that it does not allow")
+        }
+        return value
+    }
+
+    /// Whether a flag or a variable set it.
+    public func isGiven<Value>(_ setting: Setting<Value>) -> Bool { given.contains(setting.description.name) }
+
+    /// The same settings with one changed: for the all-in-one program, which wires its services to each other.
+    public func replacing<Value>(_ setting: Setting<Value>, with text: String) -> SettingsValues {
+        precondition(setting.parse(text) != nil, "\(setting.description.variable) does not take \(text)")
+        var texts = texts
+        texts[setting.description.name] = text
+        return SettingsValues(
+            texts: texts, given: given.union([setting.description.name]), warnings: warnings)
+    }
+}

@@ -1,0 +1,171 @@
+import Bytes
+import Synchronization
+
+/// Names and values that tell the series of a metric apart.
+public typealias MetricLabels = KeyValuePairs<String, String>
+
+/// Knows every metric of the process and writes them as Prometheus text (exposition format 0.0.4).
+///
+/// Making a metric takes a lock and is for start-up; using one takes none. Asking twice for the same name and labels
+/// gives two objects whose values are summed: each loop asks for its own. Thread-safe.
+public final class MetricRegistry: Sendable {
+    /// The registry of the process.
+    public static let shared = MetricRegistry()
+
+    private enum Instance: Sendable {
+        case counter(Counter)
+        case gauge(Gauge)
+        case histogram(Histogram)
+        case sampled(@Sendable () -> Double)
+    }
+
+    private enum Kind: String {
+        case counter, gauge, histogram
+    }
+
+    private struct Family {
+        let kind: Kind
+        let help: String
+        /// Label text → objects, in order of making.
+        var order: [String] = []
+        var series: [String: [Instance]] = [:]
+    }
+
+    private struct State {
+        var order: [String] = []
+        var families: [String: Family] = [:]
+    }
+
+    private let state = Mutex(State())
+
+    public init() {}
+
+    /// A counter; `name` ends in `_total`.
+    public func counter(name: String, help: String, labels: MetricLabels = [:]) -> Counter {
+        let counter = Counter()
+        add(.counter(counter), .counter, name, help, labels)
+        return counter
+    }
+
+    public func gauge(name: String, help: String, labels: MetricLabels = [:]) -> Gauge {
+        let gauge = Gauge()
+        add(.gauge(gauge), .gauge, name, help, labels)
+        return gauge
+    }
+
+    /// A gauge that is asked at each scrape, on the thread that scrapes.
+    public func sampledGauge(
+        name: String, help: String, labels: MetricLabels = [:], _ sample: @escaping @Sendable () -> Double
+    ) {
+        add(.sampled(sample), .gauge, name, help, labels)
+    }
+
+    /// A counter that is asked at each scrape, on the thread that scrapes; `name` ends in `_total`.
+    public func sampledCounter(
+        name: String, help: String, labels: MetricLabels = [:], _ sample: @escaping @Sendable () -> Double
+    ) {
+        add(.sampled(sample), .counter, name, help, labels)
+    }
+
+    /// A histogram; `name` carries the unit of `bounds`.
+    public func histogram(
+        name: String, help: String, labels: MetricLabels = [:], bounds: [Double] = Histogram.seconds
+    ) -> Histogram {
+        let histogram = Histogram(bounds: bounds)
+        add(.histogram(histogram), .histogram, name, help, labels)
+        return histogram
+    }
+
+    private func add(_ instance: Instance, _ kind: Kind, _ name: String, _ help: String, _ labels: MetricLabels) {
+        let text = labels.map { "\($0)=\"\(Self.escaped($1))\"" }.joined(separator: ",")
+        state.withLock { state in
+            if state.families[name] == nil { state.order.append(name) }
+            var family = state.families[name] ?? Family(kind: kind, help: help)
+            precondition(family.kind == kind, "\(name) is a \(family.kind) already")
+            if family.series[text] == nil { family.order.append(text) }
+            family.series[text, default: []].append(instance)
+            state.families[name] = family
+        }
+    }
+
+    /// Appends every metric in Prometheus text.
+    public func render(into output: inout ByteBuffer) {
+        let state = state.withLock { $0 }
+        for name in state.order {
+            guard let family = state.families[name] else { continue }
+            output.append(utf8: "# HELP \(name) \(family.help)\n# TYPE \(name) \(family.kind.rawValue)\n")
+            for labels in family.order {
+                let instances = family.series[labels] ?? []
+                if family.kind == .histogram {
+                    Self.renderHistogram(name, labels, instances, into: &output)
+                } else {
+                    let sum = instances.reduce(0.0) { $0 + Self.value($1) }
+                    Self.renderLine(name, labels, sum, into: &output)
+                }
+            }
+        }
+    }
+
+    private static func value(_ instance: Instance) -> Double {
+        switch instance {
+        case .counter(let counter): Double(counter.value)
+        case .gauge(let gauge): gauge.value
+        case .sampled(let sample): sample()
+        case .histogram: 0
+        }
+    }
+
+    private static func renderHistogram(
+        _ name: String, _ labels: String, _ instances: [Instance], into output: inout ByteBuffer
+    ) {
+        var bounds: [Double] = []
+        var counts: [UInt64] = []
+        var sum = 0.0
+        for case .histogram(let histogram) in instances {
+            let snapshot = histogram.snapshot()
+            if counts.isEmpty {
+                bounds = histogram.bounds
+                counts = snapshot.buckets
+            } else {
+                precondition(histogram.bounds == bounds, "\(name) has the same bounds everywhere")
+                for index in counts.indices { counts[index] += snapshot.buckets[index] }
+            }
+            sum += snapshot.sum
+        }
+        let prefix = labels.isEmpty ? "" : labels + ","
+        var total: UInt64 = 0
+        for (index, count) in counts.enumerated() {
+            total += count
+            let bound = index < bounds.count ? text(bounds[index]) : "+Inf"
+            renderLine(name + "_bucket", "\(prefix)le=\"\(bound)\"", Double(total), into: &output)
+        }
+        renderLine(name + "_sum", labels, sum, into: &output)
+        renderLine(name + "_count", labels, Double(total), into: &output)
+    }
+
+    private static func renderLine(_ name: String, _ labels: String, _ value: Double, into output: inout ByteBuffer) {
+        output.append(utf8: name)
+        if !labels.isEmpty { output.append(utf8: "{\(labels)}") }
+        output.append(utf8: " \(text(value))\n")
+    }
+
+    private static func text(_ value: Double) -> String {
+        if value.isNaN { return "NaN" }
+        if value.isInfinite { return value > 0 ? "+Inf" : "-Inf" }
+        if let whole = Int64(exactly: value) { return String(whole) }
+        return String(value)
+    }
+
+    private static func escaped(_ value: String) -> String {
+        var result = ""
+        for character in value.unicodeScalars {
+            switch character {
+            case "\\": result += "\\\\"
+            case "\"": result += "\\\""
+            case "\n": result += "\\n"
+            default: result.unicodeScalars.append(character)
+            }
+        }
+        return result
+    }
+}
