@@ -1,1 +1,0 @@
-// WebSockets: being built.

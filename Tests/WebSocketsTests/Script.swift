@@ -1,0 +1,89 @@
+import Bytes
+import WebSockets
+
+/// What a connection's parser said, with the pieces of a message joined: independent of how the bytes were split.
+enum Said: Equatable {
+    case text(String)
+    case binary([UInt8])
+    case ping([UInt8])
+    case pong([UInt8])
+    case close(UInt16, String)
+    case violation(ProtocolViolation)
+}
+
+/// A parser with the loop's side of the bargain: bytes that were not used come again in front of the next ones.
+struct Peer {
+    var parser: FrameParser
+    var limits: WebSocketLimits
+    var said: [Said] = []
+    private var left: [UInt8] = []
+    private var message: [UInt8] = []
+    /// Bytes that were left at most: what a connection can make the loop keep.
+    private(set) var mostLeft = 0
+
+    init(_ role: Role = .server, limits: WebSocketLimits = .init()) {
+        parser = FrameParser(role: role)
+        self.limits = limits
+    }
+
+    mutating func receive(_ bytes: [UInt8]) {
+        var input = left + bytes
+        var offset = 0
+        var events: [(FrameEvent, [UInt8])] = []
+        var span = input.mutableSpan
+        while true {
+            let event = parser.next(&span, &offset, limits)
+            if event == .needsMoreBytes { break }
+            var payload: [UInt8] = []
+            switch event {
+            case .message(let piece): for index in 0..<piece.count { payload.append(span[piece.offset + index]) }
+            case .ping(let start, let count), .pong(let start, let count), .close(_, let start, let count):
+                for index in 0..<count { payload.append(span[start + index]) }
+            case .violation, .needsMoreBytes: break
+            }
+            events.append((event, payload))
+        }
+        left = Array(input[offset...])
+        mostLeft = max(mostLeft, left.count)
+        for (event, payload) in events { take(event, payload) }
+    }
+
+    private mutating func take(_ event: FrameEvent, _ payload: [UInt8]) {
+        switch event {
+        case .needsMoreBytes: break
+        case .message(let piece):
+            precondition(piece.isFirst == message.isEmpty || message.isEmpty, "only the first piece is first")
+            message += payload
+            guard piece.isLast else { return }
+            said.append(piece.isText ? .text(String(decoding: message, as: UTF8.self)) : .binary(message))
+            message = []
+        case .ping: said.append(.ping(payload))
+        case .pong: said.append(.pong(payload))
+        case .close(let code, _, _): said.append(.close(code.rawValue, String(decoding: payload, as: UTF8.self)))
+        case .violation(let violation): said.append(.violation(violation))
+        }
+    }
+}
+
+/// What a server says to `bytes` that come in one piece.
+func hear(_ bytes: [UInt8], as role: Role = .server, limits: WebSocketLimits = .init()) -> [Said] {
+    var peer = Peer(role, limits: limits)
+    peer.receive(bytes)
+    return peer.said
+}
+
+/// A client's frame, masked with a key that has four different bytes, unless told otherwise.
+func frame(_ opcode: Opcode, _ payload: [UInt8] = [], fin: Bool = true, mask: UInt32? = 0xD40C_B137) -> [UInt8] {
+    var buffer = ByteBuffer()
+    FrameWriter.append(opcode, payload.span, isFinal: fin, mask: mask, to: &buffer)
+    return buffer.array()
+}
+
+func frame(_ opcode: Opcode, _ text: String, fin: Bool = true, mask: UInt32? = 0xD40C_B137) -> [UInt8] {
+    frame(opcode, Array(text.utf8), fin: fin, mask: mask)
+}
+
+/// A Close frame of a client.
+func close(_ code: UInt16, _ reason: [UInt8] = []) -> [UInt8] {
+    frame(.close, [UInt8(code >> 8), UInt8(code & 0xFF)] + reason)
+}
