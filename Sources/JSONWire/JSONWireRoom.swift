@@ -1,1 +1,0 @@
-// JSONWire: being built.

@@ -1,0 +1,181 @@
+import Bytes
+import JSONWire
+import Testing
+
+/// Reads over a whole text; nil if it is JSON, else why not.
+func refusal(_ text: [UInt8], limits: JSONLimits = JSONLimits()) -> JSONError? {
+    var reader = JSONReader(text.span, limits: limits)
+    do throws(JSONError) {
+        try reader.skipValue()
+        try reader.finish()
+        return nil
+    } catch {
+        return error
+    }
+}
+
+func refusal(_ text: String) -> JSONError? { refusal(Array(text.utf8)) }
+
+func string(_ text: String) throws -> String {
+    let bytes = Array(text.utf8)
+    var reader = JSONReader(bytes.span)
+    let value = try reader.readString()
+    try reader.finish()
+    return value
+}
+
+func double(_ text: String) throws -> Double {
+    let bytes = Array(text.utf8)
+    var reader = JSONReader(bytes.span)
+    let value = try reader.readDouble()
+    try reader.finish()
+    return value
+}
+
+func integer(_ text: String) throws -> Int64 {
+    let bytes = Array(text.utf8)
+    var reader = JSONReader(bytes.span)
+    let value = try reader.readInt64()
+    try reader.finish()
+    return value
+}
+
+@Suite("JSON reader (RFC 8259)")
+struct JSONReaderTests {
+    @Test(arguments: [
+        "null", " true ", "\t\r\nfalse", "0", "-0", "1.5e-3", "1E+2", "\"\"", "[]", "{}", "[1,[2,{\"a\":[]}]]",
+        "{\"a\":1,\"A\":2}", "\"\\u0000\"", "\"\\ud83d\\ude95\"", "\"\u{7f}\"", "\"/\\/\"", "[ ]", "{ \"\" : \"\" }",
+        "\"\u{FFFF}\u{10FFFF}\"", "1e-400", "123456789012345678901234567890",
+    ])
+    func rfc8259_2_textIsAccepted(_ text: String) {
+        #expect(refusal(text) == nil)
+    }
+
+    @Test(arguments: [
+        "", " ", "nul", "nulll", "True", "tru", "[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "]", "{", "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{,}", "{a:1}", "{'a':1}", "{\"a\" 1}", "{1:2}", "{\"a\":1 \"b\":2}",
+        "}",
+        "1 2", "{} {}", "[]]", "// c\n1", "/**/1", "\u{FEFF}1", "NaN", "Infinity", "-Infinity", "+1", ".5", "5.",
+        "1.e1",
+        "-", "01", "-01", "1e", "1e+", "0x10", "1_000", "\"", "\"\\\"", "\"\\x41\"", "\"\\u12\"", "\"\\u12G4\"",
+        "\"\t\"",
+        "\"\n\"", "\"a\u{0}b\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\ud800\"", "\"\\ud800a\"", "\"\\u\"", "'a'",
+        "[\"a\",\n4\n,1,", "\u{0C}1", "\u{A0}1", "{\"a\":1}#", "[1}", "{\"a\":1]",
+    ])
+    func rfc8259_2_textIsRefused(_ text: String) {
+        #expect(refusal(text) != nil)
+    }
+
+    @Test(arguments: [
+        [0x22, 0xC0, 0x80, 0x22], [0x22, 0xC3, 0x22], [0x22, 0x80, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22],
+        [0x22, 0xF4, 0x90, 0x80, 0x80, 0x22], [0x22, 0xE0, 0x80, 0x80, 0x22],
+        [0x22, 0xF8, 0x88, 0x80, 0x80, 0x80, 0x22],
+        [0x22, 0xFF, 0x22], [0x22, 0xF0, 0x9F, 0x9A],
+    ])
+    func rfc3629_4_malformedUTF8IsRefused(_ bytes: [UInt8]) {
+        #expect(refusal(bytes)?.reason == .malformedUTF8)
+    }
+
+    @Test func rfc8259_7_escapesAreUndone() throws {
+        #expect(try string(#""\"\\\/\b\f\n\r\t""#) == "\"\\/\u{8}\u{C}\n\r\t")
+        #expect(try string(#""\u00e9\u20AC\ud83d\ude95é""#) == "é€🚕é")
+        #expect(try string(#""\u0000""#).unicodeScalars.map(\.value) == [0])
+    }
+
+    @Test func rfc8259_4_duplicateMembersAreRefusedEvenInDisguise() {
+        #expect(refusal(#"{"a":1,"a":1}"#)?.reason == .duplicateMember)
+        #expect(refusal(#"{"a":1,"\u0061":1}"#)?.reason == .duplicateMember)
+        #expect(refusal(#"{"x":{"a":1},"y":{"b":2,"b":1}}"#)?.pointer == "/y/b")
+        #expect(refusal(#"{"a":{"a":{"a":1}}}"#) == nil)
+        #expect(refusal("{\"e\u{301}\":1,\"\u{e9}\":1}") == nil)
+    }
+
+    @Test func numbersAreTheNearestDouble() throws {
+        for text in [
+            "52.520008", "-13.404954", "0", "-0", "1e22", "1e23", "9007199254740993", "0.1", "1.7976931348623157e308",
+            "5e-324", "2.2250738585072011e-308", "123456789012345678", "1e-400", "0.30000000000000004", "1E5",
+            "179769313486231570000000000000000000000",
+        ] {
+            #expect(try double(text).bitPattern == Double(text)?.bitPattern, "\(text)")
+        }
+        #expect(throws: JSONError(.numberOutOfRange, offset: 0, pointer: "")) { try double("1e309") }
+    }
+
+    @Test func integersAreExactOrRefused() throws {
+        #expect(try integer("-9223372036854775808") == .min)
+        #expect(try integer("9223372036854775807") == .max)
+        #expect(throws: JSONError(.numberOutOfRange, offset: 0, pointer: "")) { try integer("9223372036854775808") }
+        #expect(throws: JSONError(.numberOutOfRange, offset: 0, pointer: "")) { try integer("99999999999999999999") }
+        #expect(throws: JSONError(.notAnInteger, offset: 0, pointer: "")) { try integer("1.0") }
+        #expect(throws: JSONError(.notAnInteger, offset: 0, pointer: "")) { try integer("1e3") }
+    }
+
+    @Test func aWrongTypeStaysUnreadAndIsPointedAt() throws {
+        let text = Array(#"{"pickup":{"lat":"x","lon":2},"a/b~c":[1,{"d":true}]}"#.utf8)
+        var reader = JSONReader(text.span)
+        var seen: [String] = []
+        try reader.beginObject()
+        while let name = try reader.nextMember() {
+            if reader.isEqual(name, "pickup") {
+                try reader.beginObject()
+                while try reader.nextMember() != nil {
+                    do throws(JSONError) {
+                        seen.append("\(try reader.readDouble())")
+                    } catch {
+                        #expect(error.isTypeMismatch)
+                        seen.append(error.pointer)
+                        try reader.skipValue()
+                    }
+                }
+            } else {
+                try reader.beginArray()
+                while try reader.nextElement() {
+                    seen.append(reader.pointer)
+                    try reader.skipValue()
+                }
+            }
+        }
+        try reader.finish()
+        #expect(seen == ["/pickup/lat", "2.0", "/a~1b~0c/0", "/a~1b~0c/1"])
+    }
+
+    @Test func whatIsUnboundedIsRefused() {
+        let deep = [UInt8](repeating: UInt8(ascii: "["), count: 40)
+        #expect(refusal(deep)?.reason == .tooDeep)
+        var limits = JSONLimits()
+        limits.depth = 1000
+        #expect(refusal(deep, limits: limits)?.reason == .tooDeep)
+        limits.size = 3
+        #expect(refusal(Array("[1 ]".utf8), limits: limits)?.reason == .tooLarge)
+        let wide = "{" + (0...256).map { "\"m\($0)\":0" }.joined(separator: ",") + "}"
+        #expect(refusal(wide)?.reason == .tooManyMembers)
+        let nearlyWide = "{" + (0..<256).map { "\"m\($0)\":{\"a\":1}" }.joined(separator: ",") + "}"
+        #expect(refusal(nearlyWide) == nil)
+    }
+
+    @Test func randomBytesNeverCrashIt() {
+        var generator = SplitMix(state: 8259)
+        let alphabet = Array("{}[]\",:\\u0123456789abcdefntrue-+.eE \u{e9}".utf8) + [0, 0x80, 0xFF]
+        var accepted = 0
+        for _ in 0..<50_000 {
+            let length = Int(generator.next() % 24)
+            let text = (0..<length).map { _ in alphabet[Int(generator.next() % UInt64(alphabet.count))] }
+            if refusal(text) == nil { accepted += 1 }
+        }
+        #expect(accepted > 0)
+    }
+}
+
+/// A small generator with a seed: the same inputs in every run.
+struct SplitMix: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var value = state
+        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
+        return value ^ (value >> 31)
+    }
+}
