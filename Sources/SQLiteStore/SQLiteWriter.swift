@@ -1,0 +1,116 @@
+import Synchronization
+import Telemetry
+
+/// The one writer of a database file: a thread that commits what waits, at most 64 jobs, in one transaction.
+///
+/// A commit with `synchronous=FULL` waits for the disk, so jobs that arrive meanwhile share the next one. Each job runs
+/// in a savepoint: one that throws undoes its own changes and nobody else's. Completions run on the submitting loop
+/// after the commit; a completion with a value means that the change is durable.
+///
+/// Thread-safe.
+public final class SQLiteWriter: Sendable {
+    /// Jobs in one transaction. Reason: beyond it a commit gains little and the first job in it waits for the last.
+    public static let jobsPerCommit = 64
+    /// Jobs that may wait; more are refused with `SQLiteError.queueFull`.
+    public static let defaultCapacity = 8_192
+
+    private let thread: SQLiteThread
+    private let commitCount = Atomic<Int>(0)
+
+    /// Opens the database (blocking: at start, not on a loop that serves), runs `setUp` on it (the schema), and starts
+    /// the thread. Throws what opening or `setUp` throws.
+    public init(
+        path: String, name: String = "sqlite-writer", capacity: Int = SQLiteWriter.defaultCapacity,
+        setUp: (SQLiteDatabase) throws -> Void = { _ in }
+    ) throws {
+        let database = try SQLiteDatabase(path: path)
+        try setUp(database)
+        let thread = SQLiteThread(name: name, capacity: capacity, batch: Self.jobsPerCommit)
+        self.thread = thread
+        let registry = MetricRegistry.shared
+        let seconds = registry.histogram(
+            name: "cabstand_sqlite_commit_seconds", help: "A transaction of the writer, from begin to durable.",
+            labels: ["thread": name])
+        let size = registry.histogram(
+            name: "cabstand_sqlite_commit_jobs", help: "Jobs that shared one transaction.",
+            labels: ["thread": name], bounds: [1, 2, 4, 8, 16, 32, 64])
+        registry.sampledGauge(
+            name: "cabstand_sqlite_queue", help: "Jobs that wait for a database thread or run.",
+            labels: ["thread": name]
+        ) { [weak thread] in Double(thread?.pending ?? 0) }
+        // The thread keeps itself alive until it is closed; the writer need not outlive it.
+        thread.start(database) { [weak self] jobs, database in
+            let begin = SQLiteThread.monotonicNow()
+            Self.process(jobs, database)
+            self?.commitCount.add(1, ordering: .relaxed)
+            seconds.observe(nanoseconds: SQLiteThread.monotonicNow() - begin)
+            size.observe(Double(jobs.count))
+        }
+    }
+
+    /// Transactions so far.
+    public var commits: Int { commitCount.load(ordering: .relaxed) }
+
+    deinit { thread.close() }
+
+    /// Jobs that wait or run.
+    public var pending: Int { thread.pending }
+
+    /// Runs `work` on the writer's thread inside a transaction, then `completion` on `loop` after the commit.
+    ///
+    /// `deadline` (monotonic nanoseconds): a job whose turn comes later is not begun and ends with
+    /// `SQLiteError.deadlineExceeded`. `completion` gets what `work` threw, or the error of the commit.
+    public func submit<Value: Sendable>(
+        on loop: any SQLiteCompletionTarget, deadline: UInt64? = nil,
+        _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value,
+        completion: @escaping (Result<Value, any Error>) -> Void
+    ) {
+        thread.submit(SQLiteJobOf(target: loop, deadline: deadline, work: work, completion: completion))
+    }
+
+    /// The same for tasks: returns after the commit, on the task's own executor.
+    public func perform<Value: Sendable>(
+        deadline: UInt64? = nil, _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value
+    ) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            thread.submit(
+                SQLiteJobOf(target: nil, deadline: deadline, work: work) { continuation.resume(with: $0) })
+        }
+    }
+
+    /// Takes no more jobs. What waits is committed, then the file is closed.
+    public func close() { thread.close() }
+
+    /// Waits until the file is closed. Never on a loop: it blocks.
+    public func waitUntilClosed() { thread.waitUntilClosed() }
+
+    // MARK: On the thread
+
+    private static func process(_ jobs: [SQLiteJob], _ database: SQLiteDatabase) {
+        let now = SQLiteThread.monotonicNow()
+        var begun = 0
+        do {
+            try database.begin()
+            for (index, job) in jobs.enumerated() {
+                if let deadline = job.deadline, deadline < now {
+                    job.failure = SQLiteError.deadlineExceeded
+                    continue
+                }
+                do {
+                    try database.savepoint { try job.run(database) }
+                } catch {
+                    job.failure = error
+                    guard !database.isInTransaction else { continue }
+                    // SQLite rolled back everything (disk full, I/O error): what ran before is undone with it.
+                    for undone in jobs[begun..<index] where undone.failure == nil { undone.failure = error }
+                    begun = index + 1
+                    try database.begin()
+                }
+            }
+            try database.commit()
+        } catch {
+            database.rollBack()
+            for job in jobs[begun...] where job.failure == nil { job.failure = error }
+        }
+    }
+}
