@@ -1,0 +1,81 @@
+import Glibc
+
+/// Finds what a test would like to use and may have to do without.
+public enum Tool {
+    /// The repository's top folder.
+    public static let repository: String = {
+        var parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+        parts.removeLast(3)
+        return parts.joined(separator: "/")
+    }()
+
+    /// A file or folder of the test material beside the repository; nil if it is not there.
+    public static func shared(_ path: String) -> String? {
+        let whole = repository + "/../shared/" + path
+        return exists(whole) ? whole : nil
+    }
+
+    /// The path of a tool: of the test venv (.build/venv), of the PATH, or of the unpacked test tools
+    /// (CABSTAND_TOOLS, default /tmp/cabstand-tools/tools). nil: not on this machine.
+    public static func find(_ name: String) -> String? {
+        var folders = [repository + "/.build/venv/bin"]
+        folders += (variable("PATH") ?? "/usr/bin:/bin").split(separator: ":").map(String.init)
+        folders.append(unpacked)
+        return folders.lazy.map { $0 + "/" + name }.first { unsafe access($0, X_OK) == 0 && !isFolder($0) }
+    }
+
+    /// The folder of the unpacked test tools; it may not be there.
+    public static var unpacked: String { variable("CABSTAND_TOOLS") ?? "/tmp/cabstand-tools/tools" }
+
+    /// Whether Python is there and can import all `modules`.
+    public static func python(importing modules: [String]) -> String? {
+        guard let python = find("python3") else { return nil }
+        let script = modules.map { "import \($0)" }.joined(separator: "\n")
+        let result = try? ChildProcess.run(python, ["-c", script], timeout: 30)
+        return result?.status == 0 ? python : nil
+    }
+
+    /// The path of a program of this package, built beside the tests.
+    public static func program(_ name: String) -> String { products + "/" + name }
+
+    /// The folder with the products of the build that the tests belong to.
+    public static let products: String = {
+        let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") }
+        return bundle.map(folder(of:)) ?? repository + "/.build/debug"
+    }()
+
+    public static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+
+    private static func isFolder(_ path: String) -> Bool {
+        var information = stat()
+        return unsafe stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
+    }
+
+    private static func folder(of path: String) -> String {
+        path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+    }
+
+    private static func variable(_ name: String) -> String? {
+        // Proof: tests never change the environment.
+        guard let value = unsafe getenv(name) else { return nil }
+        return unsafe String(cString: value)
+    }
+}
+
+/// A TCP port that nobody uses right now. The kernel hands out others meanwhile, so a test that starts a server there
+/// at once gets it.
+public func freePort() -> UInt16 {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let result = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+        unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
+            unsafe bind(descriptor, raw, length) == 0 ? unsafe getsockname(descriptor, raw, &length) : -1
+        }
+    }
+    guard result == 0 else { fatalError("no free port: errno \(errno)") }
+    return UInt16(bigEndian: address.sin_port)
+}
