@@ -1,0 +1,58 @@
+/// Why a request was refused by the engine. Every one ends the connection: after it nobody knows where the next request
+/// begins.
+public enum HTTP1Error: UInt8, Error, Sendable, CaseIterable {
+    case badRequestLine, badTarget, badVersion, unsupportedVersion
+    case bareLineFeed, bareCarriageReturn, obsoleteFold, emptyFieldName, badFieldName, badFieldValue
+    case missingHost, repeatedHost, invalidHost
+    case badContentLength, unequalContentLengths
+    case lengthAndTransferEncoding, transferEncodingOnHTTP10, chunkedNotLast, unknownTransferCoding
+    case targetTooLong, headTooLarge, tooManyFields
+    case badChunkSize, chunkSizeOverflow, badChunkExtension, chunkExtensionsTooLong, badChunkTerminator
+    case badTrailer, trailerTooLarge
+
+    /// The status code of the answer.
+    public var status: Int {
+        switch self {
+        case .targetTooLong: 414
+        case .headTooLarge, .tooManyFields, .trailerTooLarge: 431
+        case .unknownTransferCoding: 501
+        case .unsupportedVersion: 505
+        default: 400
+        }
+    }
+
+    /// What was wrong, for the client's developer.
+    public var reason: StaticString {
+        switch self {
+        case .badRequestLine: "The request line must be a method, a target and a version, separated by single spaces."
+        case .badTarget: "The request target must be a path that begins with '/', an absolute URI, or '*' for OPTIONS."
+        case .badVersion: "The version must be HTTP/1.1 or HTTP/1.0."
+        case .unsupportedVersion: "Only HTTP/1.1 and HTTP/1.0 are spoken here."
+        case .bareLineFeed: "A line must end with CR LF; there was a bare LF."
+        case .bareCarriageReturn: "A CR must be followed by LF."
+        case .obsoleteFold: "A field value must not be continued on the next line."
+        case .emptyFieldName: "A field name is empty."
+        case .badFieldName: "A field name has a character that is not allowed, or a space before the colon."
+        case .badFieldValue: "A field value has a control character."
+        case .missingHost: "The Host field is missing."
+        case .repeatedHost: "The Host field is there more than once."
+        case .invalidHost: "The Host field is not a host with an optional port."
+        case .badContentLength: "Content-Length must be a decimal number."
+        case .unequalContentLengths: "Content-Length is there more than once, with different values."
+        case .lengthAndTransferEncoding: "Content-Length and Transfer-Encoding exclude each other."
+        case .transferEncodingOnHTTP10: "HTTP/1.0 has no Transfer-Encoding."
+        case .chunkedNotLast: "The last transfer coding must be chunked, and chunked only once."
+        case .unknownTransferCoding: "Only the transfer coding chunked is supported."
+        case .targetTooLong: "The request target is too long."
+        case .headTooLarge: "The request's head is too large."
+        case .tooManyFields: "The request has too many fields."
+        case .badChunkSize: "A chunk size must be a hexadecimal number."
+        case .chunkSizeOverflow: "A chunk size is too large."
+        case .badChunkExtension: "A chunk extension has a character that is not allowed."
+        case .chunkExtensionsTooLong: "The chunk extensions are too long."
+        case .badChunkTerminator: "A chunk's data must be followed by CR LF."
+        case .badTrailer: "A trailer field is malformed."
+        case .trailerTooLarge: "The trailer section is too large."
+        }
+    }
+}

@@ -1,0 +1,145 @@
+import Bytes
+
+extension HTTP1Parser {
+    /// Applies the rules that concern the head as a whole (RFC 9112 §3.2, §6.3, §9.3; RFC 9110 §10.1.1) and chooses how the
+    /// body is framed.
+    mutating func finishHead(
+        _ base: UnsafePointer<UInt8>, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
+    ) -> HTTP1Error? {
+        var codings = HTTP1CodingList()
+        for index in 0..<Int(unsafe table.pointee.fieldCount) {
+            let field = unsafe table.pointee.fields[index]
+            // The length tells nearly every field apart from the six that matter here.
+            switch field.nameCount {
+            case 4, 6, 7, 10, 14, 17:
+                if let error = unsafe noteField(field, base, table, &codings) { return error }
+            default: break
+            }
+        }
+        let flags = unsafe table.pointee.flags
+        if unsafe !flags.contains(.hasHost) && table.pointee.minorVersion == 1 { return .missingHost }
+        if flags.contains(.hasTransferEncoding) {
+            if unsafe table.pointee.minorVersion == 0 { return .transferEncodingOnHTTP10 }
+            if flags.contains(.hasContentLength) { return .lengthAndTransferEncoding }
+            if let error = codings.verdict { return error }
+            unsafe table.pointee.flags.insert(.chunked)
+            phase = .chunkSizeStart
+            searched = 0
+            trailerBytes = 0
+        } else if unsafe table.pointee.contentLength > 0 {
+            unsafe remaining = table.pointee.contentLength
+            phase = .fixed
+        }
+        return nil
+    }
+
+    private func noteField(
+        _ field: HTTP1Field, _ base: UnsafePointer<UInt8>, _ table: UnsafeMutablePointer<HTTP1HeadStorage>,
+        _ codings: inout HTTP1CodingList
+    ) -> HTTP1Error? {
+        let name = unsafe Span(
+            _unsafeElements: UnsafeBufferPointer(start: base + Int(field.nameStart), count: Int(field.nameCount)))
+        let value = unsafe Span(
+            _unsafeElements: UnsafeBufferPointer(start: base + Int(field.valueStart), count: Int(field.valueCount)))
+        switch field.nameCount {
+        case 4 where ASCII.equalsIgnoringCase(name, "host"):
+            if unsafe table.pointee.flags.contains(.hasHost) { return .repeatedHost }
+            guard unsafe isHost(base + Int(field.valueStart), value.count) else { return .invalidHost }
+            unsafe table.pointee.flags.insert(.hasHost)
+            if unsafe !table.pointee.flags.contains(.absoluteForm) {
+                unsafe table.pointee.authorityStart = field.valueStart
+                unsafe table.pointee.authorityCount = field.valueCount
+            }
+        case 6 where ASCII.equalsIgnoringCase(name, "expect"):
+            let known = ASCII.equalsIgnoringCase(value, "100-continue")
+            unsafe table.pointee.flags.insert(known ? .expectContinue : .expectOther)
+        case 7 where ASCII.equalsIgnoringCase(name, "upgrade"):
+            unsafe table.pointee.flags.insert(.hasUpgrade)
+        case 10 where ASCII.equalsIgnoringCase(name, "connection"):
+            var list = HTTP1List(count: value.count)
+            while let range = list.next(in: value) {
+                let token = value.extracting(range)
+                if ASCII.equalsIgnoringCase(token, "close") {
+                    unsafe table.pointee.flags.insert(.connectionClose)
+                } else if ASCII.equalsIgnoringCase(token, "keep-alive") {
+                    unsafe table.pointee.flags.insert(.connectionKeepAlive)
+                } else if ASCII.equalsIgnoringCase(token, "upgrade") {
+                    unsafe table.pointee.flags.insert(.connectionUpgrade)
+                }
+            }
+        case 14 where ASCII.equalsIgnoringCase(name, "content-length"):
+            guard let length = ASCII.decimal(value), length <= UInt64(Int64.max) else { return .badContentLength }
+            if unsafe table.pointee.flags.contains(.hasContentLength) && table.pointee.contentLength != length {
+                return .unequalContentLengths
+            }
+            unsafe table.pointee.contentLength = length
+            unsafe table.pointee.flags.insert(.hasContentLength)
+        case 17 where ASCII.equalsIgnoringCase(name, "transfer-encoding"):
+            unsafe table.pointee.flags.insert(.hasTransferEncoding)
+            var list = HTTP1List(count: value.count)
+            while let range = list.next(in: value) {
+                codings.add(isChunked: ASCII.equalsIgnoringCase(value.extracting(range), "chunked"))
+            }
+        default: break
+        }
+        return nil
+    }
+
+    /// Whether `count` bytes at `base` are `uri-host [":" port]` (RFC 3986 §3.2), not empty, without user information.
+    func isHost(_ base: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        var offset = 0
+        if unsafe count > 0 && base[0] == UInt8(ascii: "[") {
+            offset = 1
+            while unsafe offset < count && base[offset] != UInt8(ascii: "]") {
+                let byte = unsafe base[offset]
+                guard ASCII.hexValue(byte) != nil || byte == UInt8(ascii: ":") || byte == UInt8(ascii: ".") else {
+                    return false
+                }
+                offset += 1
+            }
+            guard offset < count && offset > 2 else { return false }
+            offset += 1
+        } else {
+            let table = unsafe HTTP1Parser.hostBytes.utf8Start
+            while unsafe offset < count && base[offset] < 128 && table[Int(base[offset])] == UInt8(ascii: "1") {
+                offset += 1
+            }
+            guard offset > 0 else { return false }
+        }
+        if offset == count { return true }
+        guard unsafe base[offset] == UInt8(ascii: ":"), count - offset <= 6 else { return false }
+        offset += 1
+        while offset < count {
+            guard unsafe base[offset] &- 48 < 10 else { return false }
+            offset += 1
+        }
+        return true
+    }
+
+    /// "1" for each of the first 128 bytes that may be in a registered name or an IPv4 address: unreserved, sub-delims, "%".
+    private static var hostBytes: StaticString {
+        """
+        0000000000000000000000000000000001001111111111101111111111010100\
+        0111111111111111111111111110000101111111111111111111111111100010
+        """
+    }
+}
+
+/// The transfer codings of a head, over all its lines.
+struct HTTP1CodingList {
+    var count = 0
+    var chunkedCount = 0
+    var lastIsChunked = false
+
+    mutating func add(isChunked: Bool) {
+        count += 1
+        if isChunked { chunkedCount += 1 }
+        lastIsChunked = isChunked
+    }
+
+    /// nil when the list is `chunked` alone.
+    var verdict: HTTP1Error? {
+        if !lastIsChunked || chunkedCount > 1 { return .chunkedNotLast }
+        return count > 1 ? .unknownTransferCoding : nil
+    }
+}
