@@ -1,0 +1,198 @@
+import Bytes
+
+/// Reads the wire format from memory, in a single pass.
+///
+/// Generated code asks for the next tag, switches over it and reads the field; a nested message is read by the same
+/// reader with a nearer end. The reader borrows the bytes. Every access is checked against `end`, which never lies
+/// beyond the input; that is what makes the pointer safe.
+@safe @frozen public struct ProtobufReader: ~Copyable, ~Escapable {
+    @usableFromInline let base: UnsafeRawPointer
+    @usableFromInline var offset: Int
+    /// Where the innermost message ends.
+    @usableFromInline var end: Int
+    /// Messages and groups that may still be entered, downwards.
+    @usableFromInline var depthLeft: Int
+    /// Messages that may still be read.
+    @usableFromInline var messagesLeft: Int
+    /// Where the last tag began.
+    @usableFromInline var tagStart: Int
+
+    /// A reader of all of `bytes`.
+    @inlinable
+    @_lifetime(copy bytes)
+    public init(_ bytes: Span<UInt8>, limits: ProtobufLimits = ProtobufLimits()) {
+        let start = unsafe bytes.withUnsafeBytes { $0.baseAddress }
+        // An empty span may have no address; no byte of an empty input is ever read.
+        unsafe base = start ?? UnsafeRawPointer(bitPattern: 1).unsafelyUnwrapped
+        offset = 0
+        end = bytes.count
+        depthLeft = limits.depth
+        messagesLeft = limits.messages
+        tagStart = 0
+    }
+
+    /// Bytes left in the innermost message.
+    @inlinable
+    public var remaining: Int { end &- offset }
+
+    // MARK: Tags
+
+    /// The next field's tag (number ‖ wire type); nil at the end of the message.
+    @inlinable
+    public mutating func nextTag() throws(ProtobufError) -> UInt32? {
+        guard offset < end else { return nil }
+        tagStart = offset
+        let first = unsafe base.load(fromByteOffset: offset, as: UInt8.self)
+        let tag: UInt32
+        if first < 0x80 {
+            offset &+= 1
+            tag = UInt32(first)
+        } else {
+            guard let wide = UInt32(exactly: try readVarint()) else { throw .malformedTag }
+            tag = wide
+        }
+        guard tag >= 8, tag & 7 < 6 else { throw .malformedTag }
+        return tag
+    }
+
+    // MARK: Primitives
+
+    @inlinable
+    public mutating func readVarint() throws(ProtobufError) -> UInt64 {
+        guard offset < end else { throw .truncated }
+        let first = unsafe base.load(fromByteOffset: offset, as: UInt8.self)
+        if first < 0x80 {
+            offset &+= 1
+            return UInt64(first)
+        }
+        return try readLongVarint()
+    }
+
+    @usableFromInline
+    mutating func readLongVarint() throws(ProtobufError) -> UInt64 {
+        var value: UInt64 = 0
+        var shift: UInt64 = 0
+        var place = offset
+        while place < end {
+            let byte = unsafe base.load(fromByteOffset: place, as: UInt8.self)
+            place &+= 1
+            if shift == 63 && byte > 1 { throw .malformedVarint }
+            value |= UInt64(byte & 0x7F) &<< shift
+            if byte < 0x80 {
+                offset = place
+                return value
+            }
+            shift &+= 7
+        }
+        throw .truncated
+    }
+
+    @inlinable
+    public mutating func readFixed32() throws(ProtobufError) -> UInt32 {
+        guard end &- offset >= 4 else { throw .truncated }
+        let value = unsafe base.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+        offset &+= 4
+        return UInt32(littleEndian: value)
+    }
+
+    @inlinable
+    public mutating func readFixed64() throws(ProtobufError) -> UInt64 {
+        guard end &- offset >= 8 else { throw .truncated }
+        let value = unsafe base.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+        offset &+= 8
+        return UInt64(littleEndian: value)
+    }
+
+    /// A length that does not reach beyond the message.
+    @inlinable
+    public mutating func readLength() throws(ProtobufError) -> Int {
+        let length = try readVarint()
+        guard length <= UInt64(end &- offset) else { throw .truncated }
+        return Int(truncatingIfNeeded: length)
+    }
+
+    @inlinable
+    public mutating func readString() throws(ProtobufError) -> String {
+        let length = try readLength()
+        let bytes = unsafe UnsafeRawBufferPointer(start: base + offset, count: length)
+        guard let text = unsafe String(validating: bytes, as: UTF8.self) else { throw .malformedUTF8 }
+        offset &+= length
+        return text
+    }
+
+    @inlinable
+    public mutating func readBytes() throws(ProtobufError) -> [UInt8] {
+        let length = try readLength()
+        let bytes = unsafe UnsafeRawBufferPointer(start: base + offset, count: length)
+        offset &+= length
+        return unsafe [UInt8](bytes)
+    }
+
+    // MARK: Messages
+
+    /// Reads a nested message into `message`, which may have fields already.
+    @inlinable
+    public mutating func merge<Message: ProtobufMessage>(into message: inout Message) throws(ProtobufError) {
+        let length = try readLength()
+        guard depthLeft > 0 else { throw .tooDeep }
+        guard messagesLeft > 0 else { throw .tooManyMessages }
+        depthLeft &-= 1
+        messagesLeft &-= 1
+        let outerEnd = end
+        end = offset &+ length
+        try message.merge(from: &self)
+        end = outerEnd
+        depthLeft &+= 1
+    }
+
+    /// As above, for a field that may not have been set yet.
+    @inlinable
+    public mutating func merge<Message: ProtobufMessage>(into message: inout Message?) throws(ProtobufError) {
+        var value = message.take() ?? Message()
+        try merge(into: &value)
+        message = consume value
+    }
+
+    /// Reads one more element of a repeated field.
+    @inlinable
+    public mutating func append<Message: ProtobufMessage>(to list: inout [Message]) throws(ProtobufError) {
+        var value = Message()
+        try merge(into: &value)
+        list.append(consume value)
+    }
+
+    // MARK: Unknown fields
+
+    /// Reads over the field whose tag was read last, and keeps it.
+    public mutating func keepUnknown(_ tag: UInt32, in fields: inout [UInt8]) throws(ProtobufError) {
+        let start = tagStart
+        try skip(tag)
+        unsafe fields.append(contentsOf: UnsafeRawBufferPointer(start: base + start, count: offset - start))
+    }
+
+    /// Reads over the field whose tag was read last. Groups (proto2) are read over whole.
+    public mutating func skip(_ tag: UInt32) throws(ProtobufError) {
+        switch tag & 7 {
+        case 0: _ = try readVarint()
+        case 1: _ = try readFixed64()
+        case 2: offset &+= try readLength()
+        case 3: try skipGroup(tag)
+        case 5: _ = try readFixed32()
+        default: throw .unmatchedEndGroup
+        }
+    }
+
+    private mutating func skipGroup(_ tag: UInt32) throws(ProtobufError) {
+        guard depthLeft > 0 else { throw .tooDeep }
+        depthLeft -= 1
+        while let inner = try nextTag() {
+            if inner & 7 == 4 {
+                guard inner == tag + 1 else { throw .unmatchedEndGroup }
+                depthLeft += 1
+                return
+            }
+            try skip(inner)
+        }
+        throw .truncated
+    }
+}
