@@ -1,1 +1,0 @@
-// RideDomain: being built.
