@@ -1,4 +1,5 @@
 import GatewayService
+import RideDomain
 import Testing
 
 @Suite struct AreaQueryTests {
@@ -21,15 +22,15 @@ import Testing
     }
 
     @Test func contract_everyKindOfArea() throws {
-        #expect(try parse("") == AreaQuery())
+        #expect(try parse("") == AreaQuery(.everywhere, limit: 1_000))
         #expect(try parse("limit=10") == AreaQuery(limit: 10))
+        let position = Position(lat: 53.5, lon: 13.25)
+        #expect(try parse("lat=53.5&lon=13.25") == AreaQuery(.around(position, radius: nil)))
         #expect(
-            try parse("lat=53.5&lon=13.25") == AreaQuery(position: .init(lat: 53.5, lon: 13.25)))
-        #expect(
-            try parse("lat=-90&lon=180&radius_m=100000&limit=10000")
-                == AreaQuery(position: .init(lat: -90, lon: 180), radius: 100_000, limit: 10_000))
-        #expect(
-            try parse("bbox=170,-10,-170,10") == AreaQuery(box: .init(west: 170, south: -10, east: -170, north: 10)))
+            try parse("lat=53.5&lon=13.25&radius_m=100000&limit=10000")
+                == AreaQuery(.around(position, radius: 100_000), limit: 10_000))
+        let box = Box(west: 170, south: -10, east: -170, north: 10)
+        #expect(try parse("bbox=170,-10,-170,10") == AreaQuery(.box(box)))
         let live = try AreaParameters.parse(pairs("interval_ms=50"), .live)
         #expect(live.interval == 50)
         #expect(try AreaParameters.parse([], .live).interval == nil)

@@ -1,38 +1,10 @@
+import RideDomain
+
 /// Which available drivers are asked for: one meaning for `GET /drivers/available`, the live list's address and its
 /// in-band `view`. Equal queries have equal answers, so they share one frame.
 public struct AreaQuery: Hashable, Sendable {
-    /// WGS 84 degrees.
-    public struct Position: Hashable, Sendable {
-        public var lat: Double
-        public var lon: Double
-
-        public init(lat: Double, lon: Double) {
-            self.lat = lat
-            self.lon = lon
-        }
-    }
-
-    /// WGS 84 degrees. West may be greater than east: the box then crosses the antimeridian.
-    public struct Box: Hashable, Sendable {
-        public var west: Double
-        public var south: Double
-        public var east: Double
-        public var north: Double
-
-        public init(west: Double, south: Double, east: Double, north: Double) {
-            self.west = west
-            self.south = south
-            self.east = east
-            self.north = north
-        }
-    }
-
-    /// Orders by distance; the circle's centre when there is a radius.
-    public var position: Position?
-    /// Metres. Only with a position.
-    public var radius: Double?
-    /// Never together with a position.
-    public var box: Box?
+    /// Where, and in which order.
+    public var area: Area
     /// At most so many drivers: the nearest, or those with the lowest ids.
     public var limit: Int
 
@@ -43,11 +15,8 @@ public struct AreaQuery: Hashable, Sendable {
     /// Milliseconds between two live lists.
     public static let intervals = 50...60_000
 
-    /// Everywhere, by id.
-    public init(position: Position? = nil, radius: Double? = nil, box: Box? = nil, limit: Int = defaultLimit) {
-        self.position = position
-        self.radius = radius
-        self.box = box
+    public init(_ area: Area = .everywhere, limit: Int = defaultLimit) {
+        self.area = area
         self.limit = limit
     }
 }
@@ -77,7 +46,7 @@ public struct AreaParameters: Sendable {
     private var lat: Double?
     private var lon: Double?
     private var radius: Double?
-    private var box: AreaQuery.Box?
+    private var box: Box?
     private var limit: Int?
     /// Milliseconds between two lists, if one was asked for.
     public private(set) var interval: Int?
@@ -138,7 +107,7 @@ public struct AreaParameters: Sendable {
         guard box == nil else { throw Self.repeated(name) }
         let text = numbers.map(Self.text).joined(separator: ",")
         guard numbers.count == 4 else { throw Self.boxError(text) }
-        let new = AreaQuery.Box(west: numbers[0], south: numbers[1], east: numbers[2], north: numbers[3])
+        let new = Box(west: numbers[0], south: numbers[1], east: numbers[2], north: numbers[3])
         for (value, side) in [(new.west, "west"), (new.east, "east")] where !(-180...180).contains(value) {
             throw ParameterError(
                 parameter: name, detail: "bbox has \(side) \(Self.text(value)); it must be between -180 and 180.")
@@ -158,30 +127,25 @@ public struct AreaParameters: Sendable {
 
     /// What all parameters together ask for.
     public func query() throws(ParameterError) -> AreaQuery {
-        var query = AreaQuery(limit: limit ?? AreaQuery.defaultLimit)
+        let limit = limit ?? AreaQuery.defaultLimit
         switch (lat, lon) {
-        case (let lat?, let lon?): query.position = AreaQuery.Position(lat: lat, lon: lon)
         case (_?, nil):
             throw ParameterError(parameter: "lon", detail: "lat is given without lon; give both or neither.")
         case (nil, _?):
             throw ParameterError(parameter: "lat", detail: "lon is given without lat; give both or neither.")
-        case (nil, nil): break
-        }
-        if let radius {
-            guard query.position != nil else {
-                throw ParameterError(
-                    parameter: "radius_m", detail: "radius_m is given without a position; it needs lat and lon.")
-            }
-            query.radius = radius
-        }
-        if let box {
-            guard query.position == nil else {
+        case (let lat?, let lon?):
+            guard box == nil else {
                 throw ParameterError(
                     parameter: "bbox", detail: "bbox is given together with a position; give one kind of area.")
             }
-            query.box = box
+            return AreaQuery(.around(Position(lat: lat, lon: lon), radius: radius), limit: limit)
+        case (nil, nil):
+            guard radius == nil else {
+                throw ParameterError(
+                    parameter: "radius_m", detail: "radius_m is given without a position; it needs lat and lon.")
+            }
+            return AreaQuery(box.map { .box($0) } ?? .everywhere, limit: limit)
         }
-        return query
     }
 
     // MARK: Rules and words
