@@ -22,4 +22,16 @@ public struct ProtobufFile: Sendable {
         self.dependencies = dependencies
         self.symbols = symbols
     }
+
+    /// The file and everything that it imports, directly or not, each once; imported files first.
+    public var withDependencies: [ProtobufFile] {
+        var files: [ProtobufFile] = []
+        func visit(_ file: ProtobufFile) {
+            if files.contains(where: { $0.name == file.name }) { return }
+            for dependency in file.dependencies { visit(dependency) }
+            files.append(file)
+        }
+        visit(self)
+        return files
+    }
 }

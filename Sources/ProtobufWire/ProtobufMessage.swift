@@ -40,6 +40,15 @@ extension ProtobufMessage {
         try self.init(decoding: bytes.span, limits: limits)
     }
 
+    /// Merges the message that `bytes` hold into this one.
+    @inlinable
+    public mutating func merge(
+        from bytes: Span<UInt8>, limits: ProtobufLimits = ProtobufLimits()
+    ) throws(ProtobufError) {
+        var reader = ProtobufReader(bytes, limits: limits)
+        try merge(from: &reader)
+    }
+
     /// The wire format: a copy. Hot paths use `encode(into:)`.
     public func encoded() -> [UInt8] {
         var buffer = ByteBuffer(capacity: encodedSize)

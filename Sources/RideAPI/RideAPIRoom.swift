@@ -1,1 +1,0 @@
-// RideAPI: being built.
