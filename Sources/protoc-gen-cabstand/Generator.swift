@@ -46,12 +46,12 @@ struct Generator {
         for (index, enumeration) in file.enums.enumerated() {
             let scope = file.package.isEmpty ? "" : "\(file.package)."
             EnumGenerator(enumeration, scope: scope, path: [5, Int32(index)], file: file)
-                .write(Names.prefix(package: file.package) + Names.type(enumeration.name), &code)
+                .write(Names.type(enumeration.name, behind: Names.prefix(package: file.package)), &code)
         }
         for (index, message) in file.messages.enumerated() {
             let scope = file.package.isEmpty ? "." : ".\(file.package)."
             try MessageGenerator(message, scope: scope, path: [4, Int32(index)], file: file, types: types)
-                .write(Names.prefix(package: file.package) + Names.type(message.name), &code)
+                .write(Names.type(message.name, behind: Names.prefix(package: file.package)), &code)
         }
         writeFile(file, &code)
         return code.text

@@ -64,16 +64,19 @@ struct MessageGenerator {
             for (index, enumeration) in message.enums.enumerated() {
                 let scope = String(fullName.dropFirst()) + "."
                 EnumGenerator(enumeration, scope: scope, path: path + [4, Int32(index)], file: file)
-                    .write(Names.type(enumeration.name), &code)
+                    .write(simpleName(enumeration.name), &code)
             }
             for (index, nested) in message.messages.enumerated() where !nested.isMapEntry {
                 try MessageGenerator(
                     nested, scope: fullName + ".", path: path + [3, Int32(index)], file: file, types: types
-                ).write(Names.type(nested.name), &code)
+                ).write(simpleName(nested.name), &code)
             }
             for oneof in oneofs { writeOneof(oneof.index, oneof.type, oneof.fields, &code) }
         }
     }
+
+    /// A nested type's name, where it is declared.
+    private func simpleName(_ name: String) -> String { Names.type(name, behind: "") }
 
     private func writeProperties(_ code: inout CodeWriter) {
         for (index, field) in fields.enumerated() {

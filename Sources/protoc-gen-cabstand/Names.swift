@@ -14,9 +14,11 @@ enum Names {
         return name.first?.isNumber == true ? "_" + name : name
     }
 
-    static func type(_ name: String) -> String {
+    /// A type's name behind `prefix`: a package's, the enclosing type's with its dot, or none.
+    static func type(_ name: String, behind prefix: String) -> String {
         let camel = upperCamel(name)
-        return reservedTypes.contains(camel) ? camel + "_" : camel
+        let standsAlone = prefix.isEmpty || prefix.hasSuffix(".")
+        return prefix + (standsAlone && reservedTypes.contains(camel) ? camel + "_" : camel)
     }
 
     static func field(_ name: String) -> String {

@@ -8,7 +8,7 @@ struct ServiceGenerator {
     let types: TypeTable
 
     private var fullName: String { (file.package.isEmpty ? "" : "\(file.package).") + service.name }
-    private var swiftName: String { Names.prefix(package: file.package) + Names.type(service.name) }
+    private var swiftName: String { Names.type(service.name, behind: Names.prefix(package: file.package)) }
 
     private struct Method {
         let descriptor: MethodDescriptor

@@ -18,19 +18,19 @@ struct TypeTable {
             for message in file.messages { add(message, scope, prefix, file.name) }
             for enumeration in file.enums {
                 entries["\(scope).\(enumeration.name)"] = Entry(
-                    swiftName: prefix + Names.type(enumeration.name), file: file.name, message: nil)
+                    swiftName: Names.type(enumeration.name, behind: prefix), file: file.name, message: nil)
             }
         }
     }
 
     private mutating func add(_ message: MessageDescriptor, _ scope: String, _ prefix: String, _ file: String) {
         let fullName = "\(scope).\(message.name)"
-        let swiftName = prefix + Names.type(message.name)
+        let swiftName = Names.type(message.name, behind: prefix)
         entries[fullName] = Entry(swiftName: swiftName, file: file, message: message)
         for nested in message.messages { add(nested, fullName, swiftName + ".", file) }
         for enumeration in message.enums {
             entries["\(fullName).\(enumeration.name)"] = Entry(
-                swiftName: swiftName + "." + Names.type(enumeration.name), file: file, message: nil)
+                swiftName: Names.type(enumeration.name, behind: swiftName + "."), file: file, message: nil)
         }
     }
 
