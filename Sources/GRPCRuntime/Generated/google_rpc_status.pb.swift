@@ -10,7 +10,7 @@ public struct Google_Rpc_Status: ProtobufMessage {
     /// A gRPC status code.
     public var code: Int32 = 0
     public var message: String = ""
-    public var details: [Google_Protobuf_Any_] = []
+    public var details: [Google_Protobuf_Any] = []
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -18,7 +18,7 @@ public struct Google_Rpc_Status: ProtobufMessage {
     public init(
         code: Int32 = 0,
         message: String = "",
-        details: [Google_Protobuf_Any_] = []
+        details: [Google_Protobuf_Any] = []
     ) {
         self.code = code
         self.message = message
@@ -39,14 +39,14 @@ public struct Google_Rpc_Status: ProtobufMessage {
         var size = unknownFields.count
         size &+= ProtobufInt32.fieldSize(code, 1)
         size &+= ProtobufString.fieldSize(message, 2)
-        size &+= ProtobufNested<Google_Protobuf_Any_>.fieldSize(repeated: details, 3)
+        size &+= ProtobufNested<Google_Protobuf_Any>.fieldSize(repeated: details, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
         ProtobufInt32.encodeField(code, 1, into: &buffer)
         ProtobufString.encodeField(message, 2, into: &buffer)
-        ProtobufNested<Google_Protobuf_Any_>.encodeField(repeated: details, 3, into: &buffer)
+        ProtobufNested<Google_Protobuf_Any>.encodeField(repeated: details, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 

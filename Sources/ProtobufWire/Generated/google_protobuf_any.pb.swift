@@ -5,7 +5,7 @@
 import Bytes
 
 /// Any message, with a URL whose last segment is its full name.
-public struct Google_Protobuf_Any_: ProtobufMessage {
+public struct Google_Protobuf_Any: ProtobufMessage {
     public var typeURL: String = ""
     public var value: [UInt8] = []
     public var unknownFields: [UInt8] = []
