@@ -1,0 +1,96 @@
+/// Whether a driver can be booked, as the outside sees it. Derived, never stored.
+public enum DriverStatus: Sendable, Hashable, CaseIterable {
+    case available
+    case unavailable
+    case offline
+
+    /// The word of REST and Kafka.
+    public var word: String {
+        switch self {
+        case .available: "available"
+        case .unavailable: "unavailable"
+        case .offline: "offline"
+        }
+    }
+
+    public init?(word: String) {
+        guard let status = Self.allCases.first(where: { $0.word == word }) else { return nil }
+        self = status
+    }
+}
+
+/// Whether a driver is on duty.
+public enum Presence: Int64, Sendable, Hashable {
+    /// Set offline by the driver: only the driver ends it.
+    case offline = 0
+    case present = 1
+    /// Streamed and fell silent: the next position ends it.
+    case silent = 2
+}
+
+/// Who a driver is. It does not change, so copies of a driver share it.
+public final class DriverProfile: Sendable, Hashable {
+    public let id: String
+    public let name: String
+    public let vehicle: Vehicle
+
+    public init(id: String, name: String, vehicle: Vehicle) {
+        self.id = id
+        self.name = name
+        self.vehicle = vehicle
+    }
+
+    public static func == (left: DriverProfile, right: DriverProfile) -> Bool {
+        left.id == right.id && left.name == right.name && left.vehicle == right.vehicle
+    }
+
+    public func hash(into hasher: inout Hasher) { hasher.combine(id) }
+}
+
+/// A driver: who, where, and the two facts that the status is derived from.
+public struct Driver: Hashable, Sendable {
+    public let profile: DriverProfile
+    public var position: Position
+    /// Degrees clockwise from north.
+    public var heading: Double?
+    /// Metres per second.
+    public var speed: Double?
+    /// Unix milliseconds at which the position was measured.
+    public var measuredAt: Int64
+    public var presence: Presence
+    /// Whether a position was ever streamed: only then silence means anything.
+    public var hasStreamed: Bool
+    /// The trip that the driver is on, as far as is known here.
+    public var activeTripID: String?
+    /// The number of the last trip event that was taken over.
+    public var tripSeq: UInt64
+    /// Unix milliseconds of the last change.
+    public var updatedAt: Int64
+    /// The number of the last change.
+    public var revision: UInt64
+
+    public var id: String { profile.id }
+
+    public init(
+        profile: DriverProfile, position: Position, heading: Double? = nil, speed: Double? = nil, measuredAt: Int64,
+        presence: Presence = .present, hasStreamed: Bool = false, activeTripID: String? = nil, tripSeq: UInt64 = 0,
+        updatedAt: Int64, revision: UInt64
+    ) {
+        self.profile = profile
+        self.position = position
+        self.heading = heading
+        self.speed = speed
+        self.measuredAt = measuredAt
+        self.presence = presence
+        self.hasStreamed = hasStreamed
+        self.activeTripID = activeTripID
+        self.tripSeq = tripSeq
+        self.updatedAt = updatedAt
+        self.revision = revision
+    }
+
+    /// An active trip makes a driver unavailable; else presence makes him available; else he is offline.
+    public var status: DriverStatus {
+        activeTripID != nil ? .unavailable : presence == .present ? .available : .offline
+    }
+}

@@ -1,0 +1,70 @@
+/// A driver that was found.
+public struct FoundDriver: Hashable, Sendable {
+    public let slot: Int32
+    /// Metres from the position that was asked for; nil when there was none.
+    public let distance: Double?
+}
+
+extension DriverRegistry {
+    /// The available drivers in `area`: nearest first when it has a position, else by id; at most `limit`.
+    /// `truncated`: more match (the nearest, or the lowest ids, are answered).
+    public mutating func findAvailable(
+        in area: Area, limit: Int
+    ) -> (found: [FoundDriver], truncated: Bool) {
+        switch area {
+        case .around(let center, let radius):
+            rank()
+            let ranks = ranks
+            let answer = index.nearest(to: center, radius: radius, limit: limit) { ranks[Int($0)] < ranks[Int($1)] }
+            return (answer.hits.map { FoundDriver(slot: $0.member, distance: $0.metres) }, answer.truncated)
+        case .box(let box):
+            let members = available(in: box)
+            return (members.prefix(limit).map { FoundDriver(slot: $0, distance: nil) }, members.count > limit)
+        case .everywhere:
+            var found: [FoundDriver] = []
+            for slot in order where index.contains(slot) {
+                if found.count == limit { return (found, true) }
+                found.append(FoundDriver(slot: slot, distance: nil))
+            }
+            return (found, false)
+        }
+    }
+
+    /// Every available driver in `box`, by id.
+    public mutating func available(in box: Box) -> [Int32] {
+        rank()
+        return index.members(in: box).sorted { ranks[Int($0)] < ranks[Int($1)] }
+    }
+
+    /// Drivers by id, those after `after` (nil: from the first), at most `limit`. `more`: there are further ones.
+    public func page(
+        status: DriverStatus?, after: String?, limit: Int
+    ) -> (slots: [Int32], more: Bool) {
+        var page: [Int32] = []
+        let start = after.map { after in firstRank { $0 > after } } ?? 0
+        for slot in order[start...] {
+            if let status, drivers[Int(slot)].status != status { continue }
+            if page.count == limit { return (page, true) }
+            page.append(slot)
+        }
+        return (page, false)
+    }
+
+    /// The first place in `order` whose id fulfils `condition` (which all later ones do, too).
+    func firstRank(where condition: (String) -> Bool) -> Int {
+        var low = 0
+        var high = order.count
+        while low < high {
+            let middle = (low + high) / 2
+            if condition(drivers[Int(order[middle])].id) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+
+    /// Makes `ranks` again after drivers were added: comparing numbers is what makes ordering by id cheap.
+    private mutating func rank() {
+        guard ranks.count != order.count else { return }
+        ranks = [Int32](repeating: 0, count: order.count)
+        for (rank, slot) in order.enumerated() { ranks[Int(slot)] = Int32(rank) }
+    }
+}

@@ -1,0 +1,142 @@
+/// Every driver of the service, in memory, with the rules for every change. The time is a parameter.
+///
+/// Drivers are numbered by slot, in the order of arrival; slots stay. Available drivers are in the geo index, the
+/// others are not. Each change gives the driver the next revision; what changes nothing gives none.
+public struct DriverRegistry: Sendable {
+    /// Milliseconds of silence after which a driver that has streamed leaves every list.
+    public let timeToLive: Int64
+    public internal(set) var revisions: RevisionCounter
+
+    /// By slot.
+    public internal(set) var drivers: [Driver] = []
+    var slots: [String: Int32] = [:]
+    /// By slot: which positions are believed.
+    var tracks: [LocationTrack] = []
+    /// By slot: monotonic nanoseconds of the last sign of life, `never` for those that do not expire.
+    var heard: [UInt64] = []
+    static let never = UInt64.max
+    /// Available drivers by position.
+    var index = GeoIndex()
+    /// Slots in the order of ids.
+    var order: [Int32] = []
+    /// By slot: its place in `order`; made again when `order` has changed.
+    var ranks: [Int32] = []
+
+    public init(timeToLive: Int64 = 60_000, revisions: RevisionCounter) {
+        self.timeToLive = timeToLive
+        self.revisions = revisions
+    }
+
+    // MARK: Looking up
+
+    public var count: Int { drivers.count }
+    public var availableCount: Int { index.count }
+    /// The number of the last change of any driver.
+    public var revision: UInt64 { revisions.current }
+
+    public func slot(of id: String) -> Int32? { slots[id] }
+    public subscript(slot: Int32) -> Driver { drivers[Int(slot)] }
+
+    // MARK: Arriving
+
+    /// Takes over stored drivers. The time-to-live of those that had streamed counts anew from `now`.
+    public mutating func restore(_ stored: [Driver], at now: Moment) {
+        drivers.reserveCapacity(drivers.count + stored.count)
+        for driver in stored where slots[driver.id] == nil { append(driver, now) }
+        order = drivers.indices.map(Int32.init).sorted { drivers[Int($0)].id < drivers[Int($1)].id }
+        ranks = []
+    }
+
+    /// Adds a driver, present and available, at a valid position. An id that is known already changes nothing.
+    public mutating func register(
+        _ profile: DriverProfile, position: Position, at now: Moment
+    ) -> (slot: Int32, created: Bool) {
+        if let slot = slots[profile.id] { return (slot, false) }
+        let slot = append(
+            Driver(
+                profile: profile, position: position, measuredAt: now.wall, updatedAt: now.wall,
+                revision: revisions.next()), now)
+        order.insert(slot, at: firstRank { $0 > profile.id })
+        ranks = []
+        return (slot, true)
+    }
+
+    @discardableResult
+    private mutating func append(_ driver: Driver, _ now: Moment) -> Int32 {
+        let slot = Int32(drivers.count)
+        drivers.append(driver)
+        slots[driver.id] = slot
+        tracks.append(LocationTrack(position: driver.position, at: driver.measuredAt))
+        heard.append(driver.hasStreamed && driver.presence == .present ? now.monotonic : Self.never)
+        if driver.status == .available { index.set(slot, at: driver.position) }
+        return slot
+    }
+
+    // MARK: Presence
+
+    /// Why a driver's status can't be set by hand.
+    public enum Refusal: Error, Equatable, Sendable {
+        /// The driver is on a trip: problem `driver-on-trip`.
+        case onTrip(tripID: String)
+    }
+
+    /// Sets a driver available or offline by hand. Returns whether that changed anything.
+    public mutating func setPresent(_ slot: Int32, _ isPresent: Bool, at now: Moment) throws(Refusal) -> Bool {
+        let driver = drivers[Int(slot)]
+        if let trip = driver.activeTripID { throw .onTrip(tripID: trip) }
+        let presence: Presence = isPresent ? .present : .offline
+        heard[Int(slot)] = isPresent && driver.hasStreamed ? now.monotonic : Self.never
+        guard driver.presence != presence else { return false }
+        change(slot, now) { $0.presence = presence }
+        return true
+    }
+
+    /// Makes those silent that have streamed and were not heard for the time-to-live; returns them. O(drivers), for a
+    /// tick of about a second.
+    public mutating func expire(at now: Moment) -> [Int32] {
+        let patience = UInt64(timeToLive) * 1_000_000
+        guard now.monotonic >= patience else { return [] }
+        let oldest = now.monotonic - patience
+        var expired: [Int32] = []
+        for slot in heard.indices where heard[slot] <= oldest { expired.append(Int32(slot)) }
+        for slot in expired {
+            heard[Int(slot)] = Self.never
+            change(slot, now) { $0.presence = .silent }
+        }
+        return expired
+    }
+
+    // MARK: Positions
+
+    /// Takes a position of a driver, or says why it is dropped. A driver that had fallen silent is present again; one
+    /// that is offline by hand moves and stays offline.
+    public mutating func report(_ slot: Int32, _ point: LocationPoint, at now: Moment) -> LocationDrop? {
+        if let drop = tracks[Int(slot)].judge(point, now: now.wall) { return drop }
+        let measuredAt = tracks[Int(slot)].anchoredAt
+        change(slot, now) { driver in
+            driver.position = point.position
+            driver.heading = point.heading
+            driver.speed = point.speed
+            driver.measuredAt = measuredAt
+            driver.hasStreamed = true
+            if driver.presence == .silent { driver.presence = .present }
+        }
+        heard[Int(slot)] = drivers[Int(slot)].presence == .present ? now.monotonic : Self.never
+        return nil
+    }
+
+    // MARK: -
+
+    /// Changes a driver: new revision, new instant, and the index follows.
+    mutating func change(_ slot: Int32, _ now: Moment, _ body: (inout Driver) -> Void) {
+        let revision = revisions.next()
+        body(&drivers[Int(slot)])
+        drivers[Int(slot)].updatedAt = now.wall
+        drivers[Int(slot)].revision = revision
+        if drivers[Int(slot)].status == .available {
+            index.set(slot, at: drivers[Int(slot)].position)
+        } else {
+            index.remove(slot)
+        }
+    }
+}

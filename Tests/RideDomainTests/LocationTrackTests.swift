@@ -1,0 +1,105 @@
+import RideDomain
+import Testing
+
+@Suite struct LocationTrackTests {
+    static let home = Position(lat: 53.5600, lon: 13.2600)
+    /// Points north of home, in metres.
+    func north(_ metres: Double) -> Position { Position(lat: Self.home.lat + metres / 111_195, lon: Self.home.lon) }
+    let start: Int64 = 1_700_000_000_000
+
+    func track() -> LocationTrack { LocationTrack(position: Self.home, at: start) }
+
+    @Test func pointsWithinReachAreAccepted() {
+        var track = track()
+        #expect(track.judge(LocationPoint(position: north(199)), now: start) == nil)
+        #expect(track.judge(LocationPoint(position: north(199 + 279)), now: start + 1_000) == nil)
+        #expect(track.judge(LocationPoint(position: north(199 + 279 + 281)), now: start + 2_000) == .impossible)
+        #expect(track.judge(LocationPoint(position: north(199 + 279 + 281)), now: start + 3_000) == nil)
+    }
+
+    @Test func staleAndOutOfOrderPointsAreDropped() {
+        var track = track()
+        let now = start + 100_000
+        #expect(track.judge(LocationPoint(position: Self.home, at: now - 60_001), now: now) == .stale)
+        #expect(track.judge(LocationPoint(position: Self.home, at: now - 59_000), now: now) == nil)
+        #expect(track.judge(LocationPoint(position: Self.home, at: now - 59_000), now: now) == .outOfOrder)
+        #expect(track.judge(LocationPoint(position: Self.home, at: now - 59_500), now: now) == .outOfOrder)
+        #expect(track.judge(LocationPoint(position: Self.home, at: now - 58_000), now: now) == nil)
+    }
+
+    @Test func aClockThatRunsAheadIsTakenBack() {
+        var track = track()
+        #expect(track.judge(LocationPoint(position: north(10), at: start + 3_600_000), now: start + 1_000) == nil)
+        #expect(track.anchoredAt == start + 1_000)
+        #expect(track.judge(LocationPoint(position: north(20), at: start + 3_601_000), now: start + 2_000) == nil)
+    }
+
+    @Test func pointsWithoutAnInstantInOneTurnAreAllAccepted() {
+        var track = track()
+        for step in 1...5 {
+            #expect(track.judge(LocationPoint(position: north(Double(step) * 20)), now: start + 1_000) == nil)
+        }
+        // The wall clock was set back.
+        #expect(track.judge(LocationPoint(position: north(120)), now: start - 5_000) == nil)
+    }
+
+    @Test func threePointsThatAgreeReanchorTheTrack() {
+        var track = track()
+        #expect(track.judge(LocationPoint(position: north(50_000)), now: start + 1_000) == .impossible)
+        #expect(track.judge(LocationPoint(position: north(50_010)), now: start + 2_000) == .impossible)
+        #expect(track.judge(LocationPoint(position: north(50_020)), now: start + 3_000) == nil)
+        #expect(track.judge(LocationPoint(position: north(50_030)), now: start + 4_000) == nil)
+        #expect(track.judge(LocationPoint(position: Self.home), now: start + 5_000) == .impossible)
+    }
+
+    @Test func pointsThatDisagreeNeverReanchorAndAGoodOneEndsTheDoubt() {
+        var track = track()
+        for step in 1...21 {
+            let far = north(step % 2 == 0 ? 50_000 : -50_000)
+            #expect(track.judge(LocationPoint(position: far), now: start + Int64(step) * 1_000) == .impossible)
+        }
+        #expect(track.judge(LocationPoint(position: north(50_000)), now: start + 22_000) == .impossible)
+        #expect(track.judge(LocationPoint(position: north(50_000)), now: start + 23_000) == .impossible)
+        #expect(track.judge(LocationPoint(position: north(20)), now: start + 24_000) == nil)
+        #expect(track.judge(LocationPoint(position: north(50_000)), now: start + 25_000) == .impossible)
+    }
+
+    @Test func numbersOutsideTheirRangeAreInvalid() {
+        var track = track()
+        let bad = [
+            LocationPoint(position: Position(lat: 91, lon: 0)), LocationPoint(position: Position(lat: .nan, lon: 0)),
+            LocationPoint(position: Self.home, heading: -1), LocationPoint(position: Self.home, heading: 361),
+            LocationPoint(position: Self.home, speed: -1), LocationPoint(position: Self.home, speed: .infinity),
+            LocationPoint(position: Self.home, accuracy: .nan),
+        ]
+        for point in bad { #expect(track.judge(point, now: start + 1_000) == .invalid) }
+        let full = LocationPoint(position: Self.home, heading: 360, speed: 0, accuracy: 0, at: start + 900)
+        #expect(track.judge(full, now: start + 1_000) == nil)
+    }
+
+    /// A car that really drives, seen through a phone that sometimes errs: the track never loses it for long.
+    @Test func aSimulatedPhoneIsFollowedWhateverItDoes() {
+        for seed in 0..<200 {
+            var random = SeededRandom(seed: UInt64(seed))
+            var track = track()
+            var metres = 0.0
+            var lost = 0
+            for second in 1...300 {
+                metres += Double.random(in: 0...40, using: &random)
+                let now = start + Int64(second) * 1_000
+                switch Int.random(in: 0..<20, using: &random) {
+                case 0:  // a wild point
+                    let wild = north(metres + Double.random(in: 5_000...90_000, using: &random))
+                    #expect(track.judge(LocationPoint(position: wild, at: now), now: now) != nil)
+                case 1:  // a late duplicate
+                    #expect(track.judge(LocationPoint(position: north(metres), at: now - 70_000), now: now) == .stale)
+                case 2: metres += 30_000  // the phone was off on the motorway while its clock said one second
+                default:
+                    let point = LocationPoint(position: north(metres), at: now)
+                    lost = track.judge(point, now: now) == nil ? 0 : lost + 1
+                    #expect(lost < 10, "seed \(seed), second \(second)")
+                }
+            }
+        }
+    }
+}
