@@ -6,14 +6,39 @@
 #include <sys/timerfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <unistd.h>
 
 extern int accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags);
+extern long syscall(long number, ...);
 
 #if defined(__x86_64__)
 _Static_assert(sizeof(struct epoll_event) == 12, "epoll_event is packed on x86-64");
 #else
 _Static_assert(sizeof(struct epoll_event) == 16, "epoll_event is not packed here");
 #endif
+
+// The number of CPUs that this thread may run on, 0 if the system does not say. By number, because cpu_set_t needs _GNU_SOURCE.
+static inline int clinux_allowed_cpus(void) {
+    unsigned char mask[8192];
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    int count = 0;
+    for (long i = 0; i < bytes; i++) count += __builtin_popcount(mask[i]);
+    return count;
+}
+
+// Names the calling thread, for `top -H`.
+static inline void clinux_name_thread(const char *name) { syscall(SYS_prctl, 15 /* PR_SET_NAME */, name, 0, 0, 0); }
+
+// epoll_wait with nanoseconds (Linux 5.11). Returns -1 and ENOSYS where the kernel or a seccomp filter does not know it.
+static inline int clinux_epoll_pwait2(int epfd, struct epoll_event *events, int max, long long nanoseconds) {
+#ifdef SYS_epoll_pwait2
+    struct { long long seconds; long long nanoseconds; } time = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    return (int)syscall(SYS_epoll_pwait2, epfd, events, max, &time, (void *)0, (size_t)0);
+#else
+    return (int)syscall(-1);
+#endif
+}
 #endif

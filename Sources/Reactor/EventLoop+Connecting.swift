@@ -1,0 +1,73 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+extension EventLoop {
+    /// Connects to `address`. The outcome is `connectionOpened` or `connectionClosed` of `handler`, never before this call
+    /// returns. Output may be given at once; it is sent when the connection is there.
+    /// - Parameters:
+    ///   - timeout: nanoseconds until `.connectTimeout`, the TLS handshake included.
+    ///   - tls: speak TLS.
+    @discardableResult
+    public func connect(
+        _ address: SocketAddress, timeout: UInt64, tls: TLSClientContext? = nil, handler: ConnectionHandler
+    ) -> ConnectionID {
+        guard let (id, place) = hot.value.slab.take(.connection) else { return refuse(handler, EMFILE) }
+        place.value.flags = .connecting
+        unsafe place.value.handler = Unmanaged.passRetained(handler)
+        LoopCounters.add(counters.connections, 1)
+        if let tls {
+            unsafe place.value.tls = Unmanaged.passRetained(TLSSession(.client(tls), alpn: [:]))
+            place.value.flags.insert(.tls)
+        }
+        let descriptor = system.connect(address)
+        guard descriptor >= 0 else {
+            close(place, id.slot, .connectFailed, -descriptor)
+            return id
+        }
+        place.value.descriptor = descriptor
+        place.value.interest = .writable
+        let registered = system.register(descriptor, token: id.token, interest: .writable)
+        guard registered == 0 else {
+            close(place, id.slot, .connectFailed, -registered)
+            return id
+        }
+        // `now` is the turn's beginning; before the first turn it may be long past.
+        armDeadline(place, id.token, at: system.now() &+ timeout)
+        return id
+    }
+
+    /// No place is left: the handler hears of it by an identifier that names nothing.
+    private func refuse(_ handler: ConnectionHandler, _ code: Int32) -> ConnectionID {
+        execute { handler.connectionClosed(.none, .connectFailed(errno: code)) }
+        return .none
+    }
+
+    /// The outcome of a connect is there.
+    func connectReady(_ place: Ref<Connection>, _ token: UInt64, _ readiness: Readiness) {
+        let slot = UInt32(truncatingIfNeeded: token)
+        let code = system.pendingError(place.value.descriptor)
+        if code != 0 { return close(place, slot, .connectFailed, code) }
+        if readiness.contains(.hangUp) { return close(place, slot, .connectFailed, ECONNREFUSED) }
+        guard readiness.contains(.writable) else { return }
+        place.value.flags.remove(.connecting)
+        applyInterest(place, token)
+        if place.value.flags.contains(.tls) {
+            place.value.flags.insert(.handshaking)
+            continueHandshake(place, token)
+        } else {
+            opened(place, token)
+        }
+    }
+
+    /// The connection is there: its first deadline is over, output that came early goes out in this turn.
+    func opened(_ place: Ref<Connection>, _ token: UInt64) {
+        place.value.deadline = 0
+        if place.value.pendingOutput > 0 { queueFlush(place, token) }
+        unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
+            $0.connectionOpened(ConnectionID(token: token))
+        }
+    }
+}

@@ -1,0 +1,126 @@
+import Bytes
+
+/// What a handler does with its connections. Every verb ignores an identifier that names nothing any more.
+extension EventLoop {
+    @inline(__always)
+    func connection(_ id: ConnectionID) -> Ref<Connection>? {
+        guard let place = hot.value.slab.find(id.token), place.value.kind == .connection else { return nil }
+        return place
+    }
+
+    private static let mute: ConnectionFlags = [.closed, .finishing, .lingering]
+
+    /// The connection's output: append to it, and this turn's flush sends it. nil if the connection is closed or closing.
+    /// The pointer is valid until the running callback returns.
+    public func output(_ id: ConnectionID) -> UnsafeMutablePointer<ByteBuffer>? {
+        guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return nil }
+        if place.value.output.capacity == 0 { hot.value.takeBuffer(&place.value.output) }
+        queueFlush(place, id.token)
+        return unsafe withUnsafeMutablePointer(to: &place.pointer.pointee.output) { unsafe $0 }
+    }
+
+    /// Sends `shared` behind what is in `output(id)` now. The bytes are not copied, unless shared bytes wait there already:
+    /// then these are appended to the output.
+    public func send(_ id: ConnectionID, shared: SharedBytes) {
+        guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return }
+        queueFlush(place, id.token)
+        if unsafe place.value.shared == nil && shared.count > 0 {
+            unsafe place.value.shared = Unmanaged.passRetained(shared)
+            place.value.sharedAfter = place.value.output.count
+            place.value.sharedOffset = 0
+        } else {
+            if place.value.output.capacity == 0 { hot.value.takeBuffer(&place.value.output) }
+            unsafe shared.withUnsafeBytes { unsafe place.value.output.append($0) }
+        }
+    }
+
+    /// Bytes of output that the kernel has not taken. 0 also if the connection is closed.
+    public func pendingOutput(_ id: ConnectionID) -> Int { connection(id)?.value.pendingOutput ?? 0 }
+
+    /// Asks for `connectionWillFlush` in this turn's flush; within a flush, in the next turn's.
+    public func requestFlush(_ id: ConnectionID) {
+        guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return }
+        place.value.flags.insert(.asks)
+        queueFlush(place, id.token)
+    }
+
+    /// No more reads until `resumeReading`. TCP slows the peer down once its window is full.
+    public func pauseReading(_ id: ConnectionID) {
+        connection(id)?.value.flags.insert(.paused)
+    }
+
+    /// Reads go on; input that was kept is presented again in this turn, or in the next one.
+    public func resumeReading(_ id: ConnectionID) {
+        guard let place = connection(id), place.value.flags.contains(.paused) else { return }
+        place.value.flags.remove(.paused)
+        guard place.value.flags.isDisjoint(with: .deaf) else { return }
+        applyInterest(place, id.token)
+        let waits = unsafe place.value.keptCount > 0 || place.value.tls != nil
+        if waits && !place.value.flags.contains(.resumes) {
+            place.value.flags.insert(.resumes)
+            hot.value.resumed.append(id.token)
+        }
+    }
+
+    /// Calls `connectionDeadline` at `at`, loop nanoseconds, instead of at any deadline set before. It costs a store: the
+    /// timer behind it is armed once and moves on when it finds that the deadline has moved. Without effect before
+    /// `connectionOpened` and after `closeAfterFlush`, when the loop's own deadlines hold.
+    public func setDeadline(_ id: ConnectionID, at deadline: UInt64) {
+        guard let place = connection(id), place.value.flags.isDisjoint(with: .deaf) else { return }
+        armDeadline(place, id.token, at: deadline)
+    }
+
+    public func clearDeadline(_ id: ConnectionID) {
+        guard let place = connection(id), place.value.flags.isDisjoint(with: .deaf) else { return }
+        place.value.deadline = 0
+    }
+
+    /// Closes now: output that waits is dropped. Freed, with the last callback, at the end of the turn.
+    public func close(_ id: ConnectionID) {
+        guard let place = connection(id) else { return }
+        close(place, id.slot, .local)
+    }
+
+    /// Writes everything, then closes; `output` is closed from now on, and nothing is read for the handler any more.
+    /// - Parameter drain: half-close after the output, then read and forget what still comes, for at most
+    ///   `lingerTimeout` and `lingerBytes`: input that was in flight must not turn the answer into a reset (RFC 9112 §9.6).
+    public func closeAfterFlush(_ id: ConnectionID, drain: Bool = false) {
+        guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return }
+        if place.value.flags.contains(.connecting) { return close(place, id.slot, .local) }
+        place.value.flags.insert(drain ? [.finishing, .drains] : .finishing)
+        place.value.flags.remove([.paused, .asks])
+        armDeadline(place, id.token, at: hot.value.now &+ configuration.closeTimeout)
+        if drain { applyInterest(place, id.token) }
+        queueFlush(place, id.token)
+    }
+
+    /// Hands the connection to another handler (an upgrade): it gets the following reads, beginning with the bytes that the
+    /// running `connectionRead` leaves unconsumed. `connectionOpened` is not called again.
+    public func setHandler(_ id: ConnectionID, _ handler: ConnectionHandler) {
+        guard let place = connection(id), !place.value.flags.contains(.closed) else { return }
+        let old = unsafe place.value.handler.unsafelyUnwrapped.takeRetainedValue()
+        unsafe place.value.handler = Unmanaged.passRetained(handler)
+        // It may be running: it goes at the end of the turn.
+        hot.value.retired.append(old)
+    }
+
+    /// The handler's own number of this connection, 0 at first.
+    public func context(_ id: ConnectionID) -> UInt32 { connection(id)?.value.context ?? 0 }
+
+    public func setContext(_ id: ConnectionID, _ context: UInt32) { connection(id)?.value.context = context }
+
+    /// Whether output is still accepted: neither closed nor closing.
+    public func isOpen(_ id: ConnectionID) -> Bool { connection(id)?.value.flags.isDisjoint(with: Self.mute) ?? false }
+
+    public func isTLS(_ id: ConnectionID) -> Bool { connection(id)?.value.flags.contains(.tls) ?? false }
+
+    /// The other side's address; nil if the connection is gone.
+    public func peerAddress(_ id: ConnectionID) -> SocketAddress? {
+        connection(id).flatMap { $0.value.descriptor >= 0 ? system.peerAddress($0.value.descriptor) : nil }
+    }
+
+    /// This side's address; nil if the connection is gone.
+    public func localAddress(_ id: ConnectionID) -> SocketAddress? {
+        connection(id).flatMap { $0.value.descriptor >= 0 ? system.localAddress($0.value.descriptor) : nil }
+    }
+}

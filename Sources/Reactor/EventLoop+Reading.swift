@@ -1,0 +1,212 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+extension EventLoop {
+    /// Something has happened to a connection.
+    @inline(__always)
+    func connectionReady(_ place: Ref<Connection>, _ token: UInt64, _ readiness: Readiness) {
+        if readiness == .readable && place.value.flags.isDisjoint(with: Self.notPlainlyReadable) {
+            if unsafe place.value.tls == nil { readPlain(place, token) } else { readTLS(place, token) }
+        } else {
+            connectionReadySlowly(place, token, readiness)
+        }
+    }
+
+    private static let notPlainlyReadable: ConnectionFlags = [
+        .closed, .connecting, .handshaking, .finishing, .lingering, .paused, .readClosed,
+    ]
+
+    @inline(never)
+    private func connectionReadySlowly(_ place: Ref<Connection>, _ token: UInt64, _ readiness: Readiness) {
+        let slot = UInt32(truncatingIfNeeded: token)
+        if place.value.flags.contains(.closed) { return }
+        if place.value.flags.contains(.connecting) { return connectReady(place, token, readiness) }
+        if readiness.contains(.error) {
+            // The error stays on the socket: without a close, every wait would report it again.
+            let code = system.pendingError(place.value.descriptor)
+            return close(place, slot, .reset, code == 0 ? ECONNRESET : code)
+        }
+        if readiness.contains(.writable) {
+            place.value.flags.insert(.writable)
+            queueFlush(place, token)
+        }
+        guard !readiness.isDisjoint(with: [.readable, .hangUp]) else { return }
+        let flags = place.value.flags
+        if flags.contains(.drains) && !flags.contains(.readClosed) {
+            discardInput(place, slot)
+        } else if flags.contains(.lingering) {
+            close(place, slot, .local)
+        } else if !flags.isDisjoint(with: [.paused, .readClosed, .finishing]) {
+            // Nobody wants to read now: the level-triggered report has to be switched off, and a hang-up cannot be masked.
+            if readiness.contains(.hangUp) && !flags.contains(.finishing) {
+                detach(place)
+            } else {
+                applyInterest(place, token)
+            }
+        } else if unsafe place.value.tls != nil {
+            readTLS(place, token)
+        } else {
+            readPlain(place, token)
+        }
+    }
+
+    /// One read into the loop's buffer, behind what the handler left last time.
+    @inline(__always)
+    func readPlain(_ place: Ref<Connection>, _ token: UInt64) {
+        let kept = place.value.keptCount
+        if kept > 0 { restoreKept(place) }
+        let received = unsafe system.read(
+            place.value.descriptor, hot.value.receive + kept, hot.value.receiveCapacity - kept)
+        if received > 0 {
+            unsafe deliver(place, token, hot.value.receive, kept + received)
+        } else {
+            readEnded(place, token, received)
+        }
+    }
+
+    /// Moves the kept input to the front of the receive buffer. It stays kept until it is consumed.
+    @inline(never)
+    private func restoreKept(_ place: Ref<Connection>) {
+        let kept = place.value.keptCount
+        hot.value.reserveReceive(kept, room: configuration.receiveBuffer / 2)
+        unsafe memcpy(hot.value.receive, place.value.kept.unsafelyUnwrapped, kept)
+    }
+
+    /// The end of the stream, an error, or nothing yet.
+    @inline(never)
+    func readEnded(_ place: Ref<Connection>, _ token: UInt64, _ outcome: Int) {
+        if outcome == 0 {
+            place.value.flags.insert(.readClosed)
+            unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
+                $0.connectionReadClosed(ConnectionID(token: token))
+            }
+            // The end is reported again and again; most handlers close, which saves the call.
+            if place.value.flags.isDisjoint(with: [.closed, .finishing]) { applyInterest(place, token) }
+        } else if outcome != -Int(EAGAIN) {
+            close(place, UInt32(truncatingIfNeeded: token), .reset, Int32(-outcome))
+        }
+    }
+
+    /// Shows bytes to the handler, and to the next one if they were an upgrade; keeps what nobody consumed.
+    @inline(__always)
+    func deliver(_ place: Ref<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
+        let handler = unsafe place.value.handler.unsafelyUnwrapped
+        let consumed = unsafe handler._withUnsafeGuaranteedRef {
+            unsafe $0.connectionRead(
+                ConnectionID(token: token), UnsafeMutableRawBufferPointer(start: bytes, count: count))
+        }
+        precondition(consumed >= 0 && consumed <= count, "a handler consumed more than there was")
+        if consumed == count && place.value.keptCount == 0 { return }
+        unsafe deliverRest(place, token, bytes + consumed, count - consumed, after: handler)
+    }
+
+    @inline(never)
+    private func deliverRest(
+        _ place: Ref<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int,
+        after first: Unmanaged<ConnectionHandler>
+    ) {
+        var bytes = unsafe bytes
+        var count = count
+        var handler = unsafe first
+        while count > 0 && place.value.flags.isDisjoint(with: .deaf) && !place.value.flags.contains(.paused) {
+            let next = unsafe place.value.handler.unsafelyUnwrapped
+            let isSame = unsafe next.toOpaque() == handler.toOpaque()
+            if isSame { break }
+            unsafe handler = next
+            let consumed = unsafe next._withUnsafeGuaranteedRef {
+                unsafe $0.connectionRead(
+                    ConnectionID(token: token), UnsafeMutableRawBufferPointer(start: bytes, count: count))
+            }
+            precondition(consumed >= 0 && consumed <= count, "a handler consumed more than there was")
+            unsafe bytes += consumed
+            count -= consumed
+        }
+        unsafe keep(place, token, bytes, count)
+    }
+
+    /// Keeps `count` bytes, which may lie in the receive buffer or in what was kept before.
+    func keep(_ place: Ref<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
+        let old = unsafe place.value.kept
+        defer { unsafe free(old) }
+        unsafe place.value.kept = nil
+        place.value.keptCount = 0
+        guard count > 0, place.value.flags.isDisjoint(with: [.closed, .finishing, .lingering]) else { return }
+        guard count <= configuration.maximumKeptInput else {
+            return close(place, UInt32(truncatingIfNeeded: token), .inputOverflow)
+        }
+        guard let memory = unsafe malloc(count) else { fatalError("out of memory: \(count) bytes") }
+        unsafe memcpy(memory, bytes, count)
+        unsafe place.value.kept = memory
+        place.value.keptCount = count
+    }
+
+    /// Presents kept input of connections that were resumed: no event will come for it.
+    func presentKeptInput() {
+        let count = hot.value.resumed.count
+        for index in 0..<count {
+            let token = hot.value.resumed[index]
+            guard let place = hot.value.slab.find(token), place.value.kind == .connection else { continue }
+            place.value.flags.remove(.resumes)
+            guard place.value.flags.isDisjoint(with: .deaf), !place.value.flags.contains(.paused) else { continue }
+            if place.value.keptCount > 0 {
+                let kept = place.value.keptCount
+                restoreKept(place)
+                unsafe deliver(place, token, hot.value.receive, kept)
+            }
+            if unsafe place.value.tls != nil { decryptPending(place, token) }
+        }
+        hot.value.resumed.removeFirst(count)
+    }
+
+    /// Reads and forgets what a closing connection still gets.
+    private func discardInput(_ place: Ref<Connection>, _ slot: UInt32) {
+        let received = unsafe system.read(place.value.descriptor, hot.value.receive, hot.value.receiveCapacity)
+        if received > 0 {
+            place.value.discarded &+= UInt32(received)
+            if place.value.flags.contains(.lingering) && place.value.discarded > configuration.lingerBytes {
+                close(place, slot, .local)
+            }
+        } else if received == 0 {
+            place.value.flags.insert(.readClosed)
+            if place.value.flags.contains(.lingering) {
+                close(place, slot, .local)
+            } else {
+                applyInterest(place, ConnectionID(slot: slot, generation: place.value.generation).token)
+            }
+        } else if received != -Int(EAGAIN) {
+            close(place, slot, .reset, Int32(-received))
+        }
+    }
+
+    // MARK: Interest
+
+    /// Tells epoll what is wanted now, if that has changed.
+    func applyInterest(_ place: Ref<Connection>, _ token: UInt64) {
+        let flags = place.value.flags
+        var wanted: Readiness = []
+        let reads = flags.contains(.drains) || !flags.contains(.finishing)
+        if reads && flags.isDisjoint(with: [.paused, .readClosed, .connecting]) { wanted.insert(.readable) }
+        if !flags.isDisjoint(with: [.backlogged, .connecting]) { wanted.insert(.writable) }
+        if flags.contains(.detached) {
+            guard !wanted.isEmpty else { return }
+            place.value.flags.remove(.detached)
+            place.value.interest = wanted
+            let outcome = system.register(place.value.descriptor, token: token, interest: wanted)
+            precondition(outcome == 0, "epoll refused a connection: \(errorText(-outcome))")
+        } else if wanted != place.value.interest {
+            place.value.interest = wanted
+            let outcome = system.modify(place.value.descriptor, token: token, interest: wanted)
+            precondition(outcome == 0, "epoll refused a change: \(errorText(-outcome))")
+        }
+    }
+
+    /// Takes a connection out of epoll until somebody wants to hear of it again.
+    private func detach(_ place: Ref<Connection>) {
+        system.deregister(place.value.descriptor)
+        place.value.flags.insert(.detached)
+        place.value.interest = []
+    }
+}

@@ -1,0 +1,156 @@
+import Bytes
+
+extension EventLoop {
+    /// Begins the handshake of an accepted connection.
+    func startTLS(
+        _ place: Ref<Connection>, _ token: UInt64, _ role: TLSSession.Role, alpn: [String: ConnectionHandler]
+    ) {
+        unsafe place.value.tls = Unmanaged.passRetained(TLSSession(role, alpn: alpn))
+        place.value.flags.insert([.tls, .handshaking])
+        armDeadline(place, token, at: hot.value.now &+ configuration.handshakeTimeout)
+    }
+
+    /// The session, kept alive for the caller.
+    private func session(_ place: Ref<Connection>) -> TLSSession {
+        unsafe place.value.tls.unsafelyUnwrapped.takeUnretainedValue()
+    }
+
+    /// One read of records, then everything that they hold.
+    @inline(never)
+    func readTLS(_ place: Ref<Connection>, _ token: UInt64) {
+        let received = unsafe system.read(place.value.descriptor, hot.value.receive, hot.value.receiveCapacity)
+        guard received > 0 else {
+            if place.value.flags.contains(.handshaking) && received == 0 {
+                return close(place, UInt32(truncatingIfNeeded: token), .peer)
+            }
+            return readEnded(place, token, received)
+        }
+        let session = session(place)
+        unsafe session.feed(UnsafeRawBufferPointer(start: hot.value.receive, count: received))
+        if place.value.flags.contains(.handshaking) {
+            continueHandshake(place, token)
+        } else {
+            decrypt(place, token, session)
+        }
+    }
+
+    /// Input that came while reading was paused.
+    func decryptPending(_ place: Ref<Connection>, _ token: UInt64) {
+        guard place.value.flags.isDisjoint(with: .deaf), !place.value.flags.contains(.paused) else { return }
+        decrypt(place, token, session(place))
+    }
+
+    func continueHandshake(_ place: Ref<Connection>, _ token: UInt64) {
+        let session = session(place)
+        let outcome = session.handshake()
+        if !session.ciphertext.isEmpty { queueFlush(place, token) }
+        switch outcome {
+        case .wantsInput: return
+        case .ended: close(place, UInt32(truncatingIfNeeded: token), .peer)
+        case .failed: failTLS(place, token, session)
+        case .done:
+            place.value.flags.remove(.handshaking)
+            if let name = session.applicationProtocol, let handler = session.alpn[name] {
+                let old = unsafe place.value.handler.unsafelyUnwrapped.takeRetainedValue()
+                unsafe place.value.handler = Unmanaged.passRetained(handler)
+                hot.value.retired.append(old)
+            }
+            opened(place, token)
+            // The first request may have come with the end of the handshake.
+            decryptPending(place, token)
+        }
+    }
+
+    /// Decrypts what is there, as much as the buffer takes at a time, and delivers it.
+    private func decrypt(_ place: Ref<Connection>, _ token: UInt64, _ session: TLSSession) {
+        while place.value.flags.isDisjoint(with: .deaf) && !place.value.flags.contains(.paused) {
+            let kept = place.value.keptCount
+            hot.value.reservePlaintext(kept, room: configuration.receiveBuffer)
+            let memory = unsafe hot.value.plaintext.unsafelyUnwrapped
+            if kept > 0 { unsafe memory.copyMemory(from: place.value.kept.unsafelyUnwrapped, byteCount: kept) }
+            var count = kept
+            var outcome = TLSSession.Outcome.done(0)
+            reading: while count < hot.value.plaintextCapacity {
+                outcome = unsafe session.read(into: memory + count, hot.value.plaintextCapacity - count)
+                guard case .done(let bytes) = outcome else { break reading }
+                count += bytes
+            }
+            if count > kept { unsafe deliver(place, token, memory, count) }
+            switch outcome {
+            case .done: continue
+            case .wantsInput: break
+            case .ended:
+                if place.value.flags.isDisjoint(with: .deaf) { readEnded(place, token, 0) }
+            case .failed: failTLS(place, token, session)
+            }
+            break
+        }
+        session.shrink()
+        if !session.ciphertext.isEmpty { queueFlush(place, token) }
+    }
+
+    /// Sends the alert that explains the failure if the kernel takes it at once, then closes.
+    private func failTLS(_ place: Ref<Connection>, _ token: UInt64, _ session: TLSSession) {
+        let descriptor = place.value.descriptor
+        if !session.ciphertext.isEmpty && !place.value.flags.contains(.closed) {
+            _ = unsafe session.ciphertext.withUnsafeBytes {
+                unsafe system.write(descriptor, $0.baseAddress.unsafelyUnwrapped, $0.count)
+            }
+        }
+        close(place, UInt32(truncatingIfNeeded: token), .tls)
+    }
+
+    /// Records that wait go first; then output is encrypted, a stretch at a time, so that a slow reader's backlog stays
+    /// plain and small.
+    func flushTLS(_ place: Ref<Connection>, _ token: UInt64) {
+        let session = session(place)
+        while true {
+            let waiting = session.ciphertext.count
+            if waiting > 0 {
+                let descriptor = place.value.descriptor
+                let sent = unsafe session.ciphertext.withUnsafeBytes {
+                    unsafe system.write(descriptor, $0.baseAddress.unsafelyUnwrapped, waiting)
+                }
+                if sent > 0 { session.ciphertext.consume(sent) }
+                if sent < waiting { return wrote(min(sent, 0) == 0 ? 0 : sent, place, token) }
+                continue
+            }
+            if place.value.flags.contains(.handshaking) { break }
+            if place.value.pendingOutput > 0 {
+                guard case .done(let count) = encrypt(place, session) else {
+                    return failTLS(place, token, session)
+                }
+                consume(count, of: place)
+            } else if place.value.flags.contains(.finishing) {
+                session.sayGoodbye()
+                if session.ciphertext.isEmpty { break }
+            } else {
+                break
+            }
+        }
+        session.shrink()
+        if place.value.flags.contains(.handshaking) {
+            place.value.flags.remove(.backlogged)
+            applyInterest(place, token)
+        } else if !place.value.flags.contains(.closed) {
+            writtenCompletely(place, token)
+        }
+    }
+
+    /// Encrypts the first contiguous piece of what is pending.
+    private func encrypt(_ place: Ref<Connection>, _ session: TLSSession) -> TLSSession.Outcome {
+        let stretch = 64 * 1024
+        guard let shared = unsafe place.value.shared, place.value.sharedAfter == 0 else {
+            let count = unsafe place.value.shared == nil ? place.value.output.count : place.value.sharedAfter
+            return unsafe place.value.output.withUnsafeBytes {
+                unsafe session.write(UnsafeRawBufferPointer(rebasing: $0[..<min(count, stretch)]))
+            }
+        }
+        let offset = place.value.sharedOffset
+        return unsafe shared._withUnsafeGuaranteedRef {
+            unsafe $0.withUnsafeBytes {
+                unsafe session.write(UnsafeRawBufferPointer(rebasing: $0[offset..<min($0.count, offset + stretch)]))
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+extension EventLoop {
+    /// Runs `work` once, `delay` nanoseconds from the beginning of this turn. Never early.
+    @discardableResult
+    public func schedule(after delay: UInt64, _ work: @escaping () -> Void) -> TimerID {
+        hot.value.timers.arm(at: timerBase &+ delay, .once(work))
+    }
+
+    /// Runs `work` every `interval` nanoseconds (at least 1), first after one interval. Beats that were missed are left out.
+    @discardableResult
+    public func schedule(every interval: UInt64, _ work: @escaping () -> Void) -> TimerID {
+        hot.value.timers.arm(at: timerBase &+ max(1, interval), .every(max(1, interval), work))
+    }
+
+    /// Fires at `handler` with `payload` after `delay` nanoseconds, without an allocation.
+    @discardableResult
+    public func schedule(after delay: UInt64, _ handler: TimerHandler, _ payload: UInt64) -> TimerID {
+        hot.value.timers.arm(at: timerBase &+ delay, .handler(handler, payload))
+    }
+
+    /// Cancels a timer; without effect if it has fired.
+    public func cancel(_ id: TimerID) {
+        // What the timer held goes after the heap is whole again: its end may call the loop.
+        let dropped = hot.value.timers.cancel(id)
+        withExtendedLifetime(dropped) {}
+    }
+
+    /// Before its first turn, and between turns that somebody else drives, the loop's time stands still.
+    private var timerBase: UInt64 { EventLoop.current === self ? hot.value.now : system.now() }
+
+    /// Sets a connection's deadline. Its timer may be due earlier, which costs nothing now; never later.
+    @inline(__always)
+    func armDeadline(_ place: Ref<Connection>, _ token: UInt64, at deadline: UInt64) {
+        place.value.deadline = max(1, deadline)
+        if place.value.timerDue == 0 || deadline < place.value.timerDue { armTimer(place, token) }
+    }
+
+    @inline(never)
+    private func armTimer(_ place: Ref<Connection>, _ token: UInt64) {
+        let due = max(place.value.deadline, hot.value.now)
+        if place.value.timerDue == 0 {
+            place.value.timer = hot.value.timers.arm(at: due, .connection(token))
+        } else {
+            hot.value.timers.move(place.value.timer, to: due)
+        }
+        place.value.timerDue = due
+    }
+
+    /// Fires what is due, in order. What is armed meanwhile waits for the next turn, even if it is due already.
+    func fireTimers() {
+        let before = hot.value.timers.nextSequence
+        let now = hot.value.now
+        while let (action, _) = hot.value.timers.takeDue(now, armedBefore: before) {
+            switch action {
+            case .once(let work), .every(_, let work): work()
+            case .handler(let handler, let payload): handler.timerFired(payload)
+            case .connection(let token): deadlineTimer(token)
+            case .none: break
+            }
+        }
+        counters.timers.store(hot.value.timers.count, ordering: .relaxed)
+    }
+
+    /// A connection's timer is due, its deadline perhaps not: then it moves on.
+    private func deadlineTimer(_ token: UInt64) {
+        guard let place = hot.value.slab.find(token), place.value.kind == .connection else { return }
+        place.value.timerDue = 0
+        let deadline = place.value.deadline
+        if deadline == 0 || place.value.flags.contains(.closed) { return }
+        if deadline > hot.value.now { return armTimer(place, token) }
+        place.value.deadline = 0
+        let slot = UInt32(truncatingIfNeeded: token)
+        let flags = place.value.flags
+        if flags.contains(.connecting) {
+            close(place, slot, .connectTimeout)
+        } else if flags.contains(.handshaking) {
+            close(place, slot, .deadline)
+        } else if flags.contains(.lingering) {
+            close(place, slot, .local)
+        } else if flags.contains(.finishing) {
+            close(place, slot, .deadline)
+        } else {
+            unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
+                $0.connectionDeadline(ConnectionID(token: token))
+            }
+        }
+    }
+}

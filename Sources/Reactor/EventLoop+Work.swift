@@ -1,0 +1,92 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+extension EventLoop {
+    /// Runs `work` on the loop, in the order of the calls. Thread-safe: this is the mailbox.
+    public func submit(_ work: @escaping @Sendable () -> Void) { post(.work(work)) }
+
+    /// Runs `work` later in this turn, or in the next one. On the loop, without a lock.
+    public func execute(_ work: @escaping () -> Void) {
+        precondition(isOnLoop, "execute is for the loop's own thread; submit is for the others")
+        hot.value.work.append(.work(work))
+    }
+
+    /// Starts a task whose code runs on this loop's thread for its whole life, but for calls of code that is isolated
+    /// elsewhere. Thread-safe.
+    public func spawn(_ operation: @escaping @Sendable () async -> Void) {
+        _ = Task(executorPreference: self, operation: operation)
+    }
+
+    private func post(_ item: WorkItem) {
+        if mailbox.post(item) { system.wake() }
+    }
+
+    /// Runs the mailbox and this loop's own work until nothing is left or the turn's budget is used up.
+    @inline(__always)
+    func runWork() {
+        mailbox.drain(into: &hot.value.work)
+        if !hot.value.work.isEmpty { runItems() }
+    }
+
+    @inline(never)
+    private func runItems() {
+        var budget = configuration.workPerTurn
+        while budget > 0 && !hot.value.work.isEmpty {
+            var items: [WorkItem] = []
+            swap(&items, &hot.value.work)
+            let count = min(budget, items.count)
+            for index in 0..<count {
+                switch items[index] {
+                case .work(let work): work()
+                case .job(let job):
+                    unsafe job.runSynchronously(
+                        isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+                }
+            }
+            budget -= count
+            if count < items.count { hot.value.work.insert(contentsOf: items[count...], at: 0) }
+            mailbox.drain(into: &hot.value.work)
+        }
+        counters.queued.store(hot.value.work.count, ordering: .relaxed)
+    }
+
+    // MARK: Executor
+
+    public func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        if isOnLoop { hot.value.work.append(.job(job)) } else { post(.job(job)) }
+    }
+
+    public func asUnownedSerialExecutor() -> UnownedSerialExecutor {
+        unsafe UnownedSerialExecutor(ordinary: self)
+    }
+
+    public func checkIsolated() {
+        precondition(isOnLoop, "this code belongs on its event loop")
+    }
+
+    public func isIsolatingCurrentContext() -> Bool? { isOnLoop }
+}
+
+/// A value that belongs to one loop, in the hands of concurrent code: it may be carried anywhere, and reached on the loop's
+/// thread only. That is checked in release builds too.
+///
+/// Proof of `@unchecked Sendable`: the value cannot be reached from another thread.
+public struct LoopBound<Value>: @unchecked Sendable {
+    private let stored: Value
+    public let loop: EventLoop
+
+    public init(_ value: Value, loop: EventLoop) {
+        stored = value
+        self.loop = loop
+    }
+
+    /// Traps off the loop.
+    public var value: Value {
+        precondition(loop.isOnLoop, "a value that belongs to an event loop was used on another thread")
+        return stored
+    }
+}

@@ -1,0 +1,254 @@
+import Bytes
+import CLinux
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// One thread's world: sockets, timers, work, and the turn that serves them.
+///
+///     1  wait        until something is ready or the next timer is due
+///     2  clock       `now` stays the same for the whole turn
+///     3  events      one read per ready connection
+///     4  timers      that are due
+///     5  work        from other threads, then this loop's own and its tasks' jobs
+///     6  flush       every connection with output is written once
+///     7  free        what was closed in this turn
+///
+/// A loop belongs to the thread that made it, from `run` on to the thread that runs it. Everything is to be called on that
+/// thread ("on the loop") unless it says **thread-safe**. The loop is a serial executor (an actor may live on it) and a task
+/// executor (`spawn`).
+///
+///     final class Echo: ConnectionHandler {
+///         let loop: EventLoop
+///         init(loop: EventLoop) { self.loop = loop }
+///         override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+///             unsafe loop.output(id)?.pointee.append(UnsafeRawBufferPointer(bytes))
+///             return unsafe bytes.count
+///         }
+///     }
+///     let loop = try EventLoop()
+///     let listener = try loop.listen(.loopback(port: 7), handler: Echo(loop: loop))
+///     print("echoing on \(listener.localAddress)")
+///     loop.run()
+///
+/// Proof of `@unchecked Sendable`: what is not a constant, an atomic or the mailbox (which has a lock) lies in `hot`, and
+/// only the owning thread reaches it.
+@safe public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+    public let configuration: Configuration
+    let system: System
+    let hot: Ref<LoopState>
+    let mailbox = Mailbox()
+    let counters = LoopCounters()
+    private let stopRequested = Atomic<Bool>(false)
+    private let owner: Atomic<UInt>
+
+    /// The bounds of one loop.
+    public struct Configuration: Sendable {
+        /// Places for connections, listeners and watched descriptors. Address space only; a place gets memory when it is used.
+        public var maximumConnections = 1 << 20
+        /// Events that one turn takes from the kernel.
+        public var eventsPerTurn = 256
+        /// Bytes that one read takes at most.
+        public var receiveBuffer = 64 * 1024
+        /// Input that is kept for a handler that consumes nothing; beyond, the connection closes with `.inputOverflow`.
+        public var maximumKeptInput = 1 << 20
+        /// Output that may wait for one connection; beyond, it closes with `.outputOverflow`.
+        public var maximumOutput = 64 << 20
+        /// Connections that one listener accepts in one turn.
+        public var acceptsPerTurn = 64
+        /// How long accepting pauses when descriptors or places have run out, nanoseconds.
+        public var acceptPause: UInt64 = 100_000_000
+        /// Work items and jobs of one turn.
+        public var workPerTurn = 4096
+        /// What one turn's flush may take, nanoseconds; the rest is written in the next turn.
+        public var flushBudget: UInt64 = 1_000_000
+        /// How long a TLS handshake may take, nanoseconds.
+        public var handshakeTimeout: UInt64 = 5_000_000_000
+        /// How long a closing connection may take to accept its last output, nanoseconds.
+        public var closeTimeout: UInt64 = 15_000_000_000
+        /// How long, nanoseconds, and how many bytes a closing connection reads on, so that what was in flight does not turn
+        /// the answer into a reset.
+        public var lingerTimeout: UInt64 = 1_000_000_000
+        public var lingerBytes = 1 << 20
+
+        public init() {}
+    }
+
+    /// - Throws: `SystemError` when descriptors or address space have run out.
+    public init(configuration: Configuration = .init(), kernel: Kernel = .linux) throws(SystemError) {
+        self.configuration = configuration
+        system = try System(kernel)
+        let state = UnsafeMutablePointer<LoopState>.allocate(capacity: 1)
+        do throws(SystemError) {
+            unsafe state.initialize(
+                to: try LoopState(
+                    connections: configuration.maximumConnections, eventsPerTurn: configuration.eventsPerTurn,
+                    receiveBuffer: configuration.receiveBuffer, now: system.now()))
+        } catch {
+            unsafe state.deallocate()
+            system.shutDown()
+            throw error
+        }
+        hot = unsafe Ref(state)
+        owner = Atomic(UInt(pthread_self()))
+        guard let (id, place) = hot.value.slab.take(.wake) else { preconditionFailure("no place for the mailbox") }
+        place.value.interest = .readable
+        system.registerWake(token: id.token)
+    }
+
+    deinit {
+        unsafe hot.pointer.deinitialize(count: 1)
+        unsafe hot.pointer.deallocate()
+        system.shutDown()
+    }
+
+    // MARK: Running
+
+    /// Runs turns on the calling thread until `stop`, then closes every connection with `.shutdown`.
+    public func run() {
+        adopt()
+        let previous = CurrentLoop.swap(self)
+        defer { CurrentLoop.restore(previous) }
+        while !stopRequested.load(ordering: .relaxed) { oneTurn() }
+        closeEverything()
+    }
+
+    /// Makes the calling thread the loop's owner.
+    func adopt() { owner.store(UInt(pthread_self()), ordering: .relaxed) }
+
+    /// Ends `run` after the turn that is running. Thread-safe.
+    public func stop() {
+        stopRequested.store(true, ordering: .releasing)
+        system.wake()
+    }
+
+    /// One turn, for who drives the loop himself: a simulation, or a test.
+    public func turn() {
+        let previous = CurrentLoop.swap(self)
+        defer { CurrentLoop.restore(previous) }
+        oneTurn()
+    }
+
+    /// When the loop has something to do without any event, in its nanoseconds: `now` if there is work, the first timer
+    /// otherwise, nil if there is neither. For who drives the loop himself.
+    public var nextWakeUp: UInt64? { hasWork ? hot.value.now : hot.value.timers.firstDue }
+
+    /// The loop whose turn runs on this thread. Thread-safe.
+    public static var current: EventLoop? { CurrentLoop.value }
+
+    /// Whether the caller is on the loop's thread. Thread-safe.
+    public var isOnLoop: Bool { owner.load(ordering: .relaxed) == UInt(pthread_self()) }
+
+    // MARK: Clocks
+
+    /// When this turn began, monotonic nanoseconds.
+    public var now: UInt64 { hot.value.now }
+
+    /// Monotonic nanoseconds at this instant.
+    public func preciseNow() -> UInt64 { system.now() }
+
+    /// Unix milliseconds when this turn began. A clock that was set is noticed within 100 ms.
+    public var wallClockMilliseconds: Int64 {
+        let now = hot.value.now
+        if hot.value.wallClockSampled == 0 || now - hot.value.wallClockSampled > 100_000_000 {
+            hot.value.wallClockSampled = now
+            hot.value.wallClockOffset = system.wallClockMilliseconds() - Int64(system.now() / 1_000_000)
+        }
+        return Int64(now / 1_000_000) + hot.value.wallClockOffset
+    }
+
+    /// What the loop has done so far. Thread-safe.
+    public var statistics: LoopStatistics { counters.snapshot() }
+
+    // MARK: The turn
+
+    private var hasWork: Bool {
+        !hot.value.work.isEmpty || !hot.value.flushList.isEmpty || !hot.value.closed.isEmpty
+            || !hot.value.resumed.isEmpty || mailbox.hasMail
+    }
+
+    /// How long `wait` may sleep, nanoseconds: 0 with work at hand, negative with nothing to wait for.
+    @inline(__always)
+    private func sleepTime(_ now: UInt64) -> Int64 {
+        if hasWork || stopRequested.load(ordering: .relaxed) { return 0 }
+        guard let due = hot.value.timers.firstDue else { return -1 }
+        return due > now ? Int64(clamping: due - now) : 0
+    }
+
+    private func oneTurn() {
+        let asleep = sleepTime(system.now())
+        let count = unsafe system.wait(hot.value.events, hot.value.eventCapacity, timeout: asleep)
+        let began = system.now()
+        hot.value.now = began
+        LoopCounters.add(counters.turns, 1)
+        counters.lastTurn.store(began, ordering: .relaxed)
+
+        for index in 0..<count {
+            let event = unsafe hot.value.events[index]
+            unsafe dispatch(event.data.u64, Readiness(rawValue: event.events))
+        }
+        if !hot.value.resumed.isEmpty { presentKeptInput() }
+        if hot.value.timers.count > 0 { fireTimers() }
+        runWork()
+        if !hot.value.flushList.isEmpty { flush() }
+        if !hot.value.closed.isEmpty { freeClosed() }
+        if !hot.value.retired.isEmpty { hot.value.retired.removeAll() }
+
+        counters.turnEnded(system.now() &- began)
+    }
+
+    @inline(__always)
+    private func dispatch(_ token: UInt64, _ readiness: Readiness) {
+        // An event for a place that was closed and used again in this turn finds no such generation.
+        guard let place = hot.value.slab.find(token) else { return }
+        switch place.value.kind {
+        case .connection: connectionReady(place, token, readiness)
+        case .listener: listenerReady(place)
+        case .watch: watchReady(place)
+        case .wake, .free: break
+        }
+    }
+
+    private func closeEverything() {
+        var slot: UInt32 = 0
+        while slot < hot.value.slab.used {
+            let place = hot.value.slab.place(slot)
+            switch place.value.kind {
+            case .connection: close(place, slot, .shutdown)
+            case .listener: hot.value.listeners[Int(place.value.detail)]?.close()
+            case .watch, .wake, .free: break
+            }
+            slot += 1
+        }
+        while !hot.value.closed.isEmpty { freeClosed() }
+    }
+}
+
+/// The loop of this thread.
+enum CurrentLoop {
+    private static let key: pthread_key_t = {
+        var key = pthread_key_t()
+        precondition(unsafe pthread_key_create(&key, nil) == 0, "no thread-local storage left")
+        return key
+    }()
+
+    static var value: EventLoop? {
+        guard let pointer = unsafe pthread_getspecific(key) else { return nil }
+        return unsafe Unmanaged<EventLoop>.fromOpaque(pointer).takeUnretainedValue()
+    }
+
+    /// The loop outlives its own turn, so the thread need not retain it.
+    static func swap(_ loop: EventLoop) -> EventLoop? {
+        let previous = value
+        unsafe pthread_setspecific(key, Unmanaged.passUnretained(loop).toOpaque())
+        return previous
+    }
+
+    static func restore(_ loop: EventLoop?) {
+        unsafe pthread_setspecific(key, loop.map { unsafe Unmanaged.passUnretained($0).toOpaque() })
+    }
+}

@@ -1,0 +1,173 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// A socket that accepts connections for one loop. On the loop.
+///
+/// It lives until `close` or the end of the loop, whether or not somebody holds it.
+public final class Listener {
+    private unowned let loop: EventLoop
+    let id: ConnectionID
+    /// Where it listens, with the port that the system chose if 0 was asked for.
+    public let localAddress: SocketAddress
+    let handler: ConnectionHandler
+    let tls: TLSServerContext?
+    let alpn: [String: ConnectionHandler]
+    private var pausedByUser = false
+    private var retry = TimerID.none
+
+    init(
+        loop: EventLoop, id: ConnectionID, localAddress: SocketAddress, handler: ConnectionHandler,
+        tls: TLSServerContext?, alpn: [String: ConnectionHandler]
+    ) {
+        self.loop = loop
+        self.id = id
+        self.localAddress = localAddress
+        self.handler = handler
+        self.tls = tls
+        self.alpn = alpn
+    }
+
+    /// Stops listening. Connections that were accepted go on.
+    public func close() {
+        loop.cancel(retry)
+        loop.closeListener(id)
+    }
+
+    /// Leaves new connections in the backlog until `resumeAccepting`.
+    public func pauseAccepting() {
+        pausedByUser = true
+        loop.listen(id, for: [])
+    }
+
+    public func resumeAccepting() {
+        pausedByUser = false
+        loop.listen(id, for: .readable)
+    }
+
+    /// Descriptors or places have run out: a level-triggered listener would be reported without end. It is left alone for a
+    /// moment; clients wait in the backlog meanwhile.
+    func pause(for time: UInt64) {
+        loop.listen(id, for: [])
+        loop.cancel(retry)
+        retry = loop.schedule(after: time) { [unowned self] in
+            if !pausedByUser { loop.listen(id, for: .readable) }
+        }
+    }
+}
+
+extension EventLoop {
+    /// Listens on `address`; `handler` gets the accepted connections.
+    /// - Parameters:
+    ///   - tls: speak TLS; `handler` then gets connections without ALPN, or with a protocol that is not in `alpn`.
+    ///   - alpn: the handler for each application protocol, `h2` for instance.
+    /// - Throws: `SystemError`, with the address in it, when it is taken or not allowed.
+    @discardableResult
+    public func listen(
+        _ address: SocketAddress, options: ListenOptions = .init(), tls: TLSServerContext? = nil,
+        handler: ConnectionHandler, alpn: [String: ConnectionHandler] = [:]
+    ) throws(SystemError) -> Listener {
+        let descriptor = system.listen(address, options: options)
+        guard descriptor >= 0 else { throw SystemError(operation: "listening on \(address)", errno: -descriptor) }
+        guard let (id, place) = hot.value.slab.take(.listener) else {
+            system.close(descriptor)
+            throw SystemError(operation: "listening on \(address)", errno: EMFILE)
+        }
+        place.value.descriptor = descriptor
+        place.value.interest = .readable
+        let registered = system.register(descriptor, token: id.token, interest: .readable)
+        guard registered == 0 else {
+            system.close(descriptor)
+            hot.value.slab.giveBack(id.slot)
+            throw SystemError(operation: "watching \(address)", errno: -registered)
+        }
+        let listener = Listener(
+            loop: self, id: id, localAddress: system.localAddress(descriptor) ?? address, handler: handler, tls: tls,
+            alpn: alpn)
+        place.value.detail = Int32(addListener(listener))
+        return listener
+    }
+
+    private func addListener(_ listener: Listener) -> Int {
+        if let free = hot.value.listeners.firstIndex(where: { $0 == nil }) {
+            hot.value.listeners[free] = listener
+            return free
+        }
+        hot.value.listeners.append(listener)
+        return hot.value.listeners.count - 1
+    }
+
+    func closeListener(_ id: ConnectionID) {
+        guard let place = hot.value.slab.find(id.token), place.value.kind == .listener else { return }
+        system.close(place.value.descriptor)
+        let index = Int(place.value.detail)
+        hot.value.slab.giveBack(id.slot)
+        let listener = hot.value.listeners[index]
+        hot.value.listeners[index] = nil
+        withExtendedLifetime(listener) {}
+    }
+
+    func listen(_ id: ConnectionID, for interest: Readiness) {
+        guard let place = hot.value.slab.find(id.token), place.value.kind == .listener else { return }
+        guard place.value.interest != interest else { return }
+        place.value.interest = interest
+        _ = system.modify(place.value.descriptor, token: id.token, interest: interest)
+    }
+
+    /// Accepts what waits, up to the turn's budget; the level-triggered report brings the rest next turn.
+    func listenerReady(_ place: Ref<Connection>) {
+        guard let listener = hot.value.listeners[Int(place.value.detail)] else { return }
+        let source = place.value.descriptor
+        for _ in 0..<configuration.acceptsPerTurn {
+            // The handler may have closed the listener.
+            guard place.value.kind == .listener, place.value.descriptor == source else { return }
+            let descriptor = system.accept(source)
+            if descriptor >= 0 {
+                guard adopt(descriptor, listener) else { return }
+                continue
+            }
+            switch -descriptor {
+            case EAGAIN: return
+            case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+                LoopCounters.add(counters.acceptPauses, 1)
+                return listener.pause(for: configuration.acceptPause)
+            default: continue  // That connection broke while it waited (accept(2) lists these); the next may be well.
+            }
+        }
+    }
+
+    /// Gives an accepted connection a place. Returns whether to go on accepting.
+    private func adopt(_ descriptor: Int32, _ listener: Listener) -> Bool {
+        guard let (id, place) = hot.value.slab.take(.connection) else {
+            system.close(descriptor)
+            LoopCounters.add(counters.acceptPauses, 1)
+            listener.pause(for: configuration.acceptPause)
+            return false
+        }
+        place.value.descriptor = descriptor
+        place.value.interest = .readable
+        unsafe place.value.handler = Unmanaged.passRetained(listener.handler)
+        LoopCounters.add(counters.connections, 1)
+        LoopCounters.add(counters.accepted, 1)
+        let registered = system.register(descriptor, token: id.token, interest: .readable)
+        if registered != 0 {
+            // ENOSPC: too many watches. The handler never heard of it, so it hears nothing now.
+            system.close(descriptor)
+            LoopCounters.add(counters.connections, -1)
+            unsafe place.value.handler?.release()
+            unsafe place.value.handler = nil
+            hot.value.slab.giveBack(id.slot)
+            LoopCounters.add(counters.acceptPauses, 1)
+            listener.pause(for: configuration.acceptPause)
+            return false
+        }
+        if let tls = listener.tls {
+            startTLS(place, id.token, .server(tls), alpn: listener.alpn)
+        } else {
+            listener.handler.connectionOpened(id)
+        }
+        return true
+    }
+}

@@ -1,1 +1,0 @@
-// ReactorSim: being built.

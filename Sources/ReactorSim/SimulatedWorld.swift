@@ -1,0 +1,2 @@
+/// A simulated kernel for the event loop.
+public enum ReactorSim {}
