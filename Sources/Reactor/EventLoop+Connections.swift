@@ -37,6 +37,12 @@ extension EventLoop {
     /// Bytes of output that the kernel has not taken. 0 also if the connection is closed.
     public func pendingOutput(_ id: ConnectionID) -> Int { connection(id)?.value.pendingOutput ?? 0 }
 
+    /// Whether a short write has left output over: `connectionDrained` will come. Tells a slow reader from one whose output
+    /// of this turn is simply still to be written.
+    public func isBacklogged(_ id: ConnectionID) -> Bool {
+        connection(id)?.value.flags.contains(.backlogged) ?? false
+    }
+
     /// Asks for `connectionWillFlush` in this turn's flush; within a flush, in the next turn's.
     public func requestFlush(_ id: ConnectionID) {
         guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return }

@@ -1,0 +1,53 @@
+import Telemetry
+import WebSockets
+
+/// What the WebSockets of one loop count.
+final class WebSocketMetrics {
+    private let open: Gauge
+    private let messages: Counter
+    private let pings: Counter
+    private let lists: Counter
+    private let conflated: Counter
+    private var closes: [UInt16: Counter] = [:]
+    private var violations: [ProtocolViolation: Counter] = [:]
+
+    init() {
+        let registry = MetricRegistry.shared
+        open = registry.gauge(name: "cabstand_websocket_connections", help: "WebSockets that are open.")
+        messages = registry.counter(
+            name: "cabstand_websocket_messages_received_total", help: "Messages that clients have sent.")
+        pings = registry.counter(name: "cabstand_websocket_pings_total", help: "Pings that were sent.")
+        lists = registry.counter(
+            name: "cabstand_websocket_frames_shared_total", help: "Shared frames that were given to subscribers.")
+        conflated = registry.counter(
+            name: "cabstand_websocket_conflated_total",
+            help: "Times that a subscriber was not ready for a new list and waits for the newest instead.")
+    }
+
+    func opened() { open.add(1) }
+    func received() { messages.increment() }
+    func pinged() { pings.increment() }
+    func sentShared(_ count: Int) { lists.increment(by: UInt64(count)) }
+    func waited() { conflated.increment() }
+
+    func closed(_ code: CloseCode) {
+        open.add(-1)
+        let counter =
+            closes[code.rawValue]
+            ?? MetricRegistry.shared.counter(
+                name: "cabstand_websocket_closed_total", help: "WebSockets that have ended.",
+                labels: ["code": code.rawValue >= 4000 ? "4xxx" : code.description])
+        closes[code.rawValue] = counter
+        counter.increment()
+    }
+
+    func violated(_ violation: ProtocolViolation) {
+        let counter =
+            violations[violation]
+            ?? MetricRegistry.shared.counter(
+                name: "cabstand_websocket_violations_total", help: "Frames that broke RFC 6455 or a limit.",
+                labels: ["rule": "\(violation)"])
+        violations[violation] = counter
+        counter.increment()
+    }
+}
