@@ -30,7 +30,7 @@ public enum WebSocketHandshake {
         public var headers: [(name: String, value: String)] {
             switch self {
             case .upgradeRequired:
-                [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13")]
+                [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
             case .foreignOrigin: []
             }
         }

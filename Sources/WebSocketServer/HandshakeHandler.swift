@@ -1,0 +1,78 @@
+import Bytes
+import HTTP1
+import Reactor
+
+/// A listener's handler that knows the opening handshake and no other HTTP: a WebSocket server without `HTTPServer`.
+///
+///     let sockets = WebSocketServer(loop: loop)
+///     let door = HandshakeHandler(server: sockets) { path in path == "/echo" ? echo : nil }
+///     let listener = try loop.listen(.loopback(port: 0), handler: door)
+///
+/// Whatever is no handshake gets its answer (400, 404, 403, 426) and the connection ends.
+@safe public final class HandshakeHandler: ConnectionHandler {
+    private let server: WebSocketServer
+    private let origins: OriginPolicy
+    private let find: (String) -> WebSocketHandler?
+    private let table: HTTP1HeadTable
+    private let limits = HTTP1Limits()
+
+    /// How long a handshake may take, nanoseconds.
+    public static let timeout: UInt64 = 10_000_000_000
+
+    /// - Parameter find: the endpoint of a path (as it was sent, without the query); nil is 404.
+    public init(
+        server: WebSocketServer, origins: OriginPolicy = OriginPolicy(), _ find: @escaping (String) -> WebSocketHandler?
+    ) {
+        self.server = server
+        self.origins = origins
+        self.find = find
+        table = HTTP1HeadTable(limits: limits)
+    }
+
+    public override func connectionOpened(_ id: ConnectionID) {
+        server.loop.setDeadline(id, at: server.loop.now + Self.timeout)
+    }
+
+    public override func connectionDeadline(_ id: ConnectionID) {
+        server.loop.close(id)
+    }
+
+    /// A head that is not complete is looked at again from its beginning: it has at most 16 KiB and ten seconds.
+    public override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+        // Proof: the buffer is not changed while this span lives.
+        let input = unsafe Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(bytes))
+        var parser = HTTP1Parser()
+        switch parser.next(input, into: table, limits: limits) {
+        case .needMore: return 0
+        case .head(let count):
+            open(id, HTTP1Head(bytes: input, table: table), expectsBody: parser.expectsBody)
+            return count
+        case .failed(let error): refuse(id, error.status, [])
+        case .body, .end: refuse(id, 400, [])
+        }
+        return bytes.count
+    }
+
+    private func open(_ id: ConnectionID, _ head: HTTP1Head, expectsBody: Bool) {
+        if expectsBody { return refuse(id, 400, []) }
+        let path = head.path
+        let handler = unsafe path.withUnsafeBufferPointer { unsafe find(String(decoding: $0, as: UTF8.self)) }
+        guard let handler else { return refuse(id, 404, []) }
+        guard let output = unsafe server.loop.output(id) else { return }
+        if let refusal = unsafe WebSocketHandshake.check(head, origins: origins, response: &output.pointee) {
+            return refuse(id, refusal.status, refusal.headers)
+        }
+        server.adopt(id, handler: handler)
+    }
+
+    private func refuse(_ id: ConnectionID, _ status: Int, _ headers: [(name: String, value: String)]) {
+        if let output = unsafe server.loop.output(id) {
+            unsafe HTTP1Writer.statusLine(status, to: &output.pointee)
+            for header in headers {
+                unsafe output.pointee.append(utf8: "\(header.name): \(header.value)\r\n")
+            }
+            unsafe output.pointee.append("Content-Length: 0\r\nConnection: close\r\n\r\n")
+        }
+        server.loop.closeAfterFlush(id, drain: true)
+    }
+}
