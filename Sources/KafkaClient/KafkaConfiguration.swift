@@ -1,0 +1,53 @@
+/// How to reach Kafka, and what is set beyond the house's own choices.
+public struct KafkaConfiguration: Sendable {
+    /// `host:port`, several separated by commas.
+    public var bootstrapServers: String
+    /// What the brokers see in their logs and quotas.
+    public var clientID: String
+    /// librdkafka properties, applied last: SASL, TLS, time-outs. See librdkafka's CONFIGURATION.md.
+    public var properties: [KafkaProperty]
+    /// The group under which a consumer's position is committed. It is only for watching the lag: nobody joins a group.
+    public var group: String
+    /// Nanoseconds between two looks at the cluster: its id, the topic's partitions, whether it answers.
+    public var metadataInterval: UInt64
+    public var limits: KafkaLimits
+
+    public init(
+        bootstrapServers: String, clientID: String = "cabstand", properties: [KafkaProperty] = [],
+        group: String = "cabstand", metadataInterval: UInt64 = 10_000_000_000, limits: KafkaLimits = KafkaLimits()
+    ) {
+        self.bootstrapServers = bootstrapServers
+        self.clientID = clientID
+        self.properties = properties
+        self.group = group
+        self.metadataInterval = metadataInterval
+        self.limits = limits
+    }
+}
+
+/// One librdkafka property.
+public struct KafkaProperty: Sendable, Hashable {
+    public let key: String
+    public let value: String
+
+    public init(_ key: String, _ value: String) {
+        self.key = key
+        self.value = value
+    }
+}
+
+/// Every bound of the room, in one place.
+public struct KafkaLimits: Sendable {
+    /// Messages a producer holds before `produce` answers false.
+    public var producerMessages = 100_000
+    /// KiB a producer holds before `produce` answers false.
+    public var producerKilobytes = 65_536
+    /// KiB a consumer fetches ahead of its reader, for all partitions together.
+    public var consumerKilobytes = 16_384
+    /// Events taken from librdkafka in one turn of the loop; the rest follows in the next turn.
+    public var eventsPerTurn = 512
+    /// Milliseconds a question to the cluster may take, on the client's own thread.
+    public var metadataTimeoutMilliseconds: Int32 = 3_000
+
+    public init() {}
+}

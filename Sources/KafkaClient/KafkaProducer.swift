@@ -1,0 +1,293 @@
+import CRdKafka
+import Reactor
+import Telemetry
+
+/// An idempotent producer on a loop: acks from all replicas, no time limit, no linger.
+///
+///     produce ──true──▶ held by librdkafka ──▶ onDelivery(opaque, offset or error)
+///        └────false──▶ the queue is full (or being reset): wait for onWritable
+///
+/// The delivery report decides, not `produce`: what has no report yet may be lost with the process. After a failed
+/// report, later messages still go out unless the order is `.strict`: whoever needs it calls `reset` and starts again at its own
+/// watermark.
+///
+/// All calls and callbacks on `loop`.
+public final class KafkaProducer {
+    /// The opaque number given to `produce`, and the offset in the partition (-1 if the broker did not tell) or the error.
+    public var onDelivery: (_ opaque: UInt64, _ result: Result<Int64, KafkaError>) -> Void = { _, _ in }
+    /// There is room again after `produce` answered false.
+    public var onWritable: () -> Void = {}
+    public var onState: (KafkaState) -> Void {
+        get { core.onState }
+        set { core.onState = newValue }
+    }
+    public var state: KafkaState { core.state }
+    /// Messages without a delivery report.
+    public private(set) var pending = 0
+
+    /// What a message that can't be delivered does to the ones behind it.
+    public enum Order: Sendable {
+        /// They go out.
+        case usual
+        /// They wait for `reset`: the first failure stops the client before anything else is sent. One request at a
+        /// time for each broker, which costs a round trip of latency and, as messages share requests, no throughput.
+        case strict
+    }
+
+    private static let defaults = [
+        KafkaProperty("enable.idempotence", "true"),
+        KafkaProperty("acks", "all"),
+        KafkaProperty("message.timeout.ms", "0"),
+        KafkaProperty("linger.ms", "0"),
+    ]
+    private static let strictOrder = [
+        KafkaProperty("max.in.flight.requests.per.connection", "1"),
+        KafkaProperty("enable.gapless.guarantee", "true"),
+    ]
+    private static let events = RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG
+
+    private let core: ClientCore
+    private let order: Order
+    private var client: NativeClient
+    private var pump: EventPump?
+    private var topics: [String: NativeTopic] = [:]
+    private var refused = false
+    private var resetting: (() -> Void)?
+    private var idleWaiters: [() -> Void] = []
+    private var lookTimer: TimerID?
+    private var closed = false
+    private let deliveredCount: Counter
+    private let failedCount: Counter
+    private let pendingGauge: Gauge
+
+    /// - Throws: a property of the configuration that librdkafka refuses.
+    public init(
+        loop: EventLoop, configuration: KafkaConfiguration, order: Order = .usual
+    ) throws(KafkaError) {
+        self.order = order
+        core = ClientCore(loop: loop, configuration: configuration, role: "producer")
+        let registry = MetricRegistry.shared
+        deliveredCount = registry.counter(
+            name: "cabstand_kafka_delivered_total", help: "Messages that the cluster acknowledged.")
+        failedCount = registry.counter(
+            name: "cabstand_kafka_delivery_failures_total", help: "Messages whose delivery report was an error.")
+        pendingGauge = registry.gauge(
+            name: "cabstand_kafka_pending_messages", help: "Messages without a delivery report yet.")
+        client = try Self.makeClient(configuration, order)
+        pump = try makePump()
+        lookTimer = loop.schedule(every: configuration.metadataInterval) { [weak self] in self?.look() }
+        look()
+    }
+
+    private static func makeClient(
+        _ configuration: KafkaConfiguration, _ order: Order
+    ) throws(KafkaError) -> NativeClient {
+        let limits = configuration.limits
+        let bounds = [
+            KafkaProperty("queue.buffering.max.messages", String(limits.producerMessages)),
+            KafkaProperty("queue.buffering.max.kbytes", String(limits.producerKilobytes)),
+        ]
+        let client = try NativeClient(
+            .producer, configuration, defaults: defaults + bounds + (order == .strict ? strictOrder : []),
+            events: events)
+        unsafe rd_kafka_set_log_queue(client.handle, nil)
+        return client
+    }
+
+    private func makePump() throws(KafkaError) -> EventPump {
+        guard let queue = unsafe rd_kafka_queue_get_main(client.handle) else {
+            throw KafkaError.configuration("librdkafka gave no queue")
+        }
+        return try unsafe EventPump(
+            loop: core.loop, queue: queue, budget: core.configuration.limits.eventsPerTurn,
+            drained: { [weak self] in self?.afterDrain() }, handle: { [weak self] in unsafe self?.handle($0) })
+    }
+
+    // MARK: Producing
+
+    /// Hands a message to librdkafka, which copies the bytes.
+    ///
+    /// - Returns: false if the queue is full or a reset is under way: nothing was taken, `onWritable` will follow.
+    public func produce(
+        topic: String, key: String, value: Span<UInt8>, headers: [KafkaHeader] = [], opaque: UInt64 = 0
+    ) -> Bool {
+        if closed || resetting != nil {
+            refused = true
+            return false
+        }
+        guard let topic = topicHandle(topic) else { return false }
+        let native = unsafe Self.nativeHeaders(headers)
+        var key = key
+        let error = key.withUTF8 { key in
+            unsafe value.withUnsafeBytes { value in
+                unsafe crdkafka_produce(
+                    client.handle, topic.handle, key.baseAddress, key.count, value.baseAddress, value.count, native,
+                    opaque)
+            }
+        }
+        if error == RD_KAFKA_RESP_ERR_NO_ERROR {
+            pending += 1
+            return true
+        }
+        if let native = unsafe native { unsafe rd_kafka_headers_destroy(native) }
+        refused = true
+        if error != RD_KAFKA_RESP_ERR__QUEUE_FULL { core.report(KafkaError(error), "a message was not taken") }
+        return false
+    }
+
+    public func produce(
+        topic: String, key: String, value: [UInt8], headers: [KafkaHeader] = [], opaque: UInt64 = 0
+    ) -> Bool {
+        produce(topic: topic, key: key, value: value.span, headers: headers, opaque: opaque)
+    }
+
+    private func topicHandle(_ name: String) -> NativeTopic? {
+        if let topic = topics[name] { return topic }
+        do throws(KafkaError) {
+            let topic = try NativeTopic(name, of: client)
+            topics[name] = topic
+            return topic
+        } catch {
+            core.report(error, "no handle for the topic \(name)")
+            return nil
+        }
+    }
+
+    private static func nativeHeaders(_ headers: [KafkaHeader]) -> OpaquePointer? {
+        if headers.isEmpty { return nil }
+        let native = unsafe rd_kafka_headers_new(headers.count)
+        for header in headers {
+            var value = header.value
+            value.withUTF8 { value in
+                // Proof: a StaticString is NUL-terminated; both are copied.
+                let name = unsafe UnsafeRawPointer(header.name.utf8Start).assumingMemoryBound(to: CChar.self)
+                _ = unsafe rd_kafka_header_add(
+                    native, name, header.name.utf8CodeUnitCount, value.baseAddress, value.count)
+            }
+        }
+        return unsafe native
+    }
+
+    // MARK: Reports
+
+    private func handle(_ event: OpaquePointer) {
+        switch unsafe rd_kafka_event_type(event) {
+        case RD_KAFKA_EVENT_DR:
+            while let message = unsafe rd_kafka_event_message_next(event) {
+                pending -= 1
+                let opaque = UInt64(UInt(bitPattern: unsafe message.pointee._private))
+                if unsafe message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
+                    deliveredCount.increment()
+                    core.isUp()
+                    onDelivery(opaque, .success(unsafe message.pointee.offset))
+                } else {
+                    failedCount.increment()
+                    let error = unsafe KafkaError(message.pointee.err)
+                    if resetting == nil { core.report(error, "a message was not delivered") }
+                    onDelivery(opaque, .failure(error))
+                }
+            }
+        case RD_KAFKA_EVENT_LOG: unsafe core.handleLog(event)
+        case RD_KAFKA_EVENT_ERROR: core.handleError(unsafe ClientCore.error(of: event))
+        default: break
+        }
+    }
+
+    private func afterDrain() {
+        pendingGauge.set(pending)
+        if pending == 0 {
+            if let completion = resetting { finishReset(completion) }
+            let waiters = idleWaiters
+            idleWaiters.removeAll()
+            for waiter in waiters { waiter() }
+        }
+        if refused && resetting == nil && !closed && pending < core.configuration.limits.producerMessages {
+            refused = false
+            onWritable()
+        }
+    }
+
+    // MARK: Reset, flush, close
+
+    /// Drops what librdkafka holds and has not sent, waits for the reports of what is in flight (so that nothing can
+    /// arrive behind what is sent next), makes a new client if this one failed for good, and calls `completion`.
+    public func reset(_ completion: @escaping () -> Void) {
+        if closed || resetting != nil { return }
+        resetting = completion
+        let flags = RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING
+        // A client that failed for good sends nothing any more; what it calls in flight never comes back.
+        let more = client.fatalError == nil ? 0 : RD_KAFKA_PURGE_F_INFLIGHT
+        unsafe rd_kafka_purge(client.handle, flags | more)
+        if pending == 0 { core.loop.execute { [weak self] in self?.afterDrain() } }
+    }
+
+    private func finishReset(_ completion: @escaping () -> Void) {
+        if let error = client.fatalError {
+            core.report(error, "the producer is made anew")
+            do throws(KafkaError) {
+                let next = try Self.makeClient(core.configuration, order)
+                release()
+                client = next
+                pump = try makePump()
+            } catch {
+                core.report(error, "no new producer")
+                core.loop.schedule(after: 1_000_000_000) { [weak self] in self?.afterDrain() }
+                return
+            }
+        }
+        resetting = nil
+        completion()
+    }
+
+    /// Waits until every message has its report, at most `timeout` nanoseconds. The completion gets how many have none.
+    public func flush(timeout: UInt64, _ completion: @escaping (_ left: Int) -> Void) {
+        if pending == 0 { return completion(0) }
+        var done = false
+        var timer: TimerID?
+        let finish = { [weak self] in
+            if done { return }
+            done = true
+            if let timer, let self { self.core.loop.cancel(timer) }
+            completion(self?.pending ?? 0)
+        }
+        timer = core.loop.schedule(after: timeout) {
+            timer = nil
+            finish()
+        }
+        idleWaiters.append(finish)
+    }
+
+    /// Flushes for at most `timeout` nanoseconds and ends. The completion gets how many messages had no report.
+    public func close(timeout: UInt64, _ completion: @escaping (_ left: Int) -> Void = { _ in }) {
+        if closed { return completion(0) }
+        closed = true
+        if let lookTimer { core.loop.cancel(lookTimer) }
+        flush(timeout: timeout) { left in
+            // Not inside the pump's own drain: its event is still to be destroyed.
+            self.core.loop.execute {
+                unsafe rd_kafka_purge(self.client.handle, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
+                self.release()
+                self.core.worker.finish()
+                completion(left)
+            }
+        }
+    }
+
+    private func release() {
+        pump?.stop()
+        pump = nil
+        topics.removeAll()
+        let old = client
+        core.worker.submit { old.destroy() }
+    }
+
+    /// Asks the cluster for a sign of life, off the loop.
+    private func look() {
+        let client = client
+        let timeout = core.configuration.limits.metadataTimeoutMilliseconds
+        core.worker.run(on: core.loop, { client.signOfLife(timeout: timeout) }) { [weak self] error in
+            guard let self, !closed else { return }
+            if let error { core.isDown(error) } else { core.isUp() }
+        }
+    }
+}

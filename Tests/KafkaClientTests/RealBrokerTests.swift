@@ -1,0 +1,95 @@
+import Bytes
+import Reactor
+import TestSupport
+import Testing
+
+@testable import KafkaClient
+
+/// The same against Apache Kafka, killed and restarted.
+@Suite(
+    .serialized,
+    .enabled(if: KafkaBroker.isAvailable, "skipped: no ../shared/kafka or no Java on this machine"))
+struct RealBrokerTests {
+    @Test func kafka29_aKilledBrokerLosesNothingAndKeepsTheOrder() throws {
+        let broker = try KafkaBroker()
+        var records: [Copy] = []
+        var reports: Set<UInt64> = []
+        let total = 4000
+        try onLoop(seconds: 90) { loop, done in
+            let specification = TopicSpecification(
+                name: "events", partitions: 3, replicationFactor: 1, retentionMilliseconds: 3_600_000)
+            let admin = try KafkaAdmin(
+                loop: loop, configuration: configuration(broker.bootstrapServers), topics: [specification])
+            let producer = try KafkaProducer(loop: loop, configuration: configuration(broker.bootstrapServers))
+            let consumer = try KafkaConsumer(
+                loop: loop, configuration: configuration(broker.bootstrapServers), topic: "events", start: .beginning)
+            let numbers = NumberedProducer(producer, topic: "events", count: 0)
+            producer.onDelivery = { opaque, result in
+                if case .success = result { reports.insert(opaque) }
+            }
+            consumer.onRecord = { record in
+                records.append(Copy(record))
+                if records.count == total {
+                    consumer.commit(consumer.nextOffsets)
+                    producer.close(timeout: 5_000_000_000) { left in
+                        #expect(left == 0)
+                        consumer.close(done)
+                    }
+                }
+            }
+            admin.ensureTopics {
+                _ = admin
+                // A quarter of the messages before, around and after the crash.
+                var round = 0
+                func quarter() {
+                    round += 1
+                    numbers.count = round * total / 4
+                    numbers.go()
+                    if round == 2 { try! broker.kill() }
+                    if round == 3 { try! broker.start() }
+                    if round < 4 { loop.schedule(after: 200_000_000) { quarter() } }
+                }
+                quarter()
+            }
+        }
+        #expect(reports.count == total)
+        #expect(records.count == total)
+        for (_, numbers) in numbersByKey(records) { #expect(numbers == numbers.sorted()) }
+        let description = try broker.topics("--describe", "--topic", "events")
+        #expect(description.contains("PartitionCount: 3"))
+        #expect(description.contains("retention.ms=3600000"))
+    }
+
+    @Test func kafka30_newPartitionsAreNoticedAndReadFromTheirBeginning() throws {
+        let broker = try KafkaBroker()
+        try broker.topics("--create", "--topic", "events", "--partitions", "1")
+        var keys: Set<String> = []
+        var partitions: Set<Int32> = []
+        try onLoop(seconds: 60) { loop, done in
+            let producer = try KafkaProducer(
+                loop: loop,
+                configuration: configuration(broker.bootstrapServers) {
+                    $0.properties += [KafkaProperty("topic.metadata.refresh.interval.ms", "500")]
+                })
+            let consumer = try KafkaConsumer(
+                loop: loop, configuration: configuration(broker.bootstrapServers), topic: "events", start: .end)
+            var altered = false
+            consumer.onPositioned = {
+                if altered { return }
+                altered = true
+                _ = try! broker.topics("--alter", "--topic", "events", "--partitions", "6")
+                _ = producer.produce(topic: "events", key: "first", value: [1])
+                loop.schedule(after: 2_000_000_000) {
+                    for number in 0..<50 { _ = producer.produce(topic: "events", key: "k\(number)", value: [1]) }
+                }
+            }
+            consumer.onRecord = { record in
+                keys.insert(Copy(record).key)
+                partitions.insert(record.partition)
+                if keys.count == 51 { producer.close(timeout: 0) { _ in consumer.close(done) } }
+            }
+        }
+        #expect(keys.count == 51)
+        #expect(partitions.count > 1)
+    }
+}

@@ -1,0 +1,69 @@
+import Glibc
+
+/// A real Apache Kafka broker (the test material's `kafka` script) on a free port, with a folder of its own.
+///
+/// It is ended and its data removed when the object goes. Starting takes about 4 seconds and 350 MB.
+public final class KafkaBroker: Sendable {
+    public let port: Int
+    private let script: String
+    private let folder = TemporaryFolder()
+    private let partitions: Int
+
+    /// nil: the material or Java is not on this machine. Say so as a named skip.
+    public static let isAvailable = Tool.shared("kafka/kafka") != nil && Tool.find("java") != nil
+
+    public init(partitions: Int = 4) throws {
+        guard let script = Tool.shared("kafka/kafka") else {
+            throw ChildProcessError(description: "no Kafka beside the repository")
+        }
+        self.script = script
+        self.partitions = partitions
+        port = Self.freePortPair()
+        try start()
+    }
+
+    deinit { _ = try? run("kill") }
+
+    public var bootstrapServers: String { "127.0.0.1:\(port)" }
+
+    /// Starts it, with the data that it had.
+    public func start() throws { try run("start") }
+
+    /// kill −9. The data stays.
+    public func kill() throws { try run("kill") }
+
+    /// SIGSTOP: the broker hangs.
+    public func pause() throws { try run("pause") }
+
+    public func resume() throws { try run("resume") }
+
+    /// Arguments of kafka-topics.sh.
+    @discardableResult
+    public func topics(_ arguments: String...) throws -> String { try run("topics", arguments) }
+
+    /// Arguments of kafka-consumer-groups.sh.
+    @discardableResult
+    public func groups(_ arguments: String...) throws -> String { try run("groups", arguments) }
+
+    @discardableResult
+    private func run(_ command: String, _ arguments: [String] = []) throws -> String {
+        let result = try ChildProcess.run(
+            script, [command] + arguments,
+            environment: [
+                "KAFKA_PORT": String(port), "KAFKA_DIR": folder.path, "KAFKA_PARTITIONS": String(partitions),
+                "KAFKA_HEAP": "256m",
+            ], timeout: 60)
+        guard result.status == 0 else {
+            throw ChildProcessError(description: "kafka \(command): \(result.output)\(result.errors)")
+        }
+        return result.output
+    }
+
+    /// A port that is free, and so (most likely) is the one above it, which is the controller's.
+    private static func freePortPair() -> Int {
+        while true {
+            let port = Int(freePort())
+            if port < 65_535 { return port }
+        }
+    }
+}
