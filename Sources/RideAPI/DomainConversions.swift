@@ -1,0 +1,81 @@
+import ProtobufWire
+import RideDomain
+
+// Between the messages and the values of the domain.
+
+extension Driver_V1_Vehicle {
+    public init(_ vehicle: Vehicle) {
+        self.init(
+            make: vehicle.make, model: vehicle.model, color: vehicle.color, plate: vehicle.plate,
+            category: vehicle.category)
+    }
+}
+
+extension Vehicle {
+    /// What is missing is empty.
+    public init(_ message: Driver_V1_Vehicle?) {
+        self.init(
+            make: message?.make ?? "", model: message?.model ?? "", color: message?.color ?? "",
+            plate: message?.plate ?? "", category: message?.category ?? "")
+    }
+}
+
+extension Driver_V1_Box {
+    public init(_ box: Box) {
+        self.init(west: box.west, south: box.south, east: box.east, north: box.north)
+    }
+}
+
+extension Box {
+    public init(_ message: Driver_V1_Box) {
+        self.init(west: message.west, south: message.south, east: message.east, north: message.north)
+    }
+}
+
+extension Trip_V1_Place {
+    public init(_ position: Position) {
+        self.init(lat: position.lat, lon: position.lon)
+    }
+}
+
+extension Position {
+    public init(_ message: Trip_V1_Place) {
+        self.init(lat: message.lat, lon: message.lon)
+    }
+}
+
+extension Trip_V1_TripStatus {
+    public init(_ status: TripStatus) {
+        switch status {
+        case .inProgress: self = .inProgress
+        case .completed: self = .completed
+        case .cancelled: self = .cancelled
+        }
+    }
+}
+
+extension TripStatus {
+    /// Nil for a status that the domain does not know.
+    public init?(_ message: Trip_V1_TripStatus) {
+        switch message {
+        case .inProgress: self = .inProgress
+        case .completed: self = .completed
+        case .cancelled: self = .cancelled
+        case .unspecified, .UNRECOGNIZED: return nil
+        }
+    }
+}
+
+extension Trip_V1_Trip {
+    public init(_ trip: Trip) {
+        self.init(
+            id: trip.id, riderID: trip.riderID, driverID: trip.driverID,
+            driver: Trip_V1_TripDriver(
+                id: trip.driver.id, name: trip.driver.name, vehicle: Driver_V1_Vehicle(trip.driver.vehicle)),
+            status: Trip_V1_TripStatus(trip.status), pickup: Trip_V1_Place(trip.pickup),
+            dropoff: Trip_V1_Place(trip.dropoff),
+            createdAt: Google_Protobuf_Timestamp(unixMilliseconds: trip.createdAt),
+            pickedUpAt: trip.pickedUpAt.map { Google_Protobuf_Timestamp(unixMilliseconds: $0) },
+            endedAt: trip.endedAt.map { Google_Protobuf_Timestamp(unixMilliseconds: $0) }, seq: trip.seq)
+    }
+}

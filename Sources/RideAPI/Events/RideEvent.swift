@@ -1,0 +1,119 @@
+import Bytes
+import JSONWire
+import ProtobufWire
+import RideDomain
+
+/// What topic a value is of, and why it is written: the events of Kafka.
+///
+/// Values are JSON with the names and words of REST. Writers write everything, zeros included. A reader takes the members
+/// in any order, skips those that it does not know, and takes null for absent.
+public enum RideEvent: Sendable, Equatable {
+    case driverLocationUpdate(DriverLocationUpdate)
+    case trip(TripEvent)
+    /// Of a type that is not known here: skipped, not counted as unreadable.
+    case other(type: String)
+}
+
+/// Topic `driver_locations`, key `driver_id`: where a driver is, or that his status changed.
+public struct DriverLocationUpdate: Sendable, Equatable {
+    public enum Reason: String, Sendable, Hashable, CaseIterable {
+        case location
+        case status
+        case registered
+        case expired
+    }
+
+    public static let type: StaticString = "DriverLocationUpdate"
+
+    public var eventID: String
+    /// The driver service's revision: a reader ignores what is not newer than what it has for this driver.
+    public var seq: UInt64
+    /// Unix milliseconds.
+    public var at: Int64
+    public var driverID: String
+    public var lat: Double
+    public var lon: Double
+    /// Degrees clockwise from north.
+    public var heading: Double?
+    /// Metres per second.
+    public var speed: Double?
+    public var status: Driver_V1_DriverStatus
+    /// Nil: one that is not known here.
+    public var reason: Reason?
+
+    public init(
+        eventID: String, seq: UInt64, at: Int64, driverID: String, lat: Double, lon: Double, heading: Double? = nil,
+        speed: Double? = nil, status: Driver_V1_DriverStatus, reason: Reason?
+    ) {
+        self.eventID = eventID
+        self.seq = seq
+        self.at = at
+        self.driverID = driverID
+        self.lat = lat
+        self.lon = lon
+        self.heading = heading
+        self.speed = speed
+        self.status = status
+        self.reason = reason
+    }
+
+    /// Appends the value.
+    public func encode(into buffer: inout ByteBuffer) {
+        buffer.append("{\"type\":\"DriverLocationUpdate\",\"event_id\":")
+        buffer.appendJSON(string: eventID)
+        buffer.appendJSON("seq", integer: seq)
+        buffer.appendJSON("at", instant: at)
+        buffer.appendJSON("driver_id", string: driverID)
+        buffer.appendJSON("lat", coordinate: lat)
+        buffer.appendJSON("lon", coordinate: lon)
+        if let heading { buffer.appendJSON("heading", fixed: heading, decimals: 1) }
+        if let speed { buffer.appendJSON("speed", fixed: speed, decimals: 2) }
+        buffer.append(",\"status\":\"")
+        buffer.append(status.word)
+        buffer.append("\"")
+        if let reason { buffer.appendJSON("reason", string: reason.rawValue) }
+        buffer.endJSONObject()
+    }
+}
+
+/// Topic `trip_events`, key `driver_id`: a change of a trip, with the whole trip.
+public struct TripEvent: Sendable, Equatable {
+    public var kind: TripEventKind
+    public var eventID: String
+    /// The outbox row: a reader ignores what is not newer than what it has for this driver.
+    public var seq: UInt64
+    /// Unix milliseconds.
+    public var at: Int64
+    /// Its `seq` is the event's.
+    public var trip: Trip_V1_Trip
+
+    public init(kind: TripEventKind, eventID: String, seq: UInt64, at: Int64, trip: Trip_V1_Trip) {
+        self.kind = kind
+        self.eventID = eventID
+        self.seq = seq
+        self.at = at
+        self.trip = trip
+    }
+
+    /// Appends the value.
+    public func encode(into buffer: inout ByteBuffer) {
+        buffer.append("{\"type\":\"")
+        buffer.append(utf8: kind.rawValue)
+        buffer.append("\",\"event_id\":")
+        buffer.appendJSON(string: eventID)
+        buffer.appendJSON("seq", integer: seq)
+        buffer.appendJSON("at", instant: at)
+        buffer.append(",\"trip\":")
+        buffer.appendJSON(trip: trip)
+        buffer.endJSONObject()
+    }
+}
+
+/// Why a value is no event: counted, logged at a bounded rate, skipped.
+public enum EventError: Error, Sendable, Equatable {
+    case notJSON(JSONError)
+    /// A member that the event needs is not there, or is null.
+    case missing(String)
+    /// A member with a value that can't be meant.
+    case invalid(String)
+}

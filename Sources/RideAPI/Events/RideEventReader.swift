@@ -1,0 +1,205 @@
+import JSONWire
+import ProtobufWire
+import RideDomain
+
+extension RideEvent {
+    /// The event in a Kafka record's value. Headers are not needed.
+    public init(decoding value: Span<UInt8>) throws(EventError) {
+        var members = EventMembers()
+        do throws(JSONError) {
+            var json = JSONReader(value)
+            try members.read(&json)
+            try json.finish()
+        } catch {
+            throw .notJSON(error)
+        }
+        guard let type = members.type else { throw .missing("type") }
+        if type == DriverLocationUpdate.type.description {
+            self = .driverLocationUpdate(try members.driverLocationUpdate())
+        } else if let kind = TripEventKind(rawValue: type) {
+            self = .trip(try members.tripEvent(kind))
+        } else {
+            self = .other(type: type)
+        }
+    }
+}
+
+/// All members that any event has, in whatever order they come.
+private struct EventMembers {
+    var type: String?
+    var eventID: String?
+    var seq: UInt64?
+    var at: Int64?
+    var driverID: String?
+    var lat: Double?
+    var lon: Double?
+    var heading: Double?
+    var speed: Double?
+    var status: String?
+    var reason: String?
+    var trip: TripMembers?
+
+    mutating func read(_ json: inout JSONReader) throws(JSONError) {
+        try json.beginObject()
+        while let name = try json.nextMember() {
+            if try json.readNullIfPresent() { continue }
+            if json.isEqual(name, "type") {
+                type = try json.readString()
+            } else if json.isEqual(name, "event_id") {
+                eventID = try json.readString()
+            } else if json.isEqual(name, "seq") {
+                seq = UInt64(exactly: try json.readInt64())
+            } else if json.isEqual(name, "at") {
+                at = RFC3339.milliseconds(try json.readString())
+            } else if json.isEqual(name, "driver_id") {
+                driverID = try json.readString()
+            } else if json.isEqual(name, "lat") {
+                lat = try json.readDouble()
+            } else if json.isEqual(name, "lon") {
+                lon = try json.readDouble()
+            } else if json.isEqual(name, "heading") {
+                heading = try json.readDouble()
+            } else if json.isEqual(name, "speed") {
+                speed = try json.readDouble()
+            } else if json.isEqual(name, "status") {
+                status = try json.readString()
+            } else if json.isEqual(name, "reason") {
+                reason = try json.readString()
+            } else if json.isEqual(name, "trip") {
+                var trip = TripMembers()
+                try trip.read(&json)
+                self.trip = trip
+            } else {
+                try json.skipValue()
+            }
+        }
+    }
+
+    func driverLocationUpdate() throws(EventError) -> DriverLocationUpdate {
+        guard let driverID else { throw .missing("driver_id") }
+        guard let lat else { throw .missing("lat") }
+        guard let lon else { throw .missing("lon") }
+        guard let word = self.status else { throw .missing("status") }
+        guard Identifier.isValid(driverID) else { throw .invalid("driver_id") }
+        guard Position(lat: lat, lon: lon).isValid else { throw .invalid("lat, lon") }
+        guard let status = Driver_V1_DriverStatus(word: word) else { throw .invalid("status") }
+        return DriverLocationUpdate(
+            eventID: eventID ?? "", seq: seq ?? 0, at: at ?? 0, driverID: driverID, lat: lat, lon: lon,
+            heading: heading, speed: speed, status: status,
+            reason: reason.flatMap(DriverLocationUpdate.Reason.init(rawValue:)))
+    }
+
+    func tripEvent(_ kind: TripEventKind) throws(EventError) -> TripEvent {
+        guard let trip else { throw .missing("trip") }
+        var message = try trip.message()
+        message.seq = seq ?? 0
+        return TripEvent(kind: kind, eventID: eventID ?? "", seq: seq ?? 0, at: at ?? 0, trip: message)
+    }
+}
+
+/// The members of a trip.
+private struct TripMembers {
+    var trip = Trip_V1_Trip()
+    var status: String?
+
+    mutating func read(_ json: inout JSONReader) throws(JSONError) {
+        try json.beginObject()
+        while let name = try json.nextMember() {
+            if try json.readNullIfPresent() { continue }
+            if json.isEqual(name, "id") {
+                trip.id = try json.readString()
+            } else if json.isEqual(name, "rider_id") {
+                trip.riderID = try json.readString()
+            } else if json.isEqual(name, "driver_id") {
+                trip.driverID = try json.readString()
+            } else if json.isEqual(name, "driver") {
+                trip.driver = try Self.driver(&json)
+            } else if json.isEqual(name, "status") {
+                status = try json.readString()
+            } else if json.isEqual(name, "pickup") {
+                trip.pickup = try Self.place(&json)
+            } else if json.isEqual(name, "dropoff") {
+                trip.dropoff = try Self.place(&json)
+            } else if json.isEqual(name, "created_at") {
+                trip.createdAt = try Self.instant(&json)
+            } else if json.isEqual(name, "picked_up_at") {
+                trip.pickedUpAt = try Self.instant(&json)
+            } else if json.isEqual(name, "ended_at") {
+                trip.endedAt = try Self.instant(&json)
+            } else {
+                try json.skipValue()
+            }
+        }
+    }
+
+    func message() throws(EventError) -> Trip_V1_Trip {
+        guard !trip.id.isEmpty else { throw .missing("trip.id") }
+        guard !trip.driverID.isEmpty else { throw .missing("trip.driver_id") }
+        guard let word = self.status else { throw .missing("trip.status") }
+        guard Identifier.isValid(trip.id) else { throw .invalid("trip.id") }
+        guard Identifier.isValid(trip.driverID) else { throw .invalid("trip.driver_id") }
+        guard let status = Trip_V1_TripStatus(word: word) else { throw .invalid("trip.status") }
+        var message = trip
+        message.status = status
+        return message
+    }
+
+    private static func instant(_ json: inout JSONReader) throws(JSONError) -> Google_Protobuf_Timestamp? {
+        RFC3339.milliseconds(try json.readString()).map { Google_Protobuf_Timestamp(unixMilliseconds: $0) }
+    }
+
+    private static func place(_ json: inout JSONReader) throws(JSONError) -> Trip_V1_Place {
+        var place = Trip_V1_Place()
+        try json.beginObject()
+        while let name = try json.nextMember() {
+            if json.isEqual(name, "lat") {
+                place.lat = try json.readDouble()
+            } else if json.isEqual(name, "lon") {
+                place.lon = try json.readDouble()
+            } else {
+                try json.skipValue()
+            }
+        }
+        return place
+    }
+
+    private static func driver(_ json: inout JSONReader) throws(JSONError) -> Trip_V1_TripDriver {
+        var driver = Trip_V1_TripDriver()
+        try json.beginObject()
+        while let name = try json.nextMember() {
+            if try json.readNullIfPresent() { continue }
+            if json.isEqual(name, "id") {
+                driver.id = try json.readString()
+            } else if json.isEqual(name, "name") {
+                driver.name = try json.readString()
+            } else if json.isEqual(name, "vehicle") {
+                driver.vehicle = try vehicle(&json)
+            } else {
+                try json.skipValue()
+            }
+        }
+        return driver
+    }
+
+    private static func vehicle(_ json: inout JSONReader) throws(JSONError) -> Driver_V1_Vehicle {
+        var vehicle = Driver_V1_Vehicle()
+        try json.beginObject()
+        while let name = try json.nextMember() {
+            if try json.readNullIfPresent() { continue }
+            if json.isEqual(name, "make") {
+                vehicle.make = try json.readString()
+            } else if json.isEqual(name, "model") {
+                vehicle.model = try json.readString()
+            } else if json.isEqual(name, "color") {
+                vehicle.color = try json.readString()
+            } else if json.isEqual(name, "plate") {
+                vehicle.plate = try json.readString()
+            } else if json.isEqual(name, "category") {
+                vehicle.category = try json.readString()
+            } else {
+                try json.skipValue()
+            }
+        }
+        return vehicle
+    }
+}

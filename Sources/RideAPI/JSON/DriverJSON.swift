@@ -1,0 +1,54 @@
+import Bytes
+import JSONWire
+import ProtobufWire
+
+/// A driver as REST and WebSocket show him.
+///
+///     {"id","name","vehicle":{…},"lat","lon","heading"?,"speed"?,"status","distance_m"?,"updated_at"}
+///
+/// `distance_m` and `updated_at` come last, and the end has always the same length: a cache keeps each driver's text once,
+/// and a list that knows distances copies it around them (`appendJSON(driverText:distance:)`).
+public enum DriverJSON {
+    /// Bytes of `,"updated_at":"2026-11-24T18:40:28.123Z"}`, the end of every driver's text.
+    public static let tailCount = 41
+}
+
+extension ByteBuffer {
+    /// Appends a driver, with `distance_m` if the message has it.
+    public mutating func appendJSON(driver: Driver_V1_Driver) {
+        append("{\"id\":")
+        appendJSON(string: driver.id)
+        appendJSON("name", string: driver.name)
+        appendJSON(name: "vehicle")
+        appendJSON(vehicle: driver.vehicle)
+        appendJSON("lat", coordinate: driver.lat)
+        appendJSON("lon", coordinate: driver.lon)
+        if let heading = driver.heading { appendJSON("heading", fixed: heading, decimals: 1) }
+        if let speed = driver.speed { appendJSON("speed", fixed: speed, decimals: 2) }
+        append(",\"status\":\"")
+        append(driver.status.word)
+        append("\"")
+        if let distance = driver.distanceM { appendJSON("distance_m", fixed: distance, decimals: 1) }
+        appendJSON("updated_at", instant: driver.updatedAt?.unixMilliseconds ?? 0)
+        endJSONObject()
+    }
+
+    /// Appends a driver's text that was written without a distance, with `distance` (metres) put in.
+    public mutating func appendJSON(driverText text: Span<UInt8>, distance: Double) {
+        let head = text.count - DriverJSON.tailCount
+        append(text.extracting(0..<head))
+        appendJSON("distance_m", fixed: distance, decimals: 1)
+        append(text.extracting(head..<text.count))
+    }
+
+    /// Appends a vehicle. One that is not known has empty words.
+    public mutating func appendJSON(vehicle: Driver_V1_Vehicle?) {
+        beginJSONObject()
+        appendJSON("make", string: vehicle?.make ?? "")
+        appendJSON("model", string: vehicle?.model ?? "")
+        appendJSON("color", string: vehicle?.color ?? "")
+        appendJSON("plate", string: vehicle?.plate ?? "")
+        appendJSON("category", string: vehicle?.category ?? "")
+        endJSONObject()
+    }
+}

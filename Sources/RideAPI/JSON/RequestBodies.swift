@@ -1,0 +1,203 @@
+import JSONWire
+import ProtobufWire
+import RideDomain
+
+/// The bodies of REST and the uplink's messages, read into the requests that the services take.
+public enum RequestBodies {
+    /// Characters of a driver's name, and of each word about a vehicle.
+    public static let maximumName = 100
+    public static let maximumVehicleWord = 50
+
+    /// `POST /drivers`: `id`?, `name`, `vehicle`, `lat`, `lon`.
+    public static func registerDriver(_ bytes: Span<UInt8>) throws(BodyError) -> Driver_V1_RegisterDriverRequest {
+        var body = BodyReader(bytes)
+        var request = Driver_V1_RegisterDriverRequest()
+        var name: String?
+        var vehicle: Driver_V1_Vehicle?
+        var lat: Double?
+        var lon: Double?
+        if try body.beginObject("The body") {
+            while let member = try body.nextMember() {
+                if body.isEqual(member, "id") {
+                    if try !body.isNull() { request.id = try identifier("id", &body) }
+                } else if body.isEqual(member, "name") {
+                    name = try body.words("name", maximum: maximumName)
+                } else if body.isEqual(member, "vehicle") {
+                    vehicle = try self.vehicle(&body)
+                } else if body.isEqual(member, "lat") {
+                    lat = try body.latitude()
+                } else if body.isEqual(member, "lon") {
+                    lon = try body.longitude()
+                } else {
+                    try body.unknownMember(member, known: "id, name, vehicle, lat and lon")
+                }
+            }
+        }
+        if name == nil { body.missing("name") }
+        if vehicle == nil { body.missing("vehicle") }
+        if lat == nil { body.missing("lat") }
+        if lon == nil { body.missing("lon") }
+        try body.finish()
+        request.name = name ?? ""
+        request.vehicle = vehicle
+        request.lat = lat ?? 0
+        request.lon = lon ?? 0
+        return request
+    }
+
+    /// `POST /trips`: `rider_id`, `driver_id`?, `pickup`, `dropoff`.
+    public static func createTrip(_ bytes: Span<UInt8>) throws(BodyError) -> Trip_V1_CreateTripRequest {
+        var body = BodyReader(bytes)
+        var request = Trip_V1_CreateTripRequest()
+        var riderID: String?
+        if try body.beginObject("The body") {
+            while let member = try body.nextMember() {
+                if body.isEqual(member, "rider_id") {
+                    riderID = try identifier("rider_id", &body)
+                } else if body.isEqual(member, "driver_id") {
+                    if try !body.isNull() { request.driverID = try identifier("driver_id", &body) }
+                } else if body.isEqual(member, "pickup") {
+                    request.pickup = try place("pickup", &body)
+                } else if body.isEqual(member, "dropoff") {
+                    request.dropoff = try place("dropoff", &body)
+                } else {
+                    try body.unknownMember(member, known: "rider_id, driver_id, pickup and dropoff")
+                }
+            }
+        }
+        if riderID == nil { body.missing("rider_id") }
+        if request.pickup == nil { body.missing("pickup") }
+        if request.dropoff == nil { body.missing("dropoff") }
+        try body.finish()
+        request.riderID = riderID ?? ""
+        return request
+    }
+
+    /// `PATCH /drivers/{id}/status`: `{"status":"available"}` or `"offline"`.
+    public static func driverStatus(_ bytes: Span<UInt8>) throws(BodyError) -> Driver_V1_DriverStatus {
+        var body = BodyReader(bytes)
+        var status: Driver_V1_DriverStatus?
+        let rule = "\"available\" or \"offline\""
+        if try body.beginObject("The body") {
+            while let member = try body.nextMember() {
+                guard body.isEqual(member, "status") else {
+                    try body.unknownMember(member, known: "status")
+                    continue
+                }
+                guard let word = try body.string("status", rule) else { continue }
+                switch word {
+                case "available": status = .available
+                case "offline": status = .offline
+                default: body.note("/status", "status is \(body.quoted(word)); it must be \(rule).")
+                }
+            }
+        }
+        if status == nil { body.missing("status") }
+        try body.finish()
+        return status ?? .unspecified
+    }
+
+    /// A message of `/ws/drivers/{id}/location`: `{"lat","lon","heading"?,"speed"?,"accuracy"?,"at"?}`, the members of W3C
+    /// Geolocation, which says null for what it does not know. Other members are skipped: an app may send all it has.
+    /// The answer has no driver id.
+    public static func driverPosition(_ bytes: Span<UInt8>) throws(BodyError) -> Driver_V1_ReportLocationsRequest {
+        var body = BodyReader(bytes)
+        var request = Driver_V1_ReportLocationsRequest()
+        var lat: Double?
+        var lon: Double?
+        if try body.beginObject("The message") {
+            while let member = try body.nextMember() {
+                if body.isEqual(member, "lat") {
+                    lat = try body.latitude()
+                } else if body.isEqual(member, "lon") {
+                    lon = try body.longitude()
+                } else if try body.isNull() {
+                    continue
+                } else if body.isEqual(member, "heading") {
+                    request.heading = try body.number("heading", 0...360, "between 0 and 360 degrees")
+                } else if body.isEqual(member, "speed") {
+                    request.speed = try body.number("speed", 0...1000, "between 0 and 1000 metres per second")
+                } else if body.isEqual(member, "accuracy") {
+                    request.accuracy = try body.number("accuracy", 0...100_000_000, "a number of metres, 0 or more")
+                } else if body.isEqual(member, "at") {
+                    request.at = try instant("at", &body)
+                } else {
+                    try body.skip()
+                }
+            }
+        }
+        if lat == nil { body.missing("lat") }
+        if lon == nil { body.missing("lon") }
+        try body.finish()
+        request.lat = lat ?? 0
+        request.lon = lon ?? 0
+        return request
+    }
+
+    // MARK: Parts
+
+    private static func identifier(_ name: String, _ body: inout BodyReader) throws(BodyError) -> String? {
+        guard let text = try body.string(name, "a string") else { return nil }
+        if let violation = Identifier.violation(of: name, text) {
+            body.note(body.pointer(), violation)
+            return nil
+        }
+        return text
+    }
+
+    private static func instant(
+        _ name: String, _ body: inout BodyReader
+    ) throws(BodyError) -> Google_Protobuf_Timestamp? {
+        let rule = "an instant of RFC 3339, as \"2026-11-24T18:40:28.123Z\""
+        guard let text = try body.string(name, rule) else { return nil }
+        guard let milliseconds = RFC3339.milliseconds(text) else {
+            body.note(body.pointer(), "\(name) is \(body.quoted(text)); it must be \(rule).")
+            return nil
+        }
+        return Google_Protobuf_Timestamp(unixMilliseconds: milliseconds)
+    }
+
+    private static func place(_ name: String, _ body: inout BodyReader) throws(BodyError) -> Trip_V1_Place? {
+        guard try body.beginObject(name) else { return nil }
+        var lat: Double?
+        var lon: Double?
+        while let member = try body.nextMember() {
+            if body.isEqual(member, "lat") {
+                lat = try body.latitude()
+            } else if body.isEqual(member, "lon") {
+                lon = try body.longitude()
+            } else {
+                try body.unknownMember(member, known: "lat and lon")
+            }
+        }
+        if lat == nil { body.missing("lat", in: "/\(name)") }
+        if lon == nil { body.missing("lon", in: "/\(name)") }
+        return Trip_V1_Place(lat: lat ?? 0, lon: lon ?? 0)
+    }
+
+    private static func vehicle(_ body: inout BodyReader) throws(BodyError) -> Driver_V1_Vehicle? {
+        guard try body.beginObject("vehicle") else { return nil }
+        var vehicle = Driver_V1_Vehicle()
+        while let member = try body.nextMember() {
+            if body.isEqual(member, "make") {
+                vehicle.make = try body.words("make", maximum: maximumVehicleWord) ?? ""
+            } else if body.isEqual(member, "model") {
+                vehicle.model = try body.words("model", maximum: maximumVehicleWord) ?? ""
+            } else if body.isEqual(member, "color") {
+                vehicle.color = try body.words("color", maximum: maximumVehicleWord) ?? ""
+            } else if body.isEqual(member, "plate") {
+                vehicle.plate = try body.words("plate", maximum: maximumVehicleWord) ?? ""
+            } else if body.isEqual(member, "category") {
+                vehicle.category = try body.words("category", maximum: maximumVehicleWord) ?? ""
+            } else {
+                try body.unknownMember(member, known: "make, model, color, plate and category")
+            }
+        }
+        if vehicle.make.isEmpty { body.missing("make", in: "/vehicle") }
+        if vehicle.model.isEmpty { body.missing("model", in: "/vehicle") }
+        if vehicle.color.isEmpty { body.missing("color", in: "/vehicle") }
+        if vehicle.plate.isEmpty { body.missing("plate", in: "/vehicle") }
+        if vehicle.category.isEmpty { body.missing("category", in: "/vehicle") }
+        return vehicle
+    }
+}
