@@ -1,0 +1,53 @@
+// REST calls to the gateway. An answer is an answer, a problem too; only silence throws.
+
+/** @typedef {import('./types.js').Problem} Problem */
+
+const answerMs = 10_000;
+
+/** No answer came: the connection failed, it took too long, or what came was not an answer of the gateway. */
+export class NoAnswer extends Error {}
+
+/**
+ * @typedef {object} Answer
+ * @property {number} status
+ * @property {any} body  Null when it is not JSON.
+ * @property {Problem | null} problem  What went wrong, for a status of 400 and up.
+ */
+
+/**
+ * @param {'GET' | 'POST'} method
+ * @param {string} path without a leading slash
+ * @param {{body?: string, key?: string}} [options] `key`: the Idempotency-Key
+ * @returns {Promise<Answer>}
+ */
+export async function call(method, path, { body, key } = {}) {
+  /** @type {Record<string, string>} */
+  const headers = { accept: 'application/json, application/problem+json' };
+  if (body !== undefined) headers['content-type'] = 'application/json';
+  if (key !== undefined) headers['idempotency-key'] = key;
+  let response;
+  let json = null;
+  try {
+    response = await fetch(new URL(path, document.baseURI), {
+      method, headers, body, cache: 'no-store', signal: AbortSignal.timeout(answerMs),
+    });
+    const type = response.headers.get('content-type') ?? '';
+    json = type.includes('json') ? await response.json() : null;
+  } catch (error) {
+    throw new NoAnswer(String(error));
+  }
+  if (response.ok && json === null) throw new NoAnswer(`HTTP ${response.status} without JSON`);
+  if (response.ok) return { status: response.status, body: json, problem: null };
+  const problem = typeof json === 'object' && json !== null ? json : {};
+  return {
+    status: response.status,
+    body: json,
+    problem: { ...problem, code: String(problem.code ?? 'unknown'), status: response.status },
+  };
+}
+
+/** A name that nobody else has, also where `crypto.randomUUID` is missing (plain HTTP). */
+export function randomID() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
