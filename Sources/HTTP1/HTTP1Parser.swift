@@ -53,6 +53,9 @@ public struct HTTP1Parser: Sendable {
     /// Whether the bytes of a head have begun to arrive and it is not complete: the header deadline runs.
     public var isInsideHead: Bool { phase == .head && searched > 0 }
 
+    /// Whether a request has begun to arrive and is not complete.
+    public var isInsideRequest: Bool { isInsideHead || expectsBody }
+
     /// Looks at `input`, which begins with the first byte that was not consumed.
     ///
     /// After `.head`, `table` describes that head until the next call.

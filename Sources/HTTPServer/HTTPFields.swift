@@ -1,0 +1,28 @@
+import Bytes
+import HTTP1
+
+/// Header fields of a response, kept as the bytes that will be sent. Empty ones cost nothing.
+public struct HTTPFields: Sendable {
+    @usableFromInline var lines: [UInt8] = []
+
+    @inlinable public init() {}
+
+    /// Fields in the order given.
+    public init(_ fields: KeyValuePairs<StaticString, String>) {
+        for (name, value) in fields { add(name, value) }
+    }
+
+    /// Adds a field line. CR, LF and NUL in the value become spaces.
+    public mutating func add(_ name: StaticString, _ value: String) {
+        var buffer = ByteBuffer(capacity: name.utf8CodeUnitCount + value.utf8.count + 4)
+        HTTP1Writer.field(name, value, to: &buffer)
+        lines += buffer.array()
+    }
+
+    /// The same fields and one more.
+    public func adding(_ name: StaticString, _ value: String) -> HTTPFields {
+        var copy = self
+        copy.add(name, value)
+        return copy
+    }
+}

@@ -1,0 +1,25 @@
+import HTTP1
+
+/// Every bound of the HTTP server, in one place. Times are nanoseconds.
+public struct HTTPLimits: Sendable {
+    /// The bounds of the engine: head, target, fields, chunk framing.
+    public var http1 = HTTP1Limits()
+    /// Bytes of a body that a route takes unless it says otherwise. More is 413.
+    public var bodyBytes = 64 * 1024
+    /// Bytes of an unwanted body (of a request that was refused) that are read over to keep the connection.
+    public var discardedBodyBytes = 64 * 1024
+    /// Requests of one connection that may be unanswered; beyond, reading pauses.
+    public var pipelineDepth = 16
+    /// Bytes of output that may wait on one connection before its next request is looked at.
+    public var outputHighWater = 256 * 1024
+    /// From a head's first byte to its last. Not renewed by further bytes: that is what stops a drip.
+    public var headTime: UInt64 = 10_000_000_000
+    /// What a body may take before `bodyRate` counts.
+    public var bodyGrace: UInt64 = 5_000_000_000
+    /// Bytes per second that a body must bring after the grace.
+    public var bodyRate = 16 * 1024
+    /// How long a connection may be quiet between requests.
+    public var idleTime: UInt64 = 60_000_000_000
+
+    public init() {}
+}

@@ -1,0 +1,108 @@
+import Bytes
+import HTTP1
+import Reactor
+
+/// A request: a view of its bytes, valid during the handler's call. Copy what is needed longer.
+@safe public struct HTTPRequest: ~Escapable {
+    /// Request line and fields.
+    public let head: HTTP1Head
+    /// The whole body, decoded; empty if there is none.
+    public let body: Span<UInt8>
+    let context: Ref<RequestContext>
+
+    @_lifetime(copy head, copy body)
+    init(head: HTTP1Head, body: Span<UInt8>, context: Ref<RequestContext>) {
+        self.head = head
+        self.body = body
+        self.context = context
+    }
+
+    /// GET for a HEAD request: its handler answers as for GET, and the server leaves the body out.
+    public var method: HTTP1Method { head.method == .head ? .get : head.method }
+
+    /// The path as it was sent, without the query, percent-encoded.
+    public var path: Span<UInt8> {
+        @_lifetime(copy self) get { head.path }
+    }
+
+    /// The query as it was sent, without the question mark.
+    public var query: Span<UInt8> {
+        @_lifetime(copy self) get { head.query }
+    }
+
+    /// The pairs of the query, decoded; nil if one can't be decoded.
+    public func queryPairs() -> [(name: String, value: String)]? { QueryString.decoded(head.query) }
+
+    /// The first value of a field (its name in lower case) as text.
+    public func text(_ name: StaticString) -> String? { head.text(name) }
+
+    /// The path segment that stands for `{name}`, decoded; nil if there is no such name, or it can't be decoded.
+    public func pathParameter(_ name: String) -> String? {
+        let route = context.value.route
+        guard route >= 0,
+            let index = unsafe context.value.router._withUnsafeGuaranteedRef({
+                $0.routes[route].parameters.firstIndex(of: name)
+            })
+        else { return nil }
+        let range = context.value.match.range(index)
+        return PercentCoding.decode(head.path.extracting(range))
+    }
+
+    /// The identifier of this request: the client's `x-request-id`, or one made here.
+    public var requestID: String { context.value.requestID.text }
+
+    /// The connection that it came on.
+    public var connection: ConnectionID { context.value.connection }
+
+    /// When it was dispatched, loop nanoseconds.
+    public var startedAt: UInt64 { context.value.startedAt }
+
+    /// Whether the body is declared as JSON: `application/json`, `application/…+json`, with any parameters.
+    public var isJSON: Bool {
+        guard let type = head.value("content-type") else { return false }
+        var end = 0
+        while end < type.count && type[end] != UInt8(ascii: ";") && type[end] != 32 { end += 1 }
+        let name = type.extracting(0..<end)
+        if ASCII.equalsIgnoringCase(name, "application/json") { return true }
+        return name.count > 17 && ASCII.equalsIgnoringCase(name.extracting(0..<12), "application/")
+            && ASCII.equalsIgnoringCase(name.extracting((name.count - 5)..<name.count), "+json")
+    }
+}
+
+/// What the server knows of a request beside its bytes.
+@safe struct RequestContext {
+    /// Outlived by the server, which retains it.
+    let router: Unmanaged<Router>
+    var connection = ConnectionID.none
+    var place: UInt32 = 0
+    var serial: UInt32 = 0
+    var sequence: UInt32 = 0
+    /// A handler is being called for it.
+    var isActive = false
+    var isAnswered = false
+    var flags: ResponseFlags = []
+    var startedAt: UInt64 = 0
+    /// Index into the router's routes; -1 is no route.
+    var route = -1
+    var match = RouteMatch()
+    var requestID = RequestID()
+    /// Where `Origin` lies, if it is allowed; nil else.
+    var allowedOrigin: UnsafeBufferPointer<UInt8>?
+    var hasOrigin = false
+
+    init(router: Router) {
+        unsafe self.router = unsafe Unmanaged.passUnretained(router)
+        unsafe allowedOrigin = nil
+    }
+}
+
+/// How a response must be written.
+struct ResponseFlags: OptionSet {
+    let rawValue: UInt8
+    /// HEAD: no body.
+    static let noBody = ResponseFlags(rawValue: 1)
+    /// The connection ends behind it.
+    static let close = ResponseFlags(rawValue: 2)
+    /// HTTP/1.0: keeping the connection must be said.
+    static let version10 = ResponseFlags(rawValue: 4)
+}

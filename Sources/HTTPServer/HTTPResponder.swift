@@ -1,0 +1,94 @@
+import Bytes
+import HTTP1
+import Reactor
+
+/// The right to answer one request: at once, or later on the same loop, once. Copyable; an answer to a connection that is
+/// gone, or a second answer, is dropped.
+public struct HTTPResponder {
+    let server: HTTPServer
+    let place: UInt32
+    let serial: UInt32
+    let sequence: UInt32
+
+    /// Whether the client is still there and nothing was answered.
+    public var isOpen: Bool { server.isWaiting(self) }
+
+    /// Answers with a body that is known at compile time.
+    @inlinable
+    public func respond(
+        _ status: Int = 200, _ type: StaticString = "text/plain; charset=utf-8", fields: HTTPFields = .init(),
+        body: StaticString
+    ) {
+        unsafe respond(
+            status, type, fields: fields,
+            bytes: UnsafeRawBufferPointer(start: body.utf8Start, count: body.utf8CodeUnitCount))
+    }
+
+    /// Answers with a copy of `body`.
+    public func respond(
+        _ status: Int = 200, _ type: StaticString, fields: HTTPFields = .init(), body: Span<UInt8>
+    ) {
+        unsafe body.withUnsafeBytes { unsafe respond(status, type, fields: fields, bytes: $0) }
+    }
+
+    /// Answers with what `write` appends.
+    public func respond(
+        _ status: Int = 200, _ type: StaticString, fields: HTTPFields = .init(), write: (inout ByteBuffer) -> Void
+    ) {
+        server.respond(self, status, type, fields, write)
+    }
+
+    /// Answers with bytes that many responses share: no copy when they can be sent at once.
+    public func respond(
+        _ status: Int = 200, _ type: StaticString, fields: HTTPFields = .init(), shared: SharedBytes
+    ) {
+        server.respond(self, status, type, fields, shared)
+    }
+
+    /// Answers without a body. 204 and 304 have no Content-Length, the others say 0.
+    public func respond(_ status: Int, fields: HTTPFields = .init()) {
+        unsafe server.respond(self, status, nil, fields, UnsafeRawBufferPointer(start: nil, count: 0))
+    }
+
+    /// Answers with a problem; the request's identifier is added.
+    public func problem(_ problem: Problem, fields: HTTPFields = .init()) {
+        server.respond(self, problem, fields)
+    }
+
+    /// Begins a body of unknown length: chunked on HTTP/1.1, up to the connection's end on HTTP/1.0.
+    public func stream(_ status: Int = 200, _ type: StaticString, fields: HTTPFields = .init()) -> HTTPBodyStream {
+        server.beginStream(self, status, type, fields)
+        return HTTPBodyStream(responder: self)
+    }
+
+    /// Hands the connection over to another protocol: sends `response` (the 101), then `handler` gets every following byte,
+    /// under the context number `context`. Only while the request's handler is being called.
+    ///
+    /// - Returns: false if the connection is gone or the request was answered.
+    @discardableResult
+    public func upgrade(to handler: ConnectionHandler, context: UInt32, response: Span<UInt8>) -> Bool {
+        server.upgrade(self, handler, context, response)
+    }
+
+    @usableFromInline
+    func respond(_ status: Int, _ type: StaticString, fields: HTTPFields, bytes: UnsafeRawBufferPointer) {
+        unsafe server.respond(self, status, type, fields, bytes)
+    }
+}
+
+/// A body that is sent piece by piece.
+public struct HTTPBodyStream {
+    let responder: HTTPResponder
+
+    /// Bytes that the client has not taken yet: wait with more while they are many.
+    public var pendingBytes: Int { responder.server.streamPending(responder) }
+
+    /// Whether the client is still there.
+    public var isOpen: Bool { responder.server.isWaiting(responder) }
+
+    /// Sends a piece.
+    public func write(_ bytes: Span<UInt8>) { responder.server.writeStream(responder, bytes) }
+
+    /// Ends the body.
+    public func finish() { responder.server.endStream(responder) }
+}

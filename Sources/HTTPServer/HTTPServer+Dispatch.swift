@@ -1,0 +1,194 @@
+import Bytes
+import HTTP1
+import Reactor
+
+extension HTTPServer {
+    /// What is to be done with a request, as far as its head tells.
+    enum Verdict {
+        /// Call the handler of that route; -1 is the router's fallback.
+        case route(Int)
+        case answer(EarlyAnswer)
+    }
+
+    /// An answer that needs no handler.
+    enum EarlyAnswer {
+        case problem(Problem)
+        /// To OPTIONS: the methods that are allowed.
+        case options(String)
+    }
+
+    /// Gives the request its number and its context, and finds its route.
+    func examine(
+        _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head
+    ) -> Verdict {
+        begin(connection, place)
+        var flags: ResponseFlags = []
+        if head.method == .head { flags.insert(.noBody) }
+        if head.minorVersion == 0 { flags.insert(.version10) }
+        if !head.isKeepAlive { flags.insert(.close) }
+        context.value.flags = flags
+        identify(head)
+
+        if head.hasUnknownExpectation {
+            return .answer(
+                .problem(.init(417, "expectation-failed", "The only expectation that is met here is 100-continue.")))
+        }
+        switch head.method {
+        case .other, .connect, .trace:
+            return .answer(.problem(.init(501, "not-implemented", "This method is not known here.")))
+        default: break
+        }
+        return findRoute(head)
+    }
+
+    /// The context of the next request in order.
+    func begin(_ connection: Ref<HTTPConnection>, _ place: UInt32) {
+        let sequence = connection.value.received
+        connection.value.received = sequence &+ 1
+        context.value.connection = connection.value.id
+        context.value.place = place
+        context.value.serial = connection.value.serial
+        context.value.sequence = sequence
+        context.value.isActive = true
+        context.value.isAnswered = false
+        context.value.startedAt = loop.now
+        context.value.route = -1
+        unsafe context.value.allowedOrigin = nil
+        context.value.hasOrigin = false
+        context.value.requestID.count = 0
+    }
+
+    /// Takes or makes the request's identifier; looks at the origin.
+    private func identify(_ head: HTTP1Head) {
+        if core.value.requestIDs {
+            let index = head.index(of: "x-request-id")
+            if index < 0 || !context.value.requestID.adopt(head.value(at: index)) {
+                context.value.requestID.mint(
+                    unixMilliseconds: loop.wallClockMilliseconds, &core.value.random)
+            }
+        }
+        let origin = head.index(of: "origin")
+        if origin >= 0 {
+            context.value.hasOrigin = true
+            let value = head.value(at: origin)
+            if core.value.origins.allows(origin: value, authority: head.authority) {
+                // Proof: used only while the handler is being called, when the head's bytes are there.
+                unsafe context.value.allowedOrigin = unsafe value.withUnsafeBufferPointer { unsafe $0 }
+            }
+        }
+    }
+
+    private func findRoute(_ head: HTTP1Head) -> Verdict {
+        let path = head.path
+        if path.count == 1 && path[0] == UInt8(ascii: "*") {
+            return .answer(.options("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"))
+        }
+        guard let node = router.match(path, &context.value.match) else {
+            if router.fallback != nil { return .route(-1) }
+            return .answer(.problem(notFound(path)))
+        }
+        let route = router.nodes[node].routes[Int(head.method.rawValue)]
+        if route >= 0 {
+            context.value.route = route
+            return .route(route)
+        }
+        let allow = router.nodes[node].allow
+        if head.method == .options { return .answer(.options(allow)) }
+        return .answer(
+            .problem(
+                .init(
+                    405, "method-not-allowed", "This path takes \(allow).",
+                    fields: HTTPFields().adding("Allow", allow))))
+    }
+
+    private func notFound(_ path: Span<UInt8>) -> Problem {
+        let text = PercentCoding.decode(path) ?? "that path"
+        return Problem(404, "not-found", "There is nothing at \(text.prefix(200)).")
+    }
+
+    func bodyLimit(_ verdict: Verdict) -> Int {
+        guard case .route(let route) = verdict, route >= 0 else { return core.value.limits.bodyBytes }
+        return router.routes[route].bodyBytes ?? core.value.limits.bodyBytes
+    }
+
+    func tooLarge(_ limit: Int) -> EarlyAnswer { .problem(tooLarge(limit)) }
+
+    func tooLarge(_ limit: Int) -> Problem {
+        Problem(413, "payload-too-large", "The body is larger than \(limit) bytes, which is all that is taken here.")
+    }
+
+    /// Calls the handler of the route that `examine` found.
+    func dispatch(_ connection: Ref<HTTPConnection>, _ request: borrowing HTTPRequest) {
+        let responder = currentResponder()
+        if context.value.flags.contains(.close) { connection.value.flags.insert(.last) }
+        let route = context.value.route
+        if route >= 0 {
+            router.routes[route].handler(request, responder)
+        } else {
+            router.fallback?(request, responder)
+        }
+        endDispatch(connection)
+    }
+
+    private func currentResponder() -> HTTPResponder {
+        HTTPResponder(
+            server: self, place: context.value.place, serial: context.value.serial,
+            sequence: context.value.sequence)
+    }
+
+    /// The handler has returned: if it has not answered, the answer will come later.
+    private func endDispatch(_ connection: Ref<HTTPConnection>) {
+        if !context.value.isAnswered { park(connection) }
+        context.value.isActive = false
+    }
+
+    /// Answers a request whose body, if it has one, was not read. A short body is read over, so that the connection can go
+    /// on; a long one, or one that the client holds back, ends it.
+    func answerEarly(
+        _ connection: Ref<HTTPConnection>, _ head: HTTP1Head, _ answer: EarlyAnswer, keeps: Bool = true
+    ) {
+        if head.hasBody {
+            let isShort = (head.contentLength ?? 0) <= UInt64(core.value.limits.discardedBodyBytes)
+            if !keeps || !isShort || head.expectsContinue {
+                context.value.flags.insert(.close)
+            } else {
+                connection.value.flags.insert(.discards)
+                connection.value.bodyBytes = 0
+                connection.value.bodyBegan = loop.now
+            }
+        }
+        if context.value.flags.contains(.close) { connection.value.flags.insert(.last) }
+        let responder = currentResponder()
+        switch answer {
+        case .problem(let problem): responder.problem(problem)
+        case .options(let allow): respondToOptions(responder, allow, head)
+        }
+        context.value.isActive = false
+    }
+
+    /// `OPTIONS`, and the preflight requests of browsers (Fetch §3.2.2).
+    private func respondToOptions(_ responder: HTTPResponder, _ allow: String, _ head: HTTP1Head) {
+        var fields = HTTPFields()
+        fields.add("Allow", allow)
+        if unsafe context.value.allowedOrigin != nil && head.has("access-control-request-method") {
+            fields.add("Access-Control-Allow-Methods", allow)
+            fields.add(
+                "Access-Control-Allow-Headers", "content-type, idempotency-key, x-request-id, traceparent, tracestate")
+            fields.add("Access-Control-Max-Age", "600")
+        }
+        responder.respond(204, fields: fields)
+    }
+
+    /// Answers a request that could not be read, as the last one of its connection.
+    func refuse(_ connection: Ref<HTTPConnection>, _ place: UInt32, _ problem: Problem) {
+        begin(connection, place)
+        if core.value.requestIDs {
+            context.value.requestID.mint(
+                unixMilliseconds: loop.wallClockMilliseconds, &core.value.random)
+        }
+        context.value.flags = .close
+        connection.value.flags.insert(.last)
+        currentResponder().problem(problem)
+        context.value.isActive = false
+    }
+}

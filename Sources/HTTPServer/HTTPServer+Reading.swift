@@ -1,0 +1,211 @@
+import Bytes
+import HTTP1
+import Reactor
+
+extension HTTPServer {
+    /// Takes requests from `bytes` until there is none, the pipeline is full, or nothing more is wanted.
+    ///
+    /// - Returns: bytes that are done with.
+    func read(_ place: UInt32, _ bytes: UnsafeRawBufferPointer) -> Int {
+        let connection = core.value.slab.pointer(place)
+        guard let base = bytes.baseAddress else { return 0 }
+        let count = bytes.count
+        var offset = 0
+        reading: while true {
+            // What comes behind the last request is read and forgotten, until its answer is written.
+            if !connection.value.flags.isDisjoint(with: [.last, .closing]) { return count }
+            if !connection.value.parser.expectsBody {
+                if offset == count { break }
+                if mustPause(connection) { return offset }
+            }
+            let rest = unsafe Span<UInt8>(
+                _unsafeBytes: UnsafeRawBufferPointer(start: base + offset, count: count - offset))
+            let event = connection.value.parser.next(
+                rest, into: core.value.table, limits: core.value.limits.http1)
+            switch event {
+            case .needMore(let consumed):
+                offset += consumed
+                break reading
+            case .head(let headBytes):
+                let head = HTTP1Head(bytes: rest, table: core.value.table)
+                if head.asksForUpgrade && connection.value.inFlight > 0 && !head.hasBody {
+                    // Another protocol can begin only behind the last answer of this one.
+                    pause(connection)
+                    return offset
+                }
+                let serial = connection.value.serial
+                offset += takeHead(connection, place, head, rest, headBytes)
+                if connection.value.serial != serial || !connection.value.flags.contains(.open) {
+                    return offset  // upgraded: what follows is for the new handler
+                }
+            case .body(let skip, let bodyBytes):
+                takeBody(connection, rest.extracting(skip..<(skip + bodyBytes)))
+                offset += skip + bodyBytes
+            case .end(let consumed):
+                offset += consumed
+                endBody(connection, place)
+            case .failed(let error):
+                refuse(connection, place, .refused(error))
+                return count
+            }
+        }
+        rest(connection)
+        return offset
+    }
+
+    /// Nothing more can be read for now: sets the deadline that fits.
+    @inline(__always)
+    private func rest(_ connection: Ref<HTTPConnection>) {
+        if connection.value.parser.isInsideRequest {
+            if connection.value.parser.expectsBody {
+                if connection.value.deadline != .body {
+                    setDeadline(connection, .body, core.value.limits.bodyGrace)
+                }
+            } else if connection.value.deadline != .head {
+                // Counted from the first byte: further bytes don't move it.
+                setDeadline(connection, .head, core.value.limits.headTime)
+            }
+        } else if connection.value.inFlight == 0 {
+            setDeadline(connection, .idle, core.value.limits.idleTime)
+        } else if connection.value.deadline != .none {
+            connection.value.deadline = .none
+            loop.clearDeadline(connection.value.id)
+        }
+        if connection.value.flags.contains(.readClosed) { closeIfReadClosed(connection) }
+    }
+
+    private func mustPause(_ connection: Ref<HTTPConnection>) -> Bool {
+        let isFull = connection.value.inFlight >= core.value.limits.pipelineDepth
+        guard isFull || loop.pendingOutput(connection.value.id) > core.value.limits.outputHighWater else {
+            return false
+        }
+        pause(connection)
+        return true
+    }
+
+    private func pause(_ connection: Ref<HTTPConnection>) {
+        connection.value.flags.insert(.paused)
+        loop.pauseReading(connection.value.id)
+        if connection.value.inFlight == 0 {
+            // It is the client that does not read: the idle deadline watches it.
+            setDeadline(connection, .idle, core.value.limits.idleTime)
+        } else {
+            connection.value.deadline = .none
+            loop.clearDeadline(connection.value.id)
+        }
+    }
+
+    // MARK: Heads and bodies
+
+    /// Answers, dispatches or begins to collect the request of `head`. `rest` begins with the head.
+    ///
+    /// - Returns: bytes that are done with: the head, and the body if it was there.
+    private func takeHead(
+        _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head, _ rest: Span<UInt8>,
+        _ headBytes: Int
+    ) -> Int {
+        let verdict = examine(connection, place, head)
+        if case .answer(let problem) = verdict {
+            answerEarly(connection, head, problem)
+            return headBytes
+        }
+        guard head.hasBody else {
+            let none = Span<UInt8>()
+            dispatch(connection, HTTPRequest(head: head, body: none, context: context))
+            return headBytes
+        }
+        let limit = bodyLimit(verdict)
+        if let length = head.contentLength, length > UInt64(limit) {
+            answerEarly(connection, head, tooLarge(limit), keeps: false)
+            return headBytes
+        }
+        if let length = head.contentLength.map({ Int($0) }), rest.count - headBytes >= length {
+            // The body is here already: no copy. Walk the parser over it.
+            let body = rest.extracting(headBytes..<(headBytes + length))
+            _ = connection.value.parser.next(body, into: core.value.table, limits: core.value.limits.http1)
+            _ = connection.value.parser.next(
+                body.extracting(first: 0), into: core.value.table, limits: core.value.limits.http1)
+            dispatch(connection, HTTPRequest(head: head, body: body, context: context))
+            return headBytes + length
+        }
+        collect(connection, head, rest.extracting(first: headBytes), limit)
+        return headBytes
+    }
+
+    /// Begins to collect a body that is still coming, behind a copy of its head.
+    private func collect(
+        _ connection: Ref<HTTPConnection>, _ head: HTTP1Head, _ bytes: Span<UInt8>, _ limit: Int
+    ) {
+        // The request gets its number when it is complete.
+        connection.value.received &-= 1
+        let pending = Ref.allocate(PendingRequest())
+        pending.value.bytes.append(bytes)
+        pending.value.headBytes = bytes.count
+        pending.value.bodyLimit = limit
+        connection.value.pending = pending
+        connection.value.bodyBytes = 0
+        connection.value.bodyBegan = loop.now
+        if head.expectsContinue {
+            connection.value.flags.insert(.owesContinue)
+            payContinue(connection)
+        }
+    }
+
+    /// Sends the `100 Continue` that is owed, once it is its turn.
+    func payContinue(_ connection: Ref<HTTPConnection>) {
+        guard connection.value.flags.contains(.owesContinue), connection.value.inFlight == 0 else {
+            return
+        }
+        connection.value.flags.remove(.owesContinue)
+        wire(connection)?.value.append("HTTP/1.1 100 Continue\r\n\r\n")
+    }
+
+    private func takeBody(_ connection: Ref<HTTPConnection>, _ bytes: Span<UInt8>) {
+        connection.value.bodyBytes += bytes.count
+        connection.value.flags.remove(.owesContinue)
+        guard let pending = connection.value.pending else {
+            // The body of a request that was answered already: bounded, or the connection ends.
+            if connection.value.bodyBytes > core.value.limits.discardedBodyBytes {
+                connection.value.flags.insert(.last)
+                if connection.value.inFlight == 0 { finish(connection) }
+            }
+            return
+        }
+        if connection.value.bodyBytes > pending.value.bodyLimit {
+            let limit = pending.value.bodyLimit
+            dropPending(connection)
+            refuse(connection, loop.context(connection.value.id), tooLarge(limit))
+            return
+        }
+        pending.value.bytes.append(bytes)
+    }
+
+    /// The body is complete: parses the kept head again and dispatches.
+    private func endBody(_ connection: Ref<HTTPConnection>, _ place: UInt32) {
+        connection.value.flags.remove(.discards)
+        guard let pending = connection.value.pending else { return }
+        connection.value.pending = nil
+        defer { pending.free() }
+        let headBytes = pending.value.headBytes
+        // Proof: the pending request is owned by this call; its bytes don't move before the handler has returned.
+        unsafe pending.value.bytes.withUnsafeBytes { bytes in
+            let all = unsafe Span<UInt8>(_unsafeBytes: bytes)
+            var parser = HTTP1Parser()
+            let event = parser.next(
+                all.extracting(first: headBytes), into: core.value.table, limits: core.value.limits.http1)
+            guard case .head = event else { preconditionFailure("a head that was accepted is accepted again") }
+            let head = HTTP1Head(bytes: all, table: core.value.table)
+            guard case .route = examine(connection, place, head) else {
+                preconditionFailure("a route that was found is found again")
+            }
+            dispatch(
+                connection, HTTPRequest(head: head, body: all.extracting(droppingFirst: headBytes), context: context))
+        }
+    }
+
+    func dropPending(_ connection: Ref<HTTPConnection>) {
+        guard let pending = connection.value.pending else { return }
+        connection.value.pending = nil
+        pending.free()
+    }
+}

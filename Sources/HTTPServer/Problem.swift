@@ -1,0 +1,94 @@
+import Bytes
+import HTTP1
+import JSONWire
+
+/// What went wrong, for a program and for a person: RFC 9457 `application/problem+json`.
+///
+/// The type is `urn:cabstand:problem:{code}`; the request's identifier is added when it is sent.
+public struct Problem: Error, Sendable {
+    /// One thing that is wrong with the request's body or parameters.
+    public struct Item: Sendable, Equatable {
+        /// RFC 6901 pointer into the body, or a parameter's name.
+        public var pointer: String
+        public var detail: String
+
+        public init(pointer: String, detail: String) {
+            self.pointer = pointer
+            self.detail = detail
+        }
+    }
+
+    /// HTTP status of the answer.
+    public var status: Int
+    /// The word that programs look at: `driver-unavailable`.
+    public var code: String
+    /// The value, the rule and the remedy.
+    public var detail: String
+    public var errors: [Item]
+    /// Further members as JSON text without braces: `"active_trip_id":"…"`. Empty if there are none.
+    public var members: [UInt8]
+    /// Further header fields of the answer, such as Retry-After.
+    public var fields: HTTPFields
+
+    public init(
+        _ status: Int, _ code: String, _ detail: String, errors: [Item] = [], members: [UInt8] = [],
+        fields: HTTPFields = .init()
+    ) {
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.members = members
+        self.fields = fields
+    }
+
+    /// The code as a short English phrase: `driver-unavailable` is "Driver unavailable".
+    public var title: String {
+        let words = code.split(separator: "-").joined(separator: " ")
+        return words.prefix(1).uppercased() + words.dropFirst()
+    }
+
+    /// Appends the JSON object. `requestID` is left out when it is empty.
+    public func write(to output: inout ByteBuffer, requestID: Span<UInt8>) {
+        output.beginJSONObject()
+        output.appendJSON("type", string: "urn:cabstand:problem:" + code)
+        output.appendJSON("code", string: code)
+        output.appendJSON("title", string: title)
+        output.appendJSON("status", integer: status)
+        output.appendJSON("detail", string: detail)
+        if requestID.count > 0 {
+            output.appendJSON(name: "request_id")
+            output.appendJSON(utf8: requestID)
+        }
+        if !errors.isEmpty {
+            output.appendJSON(name: "errors")
+            output.beginJSONArray()
+            for error in errors {
+                output.appendJSONSeparator()
+                output.beginJSONObject()
+                output.appendJSON("pointer", string: error.pointer)
+                output.appendJSON("detail", string: error.detail)
+                output.endJSONObject()
+            }
+            output.endJSONArray()
+        }
+        if !members.isEmpty {
+            output.append(UInt8(ascii: ","))
+            output.append(members)
+        }
+        output.endJSONObject()
+    }
+
+    /// The problem of a request that the engine refused.
+    static func refused(_ error: HTTP1Error) -> Problem {
+        let code: String
+        switch error.status {
+        case 414: code = "target-too-long"
+        case 431: code = "header-fields-too-large"
+        case 501: code = "not-implemented"
+        case 505: code = "version-not-supported"
+        default: code = "bad-request"
+        }
+        return Problem(error.status, code, "\(error.reason)")
+    }
+}
