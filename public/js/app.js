@@ -281,7 +281,6 @@ export class App {
       if (state.pickup && (car || state.dropoff)) points.push(state.pickup.at);
       if (state.dropoff) points.push(state.dropoff.at);
     }
-    if (points.length > 1 && state.tripRoute) points.push(...state.tripRoute.points);
     if (points.length > 1) stage.view.fit(points);
     else stage.view.fit([[stage.bbox[0], stage.bbox[1]], [stage.bbox[2], stage.bbox[3]]]);
   }
@@ -306,7 +305,7 @@ export class App {
     state.chosen = state.chosenReach = null;
     state.busy = state.retry = false;
     const at = state.pickup?.at ?? this.stage.view.coordinate(...this.stage.view.middle);
-    const rows = alternatives.filter(isDriver).map((driver) => this.row(driver, at)).sort((a, b) => this.order(a) - this.order(b));
+    const rows = alternatives.filter(isDriver).map((driver) => this.row(driver, at));
     const cars = rows.length > 0 ? rows : state.nearby.filter((row) => row.driver.id !== gone);
     this.change({ offer: { title, cars: cars.slice(0, offeredMost) } });
     this.stage.overlay.lines = [];

@@ -67,7 +67,7 @@ async function start() {
   let partial = false;
   const sendView = () => {
     if (!partial || !feed) return;
-    feed.send({ type: 'view', bbox: map.view.bounds(viewMargin).map((d) => Number(d.toFixed(6))), interval_ms: 1000 });
+    feed.send({ type: 'view', bbox: map.view.bounds(viewMargin).map((d) => Number(d.toFixed(6))).join(','), interval_ms: 1000 });
   };
   let wasLive = false;
   feed = new Feed({

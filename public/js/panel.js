@@ -217,7 +217,7 @@ function whereWords(state) {
   const reach = state.tripReach;
   if (!reach || state.trip?.status !== 'in_progress') return ['', ''];
   const on = reach.street ? ` on ${reach.street}` : '';
-  const onBoard = tripState(state.trip) === 'on-board';
+  const onBoard = state.trip.picked_up_at !== undefined;
   const where = `${distance(reach.metres)} ${onBoard ? 'to go' : 'away'}${on}`;
   return [where, `in ${minutes(reach.seconds)}`];
 }

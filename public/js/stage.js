@@ -58,7 +58,7 @@ export class Stage {
     const beside = panel.width < box.width - 40;
     view.padding = beside
       ? { top: 16, right: box.right - panel.left + controlsPixels, bottom: 30, left: 16 }
-      : { top: top.bottom + 20, right: controlsPixels, bottom: box.bottom - panel.top, left: 0 };
+      : { top: top.bottom, right: 0, bottom: box.bottom - panel.top, left: 0 };
     if (!grown) return;
     this.base.resize(ratio);
     this.overlay.resize(ratio);

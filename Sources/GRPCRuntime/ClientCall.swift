@@ -1,0 +1,324 @@
+import Bytes
+import HTTP2
+import Reactor
+
+/// A call on the client, the types erased:
+///
+///        start            a connection has room          END_STREAM of the server, RST_STREAM,
+///     ─────────▶ waiting ──────────────────────▶ open ──────────────────────────────────────────▶ ended
+///                   ▲   │                         │       deadline, cancel, connection lost         ▲
+///                   │   └─────────────────────────┼───────────────────────────────────────────────┘
+///                   └─────────────────────────────┘  deadline, cancel, no connection
+///                     refused, or behind a GOAWAY: the server has certainly not seen it
+///
+/// Request messages are encoded into `request` and stay there until the server has begun to answer, so that a refused call
+/// can be sent again; a stream that has sent more than `replayLimit` gives that up.
+@safe @usableFromInline
+final class ClientCall {
+    enum Phase { case waiting, open, ended }
+
+    /// Bytes of request that are kept to send a refused call again.
+    private static let replayLimit = 256 << 10
+
+    @usableFromInline let channel: GRPCChannel
+    let path: StaticString
+    let options: CallOptions
+    private let receiver: ClientCallReceiver
+    private(set) var phase = Phase.waiting
+    @usableFromInline var isEnded: Bool { phase == .ended }
+
+    /// When the call ends with DEADLINE_EXCEEDED, in the loop's nanoseconds.
+    let deadline: UInt64?
+    private var timer = TimerID.none
+    private var retries = 0
+    /// Stands in the channel's queue.
+    var isQueued = false
+
+    // MARK: Request
+
+    /// Framed messages: those before `handedOver` are with the session. In memory of its own, since callers encode into it.
+    private let request: UnsafeMutablePointer<ByteBuffer>
+    private var handedOver = 0
+    private var keepsRequest = true
+    private var wantsHalfClose = false
+    private var isHalfClosed = false
+    private var wantsWritable = false
+    @usableFromInline var onWritable: (() -> Void)?
+
+    // MARK: Response
+
+    /// The connection's place and the stream in its session, while `open`.
+    private(set) var connection: UInt32 = 0
+    private(set) var stream: UInt32 = 0
+    /// The call's place in the channel's table: the stream's context.
+    var place: UInt32 = 0
+    private var hasHeaders = false
+    private var httpStatus = 0
+    @usableFromInline private(set) var initialMetadata: Metadata?
+    private var body = ByteBuffer()
+    private var remoteEnded = false
+    private var isPaused = false
+    private var isDelivering = false
+    private var unconsumed = 0
+    /// The end that came while messages were held back by `pause`.
+    private var heldEnd: RPCError??
+
+    @usableFromInline
+    init(channel: GRPCChannel, path: StaticString, options: CallOptions, receiver: ClientCallReceiver) {
+        self.channel = channel
+        self.path = path
+        self.options = options
+        self.receiver = receiver
+        deadline = options.timeoutNanoseconds.map { channel.loop.now &+ $0 }
+        unsafe request = .allocate(capacity: 1)
+        unsafe request.initialize(to: ByteBuffer())
+    }
+
+    deinit {
+        unsafe request.deinitialize(count: 1)
+        unsafe request.deallocate()
+    }
+
+    // MARK: The caller's side
+
+    @usableFromInline
+    func start() {
+        if let deadline {
+            let now = channel.loop.now
+            timer = channel.loop.schedule(after: deadline > now ? deadline - now : 0) { [self] in
+                timer = .none
+                abort(RPCError(code: .deadlineExceeded, message: "no answer within the deadline"), .cancel)
+            }
+        }
+        guard phase == .waiting else { return }
+        channel.submit(self)
+    }
+
+    /// Where to encode a message of `size` bytes; `endMessage` must follow.
+    @usableFromInline
+    func beginMessage(size: Int) -> UnsafeMutablePointer<ByteBuffer> {
+        unsafe request.pointee.reserve(size + GRPCMessage.prefixSize)
+        unsafe request.pointee.append(0)
+        unsafe request.pointee.append(bigEndian: UInt32(size))
+        messageSize = size
+        return unsafe request
+    }
+
+    private var messageSize = 0
+
+    @usableFromInline
+    func endMessage() {
+        guard phase != .ended else { return unsafe request.pointee.removeAll() }
+        if messageSize > channel.options.maximumMessageSize {
+            return abort(.tooLarge(messageSize, channel.options.maximumMessageSize), .cancel)
+        }
+        guard queuedBytes <= channel.options.maximumQueuedBytes else {
+            return abort(
+                RPCError(code: .resourceExhausted, message: "the server takes messages too slowly: the queue is full"),
+                .cancel)
+        }
+        handOver()
+    }
+
+    @usableFromInline
+    func halfClose() {
+        guard phase != .ended, !wantsHalfClose else { return }
+        wantsHalfClose = true
+        handOver()
+    }
+
+    /// Bytes that have not left this process, as far as the session and this call know.
+    private var queuedBytes: Int {
+        let mine = unsafe request.pointee.count - handedOver
+        return phase == .open ? mine + channel.transport.pendingCount(self) : mine
+    }
+
+    @usableFromInline
+    var isWritable: Bool {
+        guard phase != .ended else { return false }
+        if queuedBytes < channel.options.writableBelow { return true }
+        wantsWritable = true
+        if phase == .open { channel.transport.notifyWhenDrained(self) }
+        return false
+    }
+
+    @usableFromInline
+    func cancel() {
+        abort(RPCError(code: .cancelled, message: "the caller has cancelled the call"), .cancel)
+    }
+
+    /// Ends the call from this side: the server is told, the caller hears of it later in this turn.
+    func abort(_ error: RPCError, _ code: HTTP2ErrorCode) {
+        guard phase != .ended else { return }
+        if phase == .open { channel.transport.reset(self, code) }
+        finish(error)
+    }
+
+    // MARK: The channel's side
+
+    /// A stream is there: the headers have been written. What was encoded so far follows.
+    func opened(connection: UInt32, stream: UInt32) {
+        phase = .open
+        self.connection = connection
+        self.stream = stream
+        handOver()
+        if wantsWritable && phase == .open && isWritable { becameWritable() }
+    }
+
+    /// The server has certainly not processed the call: send it again, if that is still possible.
+    func refused(_ reason: RPCError) {
+        guard phase == .open else { return }
+        guard keepsRequest && !hasHeaders && retries < channel.options.maximumTransparentRetries else {
+            return finish(reason)
+        }
+        retries += 1
+        phase = .waiting
+        handedOver = 0
+        isHalfClosed = false
+        channel.submit(self)
+    }
+
+    /// Gives what was encoded to the session.
+    private func handOver() {
+        guard phase == .open, !isHalfClosed else { return }
+        let end = wantsHalfClose
+        let count = unsafe request.pointee.count - handedOver
+        guard count > 0 || end else { return }
+        isHalfClosed = end
+        unsafe request.pointee.withUnsafeBytes { bytes in
+            unsafe channel.transport.send(
+                self, UnsafeRawBufferPointer(rebasing: bytes[handedOver...]), endStream: end)
+        }
+        unsafe handedOver = request.pointee.count
+        if keepsRequest && handedOver > Self.replayLimit { keepsRequest = false }
+        if !keepsRequest { dropRequest() }
+    }
+
+    private func dropRequest() {
+        unsafe request.pointee.consume(handedOver)
+        handedOver = 0
+    }
+
+    func becameWritable() {
+        guard wantsWritable, phase == .open else { return }
+        wantsWritable = false
+        onWritable?()
+    }
+
+    // MARK: Response
+
+    /// The response's headers; with `endStream` it is Trailers-Only.
+    func receiveHeaders(_ headers: borrowing HPACKDecoder, endStream: Bool) {
+        hasHeaders = true
+        keepsRequest = false
+        dropRequest()
+        let head = ResponseHead(headers)
+        httpStatus = head.status
+        if endStream {
+            remoteEnded = true
+            return complete(head.outcome())
+        }
+        if let problem = head.problem() { return abort(problem, .cancel) }
+        initialMetadata = head.metadata
+    }
+
+    func receiveTrailers(_ headers: borrowing HPACKDecoder) {
+        remoteEnded = true
+        var head = ResponseHead(headers)
+        head.status = httpStatus
+        complete(head.outcome())
+    }
+
+    /// A part of the body. `bytes` lie in the receive buffer.
+    func receiveData(_ bytes: UnsafeRawBufferPointer, endStream: Bool) {
+        unsafe body.append(bytes)
+        unconsumed += bytes.count
+        deliver()
+        guard endStream, phase == .open else { return }
+        remoteEnded = true
+        complete(RPCError(code: .internal, message: "the server ended the stream without grpc-status"))
+    }
+
+    /// Delivers whole messages, unless the call is paused.
+    private func deliver() {
+        guard !isDelivering else { return }
+        isDelivering = true
+        defer { isDelivering = false }
+        while !isPaused && phase == .open {
+            if body.count >= GRPCMessage.prefixSize {
+                let length = unsafe body.withUnsafeBytes { unsafe GRPCMessage.length($0) }
+                if length > channel.options.maximumMessageSize {
+                    return abort(.tooLarge(length, channel.options.maximumMessageSize), .cancel)
+                }
+            }
+            let size = unsafe body.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
+            guard size > 0 else { break }
+            guard body[0] == 0 else { return abort(.compressed, .cancel) }
+            // The receiver may do anything with the call, so the message leaves the buffer first.
+            var message = ByteBuffer()
+            if body.count == size {
+                swap(&message, &body)
+            } else {
+                unsafe body.withUnsafeBytes {
+                    unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size]))
+                }
+                body.consume(size)
+            }
+            let problem = unsafe message.withUnsafeBytes {
+                unsafe receiver.receive(UnsafeRawBufferPointer(rebasing: $0[GRPCMessage.prefixSize...]))
+            }
+            if let problem { return abort(problem, .cancel) }
+        }
+        guard phase == .open else { return }
+        if !isPaused && unconsumed > 0 {
+            if !remoteEnded { channel.transport.consumed(self, unconsumed) }
+            unconsumed = 0
+        }
+        if !isPaused, let end = heldEnd {
+            heldEnd = nil
+            complete(end)
+        }
+    }
+
+    /// The server has ended the call.
+    private func complete(_ error: RPCError?) {
+        guard phase == .open else { return }
+        if isPaused && !body.isEmpty {
+            heldEnd = .some(error)
+            channel.transport.detach(self)
+            return
+        }
+        if error == nil && !body.isEmpty { return finishFromServer(.truncated) }
+        finishFromServer(error)
+    }
+
+    private func finishFromServer(_ error: RPCError?) {
+        channel.transport.ended(self, isHalfClosed: isHalfClosed)
+        finish(error)
+    }
+
+    @usableFromInline
+    func pauseReading() { isPaused = true }
+
+    @usableFromInline
+    func resumeReading() {
+        guard isPaused else { return }
+        isPaused = false
+        deliver()
+    }
+
+    /// The end, once. The caller hears of it later in this turn, never inside of what he is calling now.
+    func finish(_ error: RPCError?) {
+        guard phase != .ended else { return }
+        phase = .ended
+        channel.loop.cancel(timer)
+        timer = .none
+        unsafe request.pointee.release()
+        handedOver = 0
+        body.release()
+        onWritable = nil
+        let receiver = self.receiver
+        channel.loop.execute { receiver.end(error) }
+        channel.ended(self)
+    }
+}

@@ -1,0 +1,422 @@
+import Bytes
+import HTTP2
+import Reactor
+
+/// One connection of a channel.
+struct ClientConnection: ~Copyable {
+    let id: ConnectionID
+    /// Index of the subchannel that it belongs to.
+    let address: SocketAddress
+    var session: HTTP2Session
+    /// The server's SETTINGS have come: streams may be opened.
+    var isReady = false
+    /// No new streams: GOAWAY came, or identifiers have run out.
+    var isGoingAway = false
+    var isClosing = false
+    var lastRead: UInt64 = 0
+    /// A keepalive PING waits for its answer since then; 0: none.
+    var pingSent: UInt64 = 0
+    var pumpTimer = TimerID.none
+    var contentType = HPACKEncoder.Remembered()
+    var te = HPACKEncoder.Remembered()
+    var userAgent = HPACKEncoder.Remembered()
+
+    init(id: ConnectionID, address: SocketAddress, limits: HTTP2Limits) {
+        self.id = id
+        self.address = address
+        session = HTTP2Session(role: .client, limits: limits)
+    }
+}
+
+/// The connections of one channel: opens streams for calls and reads frames into them.
+final class ClientConnections: ConnectionHandler {
+    let loop: EventLoop
+    /// Kept until `close`: connections must not outlive what they report to.
+    private(set) var channel: GRPCChannel?
+    private let limits = HTTP2Limits()
+    var connections = Slab<ClientConnection>()
+    /// Open calls by place: the context of their streams.
+    private var calls: [ClientCall?] = []
+    private var freePlaces: [UInt32] = []
+    private lazy var timers = ClientTimers(self)
+
+    init(channel: GRPCChannel) {
+        loop = channel.loop
+        self.channel = channel
+    }
+
+    // MARK: Connections
+
+    func connect(_ address: SocketAddress, timeout: UInt64) -> UInt32 {
+        let id = loop.connect(address, timeout: timeout, handler: self)
+        let index = connections.insert(ClientConnection(id: id, address: address, limits: limits))
+        loop.setContext(id, index)
+        return index
+    }
+
+    override func connectionOpened(_ id: ConnectionID) {
+        let connection = unsafe connections[loop.context(id)]
+        guard let output = unsafe loop.output(id) else { return }
+        unsafe connection.pointee.session.start(output: &output.pointee)
+        unsafe connection.pointee.lastRead = loop.now
+        // The server's SETTINGS are part of connecting.
+        loop.setDeadline(id, at: loop.now + (channel?.options.connectTimeout ?? 0))
+    }
+
+    override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+        let index = loop.context(id)
+        let connection = unsafe connections[index]
+        unsafe connection.pointee.lastRead = loop.now
+        let input = UnsafeRawBufferPointer(bytes)
+        var position = 0
+        reading: while true {
+            guard unsafe !connection.pointee.isClosing, let output = unsafe loop.output(id) else {
+                return bytes.count
+            }
+            let event = unsafe connection.pointee.session.next(
+                input, &position, now: loop.now, output: &output.pointee)
+            switch event {
+            case .needsMore:
+                break reading
+            case .headers(let stream, let endStream):
+                if let call = unsafe call(connection.pointee.session.context(stream)) {
+                    unsafe call.receiveHeaders(connection.pointee.session.headers, endStream: endStream)
+                }
+            case .data(let stream, let offset, let count, let endStream):
+                if let call = unsafe call(connection.pointee.session.context(stream)) {
+                    unsafe call.receiveData(
+                        UnsafeRawBufferPointer(rebasing: input[offset..<offset + count]), endStream: endStream)
+                }
+            case .trailers(let stream):
+                if let call = unsafe call(connection.pointee.session.context(stream)) {
+                    unsafe call.receiveTrailers(connection.pointee.session.headers)
+                }
+            case .reset(let context, let code, let byPeer):
+                reset(context, code, byPeer)
+            case .settings:
+                unsafe settingsCame(index, connection)
+            case .goAway(let last, _):
+                unsafe goAway(index, connection, last)
+            case .ping:
+                break
+            case .pong:
+                unsafe connection.pointee.pingSent = 0
+            case .failed(let failure):
+                unsafe connection.pointee.isClosing = true
+                lastFailure = "\(failure)"
+                loop.closeAfterFlush(id)
+                break reading
+            }
+        }
+        unsafe afterUse(index, connection)
+        return position
+    }
+
+    /// What was wrong with the last connection that failed, for the error message of its calls.
+    private(set) var lastFailure: String?
+
+    private func settingsCame(_ index: UInt32, _ connection: UnsafeMutablePointer<ClientConnection>) {
+        if unsafe !connection.pointee.isReady {
+            unsafe connection.pointee.isReady = true
+            unsafe loop.setDeadline(
+                connection.pointee.id, at: loop.now + (channel?.options.keepaliveInterval ?? 0))
+            channel?.connectionReady(index)
+        }
+        channel?.roomAppeared()
+    }
+
+    /// Streams above `last` were not processed; they are sent again elsewhere. The others finish here.
+    private func goAway(
+        _ index: UInt32, _ connection: UnsafeMutablePointer<ClientConnection>, _ last: UInt32
+    ) {
+        unsafe retire(index, connection)
+        var unprocessed: [UInt32] = []
+        unsafe connection.pointee.session.forEachContext(above: last) { unprocessed.append($0) }
+        for place in unprocessed {
+            guard let call = call(place) else { continue }
+            if let output = unsafe loop.output(connection.pointee.id) {
+                unsafe connection.pointee.session.reset(call.stream, .cancel, output: &output.pointee)
+            }
+            release(call)
+            call.refused(RPCError(code: .unavailable, message: "the server is going away"))
+        }
+    }
+
+    /// Opens no more streams on a connection.
+    func retire(_ index: UInt32, _ connection: UnsafeMutablePointer<ClientConnection>) {
+        guard unsafe !connection.pointee.isGoingAway else { return }
+        unsafe connection.pointee.isGoingAway = true
+        channel?.connectionRetired(index)
+    }
+
+    private func reset(_ context: UInt32, _ code: HTTP2ErrorCode, _ byPeer: Bool) {
+        guard let call = call(context) else { return }
+        release(call)
+        if byPeer && code == .refusedStream {
+            call.refused(.reset(code))
+        } else if byPeer {
+            call.finish(.reset(code))
+        } else {
+            call.finish(RPCError(code: .internal, message: "the server broke the rules of HTTP/2: \(code)"))
+        }
+        channel?.roomAppeared()
+    }
+
+    override func connectionDrained(_ id: ConnectionID) {
+        pump(loop.context(id))
+    }
+
+    override func connectionReadClosed(_ id: ConnectionID) {
+        loop.close(id)
+    }
+
+    override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
+        guard let index = index(of: id) else { return }
+        let connection = unsafe connections[index]
+        unsafe connection.pointee.isClosing = true
+        var lost: [UInt32] = []
+        unsafe connection.pointee.session.forEachContext { lost.append($0) }
+        let address = unsafe connection.pointee.address
+        let wasReady = unsafe connection.pointee.isReady
+        let wasGoingAway = unsafe connection.pointee.isGoingAway
+        loop.cancel(unsafe connection.pointee.pumpTimer)
+        connections.remove(index)
+        let text = lastFailure ?? "\(reason)"
+        lastFailure = nil
+        for place in lost {
+            guard let call = call(place) else { continue }
+            release(call)
+            call.finish(RPCError(code: .unavailable, message: "the connection to \(address) was lost: \(text)"))
+        }
+        if !wasGoingAway { channel?.connectionLost(index, address, wasReady: wasReady, reason: text) }
+    }
+
+    /// A connection that was never opened may report its end before its context is known.
+    private func index(of id: ConnectionID) -> UInt32? {
+        for index in connections.places where connections.isUsed(index) {
+            if unsafe connections[index].pointee.id == id { return index }
+        }
+        return nil
+    }
+
+    override func connectionDeadline(_ id: ConnectionID) {
+        let connection = unsafe connections[loop.context(id)]
+        guard let options = channel?.options, let output = unsafe loop.output(id) else { return }
+        guard unsafe connection.pointee.isReady else {
+            lastFailure = "no HTTP/2 settings within the connect timeout"
+            return loop.close(id)
+        }
+        let now = loop.now
+        if unsafe connection.pointee.pingSent != 0 {
+            if unsafe connection.pointee.lastRead < connection.pointee.pingSent {
+                lastFailure = "no answer to a keepalive PING"
+                return loop.close(id)
+            }
+            unsafe connection.pointee.pingSent = 0
+        }
+        let due = unsafe connection.pointee.lastRead + options.keepaliveInterval
+        if now < due { return loop.setDeadline(id, at: due) }
+        // Without calls there is nothing to keep alive, and a server would count the PINGs.
+        guard unsafe connection.pointee.session.openStreams > 0 else {
+            return loop.setDeadline(id, at: now + options.keepaliveInterval)
+        }
+        unsafe connection.pointee.session.sendPing(0, output: &output.pointee)
+        unsafe connection.pointee.pingSent = now
+        loop.setDeadline(id, at: now + options.keepaliveTimeout)
+    }
+
+    /// The channel closes: every open call ends.
+    func abortAll(_ error: RPCError) {
+        for call in calls { call?.abort(error, .cancel) }
+    }
+
+    /// An address is gone: its connection finishes what it has.
+    func retireConnection(_ index: UInt32) {
+        let connection = unsafe connections[index]
+        unsafe connection.pointee.isGoingAway = true
+        if unsafe !connection.pointee.isReady { return unsafe loop.close(connection.pointee.id) }
+        unsafe closeIfDone(connection)
+    }
+
+    /// Closes all connections; calls have been ended.
+    func close() {
+        for index in connections.places where connections.isUsed(index) {
+            let connection = unsafe connections[index]
+            unsafe connection.pointee.isGoingAway = true
+            unsafe connection.pointee.isClosing = true
+            if unsafe connection.pointee.isReady, let output = unsafe loop.output(connection.pointee.id) {
+                unsafe connection.pointee.session.sendGoAway(output: &output.pointee)
+                unsafe loop.closeAfterFlush(connection.pointee.id)
+            } else {
+                unsafe loop.close(connection.pointee.id)
+            }
+        }
+        channel = nil
+    }
+
+    // MARK: Streams
+
+    /// Tries to open a stream for a call.
+    func open(_ call: ClientCall, on index: UInt32) -> Result<Void, HTTP2Session.OpenFailure> {
+        let connection = unsafe connections[index]
+        guard unsafe connection.pointee.isReady && !connection.pointee.isClosing && !connection.pointee.isGoingAway,
+            let output = unsafe loop.output(connection.pointee.id)
+        else { return .failure(.exhausted) }
+        let place = freePlaces.last ?? UInt32(calls.count)
+        switch unsafe connection.pointee.session.open(context: place) {
+        case .failure(let failure):
+            if failure == .exhausted { unsafe retire(index, connection) }
+            return .failure(failure)
+        case .success(let stream):
+            if freePlaces.popLast() == nil { calls.append(call) } else { calls[Int(place)] = call }
+            call.place = place
+            unsafe writeHeaders(call, connection, stream, &output.pointee)
+            call.opened(connection: index, stream: stream)
+            return .success(())
+        }
+    }
+
+    private func writeHeaders(
+        _ call: ClientCall, _ connection: UnsafeMutablePointer<ClientConnection>, _ stream: UInt32,
+        _ output: inout ByteBuffer
+    ) {
+        let start = unsafe connection.pointee.session.beginHeaders(output: &output)
+        // :method POST and :scheme http are in the static table.
+        unsafe connection.pointee.session.encoder.encode(staticIndex: 3, into: &output)
+        unsafe connection.pointee.session.encoder.encode(
+            staticIndex: loop.isTLS(connection.pointee.id) ? 7 : 6, into: &output)
+        unsafe connection.pointee.session.encoder.encode(
+            ":path", bytes: UnsafeRawBufferPointer(start: call.path.utf8Start, count: call.path.utf8CodeUnitCount),
+            .table, into: &output)
+        unsafe connection.pointee.session.encoder.encode(
+            ":authority", bytes: channel?.authority ?? [], .table, into: &output)
+        unsafe connection.pointee.session.encoder.encode(
+            "te", "trailers", remembered: &connection.pointee.te, into: &output)
+        unsafe connection.pointee.session.encoder.encode(
+            "content-type", "application/grpc", remembered: &connection.pointee.contentType, into: &output)
+        unsafe connection.pointee.session.encoder.encode(
+            "user-agent", "grpc-swift-cabstand/1", remembered: &connection.pointee.userAgent, into: &output)
+        if let deadline = call.deadline {
+            let left = deadline > loop.now ? deadline - loop.now : 1
+            unsafe connection.pointee.session.encoder.encode(
+                "grpc-timeout", bytes: GRPCTimeout.encode(left), .none, into: &output)
+        }
+        unsafe call.options.metadata.encode(&connection.pointee.session.encoder, into: &output)
+        unsafe connection.pointee.session.endHeaders(start, stream: stream, endStream: false, output: &output)
+    }
+
+    @inline(__always)
+    private func call(_ place: UInt32) -> ClientCall? {
+        Int(place) < calls.count ? calls[Int(place)] : nil
+    }
+
+    /// Forgets the stream of a call that is gone from the session.
+    private func release(_ call: ClientCall) {
+        guard self.call(call.place) === call else { return }
+        calls[Int(call.place)] = nil
+        freePlaces.append(call.place)
+    }
+
+    func send(_ call: ClientCall, _ bytes: UnsafeRawBufferPointer, endStream: Bool) {
+        let connection = unsafe connections[call.connection]
+        guard let output = unsafe loop.output(connection.pointee.id) else { return }
+        if unsafe bytes.count > 0
+            && connection.pointee.session.beginData(
+                call.stream, count: bytes.count, endStream: endStream, output: &output.pointee)
+        {
+            unsafe output.pointee.append(bytes)
+            return
+        }
+        unsafe connection.pointee.session.pendingBuffer(call.stream).pointee.append(bytes)
+        unsafe connection.pointee.session.pendingAppended(
+            call.stream, endStream: endStream, output: &output.pointee)
+        unsafe schedulePump(call.connection, connection)
+    }
+
+    func pendingCount(_ call: ClientCall) -> Int {
+        unsafe connections[call.connection].pointee.session.pendingCount(call.stream)
+    }
+
+    func notifyWhenDrained(_ call: ClientCall) {
+        unsafe connections[call.connection].pointee.session.notifyWhenDrained(call.stream)
+    }
+
+    func consumed(_ call: ClientCall, _ count: Int) {
+        let connection = unsafe connections[call.connection]
+        guard let output = unsafe loop.output(connection.pointee.id) else { return }
+        unsafe connection.pointee.session.consumed(call.stream, count, output: &output.pointee)
+    }
+
+    /// This side gives a call up.
+    func reset(_ call: ClientCall, _ code: HTTP2ErrorCode) {
+        guard self.call(call.place) === call else { return }
+        let connection = unsafe connections[call.connection]
+        if let output = unsafe loop.output(connection.pointee.id) {
+            unsafe connection.pointee.session.reset(call.stream, code, output: &output.pointee)
+        }
+        release(call)
+        unsafe closeIfDone(connection)
+    }
+
+    /// The server has ended a call. If this side has not, the rest of its stream is of no use any more.
+    func ended(_ call: ClientCall, isHalfClosed: Bool) {
+        guard self.call(call.place) === call else { return }
+        let connection = unsafe connections[call.connection]
+        if unsafe !isHalfClosed || connection.pointee.session.pendingCount(call.stream) > 0,
+            let output = unsafe loop.output(connection.pointee.id)
+        {
+            unsafe connection.pointee.session.reset(call.stream, .noError, output: &output.pointee)
+        }
+        release(call)
+    }
+
+    /// The server has ended a call whose messages are still held back by the caller.
+    func detach(_ call: ClientCall) {
+        ended(call, isHalfClosed: true)
+    }
+
+    // MARK: After use
+
+    private func afterUse(_ index: UInt32, _ connection: UnsafeMutablePointer<ClientConnection>) {
+        while let place = unsafe connection.pointee.session.popDrained() { call(place)?.becameWritable() }
+        unsafe schedulePump(index, connection)
+        channel?.roomAppeared()
+        unsafe closeIfDone(connection)
+    }
+
+    private func schedulePump(_ index: UInt32, _ connection: UnsafeMutablePointer<ClientConnection>) {
+        guard unsafe connection.pointee.session.wantsPump && connection.pointee.pumpTimer == .none else { return }
+        unsafe connection.pointee.pumpTimer = loop.schedule(after: 0, timers, UInt64(index))
+    }
+
+    func pumpTimerFired(_ index: UInt32) {
+        guard connections.isUsed(index) else { return }
+        let connection = unsafe connections[index]
+        unsafe connection.pointee.pumpTimer = .none
+        if unsafe loop.pendingOutput(connection.pointee.id) == 0 { pump(index) }
+    }
+
+    private func pump(_ index: UInt32) {
+        let connection = unsafe connections[index]
+        guard unsafe !connection.pointee.isClosing, let output = unsafe loop.output(connection.pointee.id) else {
+            return
+        }
+        unsafe connection.pointee.session.pump(output: &output.pointee)
+        unsafe afterUse(index, connection)
+    }
+
+    private func closeIfDone(_ connection: UnsafeMutablePointer<ClientConnection>) {
+        guard unsafe connection.pointee.isGoingAway && !connection.pointee.isClosing,
+            unsafe connection.pointee.session.openStreams == 0
+        else { return }
+        unsafe connection.pointee.isClosing = true
+        unsafe loop.closeAfterFlush(connection.pointee.id)
+    }
+}
+
+/// Where a channel's timers fire without an allocation.
+private final class ClientTimers: TimerHandler {
+    private unowned let connections: ClientConnections
+    init(_ connections: ClientConnections) { self.connections = connections }
+    override func timerFired(_ payload: UInt64) { connections.pumpTimerFired(UInt32(truncatingIfNeeded: payload)) }
+}

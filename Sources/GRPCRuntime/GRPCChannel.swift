@@ -1,0 +1,368 @@
+import HTTP2
+import Reactor
+
+/// A client's way to one service: a name, the connections to all its addresses, and the calls over them, in turn.
+///
+///              first call              SETTINGS of a server
+///       idle ─────────────▶ connecting ────────────────────▶ ready
+///                            ▲      │                          │ the last connection is lost
+///          backoff is over   │      │ every address failed     │
+///                            │      ▼                          ▼
+///                         transientFailure              connecting (the name is resolved again)
+///
+/// Each address has one connection, or one attempt, and a backoff of its own (1 s × 1.6 ± 20 % to 120 s by default; it
+/// starts over when a connection was ready). Calls wait while the channel connects; when every address has failed, those
+/// that do not say `waitForReady` fail with UNAVAILABLE. One per loop, and only on it. `close` it when it is not needed.
+public final class GRPCChannel {
+    public enum State: Sendable, Hashable { case idle, connecting, ready, transientFailure, shutdown }
+
+    public let loop: EventLoop
+    public let target: String
+    public let options: ChannelOptions
+    public private(set) var state = State.idle {
+        didSet { if state != oldValue { onStateChange?(state) } }
+    }
+    /// Called after each change of `state`.
+    public var onStateChange: ((State) -> Void)?
+
+    let authority: [UInt8]
+    private(set) lazy var transport = ClientConnections(channel: self)
+    private var subchannels: [Subchannel] = []
+    private var nextSubchannel = 0
+    /// Calls without a stream, in order; ended ones are skipped when they come to the front.
+    private var waiting: [ClientCall] = []
+    private var waitingHead = 0
+    private var waitingCount = 0
+    private var isResolving = false
+    private var resolveBackoff: Backoff
+    private var resolveTimer = TimerID.none
+    private var lastError = "not connected yet"
+    private var randomState: UInt64
+
+    /// - Parameter target: `host:port`, `[v6]:port`; the name is resolved when it is needed.
+    public init(loop: EventLoop, target: String, options: ChannelOptions = ChannelOptions()) {
+        self.loop = loop
+        self.target = target
+        self.options = options
+        authority = Array((options.authority ?? target).utf8)
+        resolveBackoff = Backoff(options)
+        randomState = loop.preciseNow() | 1
+    }
+
+    // MARK: Calls
+
+    /// Calls that wait for a stream.
+    public var queuedCalls: Int { waitingCount }
+
+    /// Finds a stream for a call, now or later.
+    func submit(_ call: ClientCall) {
+        if state == .shutdown {
+            return call.finish(RPCError(code: .unavailable, message: "the channel is closed"))
+        }
+        if waitingCount == 0 && place(call) { return }
+        if state == .transientFailure && !call.options.waitForReady {
+            return call.finish(unavailable)
+        }
+        guard waitingCount < options.maximumQueuedCalls else {
+            return call.finish(
+                RPCError(code: .resourceExhausted, message: "\(waitingCount) calls to \(target) wait already"))
+        }
+        call.isQueued = true
+        waiting.append(call)
+        waitingCount += 1
+        connect()
+    }
+
+    /// A call has ended; if it was waiting, its place in the queue is free.
+    func ended(_ call: ClientCall) {
+        guard call.isQueued else { return }
+        call.isQueued = false
+        waitingCount -= 1
+    }
+
+    private var unavailable: RPCError {
+        RPCError(code: .unavailable, message: "\(target) can't be reached: \(lastError)")
+    }
+
+    /// Gives a call to the next connection that has room.
+    private func place(_ call: ClientCall) -> Bool {
+        for _ in 0..<subchannels.count {
+            let subchannel = subchannels[nextSubchannel % subchannels.count]
+            nextSubchannel = (nextSubchannel + 1) % subchannels.count
+            guard let connection = subchannel.readyConnection else { continue }
+            if case .success = transport.open(call, on: connection) { return true }
+        }
+        return false
+    }
+
+    /// Streams have ended, or a connection is there: calls that wait may go.
+    func roomAppeared() {
+        while waitingCount > 0 {
+            let call = waiting[waitingHead]
+            guard call.isQueued else {
+                dropFirstWaiting()
+                continue
+            }
+            // Out of the queue first: a stream that opens may end the call at once.
+            call.isQueued = false
+            guard place(call) else {
+                call.isQueued = true
+                return
+            }
+            waitingCount -= 1
+            dropFirstWaiting()
+        }
+        if waitingHead > 0 {
+            waiting.removeAll(keepingCapacity: true)
+            waitingHead = 0
+        }
+    }
+
+    private func dropFirstWaiting() {
+        waitingHead += 1
+        if waitingHead >= 1024 {
+            waiting.removeFirst(waitingHead)
+            waitingHead = 0
+        }
+    }
+
+    // MARK: Connecting
+
+    /// Connects now instead of with the first call.
+    public func connect() {
+        guard state == .idle else { return }
+        state = .connecting
+        resolve()
+    }
+
+    /// Ends all calls (UNAVAILABLE) and all connections (GOAWAY). Final.
+    public func close() {
+        guard state != .shutdown else { return }
+        state = .shutdown
+        loop.cancel(resolveTimer)
+        for subchannel in subchannels { loop.cancel(subchannel.timer) }
+        let queue = waiting[waitingHead...].filter(\.isQueued)
+        waiting = []
+        waitingHead = 0
+        let closed = RPCError(code: .unavailable, message: "the channel is closed")
+        for call in queue { call.finish(closed) }
+        transport.abortAll(closed)
+        transport.close()
+        subchannels = []
+    }
+
+    private func resolve() {
+        guard !isResolving, state != .shutdown, let (host, port) = Self.parse(target) else {
+            if Self.parse(target) == nil { resolved(.failure("\"\(target)\" is not host:port")) }
+            return
+        }
+        isResolving = true
+        loop.resolve(host, port: port) { [self] result in
+            isResolving = false
+            resolved(result.mapError { ResolveFailure("\($0)") })
+        }
+    }
+
+    private struct ResolveFailure: Error, ExpressibleByStringInterpolation {
+        let text: String
+        init(_ text: String) { self.text = text }
+        init(stringLiteral value: String) { text = value }
+    }
+
+    static func parse(_ target: String) -> (String, UInt16)? {
+        guard let colon = target.lastIndex(of: ":"), let port = UInt16(target[target.index(after: colon)...]) else {
+            return nil
+        }
+        var host = target[..<colon]
+        if host.hasPrefix("[") && host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        return host.isEmpty ? nil : (String(host), port)
+    }
+
+    private func resolved(_ result: Result<[SocketAddress], ResolveFailure>) {
+        guard state != .shutdown else { return }
+        switch result {
+        case .success(let addresses) where !addresses.isEmpty:
+            resolveBackoff.reset()
+            use(addresses)
+        case .success:
+            resolveFailed("\(target) has no address")
+        case .failure(let failure):
+            resolveFailed(failure.text)
+        }
+    }
+
+    private func resolveFailed(_ reason: String) {
+        lastError = reason
+        if resolveTimer == .none {
+            resolveTimer = loop.schedule(after: resolveBackoff.next(random: random())) { [self] in
+                resolveTimer = .none
+                resolve()
+            }
+        }
+        updateState()
+    }
+
+    /// Keeps the connections to addresses that are still there, connects to new ones, lets the others finish.
+    private func use(_ addresses: [SocketAddress]) {
+        var kept: [Subchannel] = []
+        for address in addresses where !kept.contains(where: { $0.address == address }) {
+            kept.append(
+                subchannels.first { $0.address == address } ?? Subchannel(address: address, backoff: Backoff(options)))
+        }
+        for gone in subchannels where !kept.contains(where: { $0 === gone }) {
+            loop.cancel(gone.timer)
+            if let connection = gone.connection { transport.retireConnection(connection) }
+        }
+        subchannels = kept
+        for subchannel in subchannels where subchannel.connection == nil && subchannel.timer == .none {
+            start(subchannel)
+        }
+        updateState()
+    }
+
+    private func start(_ subchannel: Subchannel) {
+        subchannel.hasFailed = subchannel.hasFailed && state == .transientFailure
+        subchannel.isReady = false
+        subchannel.connection = transport.connect(subchannel.address, timeout: options.connectTimeout)
+        updateState()
+    }
+
+    func connectionReady(_ connection: UInt32) {
+        guard let subchannel = subchannel(connection) else { return }
+        subchannel.isReady = true
+        subchannel.hasFailed = false
+        subchannel.backoff.reset()
+        updateState()
+        roomAppeared()
+    }
+
+    /// A connection takes no new streams: another takes its place.
+    func connectionRetired(_ connection: UInt32) {
+        guard state != .shutdown, let subchannel = subchannel(connection) else { return }
+        subchannel.connection = nil
+        subchannel.isReady = false
+        reconnect(subchannel)
+    }
+
+    func connectionLost(_ connection: UInt32, _ address: SocketAddress, wasReady: Bool, reason: String) {
+        guard state != .shutdown, let subchannel = subchannel(connection) else { return }
+        lastError = "\(address): \(reason)"
+        subchannel.connection = nil
+        subchannel.isReady = false
+        if wasReady {
+            reconnect(subchannel)
+        } else {
+            subchannel.hasFailed = true
+            retryLater(subchannel)
+            updateState()
+            // The name may mean something else by now.
+            if state == .transientFailure { resolve() }
+        }
+    }
+
+    /// After a connection that worked: the name is resolved again, and the address tried again soon (not at once: a server
+    /// that accepts and closes would be stormed).
+    private func reconnect(_ subchannel: Subchannel) {
+        loop.cancel(subchannel.timer)
+        subchannel.timer = loop.schedule(after: subchannel.reconnectDelay(loop.now)) { [self, unowned subchannel] in
+            subchannel.timer = .none
+            guard state != .shutdown, subchannels.contains(where: { $0 === subchannel }) else { return }
+            if subchannel.connection == nil { start(subchannel) }
+        }
+        updateState()
+        resolve()
+    }
+
+    private func retryLater(_ subchannel: Subchannel) {
+        loop.cancel(subchannel.timer)
+        subchannel.timer = loop.schedule(after: subchannel.backoff.next(random: random())) {
+            [self, unowned subchannel] in
+            subchannel.timer = .none
+            guard state != .shutdown, subchannels.contains(where: { $0 === subchannel }) else { return }
+            if subchannel.connection == nil { start(subchannel) }
+        }
+    }
+
+    private func subchannel(_ connection: UInt32) -> Subchannel? {
+        subchannels.first { $0.connection == connection }
+    }
+
+    private func updateState() {
+        guard state != .shutdown && state != .idle else { return }
+        if subchannels.contains(where: \.isReady) {
+            state = .ready
+        } else if subchannels.isEmpty ? resolveTimer != .none : subchannels.allSatisfy(\.hasFailed) {
+            state = .transientFailure
+            failWaiting()
+        } else {
+            state = .connecting
+        }
+    }
+
+    /// Nothing can be reached: calls that do not want to wait fail.
+    private func failWaiting() {
+        let failed = waiting[waitingHead...].filter { $0.isQueued && !$0.options.waitForReady }
+        for call in failed { call.finish(unavailable) }
+    }
+
+    /// 0 ..< 1, from a generator of this channel: backoffs of many channels must not march in step.
+    private func random() -> Double {
+        randomState ^= randomState << 13
+        randomState ^= randomState >> 7
+        randomState ^= randomState << 17
+        return Double(randomState >> 11) / Double(1 << 53)
+    }
+}
+
+/// One address of a channel.
+private final class Subchannel {
+    let address: SocketAddress
+    var backoff: Backoff
+    var connection: UInt32?
+    var isReady = false
+    /// The last attempt failed; cleared by a connection that works.
+    var hasFailed = false
+    var timer = TimerID.none
+    private var lastReconnect: UInt64 = 0
+
+    init(address: SocketAddress, backoff: Backoff) {
+        self.address = address
+        self.backoff = backoff
+    }
+
+    var readyConnection: UInt32? { isReady ? connection : nil }
+
+    /// Nanoseconds until a connection that worked is replaced: none the first time, then at most one a second.
+    func reconnectDelay(_ now: UInt64) -> UInt64 {
+        let earliest = lastReconnect == 0 ? now : lastReconnect + 1_000_000_000
+        let at = max(now, earliest)
+        lastReconnect = at
+        return at - now
+    }
+}
+
+/// gRPC's connection backoff: each wait is `multiplier` times the last, up to a maximum, each with some jitter.
+struct Backoff {
+    private let initial: Double
+    private let multiplier: Double
+    private let jitter: Double
+    private let maximum: Double
+    private var current: Double
+
+    init(_ options: ChannelOptions) {
+        initial = Double(options.initialBackoff)
+        multiplier = options.backoffMultiplier
+        jitter = options.backoffJitter
+        maximum = Double(options.maximumBackoff)
+        current = initial
+    }
+
+    /// Nanoseconds to wait now. `random` is 0 ..< 1.
+    mutating func next(random: Double) -> UInt64 {
+        let wait = current * (1 + jitter * (2 * random - 1))
+        current = min(current * multiplier, maximum)
+        return UInt64(max(wait, 0))
+    }
+
+    mutating func reset() { current = initial }
+}

@@ -1,1 +1,0 @@
-// GRPCRuntime: being built.

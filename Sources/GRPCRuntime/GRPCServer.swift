@@ -1,0 +1,62 @@
+import HTTP2
+import Reactor
+
+/// A gRPC server on one loop: HTTP/2 with prior knowledge (h2c), or over TLS with ALPN `h2`.
+///
+///     let registry = ServiceRegistry()
+///     Driver_V1_DriverService.register(handler, in: registry)
+///     let server = GRPCServer(loop: loop, registry: registry)
+///     let listener = try server.listen(.any(port: 50051))
+///
+/// It serves `grpc.health.v1.Health` and server reflection (v1 and v1alpha) beside the registry's methods. On the loop.
+public final class GRPCServer {
+    public let loop: EventLoop
+    /// What `grpc.health.v1.Health` says. Everything that is registered is SERVING at first.
+    public let health: HealthService
+    private let connections: ServerConnections
+    private var listeners: [Listener] = []
+
+    /// - Parameter registry: what is registered in it from now on is not served.
+    public init(
+        loop: EventLoop, registry: ServiceRegistry, limits: GRPCLimits = GRPCLimits(),
+        http2Limits: HTTP2Limits = HTTP2Limits()
+    ) {
+        self.loop = loop
+        health = HealthService(services: registry.serviceNames)
+        health.register(in: registry)
+        ReflectionService.register(in: registry)
+        connections = ServerConnections(loop: loop, registry: registry, limits: limits, http2Limits: http2Limits)
+    }
+
+    /// Called with a line for the log when a connection ends for a reason that someone should know.
+    public var onNotice: ((String) -> Void)? {
+        get { connections.onNotice }
+        set { connections.onNotice = newValue }
+    }
+
+    /// Connections that are open.
+    public var connectionCount: Int { connections.connections.count }
+    /// Calls that have not ended.
+    public var callCount: Int { connections.calls.count }
+
+    /// Takes connections on `address`. With `tls`, clients that do not speak ALPN are served too.
+    /// - Throws: `SystemError` when the address is taken or not allowed.
+    @discardableResult
+    public func listen(
+        _ address: SocketAddress, options: ListenOptions = .init(), tls: TLSServerContext? = nil
+    ) throws(SystemError) -> Listener {
+        let listener = try loop.listen(
+            address, options: options, tls: tls, handler: connections, alpn: ["h2": connections])
+        listeners.append(listener)
+        return listener
+    }
+
+    /// Ends in order: no new connections, health says NOT_SERVING, clients are told to go elsewhere (two GOAWAYs), calls in
+    /// flight finish. `completion` is called when the last connection has closed; a caller with a deadline closes the loop then.
+    public func drain(_ completion: @escaping () -> Void = {}) {
+        for listener in listeners { listener.close() }
+        listeners.removeAll()
+        health.shutDown()
+        connections.drain(completion)
+    }
+}

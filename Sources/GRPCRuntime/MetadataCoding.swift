@@ -1,0 +1,133 @@
+import Bytes
+import HTTP2
+
+extension Metadata {
+    /// Encodes the entries as header fields, `-bin` values in Base64 without padding.
+    func encode(_ encoder: inout HPACKEncoder, into output: inout ByteBuffer) {
+        for entry in entries {
+            let value = entry.isBinary ? Self.base64(entry.value) : entry.value
+            var key = entry.key
+            key.withUTF8 { name in
+                unsafe value.withUnsafeBytes { value in
+                    // Short ones tend to come again; long ones are request identifiers and the like.
+                    unsafe encoder.encode(UnsafeRawBufferPointer(name), value, .none, into: &output)
+                }
+            }
+        }
+    }
+
+    /// Takes over a field of the peer, if it is custom metadata. A `-bin` value that is not Base64 is left out.
+    mutating func append(_ field: HeaderField) {
+        guard Self.isCustom(field) else { return }
+        unsafe append(key: field.name, value: field.value)
+    }
+
+    mutating func append(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
+        let key = unsafe String(decoding: key, as: UTF8.self)
+        guard key.hasSuffix("-bin") && key.utf8.count > 4 else {
+            return unsafe storage.append(Entry(key: key, value: Array(value)))
+        }
+        // Several values of one key may have been joined with commas.
+        let text = unsafe Array(value).filter { $0 != UInt8(ascii: " ") }
+        for part in text.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
+            let bytes = Array(part)
+            if let value = Base64.decode(bytes.span) { storage.append(Entry(key: key, value: value)) }
+        }
+    }
+
+    /// Whether a field is the application's and not the protocol's.
+    @inline(__always)
+    static func isCustom(_ field: HeaderField) -> Bool {
+        switch field.token {
+        case .other:
+            return
+                unsafe !(field.name.count >= 5 && field.name[0] == UInt8(ascii: "g")
+                && field.name.starts(with: [0x67, 0x72, 0x70, 0x63, 0x2d]))
+        case .authority, .method, .path, .scheme, .status, .te, .contentType, .contentLength, .userAgent, .grpcTimeout,
+            .grpcEncoding, .grpcAcceptEncoding, .grpcStatus, .grpcMessage, .grpcStatusDetails, .connection, .keepAlive,
+            .proxyConnection, .upgrade, .protocol, .host, .transferEncoding:
+            return false
+        default:
+            return true
+        }
+    }
+
+    static func base64(_ bytes: [UInt8]) -> [UInt8] {
+        var buffer = ByteBuffer()
+        Base64.encode(bytes.span, into: &buffer)
+        var text = buffer.array()
+        while text.last == UInt8(ascii: "=") { text.removeLast() }
+        return text
+    }
+}
+
+/// The percent-encoding of `grpc-message`: everything but printable ASCII, and `%` itself.
+enum PercentCoding {
+    static func encode(_ text: String) -> [UInt8] {
+        var result: [UInt8] = []
+        result.reserveCapacity(text.utf8.count)
+        let digits = Array("0123456789ABCDEF".utf8)
+        for byte in text.utf8 {
+            if byte >= 0x20 && byte <= 0x7e && byte != UInt8(ascii: "%") {
+                result.append(byte)
+            } else {
+                result.append(UInt8(ascii: "%"))
+                result.append(digits[Int(byte >> 4)])
+                result.append(digits[Int(byte & 15)])
+            }
+        }
+        return result
+    }
+
+    /// Never fails: what is not a valid escape stays as it is.
+    static func decode(_ bytes: UnsafeRawBufferPointer) -> String {
+        var result: [UInt8] = []
+        result.reserveCapacity(bytes.count)
+        var index = 0
+        while index < bytes.count {
+            let byte = unsafe bytes[index]
+            if byte == UInt8(ascii: "%"), index + 2 < bytes.count,
+                let high = unsafe ASCII.hexValue(bytes[index + 1]), let low = unsafe ASCII.hexValue(bytes[index + 2])
+            {
+                result.append(high << 4 | low)
+                index += 3
+            } else {
+                result.append(byte)
+                index += 1
+            }
+        }
+        return String(decoding: result, as: UTF8.self)
+    }
+}
+
+/// `grpc-timeout`: at most eight digits and a unit.
+enum GRPCTimeout {
+    /// Nanoseconds; nil when the text is not a timeout.
+    static func decode(_ text: UnsafeRawBufferPointer) -> UInt64? {
+        guard text.count >= 2 && text.count <= 9 else { return nil }
+        let digits = unsafe UnsafeRawBufferPointer(rebasing: text.dropLast())
+        guard let value = unsafe ASCII.decimal(Span(_unsafeBytes: digits)) else { return nil }
+        switch unsafe text[text.count - 1] {
+        case UInt8(ascii: "H"): return value * 3_600_000_000_000
+        case UInt8(ascii: "M"): return value * 60_000_000_000
+        case UInt8(ascii: "S"): return value * 1_000_000_000
+        case UInt8(ascii: "m"): return value * 1_000_000
+        case UInt8(ascii: "u"): return value * 1000
+        case UInt8(ascii: "n"): return value
+        default: return nil
+        }
+    }
+
+    /// The finest unit in which the value has at most eight digits, rounded up: a deadline must not come early at the server.
+    static func encode(_ nanoseconds: UInt64) -> [UInt8] {
+        let units: [(UInt64, Character)] = [
+            (1, "n"), (1000, "u"), (1_000_000, "m"), (1_000_000_000, "S"), (60_000_000_000, "M"),
+            (3_600_000_000_000, "H"),
+        ]
+        for (size, unit) in units {
+            let value = nanoseconds / size + (nanoseconds % size == 0 ? 0 : 1)
+            if value < 100_000_000 { return Array("\(value)\(unit)".utf8) }
+        }
+        return Array("99999999H".utf8)
+    }
+}

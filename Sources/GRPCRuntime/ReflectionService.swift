@@ -1,0 +1,3 @@
+enum ReflectionService {
+    static func register(in registry: ServiceRegistry) {}
+}

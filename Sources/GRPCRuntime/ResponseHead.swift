@@ -1,0 +1,82 @@
+import Bytes
+import HTTP2
+
+/// What a client reads from a response's headers or trailers.
+struct ResponseHead {
+    var status = 0
+    private var hasContentType = false
+    private var isGRPC = false
+    private var contentType = ""
+    private var encoding: String?
+    private var code: StatusCode?
+    private var message = ""
+    private var details: [UInt8] = []
+    private(set) var metadata = Metadata()
+
+    init(_ headers: borrowing HPACKDecoder) {
+        for index in 0..<headers.count {
+            let field = headers[index]
+            switch field.token {
+            case .status: status = Int(unsafe ASCII.decimal(Span(_unsafeBytes: field.value)) ?? 0)
+            case .contentType:
+                hasContentType = true
+                isGRPC = unsafe field.value.starts(with: "application/grpc".utf8)
+                if !isGRPC { contentType = field.valueText }
+            case .grpcEncoding: if !field.valueEquals("identity") { encoding = field.valueText }
+            case .grpcStatus:
+                code = StatusCode(rawValue: unsafe ASCII.decimal(Span(_unsafeBytes: field.value)).map { Int($0) } ?? 2)
+            case .grpcMessage: unsafe message = PercentCoding.decode(field.value)
+            case .grpcStatusDetails: unsafe details = Base64.decode(Span(_unsafeBytes: field.value)) ?? []
+            default: metadata.append(field)
+            }
+        }
+    }
+
+    /// Why these headers are not the beginning of a gRPC response; nil when they are.
+    func problem() -> RPCError? {
+        guard status == 200 else {
+            return RPCError(
+                code: .fromHTTP(status: status), message: "the server answered with HTTP status \(status)",
+                trailers: metadata)
+        }
+        guard isGRPC else {
+            return RPCError(
+                code: .unknown,
+                message: hasContentType
+                    ? "the server answered with content-type \"\(contentType)\""
+                    : "the server's answer has no content-type",
+                trailers: metadata)
+        }
+        guard let encoding else { return nil }
+        return RPCError(
+            code: .internal, message: "the server answered with grpc-encoding \"\(encoding)\", which was not offered")
+    }
+
+    /// How the call ended, read from trailers; nil: OK.
+    func outcome() -> RPCError? {
+        guard let code else {
+            return status != 200 && status != 0
+                ? RPCError(
+                    code: .fromHTTP(status: status), message: "the server answered with HTTP status \(status)",
+                    trailers: metadata)
+                : RPCError(code: .unknown, message: "the server's answer has no grpc-status", trailers: metadata)
+        }
+        return code == .ok
+            ? nil : RPCError(code: code, message: message, statusDetails: details, trailers: metadata)
+    }
+}
+
+extension RPCError {
+    /// What a RST_STREAM of the server means to the call (gRPC over HTTP/2, "Errors").
+    static func reset(_ code: HTTP2ErrorCode) -> RPCError {
+        let status: StatusCode =
+            switch code {
+            case .refusedStream: .unavailable
+            case .cancel: .cancelled
+            case .enhanceYourCalm: .resourceExhausted
+            case .inadequateSecurity: .permissionDenied
+            default: .internal
+            }
+        return RPCError(code: status, message: "the stream was reset: \(code)")
+    }
+}

@@ -1,0 +1,101 @@
+import Bytes
+import HTTP2
+
+/// Writes what every gRPC response has: its headers, its trailers, or both in one (Trailers-Only).
+struct ResponseWriter {
+    private var contentType = HPACKEncoder.Remembered()
+    private var statusOK = HPACKEncoder.Remembered()
+
+    /// `:status 200` is in the static table.
+    private static let status200: UInt8 = 8
+
+    /// The headers in front of the first message.
+    mutating func headers(_ session: inout HTTP2Session, stream: UInt32, output: inout ByteBuffer) {
+        let start = session.beginHeaders(output: &output)
+        session.encoder.encode(staticIndex: Self.status200, into: &output)
+        session.encoder.encode("content-type", "application/grpc", remembered: &contentType, into: &output)
+        session.endHeaders(start, stream: stream, endStream: false, output: &output)
+    }
+
+    /// The end of a call. Without headers before, it is Trailers-Only.
+    mutating func end(
+        _ end: ServerCallEnd, hasHeaders: Bool, _ session: inout HTTP2Session, stream: UInt32,
+        output: inout ByteBuffer
+    ) {
+        let start = session.beginHeaders(output: &output)
+        if !hasHeaders {
+            session.encoder.encode(staticIndex: Self.status200, into: &output)
+            session.encoder.encode("content-type", "application/grpc", remembered: &contentType, into: &output)
+        }
+        switch end {
+        case .ok(let trailers):
+            session.encoder.encode("grpc-status", "0", remembered: &statusOK, into: &output)
+            if !trailers.isEmpty { trailers.encode(&session.encoder, into: &output) }
+        case .failure(let error):
+            error.encode(&session.encoder, into: &output)
+        }
+        session.endHeaders(start, stream: stream, endStream: true, output: &output)
+    }
+
+    /// An answer to what is not a gRPC request: a status of HTTP and a line for people.
+    static func plain(
+        status: StaticString, text: StaticString, allow: StaticString? = nil, withBody: Bool,
+        _ session: inout HTTP2Session, stream: UInt32, output: inout ByteBuffer
+    ) {
+        let start = session.beginHeaders(output: &output)
+        session.encoder.encode(":status", status, .none, into: &output)
+        session.encoder.encode("content-type", "text/plain; charset=utf-8", .none, into: &output)
+        if let allow { session.encoder.encode("allow", allow, .none, into: &output) }
+        session.endHeaders(start, stream: stream, endStream: !withBody, output: &output)
+        guard withBody else { return }
+        unsafe session.pendingBuffer(stream).pointee.append(text)
+        session.pendingAppended(stream, endStream: true, output: &output)
+    }
+}
+
+extension HPACKEncoder {
+    /// Encodes a field that is known at compile time.
+    mutating func encode(
+        _ name: StaticString, _ value: StaticString, _ indexing: Indexing, into output: inout ByteBuffer
+    ) {
+        unsafe encode(
+            UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount),
+            UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount), indexing, into: &output)
+    }
+
+    mutating func encode(
+        _ name: StaticString, bytes value: UnsafeRawBufferPointer, _ indexing: Indexing, into output: inout ByteBuffer
+    ) {
+        unsafe encode(
+            UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value, indexing,
+            into: &output)
+    }
+
+    /// Encodes a field with a value made at run time.
+    mutating func encode(
+        _ name: StaticString, bytes value: [UInt8], _ indexing: Indexing, into output: inout ByteBuffer
+    ) {
+        unsafe value.withUnsafeBytes {
+            unsafe encode(
+                UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), $0, indexing,
+                into: &output)
+        }
+    }
+}
+
+extension RPCError {
+    /// `grpc-status`, `grpc-message`, the details and the trailers.
+    func encode(_ encoder: inout HPACKEncoder, into output: inout ByteBuffer) {
+        // OK is no error: who fails with it meant something else.
+        let code = code == .ok ? StatusCode.unknown : code
+        encoder.encode("grpc-status", bytes: Array(String(code.rawValue).utf8), .table, into: &output)
+        if !message.isEmpty {
+            encoder.encode("grpc-message", bytes: PercentCoding.encode(message), .none, into: &output)
+        }
+        if !statusDetails.isEmpty {
+            encoder.encode(
+                "grpc-status-details-bin", bytes: Metadata.base64(statusDetails), .none, into: &output)
+        }
+        trailers.encode(&encoder, into: &output)
+    }
+}

@@ -1,0 +1,44 @@
+import Bytes
+import ProtobufWire
+import Reactor
+
+/// A call that waits for its one answer. Copyable: keep it and answer later, on the loop that serves it.
+///
+/// Exactly one of `respond` and `fail` counts, the first; what comes after the end of a call (or after the client has gone)
+/// is ignored. A call that is never answered stays open until its deadline or the client's end.
+public struct UnaryServerCall<Response: ProtobufMessage> {
+    @usableFromInline let token: ServerCallToken
+
+    @inlinable
+    init(token: ServerCallToken) { self.token = token }
+
+    /// The loop that serves the call.
+    public var loop: EventLoop { token.loop }
+    /// The client's custom metadata.
+    public var metadata: Metadata { token.metadata }
+    /// When the client stops waiting, in nanoseconds of `EventLoop.now`. Nil: it set no deadline.
+    public var deadline: UInt64? { token.deadline }
+    /// Whether the client cancelled, the deadline passed or the connection was lost: no answer will be read.
+    public var isCancelled: Bool { token.isCancelled }
+    /// The client's address.
+    public var peer: SocketAddress? { token.peer }
+
+    /// Called once when the call ends before it was answered.
+    public var onCancel: (() -> Void)? {
+        get { token.onCancel }
+        nonmutating set { token.onCancel = newValue }
+    }
+
+    /// Answers with OK.
+    @inlinable
+    public func respond(_ response: Response, trailers: Metadata = Metadata()) {
+        let size = response.encodedSize
+        guard let output = unsafe token.beginMessage(size: size) else { return }
+        unsafe response.encode(into: &output.pointee)
+        token.endMessage()
+        token.finish(trailers)
+    }
+
+    /// Answers with an error.
+    public func fail(_ error: RPCError) { token.fail(error) }
+}
