@@ -285,7 +285,9 @@ public final class KafkaProducer {
     private func look() {
         let client = client
         let timeout = core.configuration.limits.metadataTimeoutMilliseconds
-        core.worker.run(on: core.loop, { client.signOfLife(timeout: timeout) }) { [weak self] error in
+        core.worker.run(on: core.loop) {
+            client.signOfLife(timeout: timeout)
+        } then: { [weak self] error in
             guard let self, !closed else { return }
             if let error { core.isDown(error) } else { core.isUp() }
         }

@@ -1,0 +1,46 @@
+import Bytes
+import Reactor
+import Testing
+
+@testable import HTTPServer
+
+/// CONTRACT, "When something is away": what `/readyz` says.
+@Suite struct OperationsTests {
+    private func text(_ report: ServiceReadiness.Report) -> String {
+        var buffer = ByteBuffer()
+        report.write(to: &buffer)
+        return String(decoding: buffer.array(), as: UTF8.self)
+    }
+
+    @Test func readyz_startsWhenEachDependencyAnsweredOnceThenDegrades() throws {
+        let readiness = ServiceReadiness(loops: [], dependencies: ["kafka", "database"], now: 0)
+        #expect(!readiness.report(now: 1).isReady)
+        readiness.set("kafka", .ok)
+        #expect(text(readiness.report(now: 1)).contains("\"starting\""))
+        readiness.set("database", .ok)
+        #expect(text(readiness.report(now: 1)) == #"{"status":"ok","checks":{"kafka":"ok","database":"ok"}}"# + "\n")
+        readiness.set("kafka", .failing("away"))
+        let report = readiness.report(now: 2)
+        #expect(report.isReady)
+        #expect(text(report) == #"{"status":"degraded","checks":{"kafka":"away","database":"ok"}}"# + "\n")
+        readiness.drain()
+        #expect(!readiness.report(now: 3).isReady)
+    }
+
+    @Test func readyz_aDependencyThatNeverAnswersHoldsTheStartForThirtySeconds() throws {
+        let readiness = ServiceReadiness(loops: [], dependencies: ["kafka"], now: 10)
+        #expect(!readiness.report(now: 29_000_000_000).isReady)
+        #expect(readiness.report(now: 31_000_000_000).isReady)
+    }
+
+    @Test func readyz_aLoopThatDoesNotTurnForFiveSecondsIsStalled() throws {
+        let loop = try EventLoop()
+        let readiness = ServiceReadiness(loops: [loop], dependencies: [], now: 0)
+        let start = ServiceReadiness.startTimeout
+        #expect(readiness.report(now: start).isReady)
+        #expect(readiness.report(now: start + 4_000_000_000).isReady)
+        #expect(!readiness.report(now: start + 6_000_000_000).isReady)
+        loop.turn()
+        #expect(readiness.report(now: start + 7_000_000_000).isReady)
+    }
+}
