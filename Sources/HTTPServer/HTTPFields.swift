@@ -2,13 +2,13 @@ import Bytes
 import HTTP1
 
 /// Header fields of a response, kept as the bytes that will be sent. Empty ones cost nothing.
-public struct HTTPFields: Sendable {
+public struct HTTPFields: Sendable, ExpressibleByDictionaryLiteral {
     @usableFromInline var lines: [UInt8] = []
 
     @inlinable public init() {}
 
     /// Fields in the order given.
-    public init(_ fields: KeyValuePairs<StaticString, String>) {
+    public init(dictionaryLiteral fields: (StaticString, String)...) {
         for (name, value) in fields { add(name, value) }
     }
 

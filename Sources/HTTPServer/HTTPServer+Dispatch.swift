@@ -83,11 +83,12 @@ extension HTTPServer {
         if path.count == 1 && path[0] == UInt8(ascii: "*") {
             return .answer(.options("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"))
         }
-        guard let node = router.match(path, &context.value.match) else {
+        let node = routes.value.match(path, &context.value.match)
+        guard node >= 0 else {
             if router.fallback != nil { return .route(-1) }
             return .answer(.problem(notFound(path)))
         }
-        let route = router.nodes[node].routes[Int(head.method.rawValue)]
+        let route = routes.value.route(node, head.method)
         if route >= 0 {
             context.value.route = route
             return .route(route)
@@ -98,7 +99,7 @@ extension HTTPServer {
             .problem(
                 .init(
                     405, "method-not-allowed", "This path takes \(allow).",
-                    fields: HTTPFields().adding("Allow", allow))))
+                    fields: ["Allow": allow])))
     }
 
     private func notFound(_ path: Span<UInt8>) -> Problem {
@@ -123,7 +124,7 @@ extension HTTPServer {
         if context.value.flags.contains(.close) { connection.value.flags.insert(.last) }
         let route = context.value.route
         if route >= 0 {
-            router.routes[route].handler(request, responder)
+            routes.value.handler(route)(request, responder)
         } else {
             router.fallback?(request, responder)
         }

@@ -89,9 +89,26 @@ extension HTTPServer {
         if connection.value.inFlight == 0 {
             // It is the client that does not read: the idle deadline watches it.
             setDeadline(connection, .idle, core.value.limits.idleTime)
+            resumeOnceWritten(connection)
         } else {
             connection.value.deadline = .none
             loop.clearDeadline(connection.value.id)
+        }
+    }
+
+    /// `connectionDrained` is called after a short write only: when this turn's flush takes everything at once, nobody else
+    /// wakes the reading up.
+    private func resumeOnceWritten(_ connection: Ref<HTTPConnection>) {
+        let id = connection.value.id
+        let serial = connection.value.serial
+        let place = loop.context(id)
+        // A nanosecond from now is the next turn: behind the flush.
+        loop.schedule(after: 1) { [weak self] in
+            guard let self, loop.pendingOutput(id) <= core.value.limits.outputHighWater else { return }
+            let connection = core.value.slab.pointer(place)
+            if connection.value.serial == serial && connection.value.flags.contains(.open) {
+                resumeIfPaused(connection)
+            }
         }
     }
 

@@ -18,6 +18,7 @@ import Telemetry
     let core: Ref<ServerCore>
     /// The request whose handler is being called.
     let context: Ref<RequestContext>
+    let routes: Ref<RouteTable>
     private var listeners: [Listener] = []
     private var drained: (() -> Void)?
 
@@ -33,6 +34,7 @@ import Telemetry
         self.loop = loop
         self.router = router
         context = .allocate(RequestContext(router: router))
+        routes = .allocate(RouteTable(router))
         core = .allocate(
             ServerCore(
                 limits: limits, origins: origins, requestIDs: requestIDs,
@@ -42,6 +44,7 @@ import Telemetry
     deinit {
         core.free()
         context.free()
+        routes.free()
     }
 
     /// Listens on `address`, with TLS if a context is given.

@@ -94,57 +94,6 @@ public final class Router {
         }
         return names.joined(separator: ", ")
     }
-
-    // MARK: Matching
-
-    /// Finds the node for `path`, which begins with a slash, and notes where its parameters lie. nil: no pattern fits.
-    func match(_ path: Span<UInt8>, _ match: inout RouteMatch) -> Int? {
-        match.count = 0
-        guard path.count > 0, path[0] == UInt8(ascii: "/") else { return nil }
-        return descend(0, path, 1, &match)
-    }
-
-    private func descend(_ node: Int, _ path: Span<UInt8>, _ start: Int, _ match: inout RouteMatch) -> Int? {
-        var end = start
-        while end < path.count && path[end] != UInt8(ascii: "/") { end += 1 }
-        let isLast = end == path.count
-        let segment = path.extracting(start..<end)
-        let literals = nodes[node].literals.count
-        for index in 0..<literals where Router.isEqual(segment, nodes[node].literals[index].text) {
-            let next = nodes[node].literals[index].node
-            if isLast {
-                if !nodes[next].allow.isEmpty { return next }
-            } else if let found = descend(next, path, end + 1, &match) {
-                return found
-            }
-        }
-        let next = nodes[node].parameter
-        guard next >= 0, end > start else { return nil }
-        let depth = match.count
-        match.set(depth, start, end - start)
-        match.count = depth + 1
-        if isLast {
-            if !nodes[next].allow.isEmpty { return next }
-        } else if let found = descend(next, path, end + 1, &match) {
-            return found
-        }
-        match.count = depth
-        return nil
-    }
-
-    /// Whether a segment, decoded, equals a pattern's text.
-    private static func isEqual(_ segment: Span<UInt8>, _ text: [UInt8]) -> Bool {
-        if segment.count == text.count {
-            var index = 0
-            while index < text.count && segment[index] == text[index] { index += 1 }
-            if index == text.count { return true }
-        }
-        guard segment.count > text.count else { return false }
-        for index in 0..<segment.count where segment[index] == UInt8(ascii: "%") {
-            return PercentCoding.decode(segment).map { Array($0.utf8) == text } ?? false
-        }
-        return false
-    }
 }
 
 /// Where the parameters of a matched pattern lie in the path.

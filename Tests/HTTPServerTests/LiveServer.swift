@@ -9,11 +9,16 @@ final class LiveServer: Sendable {
     private let group: EventLoopGroup
     private let bound = Mutex<UInt16>(0)
 
+    /// Proof: made on the loop and only used there, by `onServer`.
+    private struct Box: @unchecked Sendable { let server: HTTPServer }
+    private let box = Mutex<Box?>(nil)
+
     /// - Parameter setUp: fills the router and returns the server, on the loop.
     init(_ setUp: @escaping @Sendable (EventLoop) -> HTTPServer) throws {
         group = try EventLoopGroup(count: 1)
         group.start { [self] loop in
             let server = setUp(loop)
+            self.box.withLock { $0 = Box(server: server) }
             let listener = try? server.listen(.loopback(port: 0))
             self.bound.withLock { $0 = listener?.localAddress.port ?? UInt16.max }
             // The listener, which the loop knows, keeps the server alive.
@@ -34,7 +39,11 @@ final class LiveServer: Sendable {
 
     var port: UInt16 { bound.withLock { $0 } }
 
-    func onLoop(_ work: @escaping @Sendable () -> Void) { group.loops[0].submit(work) }
+    /// Calls `work` on the loop.
+    func onServer(_ work: @escaping @Sendable (HTTPServer) -> Void) {
+        guard let box = box.withLock({ $0 }) else { return }
+        group.loops[0].submit { work(box.server) }
+    }
 
     deinit {
         group.stop()

@@ -1,0 +1,176 @@
+import Bytes
+import HTTPServer
+import Reactor
+import Synchronization
+import Testing
+
+private func get(_ path: String, _ fields: String = "") -> String {
+    "GET \(path) HTTP/1.1\r\nHost: h:1\r\n\(fields)\r\n"
+}
+
+@Suite struct CrossOrigin {
+    private func server(_ origins: [String]) throws -> LiveServer {
+        try LiveServer(origins: OriginPolicy(origins)) { _, router in
+            router.post("/trips") { _, responder in responder.respond(201, fields: ["Location": "/trips/1"]) }
+            router.get("/late") { _, responder in
+                EventLoop.current?.execute { responder.respond(body: "late") }
+            }
+        }
+    }
+
+    @Test func anAllowedOriginMayReadTheAnswer() throws {
+        let server = try server(["https://page.example"])
+        for path in ["/late", "/none"] {
+            let answer = Client(server.port).send(get(path, "Origin: https://page.example\r\n")).response()
+            #expect(answer.field("access-control-allow-origin") == "https://page.example")
+            #expect(answer.field("access-control-expose-headers") == "Location, Retry-After, X-Request-Id")
+            #expect(answer.field("vary") == "Origin")
+        }
+    }
+
+    @Test func aForeignOriginMayNot() throws {
+        let server = try server([])
+        let answer = Client(server.port).send(get("/late", "Origin: https://page.example\r\n")).response()
+        #expect(answer.field("access-control-allow-origin") == nil)
+        #expect(answer.field("vary") == "Origin")
+        let own = Client(server.port).send(get("/late", "Origin: http://h:1\r\n")).response()
+        #expect(own.field("access-control-allow-origin") == "http://h:1")
+        let lookalike = Client(server.port).send(get("/late", "Origin: http://evil-h:1\r\n")).response()
+        #expect(lookalike.field("access-control-allow-origin") == nil)
+    }
+
+    @Test func preflightRequests() throws {
+        let server = try server(["*"])
+        let answer = Client(server.port).send(
+            "OPTIONS /trips HTTP/1.1\r\nHost: a\r\nOrigin: https://x\r\nAccess-Control-Request-Method: POST\r\n\r\n"
+        ).response()
+        #expect(answer.status == 204)
+        #expect(answer.field("access-control-allow-methods") == "POST, OPTIONS")
+        #expect(answer.field("access-control-allow-headers")?.contains("idempotency-key") == true)
+    }
+}
+
+/// Turns what it gets upside down: the other protocol of an upgrade.
+private final class Upper: ConnectionHandler {
+    override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+        let text = unsafe String(decoding: bytes, as: UTF8.self).uppercased()
+        unsafe EventLoop.current?.output(id)?.pointee.append(utf8: text)
+        return bytes.count
+    }
+}
+
+@Suite struct OtherProtocols {
+    private func server() throws -> LiveServer {
+        try LiveServer { loop, router in
+            let upper = Upper()
+            router.get("/upper") { request, responder in
+                guard request.head.asksForUpgrade else { return responder.respond(426) }
+                let response = Array("HTTP/1.1 101 Switching Protocols\r\n\r\n".utf8)
+                let isUpgraded = responder.upgrade(to: upper, context: 7, response: response.span)
+                #expect(isUpgraded)
+                #expect(!responder.isOpen)
+            }
+            router.get("/late") { _, responder in
+                loop.schedule(after: 5_000_000) { responder.respond(body: "late") }
+            }
+        }
+    }
+    private let upgrade = get("/upper", "Connection: upgrade\r\nUpgrade: upper\r\n")
+
+    @Test func theBytesBehindTheRequestAreForTheNewProtocol() throws {
+        let server = try server()
+        let client = Client(server.port).send(upgrade + "abc")
+        #expect(client.response().hasPrefix("HTTP/1.1 101"))
+        client.send("def")
+        client.finishSending()
+        #expect(client.all() == "ABCDEF")
+    }
+
+    @Test func anUpgradeWaitsForTheAnswersBeforeIt() throws {
+        let server = try server()
+        let client = Client(server.port).send(get("/late") + upgrade + "abc")
+        #expect(client.response().body == "late")
+        #expect(client.response().hasPrefix("HTTP/1.1 101"))
+        client.finishSending()
+        #expect(client.all() == "ABC")
+    }
+}
+
+@Suite struct Streaming {
+    private func server() throws -> LiveServer {
+        try LiveServer { loop, router in
+            router.get("/stream") { _, responder in
+                let stream = responder.stream(200, "text/plain")
+                func piece(_ number: Int) {
+                    let text = Array("piece \(number);".utf8)
+                    stream.write(text.span)
+                    if number == 3 { return stream.finish() }
+                    loop.execute { piece(number + 1) }
+                }
+                piece(1)
+            }
+            router.get("/late") { _, responder in
+                loop.schedule(after: 5_000_000) { responder.respond(body: "late") }
+            }
+        }
+    }
+
+    @Test func rfc9112_7_1_pieceByPiece() throws {
+        let server = try server()
+        let client = Client(server.port).send(get("/stream"))
+        client.finishSending()
+        let answer = client.all()
+        #expect(answer.field("transfer-encoding") == "chunked")
+        #expect(answer.body == "8\r\npiece 1;\r\n8\r\npiece 2;\r\n8\r\npiece 3;\r\n0\r\n\r\n")
+        #expect(Client(server.port).send("GET /stream HTTP/1.0\r\n\r\n").all().body == "piece 1;piece 2;piece 3;")
+    }
+
+    @Test func aStreamWaitsForItsTurn() throws {
+        let server = try server()
+        let client = Client(server.port).send(get("/late") + get("/stream") + get("/late", "Connection: close\r\n"))
+        #expect(client.response().body == "late")
+        let rest = client.all()
+        #expect(rest.contains("piece 3;\r\n0\r\n\r\nHTTP/1.1 200 OK"))
+        #expect(rest.hasSuffix("late"))
+    }
+}
+
+@Suite struct Stopping {
+    @Test func drainingAnswersWhatIsInFlightAndClosesTheRest() throws {
+        let isHeld = Atomic<Bool>(false)
+        let isDrained = Atomic<Bool>(false)
+        let server = try LiveServer { loop, router in
+            router.get("/held") { _, responder in
+                isHeld.store(true, ordering: .relaxed)
+                loop.schedule(after: 50_000_000) { responder.respond(body: "at last") }
+            }
+        }
+        let quiet = Client(server.port)
+        let busy = Client(server.port).send(get("/held"))
+        while !isHeld.load(ordering: .relaxed) {}
+        server.onServer { $0.drain { isDrained.store(true, ordering: .relaxed) } }
+        #expect(quiet.all() == "")
+        let wasDrained = isDrained.load(ordering: .relaxed)
+        #expect(!wasDrained)
+        let answer = busy.all()
+        #expect(answer.body == "at last")
+        #expect(answer.field("connection") == "close")
+        while !isDrained.load(ordering: .relaxed) {}
+    }
+
+    @Test func outputThatNobodyTakesStopsTheReading() throws {
+        let count = Atomic<Int>(0)
+        let server = try LiveServer { _, router in
+            let block = SharedBytes([UInt8](repeating: 120, count: 1 << 20))
+            router.get("/big") { _, responder in
+                count.add(1, ordering: .relaxed)
+                responder.respond(200, "text/plain", shared: block)
+            }
+        }
+        let client = Client(server.port)
+        for _ in 0..<64 { client.send(get("/big")) }
+        for _ in 0..<64 { #expect(client.response().utf8.count > 1 << 20) }
+        let answered = count.load(ordering: .relaxed)
+        #expect(answered == 64)
+    }
+}

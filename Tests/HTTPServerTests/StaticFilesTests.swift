@@ -1,0 +1,104 @@
+import Bytes
+import Glibc
+import HTTPServer
+import Reactor
+import TestSupport
+import Testing
+
+private func get(_ path: String, _ fields: String = "", method: String = "GET") -> String {
+    "\(method) \(path) HTTP/1.1\r\nHost: a\r\n\(fields)\r\n"
+}
+
+@Suite struct ServingFiles {
+    let folder: TemporaryFolder
+    let server: LiveServer
+    let page = "<!doctype html>" + String(repeating: "<p>cars</p>", count: 100)
+
+    init() throws {
+        folder = TemporaryFolder()
+        folder.write("index.html", page)
+        precondition(unsafe mkdir(folder.file("js"), 0o755) == 0)
+        folder.write("js/digits.bin", "0123456789")
+        folder.write(".hidden", "secret")
+        let files = try StaticFiles(folder: folder.path)
+        server = try LiveServer { _, router in
+            router.fallback { request, responder in files.respond(to: request, responder) }
+        }
+    }
+
+    @Test func theIndexWithItsFields() {
+        let answer = Client(server.port).send(get("/")).response()
+        #expect(answer.status == 200)
+        #expect(answer.body == page)
+        #expect(answer.field("content-type") == "text/html; charset=utf-8")
+        #expect(answer.field("x-content-type-options") == "nosniff")
+        #expect(answer.field("content-security-policy")?.hasPrefix("default-src 'none'") == true)
+        #expect(answer.field("vary") == "Accept-Encoding")
+        #expect(answer.field("content-encoding") == nil)
+    }
+
+    @Test func rfc9110_13_1_2_entityTagsGive304() {
+        let client = Client(server.port)
+        let first = client.send(get("/index.html")).response()
+        let tag = first.field("etag") ?? "none"
+        let second = client.send(get("/index.html", "If-None-Match: \"x\", W/\(tag)\r\n")).response()
+        #expect(second.status == 304)
+        #expect(second.field("etag") == tag)
+        #expect(second.field("content-length") == nil)
+        #expect(client.send(get("/", "If-None-Match: \"x\"\r\n")).response().status == 200)
+        let date = first.field("last-modified") ?? "none"
+        #expect(client.send(get("/", "If-Modified-Since: \(date)\r\n")).response().status == 304)
+    }
+
+    @Test func gzipIsSentToThoseWhoTakeIt() {
+        let client = Client(server.port)
+        let packed = client.send(get("/", "Accept-Encoding: br, GZIP;q=0.5\r\n")).response()
+        #expect(packed.field("content-encoding") == "gzip")
+        #expect(Int(packed.field("content-length") ?? "")! < 200)
+        #expect(packed.field("etag")?.hasSuffix("-gzip\"") == true)
+        for refused in ["gzip;q=0", "br", "*;q=0, br", "identity"] {
+            let plain = client.send(get("/", "Accept-Encoding: \(refused)\r\n")).response()
+            #expect(plain.field("content-encoding") == nil, "\(refused)")
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("bytes=0-3", 206, "0123", "bytes 0-3/10"), ("bytes=7-", 206, "789", "bytes 7-9/10"),
+            ("bytes=-2", 206, "89", "bytes 8-9/10"), ("bytes=5-99", 206, "56789", "bytes 5-9/10"),
+            ("bytes=10-", 416, nil, "bytes */10"), ("bytes=-0", 416, nil, "bytes */10"),
+            ("bytes=3-1", 200, "0123456789", nil), ("bytes=0-1,3-4", 200, "0123456789", nil),
+            ("lines=0-1", 200, "0123456789", nil), ("bytes=-99", 206, "0123456789", "bytes 0-9/10"),
+            ("bytes=99999999999999999999-", 416, nil, "bytes */10"),
+        ] as [(String, Int, String?, String?)])
+    func rfc9110_14_ranges(_ range: String, _ status: Int, _ body: String?, _ contentRange: String?) {
+        let answer = Client(server.port).send(get("/js/digits.bin", "Range: \(range)\r\n")).response()
+        #expect(answer.status == status)
+        if let body { #expect(answer.body == body) }
+        #expect(answer.field("content-range") == contentRange)
+    }
+
+    @Test func rfc9110_13_1_5_ifRange() {
+        let client = Client(server.port)
+        let tag = client.send(get("/js/digits.bin")).response().field("etag") ?? ""
+        #expect(client.send(get("/js/digits.bin", "Range: bytes=0-1\r\nIf-Range: \(tag)\r\n")).response().status == 206)
+        #expect(client.send(get("/js/digits.bin", "Range: bytes=0-1\r\nIf-Range: \"x\"\r\n")).response().status == 200)
+    }
+
+    @Test func behaviour9_headAndOtherMethods() {
+        let client = Client(server.port)
+        let head = client.send(get("/", method: "HEAD")).response(hasBody: false)
+        #expect(head.status == 200)
+        #expect(head.field("content-length") == "\(page.utf8.count)")
+        #expect(client.send(get("/", method: "POST")).response().status == 405)
+        #expect(client.send(get("/none", method: "POST")).response().status == 404)
+    }
+
+    @Test(arguments: [
+        "/../etc/passwd", "/%2e%2e/etc/passwd", "/js/..%2f..%2fetc/passwd", "/.hidden", "/js", "//index.html", "/js/",
+        "/index.html%00.js", "/%ff", "/..", "/./index.html",
+    ])
+    func behaviour9_noPathEscapes(_ path: String) {
+        #expect(Client(server.port).send(get(path)).response().status == 404)
+    }
+}
