@@ -14,6 +14,8 @@ public final class GRPCServer {
     /// What `grpc.health.v1.Health` says. Everything that is registered is SERVING at first.
     public let health: HealthService
     private let connections: ServerConnections
+    /// Reflection answers from it.
+    private let registry: ServiceRegistry
     private var listeners: [Listener] = []
 
     /// - Parameter registry: what is registered in it from now on is not served.
@@ -22,6 +24,7 @@ public final class GRPCServer {
         http2Limits: HTTP2Limits = HTTP2Limits()
     ) {
         self.loop = loop
+        self.registry = registry
         health = HealthService(services: registry.serviceNames)
         health.register(in: registry)
         ReflectionService.register(in: registry)
@@ -58,5 +61,12 @@ public final class GRPCServer {
         listeners.removeAll()
         health.shutDown()
         connections.drain(completion)
+    }
+
+    /// Ends at once: listeners and connections are closed, calls in flight are cancelled.
+    public func close() {
+        for listener in listeners { listener.close() }
+        listeners.removeAll()
+        connections.closeAll()
     }
 }

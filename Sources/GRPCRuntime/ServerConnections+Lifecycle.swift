@@ -127,6 +127,13 @@ extension ServerConnections {
         unsafe loop.closeAfterFlush(connection.pointee.id, drain: true)
     }
 
+    /// Closes every connection now.
+    func closeAll() {
+        for index in connections.places where connections.isUsed(index) {
+            unsafe loop.close(connections[index].pointee.id)
+        }
+    }
+
     func becameEmpty() {
         let completion = onEmpty
         onEmpty = nil
