@@ -1,0 +1,187 @@
+import Reactor
+
+/// How unkind a simulated network is.
+public struct SimulationOptions: Sendable {
+    /// What a segment takes to the other side, nanoseconds; chosen anew for each, in order on one connection.
+    public var delay: ClosedRange<UInt64> = 10_000...200_000
+    /// The most that one read returns: 1 gives every byte on its own, a random size up to the range's end otherwise.
+    public var readSize: ClosedRange<Int> = 1...65_536
+    /// The most that one write takes.
+    public var writeSize: ClosedRange<Int> = 1...65_536
+    /// Bytes that may be under way or unread in one direction of a connection.
+    public var window = 65_536
+    /// How often a read or a write that could do something says `EAGAIN` instead.
+    public var spuriousRetries = 0.0
+    /// How often a write breaks the connection instead.
+    public var resets = 0.0
+    /// Events of one turn come in random order; otherwise by descriptor.
+    public var reordersEvents = true
+    /// Descriptors that one loop may have.
+    public var maximumDescriptors = 1 << 20
+    /// What one turn costs, nanoseconds.
+    public var turnTime: ClosedRange<UInt64> = 1000...20_000
+
+    public init() {}
+
+    /// Every read and every write moves a single byte.
+    public static var byteByByte: SimulationOptions {
+        var options = SimulationOptions()
+        options.readSize = 1...1
+        options.writeSize = 1...1
+        return options
+    }
+
+    /// Splits everywhere, now and then says `EAGAIN`, has a small window.
+    public static var unkind: SimulationOptions {
+        var options = SimulationOptions()
+        options.readSize = 1...50
+        options.writeSize = 1...50
+        options.window = 200
+        options.spuriousRetries = 0.1
+        return options
+    }
+}
+
+/// A world of loops in one thread and in virtual time: no descriptor, no clock, no scheduler of the machine is involved, so
+/// the same seed gives the same run.
+///
+///     let network = SimulatedNetwork(seed: 7)
+///     let server = try network.makeLoop()
+///     let client = try network.makeLoop()
+///     let listener = try server.listen(.loopback(port: 80), handler: echo)
+///     client.connect(listener.localAddress, timeout: 1_000_000_000, handler: probe)
+///     network.run(for: 5_000_000_000)
+///
+/// Everything is to be called on the thread that made it.
+public final class SimulatedNetwork {
+    public let seed: UInt64
+    public var options: SimulationOptions
+    /// Virtual nanoseconds since the world began; it begins at one second, because 0 often means "never".
+    public private(set) var now: UInt64 = 1_000_000_000
+    /// Where the wall clock stood when the world began, Unix milliseconds.
+    public var wallClockStart: Int64 = 1_700_000_000_000
+    /// The addresses of names.
+    public var names: [String: [SocketAddress]] = ["localhost": [.loopback(port: 0)]]
+
+    var random: SplitMix
+    private var hosts: [SimulatedHost] = []
+    private var loops: [EventLoop] = []
+    private var arrivals = ArrivalQueue()
+    private var nextPort: UInt16 = 49_152
+
+    public init(seed: UInt64, options: SimulationOptions = .init()) {
+        self.seed = seed
+        self.options = options
+        random = SplitMix(seed: seed)
+    }
+
+    /// A loop in this world.
+    public func makeLoop(configuration: EventLoop.Configuration = .init()) throws -> EventLoop {
+        let host = SimulatedHost(network: self)
+        let loop = try EventLoop(configuration: configuration, kernel: .simulated(host))
+        hosts.append(host)
+        loops.append(loop)
+        return loop
+    }
+
+    // MARK: Time
+
+    /// Runs until `isDone`, or until `limit` virtual nanoseconds have passed, or until nothing is left that could happen.
+    /// - Returns: whether `isDone`.
+    @discardableResult
+    public func run(until isDone: () -> Bool, limit: UInt64 = 60_000_000_000) -> Bool {
+        let end = now + limit
+        while !isDone() {
+            if !step(until: end) { return isDone() }
+        }
+        return true
+    }
+
+    /// Runs for `duration` virtual nanoseconds.
+    public func run(for duration: UInt64) {
+        let end = now + duration
+        while step(until: end) {}
+        now = max(now, end)
+    }
+
+    /// One turn of one loop, or a leap to the next thing that happens. Returns false if nothing happens before `end`.
+    private func step(until end: UInt64) -> Bool {
+        while let arrival = arrivals.take(upTo: now) { arrival() }
+        var runnable: [Int] = []
+        for index in loops.indices where hosts[index].hasEvents || (loops[index].nextWakeUp ?? .max) <= now {
+            runnable.append(index)
+        }
+        if let index = runnable.randomElement(using: &random) {
+            loops[index].turn()
+            now += UInt64.random(in: options.turnTime, using: &random)
+            return now <= end
+        }
+        var next = arrivals.first ?? .max
+        for loop in loops { next = min(next, loop.nextWakeUp ?? .max) }
+        guard next <= end else { return false }
+        now = max(now, next)
+        return true
+    }
+
+    /// Lets `work` happen after one network delay, but not before `earliest`. Returns when.
+    @discardableResult
+    func deliver(notBefore earliest: UInt64 = 0, _ work: @escaping () -> Void) -> UInt64 {
+        let time = max(earliest, now + UInt64.random(in: options.delay, using: &random))
+        arrivals.add(time, work)
+        return time
+    }
+
+    // MARK: Trouble
+
+    /// Breaks every connection of `loop`, as a cable or a `kill -9` of the other side does.
+    public func resetConnections(of loop: EventLoop) {
+        guard let index = loops.firstIndex(where: { $0 === loop }) else { return }
+        hosts[index].resetAll()
+    }
+
+    // MARK: Addresses
+
+    func newPort() -> UInt16 {
+        nextPort = nextPort == .max ? 49_152 : nextPort + 1
+        return nextPort
+    }
+
+    /// The listener for `address`: on it, or on every address.
+    func listener(at address: SocketAddress) -> SimulatedSocket? {
+        for host in hosts {
+            if let found = host.listener(at: address) { return found }
+        }
+        return nil
+    }
+}
+
+/// What is under way, by time of arrival; what arrives at the same instant keeps its order.
+private struct ArrivalQueue {
+    private struct Arrival {
+        let time: UInt64
+        let work: () -> Void
+    }
+
+    /// Latest first.
+    private var waiting: [Arrival] = []
+
+    var first: UInt64? { waiting.last?.time }
+
+    mutating func add(_ time: UInt64, _ work: @escaping () -> Void) {
+        // In front of those of the same instant, because the last one is the first to arrive.
+        var low = 0
+        var high = waiting.count
+        while low < high {
+            let middle = (low + high) / 2
+            if waiting[middle].time > time { low = middle + 1 } else { high = middle }
+        }
+        waiting.insert(Arrival(time: time, work: work), at: low)
+    }
+
+    /// Takes out the next one that is there at `now`. It runs outside: it may add others.
+    mutating func take(upTo now: UInt64) -> (() -> Void)? {
+        guard let next = waiting.last, next.time <= now else { return nil }
+        waiting.removeLast()
+        return next.work
+    }
+}

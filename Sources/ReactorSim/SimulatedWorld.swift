@@ -1,2 +1,0 @@
-/// A simulated kernel for the event loop.
-public enum ReactorSim {}

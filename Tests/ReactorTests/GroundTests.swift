@@ -1,0 +1,152 @@
+import Reactor
+import ReactorSim
+import Synchronization
+import Testing
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// An actor that lives on a loop.
+actor Resident {
+    let loop: EventLoop
+    private(set) var visits = 0
+
+    init(loop: EventLoop) { self.loop = loop }
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
+
+    func visit() -> Bool {
+        visits += 1
+        return loop.isOnLoop
+    }
+}
+
+@Suite struct GroundTests {
+    @Test func anActorMayLiveOnTheLoop() throws {
+        let loop = try EventLoop()
+        let resident = Resident(loop: loop)
+        loop.spawn {
+            let isOnLoop = await resident.visit()
+            #expect(isOnLoop)
+            loop.stop()
+        }
+        loop.run()
+        loop.preconditionIsolated()
+    }
+
+    @Test func loopsOfAGroupShareAPort() throws {
+        let group = try EventLoopGroup(count: 2)
+        let port = Mutex<UInt16>(0)
+        let accepted = Atomic<Int>(0)
+        group.start { loop in
+            let handler = Script()
+            handler.onOpened = { id in
+                accepted.add(1, ordering: .relaxed)
+                loop.closeAfterFlush(id)
+            }
+            port.withLock { port in
+                let listener = try! loop.listen(
+                    .loopback(port: port), options: ListenOptions(reusePort: true), handler: handler)
+                port = listener.localAddress.port
+            }
+        }
+        while port.withLock({ $0 }) == 0 { sched_yield() }
+        let loop = try EventLoop()
+        let probe = Script()
+        let address = SocketAddress.loopback(port: port.withLock { $0 })
+        for _ in 0..<50 { loop.connect(address, timeout: 5_000_000_000, handler: probe) }
+        while probe.reasons.count < 50 { loop.turn() }
+        #expect(accepted.load(ordering: .relaxed) == 50)
+        group.stop()
+        group.join()
+    }
+
+    @Test func signalsArriveOnTheLoop() throws {
+        let loop = try EventLoop()
+        var received: Int32 = 0
+        try loop.onSignals([SIGUSR2]) {
+            received = $0
+            loop.stop()
+        }
+        // To this thread, which blocks it: the process's other threads must not die of it.
+        pthread_kill(pthread_self(), SIGUSR2)
+        loop.run()
+        #expect(received == SIGUSR2)
+    }
+
+    @Test func watchedDescriptorsReport() throws {
+        let loop = try EventLoop()
+        var ends: [Int32] = [0, 0]
+        unsafe pipe(&ends)
+        var read = 0
+        let watch = try loop.watch(readable: ends[0]) {
+            var byte: UInt8 = 0
+            read += unsafe Glibc.read(ends[0], &byte, 1)
+            if read == 3 { loop.stop() }
+        }
+        let bytes: [UInt8] = [1, 2, 3]
+        unsafe write(ends[1], bytes, 3)
+        loop.run()
+        #expect(read == 3)
+        loop.unwatch(watch)
+        close(ends[0])
+        close(ends[1])
+    }
+
+    @Test func realTimersAreNotEarly() throws {
+        let loop = try EventLoop()
+        let start = loop.preciseNow()
+        var end: UInt64 = 0
+        loop.schedule(after: 1_500_000) {
+            end = loop.preciseNow()
+            loop.stop()
+        }
+        loop.run()
+        #expect(end - start >= 1_500_000)
+    }
+
+    @Test func aLoopBoundValueTrapsElsewhere() async {
+        await #expect(processExitsWith: .failure) {
+            let loop = try EventLoop()
+            let bound = LoopBound(1, loop: loop)
+            let group = try EventLoopGroup(count: 1)
+            group.start { _ in _ = bound.value }
+            group.join()
+        }
+    }
+
+    @Test func addressesParseAndPrint() {
+        #expect(SocketAddress(ip: "127.0.0.1", port: 80) == .loopback(port: 80))
+        #expect(SocketAddress(ip: "127.0.0.1", port: 80)?.description == "127.0.0.1:80")
+        #expect(SocketAddress(ip: "::1", port: 443)?.description == "[::1]:443")
+        #expect(SocketAddress(ip: "localhost", port: 80) == nil)
+        #expect(SocketAddress(ip: "1.2.3", port: 80) == nil)
+        #expect(SocketAddress(ip: "2001:db8::8:800:200c:417a", port: 1)?.ip == "2001:db8::8:800:200c:417a")
+    }
+
+    @Test func aTakenPortIsNamed() throws {
+        let loop = try EventLoop()
+        let listener = try loop.listen(.loopback(port: 0), handler: Script())
+        #expect {
+            try loop.listen(listener.localAddress, handler: Script())
+        } throws: { "\($0)".contains("\(listener.localAddress)") && ($0 as? SystemError)?.errno == EADDRINUSE }
+    }
+
+    @Test func theDefaultCountIsAtLeastOne() {
+        #expect(EventLoopGroup.defaultCount >= 1)
+    }
+
+    @Test func namesResolveInTheSimulation() throws {
+        let network = SimulatedNetwork(seed: 1)
+        network.names["driver"] = [SocketAddress(ip: "10.0.0.1", port: 0)!, SocketAddress(ip: "10.0.0.2", port: 0)!]
+        let loop = try network.makeLoop()
+        var answer: Result<[SocketAddress], ResolveError>?
+        loop.resolve("driver", port: 7) { answer = $0 }
+        network.run(for: 1_000_000)
+        #expect(try answer?.get().map(\.description) == ["10.0.0.1:7", "10.0.0.2:7"])
+        loop.resolve("nobody", port: 7) { answer = $0 }
+        network.run(for: 1_000_000)
+        #expect(throws: ResolveError.notFound(host: "nobody")) { try answer?.get() }
+    }
+}

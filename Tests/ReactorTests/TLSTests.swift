@@ -1,0 +1,151 @@
+import Bytes
+import Reactor
+import ReactorSim
+import Testing
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// A certificate for `localhost`, made for this run by OpenSSL.
+struct TestCertificate {
+    let certificatePath: String
+    let keyPath: String
+
+    static let shared = TestCertificate()
+
+    private init() {
+        let folder = "/tmp/cabstand-tls-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        unsafe mkdir(folder, 0o700)
+        certificatePath = folder + "/certificate.pem"
+        keyPath = folder + "/key.pem"
+        let arguments = [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+            "2",
+            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", keyPath, "-out",
+            certificatePath,
+        ]
+        var pid = pid_t()
+        var pointers: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) } + [nil]
+        unsafe posix_spawnp(&pid, "openssl", nil, nil, &pointers, environ)
+        var status: Int32 = 0
+        unsafe waitpid(pid, &status, 0)
+        for index in unsafe pointers.indices { unsafe free(pointers[index]) }
+    }
+}
+
+@Suite struct TLSTests {
+    private func contexts(
+        server: [String] = [], client: [String] = []
+    ) throws -> (TLSServerContext, TLSClientContext) {
+        let certificate = TestCertificate.shared
+        return (
+            try TLSServerContext(
+                certificatePath: certificate.certificatePath, keyPath: certificate.keyPath, alpn: server),
+            try TLSClientContext(
+                serverName: "localhost", trustedPath: certificate.certificatePath, alpn: client)
+        )
+    }
+
+    @Test(arguments: 0..<3 as Range<UInt64>)
+    func behaviour47_tlsGivesTheSameOutputWhateverTheSplit(seed: UInt64) throws {
+        let (serverContext, clientContext) = try contexts()
+        let message = (0..<20_000).map { UInt8(truncatingIfNeeded: $0 &* 13) }
+        for (options, count) in [(SimulationOptions(), 20_000), (.unkind, 2000), (.byteByByte, 500)] {
+            let network = SimulatedNetwork(seed: seed, options: options)
+            let server = try network.makeLoop()
+            let client = try network.makeLoop()
+            let echo = EchoHandler(loop: server)
+            let listener = try server.listen(.loopback(port: 0), tls: serverContext, handler: echo)
+            let probe = Script()
+            probe.onOpened = { id in
+                #expect(client.isTLS(id))
+                unsafe client.output(id)?.pointee.append([UInt8](message[..<count]))
+            }
+            probe.onRead = { id, bytes in
+                if probe.received.count + bytes.count >= count { client.closeAfterFlush(id) }
+                return bytes.count
+            }
+            client.connect(listener.localAddress, timeout: 60_000_000_000, tls: clientContext, handler: probe)
+            network.run(until: { !probe.reasons.isEmpty }, limit: 60_000_000_000)
+            #expect(probe.received == [UInt8](message[..<count]))
+            #expect(probe.reasons == [.local])
+        }
+    }
+
+    @Test func alpnChoosesTheHandler() throws {
+        let (serverContext, clientContext) = try contexts(server: ["h2", "http/1.1"], client: ["http/1.1", "h2"])
+        let network = SimulatedNetwork(seed: 1)
+        let server = try network.makeLoop()
+        let client = try network.makeLoop()
+        let one = Script()
+        let two = Script()
+        let none = Script()
+        let listener = try server.listen(
+            .loopback(port: 0), tls: serverContext, handler: none, alpn: ["http/1.1": one, "h2": two])
+        client.connect(listener.localAddress, timeout: 5_000_000_000, tls: clientContext, handler: Script())
+        network.run(for: 1_000_000_000)
+        #expect(two.openedIDs.count == 1)
+        #expect(one.openedIDs.isEmpty && none.openedIDs.isEmpty)
+        let (_, plainClient) = try contexts()
+        client.connect(listener.localAddress, timeout: 5_000_000_000, tls: plainClient, handler: Script())
+        network.run(for: 1_000_000_000)
+        #expect(none.openedIDs.count == 1)
+    }
+
+    @Test func behaviour6_aHandshakeThatTakesTooLongIsClosed() throws {
+        let (serverContext, _) = try contexts()
+        let network = SimulatedNetwork(seed: 2)
+        let server = try network.makeLoop()
+        let client = try network.makeLoop()
+        let handler = Script()
+        let listener = try server.listen(.loopback(port: 0), tls: serverContext, handler: handler)
+        let silent = Script()
+        client.connect(listener.localAddress, timeout: 60_000_000_000, handler: silent)
+        network.run(for: 4_900_000_000)
+        #expect(silent.reasons.isEmpty)
+        network.run(for: 200_000_000)
+        #expect(handler.reasons == [.deadline])
+        #expect(silent.reasons == [.peer])
+    }
+
+    @Test func plainTextOnATLSPortFails() throws {
+        let (serverContext, _) = try contexts()
+        let network = SimulatedNetwork(seed: 3)
+        let server = try network.makeLoop()
+        let client = try network.makeLoop()
+        let handler = Script()
+        let listener = try server.listen(.loopback(port: 0), tls: serverContext, handler: handler)
+        let probe = Script()
+        probe.onOpened = { unsafe client.output($0)?.pointee.append("GET / HTTP/1.1\r\n\r\n") }
+        client.connect(listener.localAddress, timeout: 60_000_000_000, handler: probe)
+        network.run(for: 1_000_000_000)
+        guard case .tls? = handler.reasons.first else {
+            Issue.record("not refused: \(handler.reasons)")
+            return
+        }
+        #expect(handler.openedIDs.isEmpty)
+    }
+
+    @Test func anUntrustedCertificateIsRefused() throws {
+        let (serverContext, _) = try contexts()
+        let other = try TLSClientContext(serverName: "elsewhere", trustedPath: TestCertificate.shared.certificatePath)
+        let network = SimulatedNetwork(seed: 4)
+        let server = try network.makeLoop()
+        let client = try network.makeLoop()
+        let listener = try server.listen(.loopback(port: 0), tls: serverContext, handler: Script())
+        let probe = Script()
+        client.connect(listener.localAddress, timeout: 60_000_000_000, tls: other, handler: probe)
+        network.run(for: 1_000_000_000)
+        guard case .tls? = probe.reasons.first else {
+            Issue.record("not refused: \(probe.reasons)")
+            return
+        }
+    }
+
+    @Test func aMissingCertificateSaysWhich() {
+        #expect {
+            try TLSServerContext(certificatePath: "/nowhere/cert.pem", keyPath: "/nowhere/key.pem")
+        } throws: { "\($0)".contains("/nowhere/cert.pem") }
+    }
+}
