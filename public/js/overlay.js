@@ -66,7 +66,7 @@ export class Overlay {
 
   /** Half a car's length in CSS pixels at this zoom. */
   get carSize() {
-    return Math.max(6, Math.min(16, 7.5 * 1.42 ** (this.view.zoom - 13.4)));
+    return Math.max(4.5, Math.min(16, 7.5 * 1.42 ** (this.view.zoom - 13.4)));
   }
 
   /** Draws if there is anything new to see. @param {number} now milliseconds, of the frame */

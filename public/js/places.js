@@ -11,6 +11,12 @@ import { make, setAttribute, setText, show } from './dom.js';
 
 const optionsMost = 6;
 
+/** A mouse button or a finger is down somewhere on the page. */
+let pressed = false;
+for (const [event, down] of /** @type {const} */ ([['pointerdown', true], ['pointerup', false], ['pointercancel', false]])) {
+  addEventListener(event, () => (pressed = down), { capture: true });
+}
+
 /** Lower case without accents, so that "strasse" finds "Straße". @param {string} text */
 const plain = (text) =>
   text.toLowerCase().replaceAll('ß', 'ss').normalize('NFD').replace(/\p{M}/gu, '').replace(/str\.?$/u, 'strasse');
@@ -87,7 +93,7 @@ export class PlaceField {
       if (this.list.hidden) this.open('');
     });
     this.input.addEventListener('input', () => this.open(this.input.value));
-    this.input.addEventListener('blur', () => this.close());
+    this.input.addEventListener('blur', () => this.closeAfterPress());
     this.input.addEventListener('keydown', (event) => this.key(event));
     // The text box keeps the focus while an option is pressed.
     this.list.addEventListener('pointerdown', (event) => event.preventDefault());
@@ -127,6 +133,17 @@ export class PlaceField {
     show(this.list, true);
     setAttribute(this.input, 'aria-expanded', 'true');
     this.mark();
+  }
+
+  /** Closing moves what lies below: not while a button there is being pressed, or the press would miss it. */
+  closeAfterPress() {
+    if (!pressed) {
+      this.close();
+      return;
+    }
+    const later = () => setTimeout(() => document.activeElement === this.input || this.close());
+    addEventListener('pointerup', later, { once: true });
+    addEventListener('pointercancel', later, { once: true });
   }
 
   close() {

@@ -1,0 +1,99 @@
+import Glibc
+import TestSupport
+import Testing
+
+/// What the browser tests drive the page with.
+private enum Browser {
+    static let python = Tool.python(importing: ["playwright.sync_api"])
+    static let canDrive = python != nil && Tool.find("chromium") != nil && Tool.find("curl") != nil
+}
+
+/// The map page in Debian's chromium, against the real programs. The scripts are in `browser/`.
+@Suite(
+    .serialized,
+    .enabled(if: Browser.canDrive, "needs chromium, curl and Python's playwright (deploy/test.sh installs them)"))
+struct BrowserTests {
+    @Test func aCarIsChosenBookedAndFollowedToTheEndOfTheTrip() throws {
+        try run("ride.py", drivers: 60)
+    }
+
+    @Test func aTakenCarIsReplacedByAnOfferAndATripCanBeCancelled() throws {
+        try run("taken.py", drivers: 60)
+    }
+
+    @Test func thePageFitsEveryScreenAndShowsNamesAsText() throws {
+        let pictures = Tool.repository + "/.build/screenshots"
+        _ = unsafe mkdir(pictures, 0o755)
+        try run("looks.py", drivers: 60, pictures)
+    }
+
+    @Test func aKilledGatewayTurnsTheBadgeAndComesBack() throws {
+        let cabstand = try RunningCabstand(simulatedDrivers: 30)
+        let script = try start("outage.py", cabstand, drivers: 30)
+        try script.waitForOutput("LIVE", seconds: 120)
+        cabstand.kill()
+        try script.waitForOutput("DOWN", seconds: 120)
+        try cabstand.restart()
+        try finish(script, cabstand)
+    }
+
+    private func run(_ name: String, drivers: Int, _ more: String...) throws {
+        let cabstand = try RunningCabstand(simulatedDrivers: drivers)
+        try finish(try start(name, cabstand, drivers: drivers, more), cabstand)
+    }
+
+    private func start(
+        _ name: String, _ cabstand: RunningCabstand, drivers: Int, _ more: [String] = []
+    ) throws -> ChildProcess {
+        let script = Tool.repository + "/Tests/EndToEndTests/browser/" + name
+        return try ChildProcess(
+            try #require(Browser.python), [script, cabstand.url, String(drivers)] + more,
+            environment: ["PYTHONDONTWRITEBYTECODE": "1"])
+    }
+
+    private func finish(_ script: ChildProcess, _ cabstand: RunningCabstand) throws {
+        let status = script.waitForExit(900)
+        #expect(status == 0, "\(script.output)\(script.errors)\ncabstand wrote:\n\(cabstand.words.suffix(2000))")
+    }
+}
+
+private let typeScript = Tool.unpacked + "/js/node_modules/typescript/bin/tsc"
+
+/// The page's own code, without a browser.
+@Suite struct PageCodeTests {
+    @Test(.enabled(if: Tool.find("node") != nil, "needs node"))
+    func theRoadGraphFindsTheNearestRoadAndTheQuickestWay() throws {
+        let script = Tool.repository + "/Tests/EndToEndTests/browser/graph.mjs"
+        let result = try ChildProcess.run("node", ["--test", script], timeout: 120)
+        #expect(result.status == 0, "\(result.output)\(result.errors)")
+    }
+
+    @Test(.enabled(if: Tool.exists(typeScript) && Tool.find("node") != nil, "needs node and the unpacked test tools"))
+    func theModulesAgreeWithTheirTypes() throws {
+        let result = try ChildProcess.run(
+            "/bin/sh",
+            [
+                "-c",
+                """
+                node "$0" --noEmit --allowJs --checkJs --strict --target es2022 --module esnext \
+                --moduleResolution bundler --lib es2023,dom,dom.iterable public/js/*.js
+                """, typeScript,
+            ], directory: Tool.repository, timeout: 120)
+        #expect(result.status == 0, "\(result.output)\(result.errors)")
+    }
+
+    @Test func theMapDataComesWithItsLicenceAndIsNamedOnThePage() {
+        let page = TemporaryFolder.read(Tool.repository + "/public/index.html")
+        #expect(page.contains(#"© <a href="https://www.openstreetmap.org/copyright""#))
+        #expect(
+            TemporaryFolder.read(Tool.repository + "/public/map/LICENSE-ODbL.txt").contains("Open Database License"))
+    }
+
+    @Test func thePageNeedsNothingFromElsewhereAndNothingInline() {
+        let page = TemporaryFolder.read(Tool.repository + "/public/index.html")
+        #expect(!page.contains("<style") && !page.contains(" style=") && !page.contains(" onclick="))
+        for part in page.split(separator: "<script").dropFirst() {
+            #expect(part.contains("src=\"js/") && part.contains("></script>"))
+        }
+    }
+}

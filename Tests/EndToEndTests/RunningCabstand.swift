@@ -1,0 +1,72 @@
+import Glibc
+import TestSupport
+
+/// `cabstand` did not come up.
+struct NotReady: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// The all-in-one program with simulated drivers, on free ports, with data of its own.
+///
+/// It is killed and its data removed when the object goes.
+final class RunningCabstand {
+    let port = freePort()
+    let driverPort = freePort()
+    let tripPort = freePort()
+    private let folder = TemporaryFolder()
+    private let simulatedDrivers: Int
+    private var process: ChildProcess
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// - Throws: `NotReady`, with what it wrote, if it is not ready within a minute.
+    init(simulatedDrivers: Int = 0) throws {
+        self.simulatedDrivers = simulatedDrivers
+        process = try Self.launch(port, driverPort, tripPort, folder, simulatedDrivers)
+        try waitUntilReady()
+    }
+
+    var url: String { "http://127.0.0.1:\(port)" }
+
+    /// What it wrote so far.
+    var words: String { process.output + process.errors }
+
+    func kill() { process.kill() }
+
+    @discardableResult
+    func terminate() -> Int32 { process.terminate() }
+
+    /// Starts it again after `kill()` or `terminate()`, on the same ports and with the same data.
+    func restart() throws {
+        process = try Self.launch(port, driverPort, tripPort, folder, simulatedDrivers)
+        try waitUntilReady()
+    }
+
+    private static func launch(
+        _ port: UInt16, _ driverPort: UInt16, _ tripPort: UInt16, _ folder: TemporaryFolder, _ simulatedDrivers: Int
+    ) throws -> ChildProcess {
+        try ChildProcess(
+            Tool.program("cabstand"),
+            environment: [
+                "CABSTAND_HTTP_PORT": String(port), "CABSTAND_DRIVER_SERVICE": "127.0.0.1:\(driverPort)",
+                "CABSTAND_TRIP_SERVICE": "127.0.0.1:\(tripPort)",
+                "CABSTAND_DATABASE_URL": "sqlite:" + folder.file("data"),
+                "CABSTAND_PUBLIC_DIR": Tool.repository + "/public",
+                "CABSTAND_SIMULATED_DRIVERS": String(simulatedDrivers),
+            ], directory: folder.path)
+    }
+
+    private func waitUntilReady() throws {
+        var answer = ""
+        let ready = waitUntil(60) {
+            guard process.isRunning else { return true }
+            let result = try? ChildProcess.run(
+                "curl", ["-s", "-o", "/dev/null", "-w", "%{http_code}", url + "/readyz"], timeout: 10)
+            answer = result?.output ?? ""
+            return answer == "200"
+        }
+        guard ready, process.isRunning else {
+            throw NotReady(description: "cabstand did not get ready (\(answer)):\n" + words.suffix(4000))
+        }
+    }
+}

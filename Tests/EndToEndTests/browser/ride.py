@@ -1,0 +1,61 @@
+"""A whole ride: cars move, a click opens the right driver, three clicks book, the timeline walks to its end."""
+
+import re
+import time
+
+from support import Browser, arguments, badge, check, lone_car, number_of_cars, timeline, until, wait_for_cars
+
+url, drivers = arguments()
+with Browser(url) as browser:
+    page = browser.open()
+    wait_for_cars(page, drivers)
+    check(badge(page) == "Live", "the badge says Live")
+    check(page.get_by_test_id("count").text_content() == f"{drivers} cars available", "the count is the number of cars")
+
+    positions = "() => Object.fromEntries(__map.carIDs.map(id => [id, __map.carAt(id)]))"
+    before = page.evaluate(positions)
+    time.sleep(3)
+    after = page.evaluate(positions)
+    moved = [i for i in before if i in after and abs(before[i][0] - after[i][0]) + abs(before[i][1] - after[i][1]) > 2]
+    check(len(moved) > drivers / 2, f"most cars have moved ({len(moved)} of {drivers})")
+    check(page.evaluate("__map.framesDrawn") > 20, "cars glide: many frames are drawn")
+
+    # A click on the map opens the driver who is there.
+    found = until("a car stands alone", lambda: lone_car(page))
+    x, y = page.evaluate("id => __map.carAt(id)", found[0])
+    page.mouse.click(x, y)
+    _, driver = browser.api("GET", f"drivers/{found[0]}")
+    until("the click opens the right driver", lambda: page.locator("#panel-title").text_content() == driver["name"])
+    page.keyboard.press("Escape")
+    until("Escape goes back", lambda: page.get_by_test_id("nearest").is_visible())
+
+    # Three clicks: a car, a destination, book. The pick-up is set to a street near the car, so that the ride is short.
+    page.get_by_test_id("nearby-car").first.click()
+    page.get_by_test_id("search-pickup").fill("Stargarder Str")
+    page.keyboard.press("Enter")
+    page.get_by_test_id("search-dropoff").fill("Marktplatz")
+    page.keyboard.press("Enter")
+    until("the pick-up is named", lambda: page.get_by_test_id("search-pickup").input_value() == "Stargarder Straße")
+    name = page.locator("#panel-title").text_content()
+    page.get_by_test_id("book").click()
+    until("the car is on the way", lambda: timeline(page) == "on-the-way")
+    trip_id = until("the trip is in the address", lambda: re.search(r"#trip=(.+)$", page.evaluate("location.href")))[1]
+    _, trip = browser.api("GET", f"trips/{trip_id}")
+    check(trip["driver"]["name"] == name and trip["status"] == "in_progress", "the gateway knows the trip")
+    until("the booked car has left the list", lambda: number_of_cars(page) <= drivers - 1)
+
+    # A second window follows the same trip; so does a reload.
+    other = browser.open(f"#trip={trip_id}")
+    until("a second window follows the trip", lambda: timeline(other) in ("on-the-way", "on-board"))
+    page.reload()
+    until("a reload follows the trip", lambda: timeline(page) in ("on-the-way", "on-board"))
+
+    until("the rider is on board", lambda: timeline(page) == "on-board", 300)
+    until("the trip is completed", lambda: timeline(page) == "completed", 300)
+    until("in the second window too", lambda: timeline(other) == "completed")
+    check(page.locator("#timeline li.done").count() == 4, "every step of the timeline is done")
+    _, trip = browser.api("GET", f"trips/{trip_id}")
+    check(trip["status"] == "completed" and trip["picked_up_at"] and trip["ended_at"], "the gateway says completed too")
+    page.get_by_test_id("again").click()
+    until("the car is free again", lambda: number_of_cars(page) == drivers)
+    browser.check_console()
