@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes the Swift code of every .proto file of the house again (protoc and protoc-gen-cabstand).
-#   deploy/generate-protos.sh           writes Sources/*/Generated
+#   deploy/generate-protos.sh           writes the Generated folders
 #   deploy/generate-protos.sh --check   changes nothing; fails if what is there differs
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,24 +17,24 @@ fi
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
-# generate ROOM: all .proto files under Sources/ROOM/protos
+# generate FOLDER: all .proto files under FOLDER/protos, for the module that the folder is named after
 generate() {
     mkdir -p "$out/$1"
-    (cd "Sources/$1/protos" && find . -name '*.proto' | sed 's,^\./,,' | LC_ALL=C sort) | xargs \
+    (cd "$1/protos" && find . -name '*.proto' | sed 's,^\./,,' | LC_ALL=C sort) | xargs \
         protoc --plugin=protoc-gen-cabstand="$PROTOC_GEN_CABSTAND" \
-        -ISources/"$1"/protos -ISources/GRPCRuntime/protos -ISources/ProtobufWire/protos \
-        --cabstand_out="$out/$1" --cabstand_opt=module="$1" \
+        -I"$1"/protos -ISources/GRPCRuntime/protos -ISources/ProtobufWire/protos \
+        --cabstand_out="$out/$1" --cabstand_opt=module="${1#*/}" \
         --cabstand_opt=map=google/rpc/=GRPCRuntime --cabstand_opt=map=grpc/=GRPCRuntime
 }
 
 status=0
-for room in ProtobufWire GRPCRuntime RideAPI; do
+for room in Sources/ProtobufWire Sources/GRPCRuntime Sources/RideAPI Tests/ProtobufWireTests; do
     generate "$room"
     if [ "${1:-}" = --check ]; then
-        diff -r "$out/$room" "Sources/$room/Generated" || status=1
+        diff -r "$out/$room" "$room/Generated" || status=1
     else
-        rm -rf "Sources/$room/Generated"
-        cp -r "$out/$room" "Sources/$room/Generated"
+        rm -rf "$room/Generated"
+        cp -r "$out/$room" "$room/Generated"
     fi
 done
 [ "$status" = 0 ] || echo "the generated code differs from the .proto files: run deploy/generate-protos.sh" >&2

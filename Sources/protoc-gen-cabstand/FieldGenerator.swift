@@ -24,7 +24,7 @@ struct FieldGenerator {
     /// For a oneof's case: it would contain itself.
     let isRecursive: Bool
     private let isNested: Bool
-    private let wireType: Int32
+    private let wireType: UInt32
 
     init(_ field: FieldDescriptor, in message: String, types: TypeTable) throws(GeneratorError) {
         self.field = field
@@ -85,14 +85,17 @@ struct FieldGenerator {
         }
     }
 
+    /// With `self.`: a field may be named like a parameter or variable of the generated code.
+    private var property: String { "self.\(name)" }
+
     /// The expression that measures the field.
     var size: String {
         switch shape {
-        case .plain: "\(coder).fieldSize(\(name), \(field.number))"
-        case .optional, .boxed: "\(coder).fieldSize(optional: \(name), \(field.number))"
-        case .repeated: "\(coder).fieldSize(repeated: \(name), \(field.number))"
-        case .packed: "\(coder).fieldSize(packed: \(name), \(field.number))"
-        case .map: "\(mapCoder).fieldSize(\(name), \(field.number))"
+        case .plain: "\(coder).fieldSize(\(property), \(field.number))"
+        case .optional, .boxed: "\(coder).fieldSize(optional: \(property), \(field.number))"
+        case .repeated: "\(coder).fieldSize(repeated: \(property), \(field.number))"
+        case .packed: "\(coder).fieldSize(packed: \(property), \(field.number))"
+        case .map: "\(mapCoder).fieldSize(\(property), \(field.number))"
         case .oneof: "\(coder).fieldSize(optional: value, \(field.number))"
         }
     }
@@ -100,46 +103,46 @@ struct FieldGenerator {
     /// The statement that writes the field.
     var encode: String {
         switch shape {
-        case .plain: "\(coder).encodeField(\(name), \(field.number), into: &buffer)"
-        case .optional, .boxed: "\(coder).encodeField(optional: \(name), \(field.number), into: &buffer)"
-        case .repeated: "\(coder).encodeField(repeated: \(name), \(field.number), into: &buffer)"
-        case .packed: "\(coder).encodeField(packed: \(name), \(field.number), into: &buffer)"
-        case .map: "\(mapCoder).encodeField(\(name), \(field.number), into: &buffer)"
+        case .plain: "\(coder).encodeField(\(property), \(field.number), into: &buffer)"
+        case .optional, .boxed: "\(coder).encodeField(optional: \(property), \(field.number), into: &buffer)"
+        case .repeated: "\(coder).encodeField(repeated: \(property), \(field.number), into: &buffer)"
+        case .packed: "\(coder).encodeField(packed: \(property), \(field.number), into: &buffer)"
+        case .map: "\(mapCoder).encodeField(\(property), \(field.number), into: &buffer)"
         case .oneof: "\(coder).encodeAlways(value, \(field.number), into: &buffer)"
         }
     }
 
     /// The tags that announce the field, each with the statements that read it. `oneof` is the property that holds it.
-    func decode(oneof: String) -> [(tag: Int32, lines: [String])] {
-        let tag = field.number << 3 | wireType
+    func decode(oneof: String) -> [(tag: UInt32, lines: [String])] {
+        let tag = UInt32(field.number) << 3 | wireType
         switch shape {
-        case .plain: return [(tag, ["\(name) = try \(coder).decode(&reader)"])]
-        case .optional where isNested: return [(tag, ["try reader.merge(into: &\(name))"])]
-        case .optional: return [(tag, ["\(name) = try \(coder).decode(&reader)"])]
+        case .plain: return [(tag, ["\(property) = try \(coder).decode(&reader)"])]
+        case .optional where isNested: return [(tag, ["try reader.merge(into: &\(property))"])]
+        case .optional: return [(tag, ["\(property) = try \(coder).decode(&reader)"])]
         case .boxed:
-            return [(tag, ["var value = \(name)", "try reader.merge(into: &value)", "\(name) = value"])]
-        case .repeated where isNested: return [(tag, ["try reader.append(to: &\(name))"])]
+            return [(tag, ["var value = \(property)", "try reader.merge(into: &value)", "\(property) = value"])]
+        case .repeated where isNested: return [(tag, ["try reader.append(to: &\(property))"])]
         case .repeated, .packed:
-            var cases = [(tag, ["try \(coder).append(to: &\(name), from: &reader)"])]
+            var cases = [(tag, ["try \(coder).append(to: &\(property), from: &reader)"])]
             // A reader takes both forms, whichever the file asks writers for.
             if wireType != 2 {
-                cases.append((field.number << 3 | 2, ["try \(coder).appendPacked(to: &\(name), from: &reader)"]))
+                cases.append((UInt32(field.number) << 3 | 2, ["try \(coder).appendPacked(to: &\(property), from: &reader)"]))
             }
             return cases
-        case .map: return [(tag, ["try \(mapCoder).insert(into: &\(name), from: &reader)"])]
+        case .map: return [(tag, ["try \(mapCoder).insert(into: &\(property), from: &reader)"])]
         case .oneof where isNested:
             return [
                 (
                     tag,
                     [
                         "var value = \(element)()",
-                        "if case .\(name)(let present)? = \(oneof) { value = present }",
+                        "if case .\(name)(let present)? = self.\(oneof) { value = present }",
                         "try reader.merge(into: &value)",
-                        "\(oneof) = .\(name)(value)",
+                        "self.\(oneof) = .\(name)(value)",
                     ]
                 )
             ]
-        case .oneof: return [(tag, ["\(oneof) = .\(name)(try \(coder).decode(&reader))"])]
+        case .oneof: return [(tag, ["self.\(oneof) = .\(name)(try \(coder).decode(&reader))"])]
         }
     }
 
@@ -172,7 +175,7 @@ struct FieldGenerator {
         }
     }
 
-    private static func wireType(of kind: FieldDescriptor.Kind) -> Int32 {
+    private static func wireType(of kind: FieldDescriptor.Kind) -> UInt32 {
         switch kind {
         case .double, .fixed64, .sfixed64: 1
         case .float, .fixed32, .sfixed32: 5

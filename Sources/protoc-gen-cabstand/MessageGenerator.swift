@@ -92,10 +92,10 @@ struct MessageGenerator {
                 let zero = field.field.kind == .message ? ".init()" : zeroOfPlain(field)
                 code.block("public var \(field.name): \(field.element)") { code in
                     code.block("get") { code in
-                        code.line("if case .\(field.name)(let value)? = \(oneof.name) { return value }")
+                        code.line("if case .\(field.name)(let value)? = self.\(oneof.name) { return value }")
                         code.line("return \(zero)")
                     }
-                    code.line("set { \(oneof.name) = .\(field.name)(newValue) }")
+                    code.line("set { self.\(oneof.name) = .\(field.name)(newValue) }")
                 }
             case .boxed:
                 code.comment(fieldPath, of: file)
@@ -186,7 +186,7 @@ struct MessageGenerator {
                 continue
             }
             guard seen.insert(index).inserted, let oneof = oneofs.first(where: { $0.index == index }) else { continue }
-            code.switchBlock(oneof.name) { code in
+            code.switchBlock("self.\(oneof.name)") { code in
                 for member in oneof.fields {
                     code.caseBlock(".\(member.name)(let value)?") { code in body(member, &code) }
                 }

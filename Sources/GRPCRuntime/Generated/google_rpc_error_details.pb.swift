@@ -28,19 +28,19 @@ public struct Google_Rpc_RetryInfo: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Google_Protobuf_Duration>.fieldSize(optional: retryDelay, 1)
+        size &+= ProtobufNested<Google_Protobuf_Duration>.fieldSize(optional: self.retryDelay, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Google_Protobuf_Duration>.encodeField(optional: retryDelay, 1, into: &buffer)
+        ProtobufNested<Google_Protobuf_Duration>.encodeField(optional: self.retryDelay, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.merge(into: &retryDelay)
+            case 10: try reader.merge(into: &self.retryDelay)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -78,25 +78,25 @@ public struct Google_Rpc_ErrorInfo: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(reason, 1)
-        size &+= ProtobufString.fieldSize(domain, 2)
-        size &+= ProtobufMap<ProtobufString, ProtobufString>.fieldSize(metadata, 3)
+        size &+= ProtobufString.fieldSize(self.reason, 1)
+        size &+= ProtobufString.fieldSize(self.domain, 2)
+        size &+= ProtobufMap<ProtobufString, ProtobufString>.fieldSize(self.metadata, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(reason, 1, into: &buffer)
-        ProtobufString.encodeField(domain, 2, into: &buffer)
-        ProtobufMap<ProtobufString, ProtobufString>.encodeField(metadata, 3, into: &buffer)
+        ProtobufString.encodeField(self.reason, 1, into: &buffer)
+        ProtobufString.encodeField(self.domain, 2, into: &buffer)
+        ProtobufMap<ProtobufString, ProtobufString>.encodeField(self.metadata, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: reason = try ProtobufString.decode(&reader)
-            case 18: domain = try ProtobufString.decode(&reader)
-            case 26: try ProtobufMap<ProtobufString, ProtobufString>.insert(into: &metadata, from: &reader)
+            case 10: self.reason = try ProtobufString.decode(&reader)
+            case 18: self.domain = try ProtobufString.decode(&reader)
+            case 26: try ProtobufMap<ProtobufString, ProtobufString>.insert(into: &self.metadata, from: &reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -126,19 +126,19 @@ public struct Google_Rpc_BadRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Google_Rpc_BadRequest.FieldViolation>.fieldSize(repeated: fieldViolations, 1)
+        size &+= ProtobufNested<Google_Rpc_BadRequest.FieldViolation>.fieldSize(repeated: self.fieldViolations, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Google_Rpc_BadRequest.FieldViolation>.encodeField(repeated: fieldViolations, 1, into: &buffer)
+        ProtobufNested<Google_Rpc_BadRequest.FieldViolation>.encodeField(repeated: self.fieldViolations, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.append(to: &fieldViolations)
+            case 10: try reader.append(to: &self.fieldViolations)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -174,25 +174,25 @@ public struct Google_Rpc_BadRequest: ProtobufMessage {
 
         public var encodedSize: Int {
             var size = unknownFields.count
-            size &+= ProtobufString.fieldSize(field, 1)
-            size &+= ProtobufString.fieldSize(description_p, 2)
-            size &+= ProtobufString.fieldSize(reason, 3)
+            size &+= ProtobufString.fieldSize(self.field, 1)
+            size &+= ProtobufString.fieldSize(self.description_p, 2)
+            size &+= ProtobufString.fieldSize(self.reason, 3)
             return size
         }
 
         public func encode(into buffer: inout ByteBuffer) {
-            ProtobufString.encodeField(field, 1, into: &buffer)
-            ProtobufString.encodeField(description_p, 2, into: &buffer)
-            ProtobufString.encodeField(reason, 3, into: &buffer)
+            ProtobufString.encodeField(self.field, 1, into: &buffer)
+            ProtobufString.encodeField(self.description_p, 2, into: &buffer)
+            ProtobufString.encodeField(self.reason, 3, into: &buffer)
             if !unknownFields.isEmpty { buffer.append(unknownFields) }
         }
 
         public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
             while let tag = try reader.nextTag() {
                 switch tag {
-                case 10: field = try ProtobufString.decode(&reader)
-                case 18: description_p = try ProtobufString.decode(&reader)
-                case 26: reason = try ProtobufString.decode(&reader)
+                case 10: self.field = try ProtobufString.decode(&reader)
+                case 18: self.description_p = try ProtobufString.decode(&reader)
+                case 26: self.reason = try ProtobufString.decode(&reader)
                 default: try reader.keepUnknown(tag, in: &unknownFields)
                 }
             }

@@ -37,25 +37,25 @@ public struct Google_Rpc_Status: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufInt32.fieldSize(code, 1)
-        size &+= ProtobufString.fieldSize(message, 2)
-        size &+= ProtobufNested<Google_Protobuf_Any>.fieldSize(repeated: details, 3)
+        size &+= ProtobufInt32.fieldSize(self.code, 1)
+        size &+= ProtobufString.fieldSize(self.message, 2)
+        size &+= ProtobufNested<Google_Protobuf_Any>.fieldSize(repeated: self.details, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufInt32.encodeField(code, 1, into: &buffer)
-        ProtobufString.encodeField(message, 2, into: &buffer)
-        ProtobufNested<Google_Protobuf_Any>.encodeField(repeated: details, 3, into: &buffer)
+        ProtobufInt32.encodeField(self.code, 1, into: &buffer)
+        ProtobufString.encodeField(self.message, 2, into: &buffer)
+        ProtobufNested<Google_Protobuf_Any>.encodeField(repeated: self.details, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: code = try ProtobufInt32.decode(&reader)
-            case 18: message = try ProtobufString.decode(&reader)
-            case 26: try reader.append(to: &details)
+            case 8: self.code = try ProtobufInt32.decode(&reader)
+            case 18: self.message = try ProtobufString.decode(&reader)
+            case 26: try reader.append(to: &self.details)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

@@ -28,19 +28,19 @@ public struct Grpc_Health_V1_HealthCheckRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(service, 1)
+        size &+= ProtobufString.fieldSize(self.service, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(service, 1, into: &buffer)
+        ProtobufString.encodeField(self.service, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: service = try ProtobufString.decode(&reader)
+            case 10: self.service = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -69,19 +69,19 @@ public struct Grpc_Health_V1_HealthCheckResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufEnumeration<Grpc_Health_V1_HealthCheckResponse.ServingStatus>.fieldSize(status, 1)
+        size &+= ProtobufEnumeration<Grpc_Health_V1_HealthCheckResponse.ServingStatus>.fieldSize(self.status, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufEnumeration<Grpc_Health_V1_HealthCheckResponse.ServingStatus>.encodeField(status, 1, into: &buffer)
+        ProtobufEnumeration<Grpc_Health_V1_HealthCheckResponse.ServingStatus>.encodeField(self.status, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: status = try ProtobufEnumeration<Grpc_Health_V1_HealthCheckResponse.ServingStatus>.decode(&reader)
+            case 8: self.status = try ProtobufEnumeration<Grpc_Health_V1_HealthCheckResponse.ServingStatus>.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

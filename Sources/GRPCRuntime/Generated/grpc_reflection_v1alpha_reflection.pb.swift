@@ -11,42 +11,42 @@ public struct Grpc_Reflection_V1alpha_ServerReflectionRequest: ProtobufMessage {
     /// A file by its name.
     public var fileByFilename: String {
         get {
-            if case .fileByFilename(let value)? = messageRequest { return value }
+            if case .fileByFilename(let value)? = self.messageRequest { return value }
             return ""
         }
-        set { messageRequest = .fileByFilename(newValue) }
+        set { self.messageRequest = .fileByFilename(newValue) }
     }
     /// The file that declares a fully qualified symbol.
     public var fileContainingSymbol: String {
         get {
-            if case .fileContainingSymbol(let value)? = messageRequest { return value }
+            if case .fileContainingSymbol(let value)? = self.messageRequest { return value }
             return ""
         }
-        set { messageRequest = .fileContainingSymbol(newValue) }
+        set { self.messageRequest = .fileContainingSymbol(newValue) }
     }
     /// The file that declares an extension.
     public var fileContainingExtension: Grpc_Reflection_V1alpha_ExtensionRequest {
         get {
-            if case .fileContainingExtension(let value)? = messageRequest { return value }
+            if case .fileContainingExtension(let value)? = self.messageRequest { return value }
             return .init()
         }
-        set { messageRequest = .fileContainingExtension(newValue) }
+        set { self.messageRequest = .fileContainingExtension(newValue) }
     }
     /// The numbers of all known extensions of a message type.
     public var allExtensionNumbersOfType: String {
         get {
-            if case .allExtensionNumbersOfType(let value)? = messageRequest { return value }
+            if case .allExtensionNumbersOfType(let value)? = self.messageRequest { return value }
             return ""
         }
-        set { messageRequest = .allExtensionNumbersOfType(newValue) }
+        set { self.messageRequest = .allExtensionNumbersOfType(newValue) }
     }
     /// All services; the content does not matter.
     public var listServices: String {
         get {
-            if case .listServices(let value)? = messageRequest { return value }
+            if case .listServices(let value)? = self.messageRequest { return value }
             return ""
         }
-        set { messageRequest = .listServices(newValue) }
+        set { self.messageRequest = .listServices(newValue) }
     }
     public var unknownFields: [UInt8] = []
 
@@ -75,8 +75,8 @@ public struct Grpc_Reflection_V1alpha_ServerReflectionRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(host, 1)
-        switch messageRequest {
+        size &+= ProtobufString.fieldSize(self.host, 1)
+        switch self.messageRequest {
         case .fileByFilename(let value)?:
             size &+= ProtobufString.fieldSize(optional: value, 3)
         case .fileContainingSymbol(let value)?:
@@ -93,8 +93,8 @@ public struct Grpc_Reflection_V1alpha_ServerReflectionRequest: ProtobufMessage {
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(host, 1, into: &buffer)
-        switch messageRequest {
+        ProtobufString.encodeField(self.host, 1, into: &buffer)
+        switch self.messageRequest {
         case .fileByFilename(let value)?:
             ProtobufString.encodeAlways(value, 3, into: &buffer)
         case .fileContainingSymbol(let value)?:
@@ -113,16 +113,16 @@ public struct Grpc_Reflection_V1alpha_ServerReflectionRequest: ProtobufMessage {
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: host = try ProtobufString.decode(&reader)
-            case 26: messageRequest = .fileByFilename(try ProtobufString.decode(&reader))
-            case 34: messageRequest = .fileContainingSymbol(try ProtobufString.decode(&reader))
+            case 10: self.host = try ProtobufString.decode(&reader)
+            case 26: self.messageRequest = .fileByFilename(try ProtobufString.decode(&reader))
+            case 34: self.messageRequest = .fileContainingSymbol(try ProtobufString.decode(&reader))
             case 42:
                 var value = Grpc_Reflection_V1alpha_ExtensionRequest()
-                if case .fileContainingExtension(let present)? = messageRequest { value = present }
+                if case .fileContainingExtension(let present)? = self.messageRequest { value = present }
                 try reader.merge(into: &value)
-                messageRequest = .fileContainingExtension(value)
-            case 50: messageRequest = .allExtensionNumbersOfType(try ProtobufString.decode(&reader))
-            case 58: messageRequest = .listServices(try ProtobufString.decode(&reader))
+                self.messageRequest = .fileContainingExtension(value)
+            case 50: self.messageRequest = .allExtensionNumbersOfType(try ProtobufString.decode(&reader))
+            case 58: self.messageRequest = .listServices(try ProtobufString.decode(&reader))
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -163,22 +163,22 @@ public struct Grpc_Reflection_V1alpha_ExtensionRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(containingType, 1)
-        size &+= ProtobufInt32.fieldSize(extensionNumber, 2)
+        size &+= ProtobufString.fieldSize(self.containingType, 1)
+        size &+= ProtobufInt32.fieldSize(self.extensionNumber, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(containingType, 1, into: &buffer)
-        ProtobufInt32.encodeField(extensionNumber, 2, into: &buffer)
+        ProtobufString.encodeField(self.containingType, 1, into: &buffer)
+        ProtobufInt32.encodeField(self.extensionNumber, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: containingType = try ProtobufString.decode(&reader)
-            case 16: extensionNumber = try ProtobufInt32.decode(&reader)
+            case 10: self.containingType = try ProtobufString.decode(&reader)
+            case 16: self.extensionNumber = try ProtobufInt32.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -191,31 +191,31 @@ public struct Grpc_Reflection_V1alpha_ServerReflectionResponse: ProtobufMessage 
     public var messageResponse: OneOf_MessageResponse?
     public var fileDescriptorResponse: Grpc_Reflection_V1alpha_FileDescriptorResponse {
         get {
-            if case .fileDescriptorResponse(let value)? = messageResponse { return value }
+            if case .fileDescriptorResponse(let value)? = self.messageResponse { return value }
             return .init()
         }
-        set { messageResponse = .fileDescriptorResponse(newValue) }
+        set { self.messageResponse = .fileDescriptorResponse(newValue) }
     }
     public var allExtensionNumbersResponse: Grpc_Reflection_V1alpha_ExtensionNumberResponse {
         get {
-            if case .allExtensionNumbersResponse(let value)? = messageResponse { return value }
+            if case .allExtensionNumbersResponse(let value)? = self.messageResponse { return value }
             return .init()
         }
-        set { messageResponse = .allExtensionNumbersResponse(newValue) }
+        set { self.messageResponse = .allExtensionNumbersResponse(newValue) }
     }
     public var listServicesResponse: Grpc_Reflection_V1alpha_ListServiceResponse {
         get {
-            if case .listServicesResponse(let value)? = messageResponse { return value }
+            if case .listServicesResponse(let value)? = self.messageResponse { return value }
             return .init()
         }
-        set { messageResponse = .listServicesResponse(newValue) }
+        set { self.messageResponse = .listServicesResponse(newValue) }
     }
     public var errorResponse: Grpc_Reflection_V1alpha_ErrorResponse {
         get {
-            if case .errorResponse(let value)? = messageResponse { return value }
+            if case .errorResponse(let value)? = self.messageResponse { return value }
             return .init()
         }
-        set { messageResponse = .errorResponse(newValue) }
+        set { self.messageResponse = .errorResponse(newValue) }
     }
     public var unknownFields: [UInt8] = []
 
@@ -246,9 +246,9 @@ public struct Grpc_Reflection_V1alpha_ServerReflectionResponse: ProtobufMessage 
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(validHost, 1)
-        size &+= ProtobufNested<Grpc_Reflection_V1alpha_ServerReflectionRequest>.fieldSize(optional: originalRequest, 2)
-        switch messageResponse {
+        size &+= ProtobufString.fieldSize(self.validHost, 1)
+        size &+= ProtobufNested<Grpc_Reflection_V1alpha_ServerReflectionRequest>.fieldSize(optional: self.originalRequest, 2)
+        switch self.messageResponse {
         case .fileDescriptorResponse(let value)?:
             size &+= ProtobufNested<Grpc_Reflection_V1alpha_FileDescriptorResponse>.fieldSize(optional: value, 4)
         case .allExtensionNumbersResponse(let value)?:
@@ -263,9 +263,9 @@ public struct Grpc_Reflection_V1alpha_ServerReflectionResponse: ProtobufMessage 
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(validHost, 1, into: &buffer)
-        ProtobufNested<Grpc_Reflection_V1alpha_ServerReflectionRequest>.encodeField(optional: originalRequest, 2, into: &buffer)
-        switch messageResponse {
+        ProtobufString.encodeField(self.validHost, 1, into: &buffer)
+        ProtobufNested<Grpc_Reflection_V1alpha_ServerReflectionRequest>.encodeField(optional: self.originalRequest, 2, into: &buffer)
+        switch self.messageResponse {
         case .fileDescriptorResponse(let value)?:
             ProtobufNested<Grpc_Reflection_V1alpha_FileDescriptorResponse>.encodeAlways(value, 4, into: &buffer)
         case .allExtensionNumbersResponse(let value)?:
@@ -282,28 +282,28 @@ public struct Grpc_Reflection_V1alpha_ServerReflectionResponse: ProtobufMessage 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: validHost = try ProtobufString.decode(&reader)
-            case 18: try reader.merge(into: &originalRequest)
+            case 10: self.validHost = try ProtobufString.decode(&reader)
+            case 18: try reader.merge(into: &self.originalRequest)
             case 34:
                 var value = Grpc_Reflection_V1alpha_FileDescriptorResponse()
-                if case .fileDescriptorResponse(let present)? = messageResponse { value = present }
+                if case .fileDescriptorResponse(let present)? = self.messageResponse { value = present }
                 try reader.merge(into: &value)
-                messageResponse = .fileDescriptorResponse(value)
+                self.messageResponse = .fileDescriptorResponse(value)
             case 42:
                 var value = Grpc_Reflection_V1alpha_ExtensionNumberResponse()
-                if case .allExtensionNumbersResponse(let present)? = messageResponse { value = present }
+                if case .allExtensionNumbersResponse(let present)? = self.messageResponse { value = present }
                 try reader.merge(into: &value)
-                messageResponse = .allExtensionNumbersResponse(value)
+                self.messageResponse = .allExtensionNumbersResponse(value)
             case 50:
                 var value = Grpc_Reflection_V1alpha_ListServiceResponse()
-                if case .listServicesResponse(let present)? = messageResponse { value = present }
+                if case .listServicesResponse(let present)? = self.messageResponse { value = present }
                 try reader.merge(into: &value)
-                messageResponse = .listServicesResponse(value)
+                self.messageResponse = .listServicesResponse(value)
             case 58:
                 var value = Grpc_Reflection_V1alpha_ErrorResponse()
-                if case .errorResponse(let present)? = messageResponse { value = present }
+                if case .errorResponse(let present)? = self.messageResponse { value = present }
                 try reader.merge(into: &value)
-                messageResponse = .errorResponse(value)
+                self.messageResponse = .errorResponse(value)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -340,19 +340,19 @@ public struct Grpc_Reflection_V1alpha_FileDescriptorResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufBytes.fieldSize(repeated: fileDescriptorProto, 1)
+        size &+= ProtobufBytes.fieldSize(repeated: self.fileDescriptorProto, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufBytes.encodeField(repeated: fileDescriptorProto, 1, into: &buffer)
+        ProtobufBytes.encodeField(repeated: self.fileDescriptorProto, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try ProtobufBytes.append(to: &fileDescriptorProto, from: &reader)
+            case 10: try ProtobufBytes.append(to: &self.fileDescriptorProto, from: &reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -385,23 +385,23 @@ public struct Grpc_Reflection_V1alpha_ExtensionNumberResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(baseTypeName, 1)
-        size &+= ProtobufInt32.fieldSize(packed: extensionNumber, 2)
+        size &+= ProtobufString.fieldSize(self.baseTypeName, 1)
+        size &+= ProtobufInt32.fieldSize(packed: self.extensionNumber, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(baseTypeName, 1, into: &buffer)
-        ProtobufInt32.encodeField(packed: extensionNumber, 2, into: &buffer)
+        ProtobufString.encodeField(self.baseTypeName, 1, into: &buffer)
+        ProtobufInt32.encodeField(packed: self.extensionNumber, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: baseTypeName = try ProtobufString.decode(&reader)
-            case 16: try ProtobufInt32.append(to: &extensionNumber, from: &reader)
-            case 18: try ProtobufInt32.appendPacked(to: &extensionNumber, from: &reader)
+            case 10: self.baseTypeName = try ProtobufString.decode(&reader)
+            case 16: try ProtobufInt32.append(to: &self.extensionNumber, from: &reader)
+            case 18: try ProtobufInt32.appendPacked(to: &self.extensionNumber, from: &reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -430,19 +430,19 @@ public struct Grpc_Reflection_V1alpha_ListServiceResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Grpc_Reflection_V1alpha_ServiceResponse>.fieldSize(repeated: service, 1)
+        size &+= ProtobufNested<Grpc_Reflection_V1alpha_ServiceResponse>.fieldSize(repeated: self.service, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Grpc_Reflection_V1alpha_ServiceResponse>.encodeField(repeated: service, 1, into: &buffer)
+        ProtobufNested<Grpc_Reflection_V1alpha_ServiceResponse>.encodeField(repeated: self.service, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.append(to: &service)
+            case 10: try reader.append(to: &self.service)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -471,19 +471,19 @@ public struct Grpc_Reflection_V1alpha_ServiceResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(name, 1)
+        size &+= ProtobufString.fieldSize(self.name, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(name, 1, into: &buffer)
+        ProtobufString.encodeField(self.name, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: name = try ProtobufString.decode(&reader)
+            case 10: self.name = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -517,22 +517,22 @@ public struct Grpc_Reflection_V1alpha_ErrorResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufInt32.fieldSize(errorCode, 1)
-        size &+= ProtobufString.fieldSize(errorMessage, 2)
+        size &+= ProtobufInt32.fieldSize(self.errorCode, 1)
+        size &+= ProtobufString.fieldSize(self.errorMessage, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufInt32.encodeField(errorCode, 1, into: &buffer)
-        ProtobufString.encodeField(errorMessage, 2, into: &buffer)
+        ProtobufInt32.encodeField(self.errorCode, 1, into: &buffer)
+        ProtobufString.encodeField(self.errorMessage, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: errorCode = try ProtobufInt32.decode(&reader)
-            case 18: errorMessage = try ProtobufString.decode(&reader)
+            case 8: self.errorCode = try ProtobufInt32.decode(&reader)
+            case 18: self.errorMessage = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

@@ -31,22 +31,22 @@ public struct Google_Protobuf_Any: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(typeURL, 1)
-        size &+= ProtobufBytes.fieldSize(value, 2)
+        size &+= ProtobufString.fieldSize(self.typeURL, 1)
+        size &+= ProtobufBytes.fieldSize(self.value, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(typeURL, 1, into: &buffer)
-        ProtobufBytes.encodeField(value, 2, into: &buffer)
+        ProtobufString.encodeField(self.typeURL, 1, into: &buffer)
+        ProtobufBytes.encodeField(self.value, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: typeURL = try ProtobufString.decode(&reader)
-            case 18: value = try ProtobufBytes.decode(&reader)
+            case 10: self.typeURL = try ProtobufString.decode(&reader)
+            case 18: self.value = try ProtobufBytes.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

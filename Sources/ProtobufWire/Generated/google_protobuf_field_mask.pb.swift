@@ -27,19 +27,19 @@ public struct Google_Protobuf_FieldMask: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(repeated: paths, 1)
+        size &+= ProtobufString.fieldSize(repeated: self.paths, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(repeated: paths, 1, into: &buffer)
+        ProtobufString.encodeField(repeated: self.paths, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try ProtobufString.append(to: &paths, from: &reader)
+            case 10: try ProtobufString.append(to: &self.paths, from: &reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

@@ -54,19 +54,19 @@ public struct Google_Protobuf_Struct: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufMap<ProtobufString, ProtobufNested<Google_Protobuf_Value>>.fieldSize(fields, 1)
+        size &+= ProtobufMap<ProtobufString, ProtobufNested<Google_Protobuf_Value>>.fieldSize(self.fields, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufMap<ProtobufString, ProtobufNested<Google_Protobuf_Value>>.encodeField(fields, 1, into: &buffer)
+        ProtobufMap<ProtobufString, ProtobufNested<Google_Protobuf_Value>>.encodeField(self.fields, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try ProtobufMap<ProtobufString, ProtobufNested<Google_Protobuf_Value>>.insert(into: &fields, from: &reader)
+            case 10: try ProtobufMap<ProtobufString, ProtobufNested<Google_Protobuf_Value>>.insert(into: &self.fields, from: &reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -78,45 +78,45 @@ public struct Google_Protobuf_Value: ProtobufMessage {
     public var kind: OneOf_Kind?
     public var nullValue: Google_Protobuf_NullValue {
         get {
-            if case .nullValue(let value)? = kind { return value }
+            if case .nullValue(let value)? = self.kind { return value }
             return .init()
         }
-        set { kind = .nullValue(newValue) }
+        set { self.kind = .nullValue(newValue) }
     }
     public var numberValue: Double {
         get {
-            if case .numberValue(let value)? = kind { return value }
+            if case .numberValue(let value)? = self.kind { return value }
             return 0
         }
-        set { kind = .numberValue(newValue) }
+        set { self.kind = .numberValue(newValue) }
     }
     public var stringValue: String {
         get {
-            if case .stringValue(let value)? = kind { return value }
+            if case .stringValue(let value)? = self.kind { return value }
             return ""
         }
-        set { kind = .stringValue(newValue) }
+        set { self.kind = .stringValue(newValue) }
     }
     public var boolValue: Bool {
         get {
-            if case .boolValue(let value)? = kind { return value }
+            if case .boolValue(let value)? = self.kind { return value }
             return false
         }
-        set { kind = .boolValue(newValue) }
+        set { self.kind = .boolValue(newValue) }
     }
     public var structValue: Google_Protobuf_Struct {
         get {
-            if case .structValue(let value)? = kind { return value }
+            if case .structValue(let value)? = self.kind { return value }
             return .init()
         }
-        set { kind = .structValue(newValue) }
+        set { self.kind = .structValue(newValue) }
     }
     public var listValue: Google_Protobuf_ListValue {
         get {
-            if case .listValue(let value)? = kind { return value }
+            if case .listValue(let value)? = self.kind { return value }
             return .init()
         }
-        set { kind = .listValue(newValue) }
+        set { self.kind = .listValue(newValue) }
     }
     public var unknownFields: [UInt8] = []
 
@@ -143,7 +143,7 @@ public struct Google_Protobuf_Value: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        switch kind {
+        switch self.kind {
         case .nullValue(let value)?:
             size &+= ProtobufEnumeration<Google_Protobuf_NullValue>.fieldSize(optional: value, 1)
         case .numberValue(let value)?:
@@ -162,7 +162,7 @@ public struct Google_Protobuf_Value: ProtobufMessage {
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        switch kind {
+        switch self.kind {
         case .nullValue(let value)?:
             ProtobufEnumeration<Google_Protobuf_NullValue>.encodeAlways(value, 1, into: &buffer)
         case .numberValue(let value)?:
@@ -183,20 +183,20 @@ public struct Google_Protobuf_Value: ProtobufMessage {
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: kind = .nullValue(try ProtobufEnumeration<Google_Protobuf_NullValue>.decode(&reader))
-            case 17: kind = .numberValue(try ProtobufDouble.decode(&reader))
-            case 26: kind = .stringValue(try ProtobufString.decode(&reader))
-            case 32: kind = .boolValue(try ProtobufBool.decode(&reader))
+            case 8: self.kind = .nullValue(try ProtobufEnumeration<Google_Protobuf_NullValue>.decode(&reader))
+            case 17: self.kind = .numberValue(try ProtobufDouble.decode(&reader))
+            case 26: self.kind = .stringValue(try ProtobufString.decode(&reader))
+            case 32: self.kind = .boolValue(try ProtobufBool.decode(&reader))
             case 42:
                 var value = Google_Protobuf_Struct()
-                if case .structValue(let present)? = kind { value = present }
+                if case .structValue(let present)? = self.kind { value = present }
                 try reader.merge(into: &value)
-                kind = .structValue(value)
+                self.kind = .structValue(value)
             case 50:
                 var value = Google_Protobuf_ListValue()
-                if case .listValue(let present)? = kind { value = present }
+                if case .listValue(let present)? = self.kind { value = present }
                 try reader.merge(into: &value)
-                kind = .listValue(value)
+                self.kind = .listValue(value)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -235,19 +235,19 @@ public struct Google_Protobuf_ListValue: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Google_Protobuf_Value>.fieldSize(repeated: values, 1)
+        size &+= ProtobufNested<Google_Protobuf_Value>.fieldSize(repeated: self.values, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Google_Protobuf_Value>.encodeField(repeated: values, 1, into: &buffer)
+        ProtobufNested<Google_Protobuf_Value>.encodeField(repeated: self.values, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.append(to: &values)
+            case 10: try reader.append(to: &self.values)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

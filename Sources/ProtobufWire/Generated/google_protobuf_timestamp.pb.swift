@@ -31,22 +31,22 @@ public struct Google_Protobuf_Timestamp: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufInt64.fieldSize(seconds, 1)
-        size &+= ProtobufInt32.fieldSize(nanos, 2)
+        size &+= ProtobufInt64.fieldSize(self.seconds, 1)
+        size &+= ProtobufInt32.fieldSize(self.nanos, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufInt64.encodeField(seconds, 1, into: &buffer)
-        ProtobufInt32.encodeField(nanos, 2, into: &buffer)
+        ProtobufInt64.encodeField(self.seconds, 1, into: &buffer)
+        ProtobufInt32.encodeField(self.nanos, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: seconds = try ProtobufInt64.decode(&reader)
-            case 16: nanos = try ProtobufInt32.decode(&reader)
+            case 8: self.seconds = try ProtobufInt64.decode(&reader)
+            case 16: self.nanos = try ProtobufInt32.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

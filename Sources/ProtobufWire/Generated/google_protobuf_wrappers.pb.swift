@@ -26,19 +26,19 @@ public struct Google_Protobuf_DoubleValue: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufDouble.fieldSize(value, 1)
+        size &+= ProtobufDouble.fieldSize(self.value, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufDouble.encodeField(value, 1, into: &buffer)
+        ProtobufDouble.encodeField(self.value, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 9: value = try ProtobufDouble.decode(&reader)
+            case 9: self.value = try ProtobufDouble.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -67,19 +67,19 @@ public struct Google_Protobuf_FloatValue: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufFloat.fieldSize(value, 1)
+        size &+= ProtobufFloat.fieldSize(self.value, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufFloat.encodeField(value, 1, into: &buffer)
+        ProtobufFloat.encodeField(self.value, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 13: value = try ProtobufFloat.decode(&reader)
+            case 13: self.value = try ProtobufFloat.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -108,19 +108,19 @@ public struct Google_Protobuf_Int64Value: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufInt64.fieldSize(value, 1)
+        size &+= ProtobufInt64.fieldSize(self.value, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufInt64.encodeField(value, 1, into: &buffer)
+        ProtobufInt64.encodeField(self.value, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: value = try ProtobufInt64.decode(&reader)
+            case 8: self.value = try ProtobufInt64.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -149,19 +149,19 @@ public struct Google_Protobuf_Uint64Value: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufUInt64.fieldSize(value, 1)
+        size &+= ProtobufUInt64.fieldSize(self.value, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufUInt64.encodeField(value, 1, into: &buffer)
+        ProtobufUInt64.encodeField(self.value, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: value = try ProtobufUInt64.decode(&reader)
+            case 8: self.value = try ProtobufUInt64.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -190,19 +190,19 @@ public struct Google_Protobuf_Int32Value: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufInt32.fieldSize(value, 1)
+        size &+= ProtobufInt32.fieldSize(self.value, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufInt32.encodeField(value, 1, into: &buffer)
+        ProtobufInt32.encodeField(self.value, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: value = try ProtobufInt32.decode(&reader)
+            case 8: self.value = try ProtobufInt32.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -231,19 +231,19 @@ public struct Google_Protobuf_Uint32Value: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufUInt32.fieldSize(value, 1)
+        size &+= ProtobufUInt32.fieldSize(self.value, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufUInt32.encodeField(value, 1, into: &buffer)
+        ProtobufUInt32.encodeField(self.value, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: value = try ProtobufUInt32.decode(&reader)
+            case 8: self.value = try ProtobufUInt32.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -272,19 +272,19 @@ public struct Google_Protobuf_BoolValue: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufBool.fieldSize(value, 1)
+        size &+= ProtobufBool.fieldSize(self.value, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufBool.encodeField(value, 1, into: &buffer)
+        ProtobufBool.encodeField(self.value, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: value = try ProtobufBool.decode(&reader)
+            case 8: self.value = try ProtobufBool.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -313,19 +313,19 @@ public struct Google_Protobuf_StringValue: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(value, 1)
+        size &+= ProtobufString.fieldSize(self.value, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(value, 1, into: &buffer)
+        ProtobufString.encodeField(self.value, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: value = try ProtobufString.decode(&reader)
+            case 10: self.value = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -354,19 +354,19 @@ public struct Google_Protobuf_BytesValue: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufBytes.fieldSize(value, 1)
+        size &+= ProtobufBytes.fieldSize(self.value, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufBytes.encodeField(value, 1, into: &buffer)
+        ProtobufBytes.encodeField(self.value, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: value = try ProtobufBytes.decode(&reader)
+            case 10: self.value = try ProtobufBytes.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

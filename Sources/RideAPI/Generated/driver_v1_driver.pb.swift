@@ -81,31 +81,31 @@ public struct Driver_V1_Vehicle: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(make, 1)
-        size &+= ProtobufString.fieldSize(model, 2)
-        size &+= ProtobufString.fieldSize(color, 3)
-        size &+= ProtobufString.fieldSize(plate, 4)
-        size &+= ProtobufString.fieldSize(category, 5)
+        size &+= ProtobufString.fieldSize(self.make, 1)
+        size &+= ProtobufString.fieldSize(self.model, 2)
+        size &+= ProtobufString.fieldSize(self.color, 3)
+        size &+= ProtobufString.fieldSize(self.plate, 4)
+        size &+= ProtobufString.fieldSize(self.category, 5)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(make, 1, into: &buffer)
-        ProtobufString.encodeField(model, 2, into: &buffer)
-        ProtobufString.encodeField(color, 3, into: &buffer)
-        ProtobufString.encodeField(plate, 4, into: &buffer)
-        ProtobufString.encodeField(category, 5, into: &buffer)
+        ProtobufString.encodeField(self.make, 1, into: &buffer)
+        ProtobufString.encodeField(self.model, 2, into: &buffer)
+        ProtobufString.encodeField(self.color, 3, into: &buffer)
+        ProtobufString.encodeField(self.plate, 4, into: &buffer)
+        ProtobufString.encodeField(self.category, 5, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: make = try ProtobufString.decode(&reader)
-            case 18: model = try ProtobufString.decode(&reader)
-            case 26: color = try ProtobufString.decode(&reader)
-            case 34: plate = try ProtobufString.decode(&reader)
-            case 42: category = try ProtobufString.decode(&reader)
+            case 10: self.make = try ProtobufString.decode(&reader)
+            case 18: self.model = try ProtobufString.decode(&reader)
+            case 26: self.color = try ProtobufString.decode(&reader)
+            case 34: self.plate = try ProtobufString.decode(&reader)
+            case 42: self.category = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -183,52 +183,52 @@ public struct Driver_V1_Driver: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(id, 1)
-        size &+= ProtobufString.fieldSize(name, 2)
-        size &+= ProtobufNested<Driver_V1_Vehicle>.fieldSize(optional: vehicle, 3)
-        size &+= ProtobufDouble.fieldSize(lat, 4)
-        size &+= ProtobufDouble.fieldSize(lon, 5)
-        size &+= ProtobufDouble.fieldSize(optional: heading, 6)
-        size &+= ProtobufDouble.fieldSize(optional: speed, 7)
-        size &+= ProtobufEnumeration<Driver_V1_DriverStatus>.fieldSize(status, 8)
-        size &+= ProtobufDouble.fieldSize(optional: distanceM, 9)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: updatedAt, 10)
-        size &+= ProtobufString.fieldSize(optional: activeTripID, 11)
-        size &+= ProtobufBool.fieldSize(present, 12)
+        size &+= ProtobufString.fieldSize(self.id, 1)
+        size &+= ProtobufString.fieldSize(self.name, 2)
+        size &+= ProtobufNested<Driver_V1_Vehicle>.fieldSize(optional: self.vehicle, 3)
+        size &+= ProtobufDouble.fieldSize(self.lat, 4)
+        size &+= ProtobufDouble.fieldSize(self.lon, 5)
+        size &+= ProtobufDouble.fieldSize(optional: self.heading, 6)
+        size &+= ProtobufDouble.fieldSize(optional: self.speed, 7)
+        size &+= ProtobufEnumeration<Driver_V1_DriverStatus>.fieldSize(self.status, 8)
+        size &+= ProtobufDouble.fieldSize(optional: self.distanceM, 9)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.updatedAt, 10)
+        size &+= ProtobufString.fieldSize(optional: self.activeTripID, 11)
+        size &+= ProtobufBool.fieldSize(self.present, 12)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(id, 1, into: &buffer)
-        ProtobufString.encodeField(name, 2, into: &buffer)
-        ProtobufNested<Driver_V1_Vehicle>.encodeField(optional: vehicle, 3, into: &buffer)
-        ProtobufDouble.encodeField(lat, 4, into: &buffer)
-        ProtobufDouble.encodeField(lon, 5, into: &buffer)
-        ProtobufDouble.encodeField(optional: heading, 6, into: &buffer)
-        ProtobufDouble.encodeField(optional: speed, 7, into: &buffer)
-        ProtobufEnumeration<Driver_V1_DriverStatus>.encodeField(status, 8, into: &buffer)
-        ProtobufDouble.encodeField(optional: distanceM, 9, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: updatedAt, 10, into: &buffer)
-        ProtobufString.encodeField(optional: activeTripID, 11, into: &buffer)
-        ProtobufBool.encodeField(present, 12, into: &buffer)
+        ProtobufString.encodeField(self.id, 1, into: &buffer)
+        ProtobufString.encodeField(self.name, 2, into: &buffer)
+        ProtobufNested<Driver_V1_Vehicle>.encodeField(optional: self.vehicle, 3, into: &buffer)
+        ProtobufDouble.encodeField(self.lat, 4, into: &buffer)
+        ProtobufDouble.encodeField(self.lon, 5, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.heading, 6, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.speed, 7, into: &buffer)
+        ProtobufEnumeration<Driver_V1_DriverStatus>.encodeField(self.status, 8, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.distanceM, 9, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.updatedAt, 10, into: &buffer)
+        ProtobufString.encodeField(optional: self.activeTripID, 11, into: &buffer)
+        ProtobufBool.encodeField(self.present, 12, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: id = try ProtobufString.decode(&reader)
-            case 18: name = try ProtobufString.decode(&reader)
-            case 26: try reader.merge(into: &vehicle)
-            case 33: lat = try ProtobufDouble.decode(&reader)
-            case 41: lon = try ProtobufDouble.decode(&reader)
-            case 49: heading = try ProtobufDouble.decode(&reader)
-            case 57: speed = try ProtobufDouble.decode(&reader)
-            case 64: status = try ProtobufEnumeration<Driver_V1_DriverStatus>.decode(&reader)
-            case 73: distanceM = try ProtobufDouble.decode(&reader)
-            case 82: try reader.merge(into: &updatedAt)
-            case 90: activeTripID = try ProtobufString.decode(&reader)
-            case 96: present = try ProtobufBool.decode(&reader)
+            case 10: self.id = try ProtobufString.decode(&reader)
+            case 18: self.name = try ProtobufString.decode(&reader)
+            case 26: try reader.merge(into: &self.vehicle)
+            case 33: self.lat = try ProtobufDouble.decode(&reader)
+            case 41: self.lon = try ProtobufDouble.decode(&reader)
+            case 49: self.heading = try ProtobufDouble.decode(&reader)
+            case 57: self.speed = try ProtobufDouble.decode(&reader)
+            case 64: self.status = try ProtobufEnumeration<Driver_V1_DriverStatus>.decode(&reader)
+            case 73: self.distanceM = try ProtobufDouble.decode(&reader)
+            case 82: try reader.merge(into: &self.updatedAt)
+            case 90: self.activeTripID = try ProtobufString.decode(&reader)
+            case 96: self.present = try ProtobufBool.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -270,28 +270,28 @@ public struct Driver_V1_Box: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufDouble.fieldSize(west, 1)
-        size &+= ProtobufDouble.fieldSize(south, 2)
-        size &+= ProtobufDouble.fieldSize(east, 3)
-        size &+= ProtobufDouble.fieldSize(north, 4)
+        size &+= ProtobufDouble.fieldSize(self.west, 1)
+        size &+= ProtobufDouble.fieldSize(self.south, 2)
+        size &+= ProtobufDouble.fieldSize(self.east, 3)
+        size &+= ProtobufDouble.fieldSize(self.north, 4)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufDouble.encodeField(west, 1, into: &buffer)
-        ProtobufDouble.encodeField(south, 2, into: &buffer)
-        ProtobufDouble.encodeField(east, 3, into: &buffer)
-        ProtobufDouble.encodeField(north, 4, into: &buffer)
+        ProtobufDouble.encodeField(self.west, 1, into: &buffer)
+        ProtobufDouble.encodeField(self.south, 2, into: &buffer)
+        ProtobufDouble.encodeField(self.east, 3, into: &buffer)
+        ProtobufDouble.encodeField(self.north, 4, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 9: west = try ProtobufDouble.decode(&reader)
-            case 17: south = try ProtobufDouble.decode(&reader)
-            case 25: east = try ProtobufDouble.decode(&reader)
-            case 33: north = try ProtobufDouble.decode(&reader)
+            case 9: self.west = try ProtobufDouble.decode(&reader)
+            case 17: self.south = try ProtobufDouble.decode(&reader)
+            case 25: self.east = try ProtobufDouble.decode(&reader)
+            case 33: self.north = try ProtobufDouble.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -337,31 +337,31 @@ public struct Driver_V1_RegisterDriverRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(optional: id, 1)
-        size &+= ProtobufString.fieldSize(name, 2)
-        size &+= ProtobufNested<Driver_V1_Vehicle>.fieldSize(optional: vehicle, 3)
-        size &+= ProtobufDouble.fieldSize(lat, 4)
-        size &+= ProtobufDouble.fieldSize(lon, 5)
+        size &+= ProtobufString.fieldSize(optional: self.id, 1)
+        size &+= ProtobufString.fieldSize(self.name, 2)
+        size &+= ProtobufNested<Driver_V1_Vehicle>.fieldSize(optional: self.vehicle, 3)
+        size &+= ProtobufDouble.fieldSize(self.lat, 4)
+        size &+= ProtobufDouble.fieldSize(self.lon, 5)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(optional: id, 1, into: &buffer)
-        ProtobufString.encodeField(name, 2, into: &buffer)
-        ProtobufNested<Driver_V1_Vehicle>.encodeField(optional: vehicle, 3, into: &buffer)
-        ProtobufDouble.encodeField(lat, 4, into: &buffer)
-        ProtobufDouble.encodeField(lon, 5, into: &buffer)
+        ProtobufString.encodeField(optional: self.id, 1, into: &buffer)
+        ProtobufString.encodeField(self.name, 2, into: &buffer)
+        ProtobufNested<Driver_V1_Vehicle>.encodeField(optional: self.vehicle, 3, into: &buffer)
+        ProtobufDouble.encodeField(self.lat, 4, into: &buffer)
+        ProtobufDouble.encodeField(self.lon, 5, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: id = try ProtobufString.decode(&reader)
-            case 18: name = try ProtobufString.decode(&reader)
-            case 26: try reader.merge(into: &vehicle)
-            case 33: lat = try ProtobufDouble.decode(&reader)
-            case 41: lon = try ProtobufDouble.decode(&reader)
+            case 10: self.id = try ProtobufString.decode(&reader)
+            case 18: self.name = try ProtobufString.decode(&reader)
+            case 26: try reader.merge(into: &self.vehicle)
+            case 33: self.lat = try ProtobufDouble.decode(&reader)
+            case 41: self.lon = try ProtobufDouble.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -395,22 +395,22 @@ public struct Driver_V1_RegisterDriverResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(optional: driver, 1)
-        size &+= ProtobufBool.fieldSize(created, 2)
+        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(optional: self.driver, 1)
+        size &+= ProtobufBool.fieldSize(self.created, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Driver_V1_Driver>.encodeField(optional: driver, 1, into: &buffer)
-        ProtobufBool.encodeField(created, 2, into: &buffer)
+        ProtobufNested<Driver_V1_Driver>.encodeField(optional: self.driver, 1, into: &buffer)
+        ProtobufBool.encodeField(self.created, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.merge(into: &driver)
-            case 16: created = try ProtobufBool.decode(&reader)
+            case 10: try reader.merge(into: &self.driver)
+            case 16: self.created = try ProtobufBool.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -439,19 +439,19 @@ public struct Driver_V1_GetDriverRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(driverID, 1)
+        size &+= ProtobufString.fieldSize(self.driverID, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(driverID, 1, into: &buffer)
+        ProtobufString.encodeField(self.driverID, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: driverID = try ProtobufString.decode(&reader)
+            case 10: self.driverID = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -480,19 +480,19 @@ public struct Driver_V1_GetDriverResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(optional: driver, 1)
+        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(optional: self.driver, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Driver_V1_Driver>.encodeField(optional: driver, 1, into: &buffer)
+        ProtobufNested<Driver_V1_Driver>.encodeField(optional: self.driver, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.merge(into: &driver)
+            case 10: try reader.merge(into: &self.driver)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -531,25 +531,25 @@ public struct Driver_V1_ListDriversRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufEnumeration<Driver_V1_DriverStatus>.fieldSize(optional: status, 1)
-        size &+= ProtobufUInt32.fieldSize(optional: pageSize, 2)
-        size &+= ProtobufString.fieldSize(optional: pageToken, 3)
+        size &+= ProtobufEnumeration<Driver_V1_DriverStatus>.fieldSize(optional: self.status, 1)
+        size &+= ProtobufUInt32.fieldSize(optional: self.pageSize, 2)
+        size &+= ProtobufString.fieldSize(optional: self.pageToken, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufEnumeration<Driver_V1_DriverStatus>.encodeField(optional: status, 1, into: &buffer)
-        ProtobufUInt32.encodeField(optional: pageSize, 2, into: &buffer)
-        ProtobufString.encodeField(optional: pageToken, 3, into: &buffer)
+        ProtobufEnumeration<Driver_V1_DriverStatus>.encodeField(optional: self.status, 1, into: &buffer)
+        ProtobufUInt32.encodeField(optional: self.pageSize, 2, into: &buffer)
+        ProtobufString.encodeField(optional: self.pageToken, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: status = try ProtobufEnumeration<Driver_V1_DriverStatus>.decode(&reader)
-            case 16: pageSize = try ProtobufUInt32.decode(&reader)
-            case 26: pageToken = try ProtobufString.decode(&reader)
+            case 8: self.status = try ProtobufEnumeration<Driver_V1_DriverStatus>.decode(&reader)
+            case 16: self.pageSize = try ProtobufUInt32.decode(&reader)
+            case 26: self.pageToken = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -583,22 +583,22 @@ public struct Driver_V1_ListDriversResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(repeated: drivers, 1)
-        size &+= ProtobufString.fieldSize(optional: nextPageToken, 2)
+        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(repeated: self.drivers, 1)
+        size &+= ProtobufString.fieldSize(optional: self.nextPageToken, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Driver_V1_Driver>.encodeField(repeated: drivers, 1, into: &buffer)
-        ProtobufString.encodeField(optional: nextPageToken, 2, into: &buffer)
+        ProtobufNested<Driver_V1_Driver>.encodeField(repeated: self.drivers, 1, into: &buffer)
+        ProtobufString.encodeField(optional: self.nextPageToken, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.append(to: &drivers)
-            case 18: nextPageToken = try ProtobufString.decode(&reader)
+            case 10: try reader.append(to: &self.drivers)
+            case 18: self.nextPageToken = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -647,31 +647,31 @@ public struct Driver_V1_FindAvailableDriversRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufDouble.fieldSize(optional: lat, 1)
-        size &+= ProtobufDouble.fieldSize(optional: lon, 2)
-        size &+= ProtobufDouble.fieldSize(optional: radiusM, 3)
-        size &+= ProtobufNested<Driver_V1_Box>.fieldSize(optional: box, 4)
-        size &+= ProtobufUInt32.fieldSize(optional: limit, 5)
+        size &+= ProtobufDouble.fieldSize(optional: self.lat, 1)
+        size &+= ProtobufDouble.fieldSize(optional: self.lon, 2)
+        size &+= ProtobufDouble.fieldSize(optional: self.radiusM, 3)
+        size &+= ProtobufNested<Driver_V1_Box>.fieldSize(optional: self.box, 4)
+        size &+= ProtobufUInt32.fieldSize(optional: self.limit, 5)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufDouble.encodeField(optional: lat, 1, into: &buffer)
-        ProtobufDouble.encodeField(optional: lon, 2, into: &buffer)
-        ProtobufDouble.encodeField(optional: radiusM, 3, into: &buffer)
-        ProtobufNested<Driver_V1_Box>.encodeField(optional: box, 4, into: &buffer)
-        ProtobufUInt32.encodeField(optional: limit, 5, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.lat, 1, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.lon, 2, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.radiusM, 3, into: &buffer)
+        ProtobufNested<Driver_V1_Box>.encodeField(optional: self.box, 4, into: &buffer)
+        ProtobufUInt32.encodeField(optional: self.limit, 5, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 9: lat = try ProtobufDouble.decode(&reader)
-            case 17: lon = try ProtobufDouble.decode(&reader)
-            case 25: radiusM = try ProtobufDouble.decode(&reader)
-            case 34: try reader.merge(into: &box)
-            case 40: limit = try ProtobufUInt32.decode(&reader)
+            case 9: self.lat = try ProtobufDouble.decode(&reader)
+            case 17: self.lon = try ProtobufDouble.decode(&reader)
+            case 25: self.radiusM = try ProtobufDouble.decode(&reader)
+            case 34: try reader.merge(into: &self.box)
+            case 40: self.limit = try ProtobufUInt32.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -715,28 +715,28 @@ public struct Driver_V1_FindAvailableDriversResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(repeated: drivers, 1)
-        size &+= ProtobufUInt64.fieldSize(revision, 2)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: asOf, 3)
-        size &+= ProtobufBool.fieldSize(truncated, 4)
+        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(repeated: self.drivers, 1)
+        size &+= ProtobufUInt64.fieldSize(self.revision, 2)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.asOf, 3)
+        size &+= ProtobufBool.fieldSize(self.truncated, 4)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Driver_V1_Driver>.encodeField(repeated: drivers, 1, into: &buffer)
-        ProtobufUInt64.encodeField(revision, 2, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: asOf, 3, into: &buffer)
-        ProtobufBool.encodeField(truncated, 4, into: &buffer)
+        ProtobufNested<Driver_V1_Driver>.encodeField(repeated: self.drivers, 1, into: &buffer)
+        ProtobufUInt64.encodeField(self.revision, 2, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.asOf, 3, into: &buffer)
+        ProtobufBool.encodeField(self.truncated, 4, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.append(to: &drivers)
-            case 16: revision = try ProtobufUInt64.decode(&reader)
-            case 26: try reader.merge(into: &asOf)
-            case 32: truncated = try ProtobufBool.decode(&reader)
+            case 10: try reader.append(to: &self.drivers)
+            case 16: self.revision = try ProtobufUInt64.decode(&reader)
+            case 26: try reader.merge(into: &self.asOf)
+            case 32: self.truncated = try ProtobufBool.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -765,19 +765,19 @@ public struct Driver_V1_ListDriversInAreasRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Driver_V1_Box>.fieldSize(repeated: areas, 1)
+        size &+= ProtobufNested<Driver_V1_Box>.fieldSize(repeated: self.areas, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Driver_V1_Box>.encodeField(repeated: areas, 1, into: &buffer)
+        ProtobufNested<Driver_V1_Box>.encodeField(repeated: self.areas, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.append(to: &areas)
+            case 10: try reader.append(to: &self.areas)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -817,25 +817,25 @@ public struct Driver_V1_ListDriversInAreasResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Driver_V1_DriversInArea>.fieldSize(repeated: areas, 1)
-        size &+= ProtobufUInt64.fieldSize(revision, 2)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: asOf, 3)
+        size &+= ProtobufNested<Driver_V1_DriversInArea>.fieldSize(repeated: self.areas, 1)
+        size &+= ProtobufUInt64.fieldSize(self.revision, 2)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.asOf, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Driver_V1_DriversInArea>.encodeField(repeated: areas, 1, into: &buffer)
-        ProtobufUInt64.encodeField(revision, 2, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: asOf, 3, into: &buffer)
+        ProtobufNested<Driver_V1_DriversInArea>.encodeField(repeated: self.areas, 1, into: &buffer)
+        ProtobufUInt64.encodeField(self.revision, 2, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.asOf, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.append(to: &areas)
-            case 16: revision = try ProtobufUInt64.decode(&reader)
-            case 26: try reader.merge(into: &asOf)
+            case 10: try reader.append(to: &self.areas)
+            case 16: self.revision = try ProtobufUInt64.decode(&reader)
+            case 26: try reader.merge(into: &self.asOf)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -865,19 +865,19 @@ public struct Driver_V1_DriversInArea: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(repeated: drivers, 1)
+        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(repeated: self.drivers, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Driver_V1_Driver>.encodeField(repeated: drivers, 1, into: &buffer)
+        ProtobufNested<Driver_V1_Driver>.encodeField(repeated: self.drivers, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.append(to: &drivers)
+            case 10: try reader.append(to: &self.drivers)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -911,22 +911,22 @@ public struct Driver_V1_UpdateDriverStatusRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(driverID, 1)
-        size &+= ProtobufEnumeration<Driver_V1_DriverStatus>.fieldSize(status, 2)
+        size &+= ProtobufString.fieldSize(self.driverID, 1)
+        size &+= ProtobufEnumeration<Driver_V1_DriverStatus>.fieldSize(self.status, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(driverID, 1, into: &buffer)
-        ProtobufEnumeration<Driver_V1_DriverStatus>.encodeField(status, 2, into: &buffer)
+        ProtobufString.encodeField(self.driverID, 1, into: &buffer)
+        ProtobufEnumeration<Driver_V1_DriverStatus>.encodeField(self.status, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: driverID = try ProtobufString.decode(&reader)
-            case 16: status = try ProtobufEnumeration<Driver_V1_DriverStatus>.decode(&reader)
+            case 10: self.driverID = try ProtobufString.decode(&reader)
+            case 16: self.status = try ProtobufEnumeration<Driver_V1_DriverStatus>.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -955,19 +955,19 @@ public struct Driver_V1_UpdateDriverStatusResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(optional: driver, 1)
+        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(optional: self.driver, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Driver_V1_Driver>.encodeField(optional: driver, 1, into: &buffer)
+        ProtobufNested<Driver_V1_Driver>.encodeField(optional: self.driver, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.merge(into: &driver)
+            case 10: try reader.merge(into: &self.driver)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1025,37 +1025,37 @@ public struct Driver_V1_ReportLocationsRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(driverID, 1)
-        size &+= ProtobufDouble.fieldSize(lat, 2)
-        size &+= ProtobufDouble.fieldSize(lon, 3)
-        size &+= ProtobufDouble.fieldSize(optional: heading, 4)
-        size &+= ProtobufDouble.fieldSize(optional: speed, 5)
-        size &+= ProtobufDouble.fieldSize(optional: accuracy, 6)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: at, 7)
+        size &+= ProtobufString.fieldSize(self.driverID, 1)
+        size &+= ProtobufDouble.fieldSize(self.lat, 2)
+        size &+= ProtobufDouble.fieldSize(self.lon, 3)
+        size &+= ProtobufDouble.fieldSize(optional: self.heading, 4)
+        size &+= ProtobufDouble.fieldSize(optional: self.speed, 5)
+        size &+= ProtobufDouble.fieldSize(optional: self.accuracy, 6)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.at, 7)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(driverID, 1, into: &buffer)
-        ProtobufDouble.encodeField(lat, 2, into: &buffer)
-        ProtobufDouble.encodeField(lon, 3, into: &buffer)
-        ProtobufDouble.encodeField(optional: heading, 4, into: &buffer)
-        ProtobufDouble.encodeField(optional: speed, 5, into: &buffer)
-        ProtobufDouble.encodeField(optional: accuracy, 6, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: at, 7, into: &buffer)
+        ProtobufString.encodeField(self.driverID, 1, into: &buffer)
+        ProtobufDouble.encodeField(self.lat, 2, into: &buffer)
+        ProtobufDouble.encodeField(self.lon, 3, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.heading, 4, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.speed, 5, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.accuracy, 6, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.at, 7, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: driverID = try ProtobufString.decode(&reader)
-            case 17: lat = try ProtobufDouble.decode(&reader)
-            case 25: lon = try ProtobufDouble.decode(&reader)
-            case 33: heading = try ProtobufDouble.decode(&reader)
-            case 41: speed = try ProtobufDouble.decode(&reader)
-            case 49: accuracy = try ProtobufDouble.decode(&reader)
-            case 58: try reader.merge(into: &at)
+            case 10: self.driverID = try ProtobufString.decode(&reader)
+            case 17: self.lat = try ProtobufDouble.decode(&reader)
+            case 25: self.lon = try ProtobufDouble.decode(&reader)
+            case 33: self.heading = try ProtobufDouble.decode(&reader)
+            case 41: self.speed = try ProtobufDouble.decode(&reader)
+            case 49: self.accuracy = try ProtobufDouble.decode(&reader)
+            case 58: try reader.merge(into: &self.at)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1089,22 +1089,22 @@ public struct Driver_V1_ReportLocationsResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufUInt64.fieldSize(accepted, 1)
-        size &+= ProtobufMap<ProtobufString, ProtobufUInt64>.fieldSize(dropped, 2)
+        size &+= ProtobufUInt64.fieldSize(self.accepted, 1)
+        size &+= ProtobufMap<ProtobufString, ProtobufUInt64>.fieldSize(self.dropped, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufUInt64.encodeField(accepted, 1, into: &buffer)
-        ProtobufMap<ProtobufString, ProtobufUInt64>.encodeField(dropped, 2, into: &buffer)
+        ProtobufUInt64.encodeField(self.accepted, 1, into: &buffer)
+        ProtobufMap<ProtobufString, ProtobufUInt64>.encodeField(self.dropped, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 8: accepted = try ProtobufUInt64.decode(&reader)
-            case 18: try ProtobufMap<ProtobufString, ProtobufUInt64>.insert(into: &dropped, from: &reader)
+            case 8: self.accepted = try ProtobufUInt64.decode(&reader)
+            case 18: try ProtobufMap<ProtobufString, ProtobufUInt64>.insert(into: &self.dropped, from: &reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1133,19 +1133,19 @@ public struct Driver_V1_WatchDriverRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(driverID, 1)
+        size &+= ProtobufString.fieldSize(self.driverID, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(driverID, 1, into: &buffer)
+        ProtobufString.encodeField(self.driverID, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: driverID = try ProtobufString.decode(&reader)
+            case 10: self.driverID = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1210,43 +1210,43 @@ public struct Driver_V1_WatchDriverResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(driverID, 1)
-        size &+= ProtobufDouble.fieldSize(lat, 2)
-        size &+= ProtobufDouble.fieldSize(lon, 3)
-        size &+= ProtobufDouble.fieldSize(optional: heading, 4)
-        size &+= ProtobufDouble.fieldSize(optional: speed, 5)
-        size &+= ProtobufEnumeration<Driver_V1_DriverStatus>.fieldSize(status, 6)
-        size &+= ProtobufString.fieldSize(optional: activeTripID, 7)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: at, 8)
-        size &+= ProtobufUInt64.fieldSize(revision, 9)
+        size &+= ProtobufString.fieldSize(self.driverID, 1)
+        size &+= ProtobufDouble.fieldSize(self.lat, 2)
+        size &+= ProtobufDouble.fieldSize(self.lon, 3)
+        size &+= ProtobufDouble.fieldSize(optional: self.heading, 4)
+        size &+= ProtobufDouble.fieldSize(optional: self.speed, 5)
+        size &+= ProtobufEnumeration<Driver_V1_DriverStatus>.fieldSize(self.status, 6)
+        size &+= ProtobufString.fieldSize(optional: self.activeTripID, 7)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.at, 8)
+        size &+= ProtobufUInt64.fieldSize(self.revision, 9)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(driverID, 1, into: &buffer)
-        ProtobufDouble.encodeField(lat, 2, into: &buffer)
-        ProtobufDouble.encodeField(lon, 3, into: &buffer)
-        ProtobufDouble.encodeField(optional: heading, 4, into: &buffer)
-        ProtobufDouble.encodeField(optional: speed, 5, into: &buffer)
-        ProtobufEnumeration<Driver_V1_DriverStatus>.encodeField(status, 6, into: &buffer)
-        ProtobufString.encodeField(optional: activeTripID, 7, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: at, 8, into: &buffer)
-        ProtobufUInt64.encodeField(revision, 9, into: &buffer)
+        ProtobufString.encodeField(self.driverID, 1, into: &buffer)
+        ProtobufDouble.encodeField(self.lat, 2, into: &buffer)
+        ProtobufDouble.encodeField(self.lon, 3, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.heading, 4, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.speed, 5, into: &buffer)
+        ProtobufEnumeration<Driver_V1_DriverStatus>.encodeField(self.status, 6, into: &buffer)
+        ProtobufString.encodeField(optional: self.activeTripID, 7, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.at, 8, into: &buffer)
+        ProtobufUInt64.encodeField(self.revision, 9, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: driverID = try ProtobufString.decode(&reader)
-            case 17: lat = try ProtobufDouble.decode(&reader)
-            case 25: lon = try ProtobufDouble.decode(&reader)
-            case 33: heading = try ProtobufDouble.decode(&reader)
-            case 41: speed = try ProtobufDouble.decode(&reader)
-            case 48: status = try ProtobufEnumeration<Driver_V1_DriverStatus>.decode(&reader)
-            case 58: activeTripID = try ProtobufString.decode(&reader)
-            case 66: try reader.merge(into: &at)
-            case 72: revision = try ProtobufUInt64.decode(&reader)
+            case 10: self.driverID = try ProtobufString.decode(&reader)
+            case 17: self.lat = try ProtobufDouble.decode(&reader)
+            case 25: self.lon = try ProtobufDouble.decode(&reader)
+            case 33: self.heading = try ProtobufDouble.decode(&reader)
+            case 41: self.speed = try ProtobufDouble.decode(&reader)
+            case 48: self.status = try ProtobufEnumeration<Driver_V1_DriverStatus>.decode(&reader)
+            case 58: self.activeTripID = try ProtobufString.decode(&reader)
+            case 66: try reader.merge(into: &self.at)
+            case 72: self.revision = try ProtobufUInt64.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

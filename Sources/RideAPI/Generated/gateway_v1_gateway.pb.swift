@@ -43,31 +43,31 @@ public struct Gateway_V1_Vehicle: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(make, 1)
-        size &+= ProtobufString.fieldSize(model, 2)
-        size &+= ProtobufString.fieldSize(color, 3)
-        size &+= ProtobufString.fieldSize(plate, 4)
-        size &+= ProtobufString.fieldSize(category, 5)
+        size &+= ProtobufString.fieldSize(self.make, 1)
+        size &+= ProtobufString.fieldSize(self.model, 2)
+        size &+= ProtobufString.fieldSize(self.color, 3)
+        size &+= ProtobufString.fieldSize(self.plate, 4)
+        size &+= ProtobufString.fieldSize(self.category, 5)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(make, 1, into: &buffer)
-        ProtobufString.encodeField(model, 2, into: &buffer)
-        ProtobufString.encodeField(color, 3, into: &buffer)
-        ProtobufString.encodeField(plate, 4, into: &buffer)
-        ProtobufString.encodeField(category, 5, into: &buffer)
+        ProtobufString.encodeField(self.make, 1, into: &buffer)
+        ProtobufString.encodeField(self.model, 2, into: &buffer)
+        ProtobufString.encodeField(self.color, 3, into: &buffer)
+        ProtobufString.encodeField(self.plate, 4, into: &buffer)
+        ProtobufString.encodeField(self.category, 5, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: make = try ProtobufString.decode(&reader)
-            case 18: model = try ProtobufString.decode(&reader)
-            case 26: color = try ProtobufString.decode(&reader)
-            case 34: plate = try ProtobufString.decode(&reader)
-            case 42: category = try ProtobufString.decode(&reader)
+            case 10: self.make = try ProtobufString.decode(&reader)
+            case 18: self.model = try ProtobufString.decode(&reader)
+            case 26: self.color = try ProtobufString.decode(&reader)
+            case 34: self.plate = try ProtobufString.decode(&reader)
+            case 42: self.category = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -133,46 +133,46 @@ public struct Gateway_V1_Driver: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(id, 1)
-        size &+= ProtobufString.fieldSize(name, 2)
-        size &+= ProtobufNested<Gateway_V1_Vehicle>.fieldSize(optional: vehicle, 3)
-        size &+= ProtobufDouble.fieldSize(lat, 4)
-        size &+= ProtobufDouble.fieldSize(lon, 5)
-        size &+= ProtobufDouble.fieldSize(optional: heading, 6)
-        size &+= ProtobufDouble.fieldSize(optional: speed, 7)
-        size &+= ProtobufString.fieldSize(status, 8)
-        size &+= ProtobufDouble.fieldSize(optional: distanceM, 9)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: updatedAt, 10)
+        size &+= ProtobufString.fieldSize(self.id, 1)
+        size &+= ProtobufString.fieldSize(self.name, 2)
+        size &+= ProtobufNested<Gateway_V1_Vehicle>.fieldSize(optional: self.vehicle, 3)
+        size &+= ProtobufDouble.fieldSize(self.lat, 4)
+        size &+= ProtobufDouble.fieldSize(self.lon, 5)
+        size &+= ProtobufDouble.fieldSize(optional: self.heading, 6)
+        size &+= ProtobufDouble.fieldSize(optional: self.speed, 7)
+        size &+= ProtobufString.fieldSize(self.status, 8)
+        size &+= ProtobufDouble.fieldSize(optional: self.distanceM, 9)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.updatedAt, 10)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(id, 1, into: &buffer)
-        ProtobufString.encodeField(name, 2, into: &buffer)
-        ProtobufNested<Gateway_V1_Vehicle>.encodeField(optional: vehicle, 3, into: &buffer)
-        ProtobufDouble.encodeField(lat, 4, into: &buffer)
-        ProtobufDouble.encodeField(lon, 5, into: &buffer)
-        ProtobufDouble.encodeField(optional: heading, 6, into: &buffer)
-        ProtobufDouble.encodeField(optional: speed, 7, into: &buffer)
-        ProtobufString.encodeField(status, 8, into: &buffer)
-        ProtobufDouble.encodeField(optional: distanceM, 9, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: updatedAt, 10, into: &buffer)
+        ProtobufString.encodeField(self.id, 1, into: &buffer)
+        ProtobufString.encodeField(self.name, 2, into: &buffer)
+        ProtobufNested<Gateway_V1_Vehicle>.encodeField(optional: self.vehicle, 3, into: &buffer)
+        ProtobufDouble.encodeField(self.lat, 4, into: &buffer)
+        ProtobufDouble.encodeField(self.lon, 5, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.heading, 6, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.speed, 7, into: &buffer)
+        ProtobufString.encodeField(self.status, 8, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.distanceM, 9, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.updatedAt, 10, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: id = try ProtobufString.decode(&reader)
-            case 18: name = try ProtobufString.decode(&reader)
-            case 26: try reader.merge(into: &vehicle)
-            case 33: lat = try ProtobufDouble.decode(&reader)
-            case 41: lon = try ProtobufDouble.decode(&reader)
-            case 49: heading = try ProtobufDouble.decode(&reader)
-            case 57: speed = try ProtobufDouble.decode(&reader)
-            case 66: status = try ProtobufString.decode(&reader)
-            case 73: distanceM = try ProtobufDouble.decode(&reader)
-            case 82: try reader.merge(into: &updatedAt)
+            case 10: self.id = try ProtobufString.decode(&reader)
+            case 18: self.name = try ProtobufString.decode(&reader)
+            case 26: try reader.merge(into: &self.vehicle)
+            case 33: self.lat = try ProtobufDouble.decode(&reader)
+            case 41: self.lon = try ProtobufDouble.decode(&reader)
+            case 49: self.heading = try ProtobufDouble.decode(&reader)
+            case 57: self.speed = try ProtobufDouble.decode(&reader)
+            case 66: self.status = try ProtobufString.decode(&reader)
+            case 73: self.distanceM = try ProtobufDouble.decode(&reader)
+            case 82: try reader.merge(into: &self.updatedAt)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -205,22 +205,22 @@ public struct Gateway_V1_Place: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufDouble.fieldSize(lat, 1)
-        size &+= ProtobufDouble.fieldSize(lon, 2)
+        size &+= ProtobufDouble.fieldSize(self.lat, 1)
+        size &+= ProtobufDouble.fieldSize(self.lon, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufDouble.encodeField(lat, 1, into: &buffer)
-        ProtobufDouble.encodeField(lon, 2, into: &buffer)
+        ProtobufDouble.encodeField(self.lat, 1, into: &buffer)
+        ProtobufDouble.encodeField(self.lon, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 9: lat = try ProtobufDouble.decode(&reader)
-            case 17: lon = try ProtobufDouble.decode(&reader)
+            case 9: self.lat = try ProtobufDouble.decode(&reader)
+            case 17: self.lon = try ProtobufDouble.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -257,25 +257,25 @@ public struct Gateway_V1_TripDriver: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(id, 1)
-        size &+= ProtobufString.fieldSize(name, 2)
-        size &+= ProtobufNested<Gateway_V1_Vehicle>.fieldSize(optional: vehicle, 3)
+        size &+= ProtobufString.fieldSize(self.id, 1)
+        size &+= ProtobufString.fieldSize(self.name, 2)
+        size &+= ProtobufNested<Gateway_V1_Vehicle>.fieldSize(optional: self.vehicle, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(id, 1, into: &buffer)
-        ProtobufString.encodeField(name, 2, into: &buffer)
-        ProtobufNested<Gateway_V1_Vehicle>.encodeField(optional: vehicle, 3, into: &buffer)
+        ProtobufString.encodeField(self.id, 1, into: &buffer)
+        ProtobufString.encodeField(self.name, 2, into: &buffer)
+        ProtobufNested<Gateway_V1_Vehicle>.encodeField(optional: self.vehicle, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: id = try ProtobufString.decode(&reader)
-            case 18: name = try ProtobufString.decode(&reader)
-            case 26: try reader.merge(into: &vehicle)
+            case 10: self.id = try ProtobufString.decode(&reader)
+            case 18: self.name = try ProtobufString.decode(&reader)
+            case 26: try reader.merge(into: &self.vehicle)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -341,46 +341,46 @@ public struct Gateway_V1_Trip: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(id, 1)
-        size &+= ProtobufString.fieldSize(riderID, 2)
-        size &+= ProtobufString.fieldSize(driverID, 3)
-        size &+= ProtobufNested<Gateway_V1_TripDriver>.fieldSize(optional: driver, 4)
-        size &+= ProtobufString.fieldSize(status, 5)
-        size &+= ProtobufNested<Gateway_V1_Place>.fieldSize(optional: pickup, 6)
-        size &+= ProtobufNested<Gateway_V1_Place>.fieldSize(optional: dropoff, 7)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: createdAt, 8)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: pickedUpAt, 9)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: endedAt, 10)
+        size &+= ProtobufString.fieldSize(self.id, 1)
+        size &+= ProtobufString.fieldSize(self.riderID, 2)
+        size &+= ProtobufString.fieldSize(self.driverID, 3)
+        size &+= ProtobufNested<Gateway_V1_TripDriver>.fieldSize(optional: self.driver, 4)
+        size &+= ProtobufString.fieldSize(self.status, 5)
+        size &+= ProtobufNested<Gateway_V1_Place>.fieldSize(optional: self.pickup, 6)
+        size &+= ProtobufNested<Gateway_V1_Place>.fieldSize(optional: self.dropoff, 7)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.createdAt, 8)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.pickedUpAt, 9)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.endedAt, 10)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(id, 1, into: &buffer)
-        ProtobufString.encodeField(riderID, 2, into: &buffer)
-        ProtobufString.encodeField(driverID, 3, into: &buffer)
-        ProtobufNested<Gateway_V1_TripDriver>.encodeField(optional: driver, 4, into: &buffer)
-        ProtobufString.encodeField(status, 5, into: &buffer)
-        ProtobufNested<Gateway_V1_Place>.encodeField(optional: pickup, 6, into: &buffer)
-        ProtobufNested<Gateway_V1_Place>.encodeField(optional: dropoff, 7, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: createdAt, 8, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: pickedUpAt, 9, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: endedAt, 10, into: &buffer)
+        ProtobufString.encodeField(self.id, 1, into: &buffer)
+        ProtobufString.encodeField(self.riderID, 2, into: &buffer)
+        ProtobufString.encodeField(self.driverID, 3, into: &buffer)
+        ProtobufNested<Gateway_V1_TripDriver>.encodeField(optional: self.driver, 4, into: &buffer)
+        ProtobufString.encodeField(self.status, 5, into: &buffer)
+        ProtobufNested<Gateway_V1_Place>.encodeField(optional: self.pickup, 6, into: &buffer)
+        ProtobufNested<Gateway_V1_Place>.encodeField(optional: self.dropoff, 7, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.createdAt, 8, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.pickedUpAt, 9, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.endedAt, 10, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: id = try ProtobufString.decode(&reader)
-            case 18: riderID = try ProtobufString.decode(&reader)
-            case 26: driverID = try ProtobufString.decode(&reader)
-            case 34: try reader.merge(into: &driver)
-            case 42: status = try ProtobufString.decode(&reader)
-            case 50: try reader.merge(into: &pickup)
-            case 58: try reader.merge(into: &dropoff)
-            case 66: try reader.merge(into: &createdAt)
-            case 74: try reader.merge(into: &pickedUpAt)
-            case 82: try reader.merge(into: &endedAt)
+            case 10: self.id = try ProtobufString.decode(&reader)
+            case 18: self.riderID = try ProtobufString.decode(&reader)
+            case 26: self.driverID = try ProtobufString.decode(&reader)
+            case 34: try reader.merge(into: &self.driver)
+            case 42: self.status = try ProtobufString.decode(&reader)
+            case 50: try reader.merge(into: &self.pickup)
+            case 58: try reader.merge(into: &self.dropoff)
+            case 66: try reader.merge(into: &self.createdAt)
+            case 74: try reader.merge(into: &self.pickedUpAt)
+            case 82: try reader.merge(into: &self.endedAt)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -431,34 +431,34 @@ public struct Gateway_V1_Drivers: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(type, 1)
-        size &+= ProtobufUInt64.fieldSize(version, 2)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: asOf, 3)
-        size &+= ProtobufBool.fieldSize(truncated, 4)
-        size &+= ProtobufBool.fieldSize(stale, 5)
-        size &+= ProtobufNested<Gateway_V1_Driver>.fieldSize(repeated: drivers, 6)
+        size &+= ProtobufString.fieldSize(self.type, 1)
+        size &+= ProtobufUInt64.fieldSize(self.version, 2)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.asOf, 3)
+        size &+= ProtobufBool.fieldSize(self.truncated, 4)
+        size &+= ProtobufBool.fieldSize(self.stale, 5)
+        size &+= ProtobufNested<Gateway_V1_Driver>.fieldSize(repeated: self.drivers, 6)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(type, 1, into: &buffer)
-        ProtobufUInt64.encodeField(version, 2, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: asOf, 3, into: &buffer)
-        ProtobufBool.encodeField(truncated, 4, into: &buffer)
-        ProtobufBool.encodeField(stale, 5, into: &buffer)
-        ProtobufNested<Gateway_V1_Driver>.encodeField(repeated: drivers, 6, into: &buffer)
+        ProtobufString.encodeField(self.type, 1, into: &buffer)
+        ProtobufUInt64.encodeField(self.version, 2, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.asOf, 3, into: &buffer)
+        ProtobufBool.encodeField(self.truncated, 4, into: &buffer)
+        ProtobufBool.encodeField(self.stale, 5, into: &buffer)
+        ProtobufNested<Gateway_V1_Driver>.encodeField(repeated: self.drivers, 6, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: type = try ProtobufString.decode(&reader)
-            case 16: version = try ProtobufUInt64.decode(&reader)
-            case 26: try reader.merge(into: &asOf)
-            case 32: truncated = try ProtobufBool.decode(&reader)
-            case 40: stale = try ProtobufBool.decode(&reader)
-            case 50: try reader.append(to: &drivers)
+            case 10: self.type = try ProtobufString.decode(&reader)
+            case 16: self.version = try ProtobufUInt64.decode(&reader)
+            case 26: try reader.merge(into: &self.asOf)
+            case 32: self.truncated = try ProtobufBool.decode(&reader)
+            case 40: self.stale = try ProtobufBool.decode(&reader)
+            case 50: try reader.append(to: &self.drivers)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -508,34 +508,34 @@ public struct Gateway_V1_DriversDelta: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(type, 1)
-        size &+= ProtobufUInt64.fieldSize(version, 2)
-        size &+= ProtobufUInt64.fieldSize(since, 3)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: asOf, 4)
-        size &+= ProtobufNested<Gateway_V1_Driver>.fieldSize(repeated: upsert, 5)
-        size &+= ProtobufString.fieldSize(repeated: remove, 6)
+        size &+= ProtobufString.fieldSize(self.type, 1)
+        size &+= ProtobufUInt64.fieldSize(self.version, 2)
+        size &+= ProtobufUInt64.fieldSize(self.since, 3)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.asOf, 4)
+        size &+= ProtobufNested<Gateway_V1_Driver>.fieldSize(repeated: self.upsert, 5)
+        size &+= ProtobufString.fieldSize(repeated: self.remove, 6)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(type, 1, into: &buffer)
-        ProtobufUInt64.encodeField(version, 2, into: &buffer)
-        ProtobufUInt64.encodeField(since, 3, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: asOf, 4, into: &buffer)
-        ProtobufNested<Gateway_V1_Driver>.encodeField(repeated: upsert, 5, into: &buffer)
-        ProtobufString.encodeField(repeated: remove, 6, into: &buffer)
+        ProtobufString.encodeField(self.type, 1, into: &buffer)
+        ProtobufUInt64.encodeField(self.version, 2, into: &buffer)
+        ProtobufUInt64.encodeField(self.since, 3, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.asOf, 4, into: &buffer)
+        ProtobufNested<Gateway_V1_Driver>.encodeField(repeated: self.upsert, 5, into: &buffer)
+        ProtobufString.encodeField(repeated: self.remove, 6, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: type = try ProtobufString.decode(&reader)
-            case 16: version = try ProtobufUInt64.decode(&reader)
-            case 24: since = try ProtobufUInt64.decode(&reader)
-            case 34: try reader.merge(into: &asOf)
-            case 42: try reader.append(to: &upsert)
-            case 50: try ProtobufString.append(to: &remove, from: &reader)
+            case 10: self.type = try ProtobufString.decode(&reader)
+            case 16: self.version = try ProtobufUInt64.decode(&reader)
+            case 24: self.since = try ProtobufUInt64.decode(&reader)
+            case 34: try reader.merge(into: &self.asOf)
+            case 42: try reader.append(to: &self.upsert)
+            case 50: try ProtobufString.append(to: &self.remove, from: &reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -590,38 +590,38 @@ public struct Gateway_V1_View: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(type, 1)
-        size &+= ProtobufDouble.fieldSize(optional: lat, 2)
-        size &+= ProtobufDouble.fieldSize(optional: lon, 3)
-        size &+= ProtobufDouble.fieldSize(optional: radiusM, 4)
-        size &+= ProtobufDouble.fieldSize(packed: bbox, 5)
-        size &+= ProtobufUInt32.fieldSize(optional: limit, 6)
-        size &+= ProtobufUInt32.fieldSize(optional: intervalMs, 7)
+        size &+= ProtobufString.fieldSize(self.type, 1)
+        size &+= ProtobufDouble.fieldSize(optional: self.lat, 2)
+        size &+= ProtobufDouble.fieldSize(optional: self.lon, 3)
+        size &+= ProtobufDouble.fieldSize(optional: self.radiusM, 4)
+        size &+= ProtobufDouble.fieldSize(packed: self.bbox, 5)
+        size &+= ProtobufUInt32.fieldSize(optional: self.limit, 6)
+        size &+= ProtobufUInt32.fieldSize(optional: self.intervalMs, 7)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(type, 1, into: &buffer)
-        ProtobufDouble.encodeField(optional: lat, 2, into: &buffer)
-        ProtobufDouble.encodeField(optional: lon, 3, into: &buffer)
-        ProtobufDouble.encodeField(optional: radiusM, 4, into: &buffer)
-        ProtobufDouble.encodeField(packed: bbox, 5, into: &buffer)
-        ProtobufUInt32.encodeField(optional: limit, 6, into: &buffer)
-        ProtobufUInt32.encodeField(optional: intervalMs, 7, into: &buffer)
+        ProtobufString.encodeField(self.type, 1, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.lat, 2, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.lon, 3, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.radiusM, 4, into: &buffer)
+        ProtobufDouble.encodeField(packed: self.bbox, 5, into: &buffer)
+        ProtobufUInt32.encodeField(optional: self.limit, 6, into: &buffer)
+        ProtobufUInt32.encodeField(optional: self.intervalMs, 7, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: type = try ProtobufString.decode(&reader)
-            case 17: lat = try ProtobufDouble.decode(&reader)
-            case 25: lon = try ProtobufDouble.decode(&reader)
-            case 33: radiusM = try ProtobufDouble.decode(&reader)
-            case 41: try ProtobufDouble.append(to: &bbox, from: &reader)
-            case 42: try ProtobufDouble.appendPacked(to: &bbox, from: &reader)
-            case 48: limit = try ProtobufUInt32.decode(&reader)
-            case 56: intervalMs = try ProtobufUInt32.decode(&reader)
+            case 10: self.type = try ProtobufString.decode(&reader)
+            case 17: self.lat = try ProtobufDouble.decode(&reader)
+            case 25: self.lon = try ProtobufDouble.decode(&reader)
+            case 33: self.radiusM = try ProtobufDouble.decode(&reader)
+            case 41: try ProtobufDouble.append(to: &self.bbox, from: &reader)
+            case 42: try ProtobufDouble.appendPacked(to: &self.bbox, from: &reader)
+            case 48: self.limit = try ProtobufUInt32.decode(&reader)
+            case 56: self.intervalMs = try ProtobufUInt32.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -651,19 +651,19 @@ public struct Gateway_V1_Ping: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(type, 1)
+        size &+= ProtobufString.fieldSize(self.type, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(type, 1, into: &buffer)
+        ProtobufString.encodeField(self.type, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: type = try ProtobufString.decode(&reader)
+            case 10: self.type = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -701,25 +701,25 @@ public struct Gateway_V1_Pong: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(type, 1)
-        size &+= ProtobufUInt64.fieldSize(version, 2)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: asOf, 3)
+        size &+= ProtobufString.fieldSize(self.type, 1)
+        size &+= ProtobufUInt64.fieldSize(self.version, 2)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.asOf, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(type, 1, into: &buffer)
-        ProtobufUInt64.encodeField(version, 2, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: asOf, 3, into: &buffer)
+        ProtobufString.encodeField(self.type, 1, into: &buffer)
+        ProtobufUInt64.encodeField(self.version, 2, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.asOf, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: type = try ProtobufString.decode(&reader)
-            case 16: version = try ProtobufUInt64.decode(&reader)
-            case 26: try reader.merge(into: &asOf)
+            case 10: self.type = try ProtobufString.decode(&reader)
+            case 16: self.version = try ProtobufUInt64.decode(&reader)
+            case 26: try reader.merge(into: &self.asOf)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -765,31 +765,31 @@ public struct Gateway_V1_Position: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufDouble.fieldSize(lat, 1)
-        size &+= ProtobufDouble.fieldSize(lon, 2)
-        size &+= ProtobufDouble.fieldSize(optional: heading, 3)
-        size &+= ProtobufDouble.fieldSize(optional: speed, 4)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: at, 5)
+        size &+= ProtobufDouble.fieldSize(self.lat, 1)
+        size &+= ProtobufDouble.fieldSize(self.lon, 2)
+        size &+= ProtobufDouble.fieldSize(optional: self.heading, 3)
+        size &+= ProtobufDouble.fieldSize(optional: self.speed, 4)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.at, 5)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufDouble.encodeField(lat, 1, into: &buffer)
-        ProtobufDouble.encodeField(lon, 2, into: &buffer)
-        ProtobufDouble.encodeField(optional: heading, 3, into: &buffer)
-        ProtobufDouble.encodeField(optional: speed, 4, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: at, 5, into: &buffer)
+        ProtobufDouble.encodeField(self.lat, 1, into: &buffer)
+        ProtobufDouble.encodeField(self.lon, 2, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.heading, 3, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.speed, 4, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.at, 5, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 9: lat = try ProtobufDouble.decode(&reader)
-            case 17: lon = try ProtobufDouble.decode(&reader)
-            case 25: heading = try ProtobufDouble.decode(&reader)
-            case 33: speed = try ProtobufDouble.decode(&reader)
-            case 42: try reader.merge(into: &at)
+            case 9: self.lat = try ProtobufDouble.decode(&reader)
+            case 17: self.lon = try ProtobufDouble.decode(&reader)
+            case 25: self.heading = try ProtobufDouble.decode(&reader)
+            case 33: self.speed = try ProtobufDouble.decode(&reader)
+            case 42: try reader.merge(into: &self.at)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -827,25 +827,25 @@ public struct Gateway_V1_TripUpdate: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(type, 1)
-        size &+= ProtobufNested<Gateway_V1_Trip>.fieldSize(optional: trip, 2)
-        size &+= ProtobufNested<Gateway_V1_Position>.fieldSize(optional: position, 3)
+        size &+= ProtobufString.fieldSize(self.type, 1)
+        size &+= ProtobufNested<Gateway_V1_Trip>.fieldSize(optional: self.trip, 2)
+        size &+= ProtobufNested<Gateway_V1_Position>.fieldSize(optional: self.position, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(type, 1, into: &buffer)
-        ProtobufNested<Gateway_V1_Trip>.encodeField(optional: trip, 2, into: &buffer)
-        ProtobufNested<Gateway_V1_Position>.encodeField(optional: position, 3, into: &buffer)
+        ProtobufString.encodeField(self.type, 1, into: &buffer)
+        ProtobufNested<Gateway_V1_Trip>.encodeField(optional: self.trip, 2, into: &buffer)
+        ProtobufNested<Gateway_V1_Position>.encodeField(optional: self.position, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: type = try ProtobufString.decode(&reader)
-            case 18: try reader.merge(into: &trip)
-            case 26: try reader.merge(into: &position)
+            case 10: self.type = try ProtobufString.decode(&reader)
+            case 18: try reader.merge(into: &self.trip)
+            case 26: try reader.merge(into: &self.position)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -895,34 +895,34 @@ public struct Gateway_V1_DriverPosition: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufDouble.fieldSize(lat, 1)
-        size &+= ProtobufDouble.fieldSize(lon, 2)
-        size &+= ProtobufDouble.fieldSize(optional: heading, 3)
-        size &+= ProtobufDouble.fieldSize(optional: speed, 4)
-        size &+= ProtobufDouble.fieldSize(optional: accuracy, 5)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: at, 6)
+        size &+= ProtobufDouble.fieldSize(self.lat, 1)
+        size &+= ProtobufDouble.fieldSize(self.lon, 2)
+        size &+= ProtobufDouble.fieldSize(optional: self.heading, 3)
+        size &+= ProtobufDouble.fieldSize(optional: self.speed, 4)
+        size &+= ProtobufDouble.fieldSize(optional: self.accuracy, 5)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.at, 6)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufDouble.encodeField(lat, 1, into: &buffer)
-        ProtobufDouble.encodeField(lon, 2, into: &buffer)
-        ProtobufDouble.encodeField(optional: heading, 3, into: &buffer)
-        ProtobufDouble.encodeField(optional: speed, 4, into: &buffer)
-        ProtobufDouble.encodeField(optional: accuracy, 5, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: at, 6, into: &buffer)
+        ProtobufDouble.encodeField(self.lat, 1, into: &buffer)
+        ProtobufDouble.encodeField(self.lon, 2, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.heading, 3, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.speed, 4, into: &buffer)
+        ProtobufDouble.encodeField(optional: self.accuracy, 5, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.at, 6, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 9: lat = try ProtobufDouble.decode(&reader)
-            case 17: lon = try ProtobufDouble.decode(&reader)
-            case 25: heading = try ProtobufDouble.decode(&reader)
-            case 33: speed = try ProtobufDouble.decode(&reader)
-            case 41: accuracy = try ProtobufDouble.decode(&reader)
-            case 50: try reader.merge(into: &at)
+            case 9: self.lat = try ProtobufDouble.decode(&reader)
+            case 17: self.lon = try ProtobufDouble.decode(&reader)
+            case 25: self.heading = try ProtobufDouble.decode(&reader)
+            case 33: self.speed = try ProtobufDouble.decode(&reader)
+            case 41: self.accuracy = try ProtobufDouble.decode(&reader)
+            case 50: try reader.merge(into: &self.at)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -956,22 +956,22 @@ public struct Gateway_V1_Assignment: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(type, 1)
-        size &+= ProtobufNested<Gateway_V1_Trip>.fieldSize(optional: trip, 2)
+        size &+= ProtobufString.fieldSize(self.type, 1)
+        size &+= ProtobufNested<Gateway_V1_Trip>.fieldSize(optional: self.trip, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(type, 1, into: &buffer)
-        ProtobufNested<Gateway_V1_Trip>.encodeField(optional: trip, 2, into: &buffer)
+        ProtobufString.encodeField(self.type, 1, into: &buffer)
+        ProtobufNested<Gateway_V1_Trip>.encodeField(optional: self.trip, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: type = try ProtobufString.decode(&reader)
-            case 18: try reader.merge(into: &trip)
+            case 10: self.type = try ProtobufString.decode(&reader)
+            case 18: try reader.merge(into: &self.trip)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1009,25 +1009,25 @@ public struct Gateway_V1_Ack: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(type, 1)
-        size &+= ProtobufUInt64.fieldSize(accepted, 2)
-        size &+= ProtobufMap<ProtobufString, ProtobufUInt64>.fieldSize(dropped, 3)
+        size &+= ProtobufString.fieldSize(self.type, 1)
+        size &+= ProtobufUInt64.fieldSize(self.accepted, 2)
+        size &+= ProtobufMap<ProtobufString, ProtobufUInt64>.fieldSize(self.dropped, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(type, 1, into: &buffer)
-        ProtobufUInt64.encodeField(accepted, 2, into: &buffer)
-        ProtobufMap<ProtobufString, ProtobufUInt64>.encodeField(dropped, 3, into: &buffer)
+        ProtobufString.encodeField(self.type, 1, into: &buffer)
+        ProtobufUInt64.encodeField(self.accepted, 2, into: &buffer)
+        ProtobufMap<ProtobufString, ProtobufUInt64>.encodeField(self.dropped, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: type = try ProtobufString.decode(&reader)
-            case 16: accepted = try ProtobufUInt64.decode(&reader)
-            case 26: try ProtobufMap<ProtobufString, ProtobufUInt64>.insert(into: &dropped, from: &reader)
+            case 10: self.type = try ProtobufString.decode(&reader)
+            case 16: self.accepted = try ProtobufUInt64.decode(&reader)
+            case 26: try ProtobufMap<ProtobufString, ProtobufUInt64>.insert(into: &self.dropped, from: &reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1081,37 +1081,37 @@ public struct Gateway_V1_Problem: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(type, 1)
-        size &+= ProtobufString.fieldSize(code, 2)
-        size &+= ProtobufString.fieldSize(title, 3)
-        size &+= ProtobufUInt32.fieldSize(status, 4)
-        size &+= ProtobufString.fieldSize(detail, 5)
-        size &+= ProtobufString.fieldSize(requestID, 6)
-        size &+= ProtobufNested<Gateway_V1_FieldError>.fieldSize(repeated: errors, 7)
+        size &+= ProtobufString.fieldSize(self.type, 1)
+        size &+= ProtobufString.fieldSize(self.code, 2)
+        size &+= ProtobufString.fieldSize(self.title, 3)
+        size &+= ProtobufUInt32.fieldSize(self.status, 4)
+        size &+= ProtobufString.fieldSize(self.detail, 5)
+        size &+= ProtobufString.fieldSize(self.requestID, 6)
+        size &+= ProtobufNested<Gateway_V1_FieldError>.fieldSize(repeated: self.errors, 7)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(type, 1, into: &buffer)
-        ProtobufString.encodeField(code, 2, into: &buffer)
-        ProtobufString.encodeField(title, 3, into: &buffer)
-        ProtobufUInt32.encodeField(status, 4, into: &buffer)
-        ProtobufString.encodeField(detail, 5, into: &buffer)
-        ProtobufString.encodeField(requestID, 6, into: &buffer)
-        ProtobufNested<Gateway_V1_FieldError>.encodeField(repeated: errors, 7, into: &buffer)
+        ProtobufString.encodeField(self.type, 1, into: &buffer)
+        ProtobufString.encodeField(self.code, 2, into: &buffer)
+        ProtobufString.encodeField(self.title, 3, into: &buffer)
+        ProtobufUInt32.encodeField(self.status, 4, into: &buffer)
+        ProtobufString.encodeField(self.detail, 5, into: &buffer)
+        ProtobufString.encodeField(self.requestID, 6, into: &buffer)
+        ProtobufNested<Gateway_V1_FieldError>.encodeField(repeated: self.errors, 7, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: type = try ProtobufString.decode(&reader)
-            case 18: code = try ProtobufString.decode(&reader)
-            case 26: title = try ProtobufString.decode(&reader)
-            case 32: status = try ProtobufUInt32.decode(&reader)
-            case 42: detail = try ProtobufString.decode(&reader)
-            case 50: requestID = try ProtobufString.decode(&reader)
-            case 58: try reader.append(to: &errors)
+            case 10: self.type = try ProtobufString.decode(&reader)
+            case 18: self.code = try ProtobufString.decode(&reader)
+            case 26: self.title = try ProtobufString.decode(&reader)
+            case 32: self.status = try ProtobufUInt32.decode(&reader)
+            case 42: self.detail = try ProtobufString.decode(&reader)
+            case 50: self.requestID = try ProtobufString.decode(&reader)
+            case 58: try reader.append(to: &self.errors)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1145,22 +1145,22 @@ public struct Gateway_V1_FieldError: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(pointer, 1)
-        size &+= ProtobufString.fieldSize(detail, 2)
+        size &+= ProtobufString.fieldSize(self.pointer, 1)
+        size &+= ProtobufString.fieldSize(self.detail, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(pointer, 1, into: &buffer)
-        ProtobufString.encodeField(detail, 2, into: &buffer)
+        ProtobufString.encodeField(self.pointer, 1, into: &buffer)
+        ProtobufString.encodeField(self.detail, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: pointer = try ProtobufString.decode(&reader)
-            case 18: detail = try ProtobufString.decode(&reader)
+            case 10: self.pointer = try ProtobufString.decode(&reader)
+            case 18: self.detail = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1194,22 +1194,22 @@ public struct Gateway_V1_Error: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(type, 1)
-        size &+= ProtobufNested<Gateway_V1_Problem>.fieldSize(optional: problem, 2)
+        size &+= ProtobufString.fieldSize(self.type, 1)
+        size &+= ProtobufNested<Gateway_V1_Problem>.fieldSize(optional: self.problem, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(type, 1, into: &buffer)
-        ProtobufNested<Gateway_V1_Problem>.encodeField(optional: problem, 2, into: &buffer)
+        ProtobufString.encodeField(self.type, 1, into: &buffer)
+        ProtobufNested<Gateway_V1_Problem>.encodeField(optional: self.problem, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: type = try ProtobufString.decode(&reader)
-            case 18: try reader.merge(into: &problem)
+            case 10: self.type = try ProtobufString.decode(&reader)
+            case 18: try reader.merge(into: &self.problem)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

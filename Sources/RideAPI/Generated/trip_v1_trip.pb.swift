@@ -69,22 +69,22 @@ public struct Trip_V1_Place: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufDouble.fieldSize(lat, 1)
-        size &+= ProtobufDouble.fieldSize(lon, 2)
+        size &+= ProtobufDouble.fieldSize(self.lat, 1)
+        size &+= ProtobufDouble.fieldSize(self.lon, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufDouble.encodeField(lat, 1, into: &buffer)
-        ProtobufDouble.encodeField(lon, 2, into: &buffer)
+        ProtobufDouble.encodeField(self.lat, 1, into: &buffer)
+        ProtobufDouble.encodeField(self.lon, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 9: lat = try ProtobufDouble.decode(&reader)
-            case 17: lon = try ProtobufDouble.decode(&reader)
+            case 9: self.lat = try ProtobufDouble.decode(&reader)
+            case 17: self.lon = try ProtobufDouble.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -122,25 +122,25 @@ public struct Trip_V1_TripDriver: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(id, 1)
-        size &+= ProtobufString.fieldSize(name, 2)
-        size &+= ProtobufNested<Driver_V1_Vehicle>.fieldSize(optional: vehicle, 3)
+        size &+= ProtobufString.fieldSize(self.id, 1)
+        size &+= ProtobufString.fieldSize(self.name, 2)
+        size &+= ProtobufNested<Driver_V1_Vehicle>.fieldSize(optional: self.vehicle, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(id, 1, into: &buffer)
-        ProtobufString.encodeField(name, 2, into: &buffer)
-        ProtobufNested<Driver_V1_Vehicle>.encodeField(optional: vehicle, 3, into: &buffer)
+        ProtobufString.encodeField(self.id, 1, into: &buffer)
+        ProtobufString.encodeField(self.name, 2, into: &buffer)
+        ProtobufNested<Driver_V1_Vehicle>.encodeField(optional: self.vehicle, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: id = try ProtobufString.decode(&reader)
-            case 18: name = try ProtobufString.decode(&reader)
-            case 26: try reader.merge(into: &vehicle)
+            case 10: self.id = try ProtobufString.decode(&reader)
+            case 18: self.name = try ProtobufString.decode(&reader)
+            case 26: try reader.merge(into: &self.vehicle)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -210,49 +210,49 @@ public struct Trip_V1_Trip: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(id, 1)
-        size &+= ProtobufString.fieldSize(riderID, 2)
-        size &+= ProtobufString.fieldSize(driverID, 3)
-        size &+= ProtobufNested<Trip_V1_TripDriver>.fieldSize(optional: driver, 4)
-        size &+= ProtobufEnumeration<Trip_V1_TripStatus>.fieldSize(status, 5)
-        size &+= ProtobufNested<Trip_V1_Place>.fieldSize(optional: pickup, 6)
-        size &+= ProtobufNested<Trip_V1_Place>.fieldSize(optional: dropoff, 7)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: createdAt, 8)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: pickedUpAt, 9)
-        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: endedAt, 10)
-        size &+= ProtobufUInt64.fieldSize(seq, 11)
+        size &+= ProtobufString.fieldSize(self.id, 1)
+        size &+= ProtobufString.fieldSize(self.riderID, 2)
+        size &+= ProtobufString.fieldSize(self.driverID, 3)
+        size &+= ProtobufNested<Trip_V1_TripDriver>.fieldSize(optional: self.driver, 4)
+        size &+= ProtobufEnumeration<Trip_V1_TripStatus>.fieldSize(self.status, 5)
+        size &+= ProtobufNested<Trip_V1_Place>.fieldSize(optional: self.pickup, 6)
+        size &+= ProtobufNested<Trip_V1_Place>.fieldSize(optional: self.dropoff, 7)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.createdAt, 8)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.pickedUpAt, 9)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.endedAt, 10)
+        size &+= ProtobufUInt64.fieldSize(self.seq, 11)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(id, 1, into: &buffer)
-        ProtobufString.encodeField(riderID, 2, into: &buffer)
-        ProtobufString.encodeField(driverID, 3, into: &buffer)
-        ProtobufNested<Trip_V1_TripDriver>.encodeField(optional: driver, 4, into: &buffer)
-        ProtobufEnumeration<Trip_V1_TripStatus>.encodeField(status, 5, into: &buffer)
-        ProtobufNested<Trip_V1_Place>.encodeField(optional: pickup, 6, into: &buffer)
-        ProtobufNested<Trip_V1_Place>.encodeField(optional: dropoff, 7, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: createdAt, 8, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: pickedUpAt, 9, into: &buffer)
-        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: endedAt, 10, into: &buffer)
-        ProtobufUInt64.encodeField(seq, 11, into: &buffer)
+        ProtobufString.encodeField(self.id, 1, into: &buffer)
+        ProtobufString.encodeField(self.riderID, 2, into: &buffer)
+        ProtobufString.encodeField(self.driverID, 3, into: &buffer)
+        ProtobufNested<Trip_V1_TripDriver>.encodeField(optional: self.driver, 4, into: &buffer)
+        ProtobufEnumeration<Trip_V1_TripStatus>.encodeField(self.status, 5, into: &buffer)
+        ProtobufNested<Trip_V1_Place>.encodeField(optional: self.pickup, 6, into: &buffer)
+        ProtobufNested<Trip_V1_Place>.encodeField(optional: self.dropoff, 7, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.createdAt, 8, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.pickedUpAt, 9, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.endedAt, 10, into: &buffer)
+        ProtobufUInt64.encodeField(self.seq, 11, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: id = try ProtobufString.decode(&reader)
-            case 18: riderID = try ProtobufString.decode(&reader)
-            case 26: driverID = try ProtobufString.decode(&reader)
-            case 34: try reader.merge(into: &driver)
-            case 40: status = try ProtobufEnumeration<Trip_V1_TripStatus>.decode(&reader)
-            case 50: try reader.merge(into: &pickup)
-            case 58: try reader.merge(into: &dropoff)
-            case 66: try reader.merge(into: &createdAt)
-            case 74: try reader.merge(into: &pickedUpAt)
-            case 82: try reader.merge(into: &endedAt)
-            case 88: seq = try ProtobufUInt64.decode(&reader)
+            case 10: self.id = try ProtobufString.decode(&reader)
+            case 18: self.riderID = try ProtobufString.decode(&reader)
+            case 26: self.driverID = try ProtobufString.decode(&reader)
+            case 34: try reader.merge(into: &self.driver)
+            case 40: self.status = try ProtobufEnumeration<Trip_V1_TripStatus>.decode(&reader)
+            case 50: try reader.merge(into: &self.pickup)
+            case 58: try reader.merge(into: &self.dropoff)
+            case 66: try reader.merge(into: &self.createdAt)
+            case 74: try reader.merge(into: &self.pickedUpAt)
+            case 82: try reader.merge(into: &self.endedAt)
+            case 88: self.seq = try ProtobufUInt64.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -304,34 +304,34 @@ public struct Trip_V1_CreateTripRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(optional: id, 1)
-        size &+= ProtobufString.fieldSize(riderID, 2)
-        size &+= ProtobufString.fieldSize(optional: driverID, 3)
-        size &+= ProtobufNested<Trip_V1_Place>.fieldSize(optional: pickup, 4)
-        size &+= ProtobufNested<Trip_V1_Place>.fieldSize(optional: dropoff, 5)
-        size &+= ProtobufString.fieldSize(optional: idempotencyKey, 6)
+        size &+= ProtobufString.fieldSize(optional: self.id, 1)
+        size &+= ProtobufString.fieldSize(self.riderID, 2)
+        size &+= ProtobufString.fieldSize(optional: self.driverID, 3)
+        size &+= ProtobufNested<Trip_V1_Place>.fieldSize(optional: self.pickup, 4)
+        size &+= ProtobufNested<Trip_V1_Place>.fieldSize(optional: self.dropoff, 5)
+        size &+= ProtobufString.fieldSize(optional: self.idempotencyKey, 6)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(optional: id, 1, into: &buffer)
-        ProtobufString.encodeField(riderID, 2, into: &buffer)
-        ProtobufString.encodeField(optional: driverID, 3, into: &buffer)
-        ProtobufNested<Trip_V1_Place>.encodeField(optional: pickup, 4, into: &buffer)
-        ProtobufNested<Trip_V1_Place>.encodeField(optional: dropoff, 5, into: &buffer)
-        ProtobufString.encodeField(optional: idempotencyKey, 6, into: &buffer)
+        ProtobufString.encodeField(optional: self.id, 1, into: &buffer)
+        ProtobufString.encodeField(self.riderID, 2, into: &buffer)
+        ProtobufString.encodeField(optional: self.driverID, 3, into: &buffer)
+        ProtobufNested<Trip_V1_Place>.encodeField(optional: self.pickup, 4, into: &buffer)
+        ProtobufNested<Trip_V1_Place>.encodeField(optional: self.dropoff, 5, into: &buffer)
+        ProtobufString.encodeField(optional: self.idempotencyKey, 6, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: id = try ProtobufString.decode(&reader)
-            case 18: riderID = try ProtobufString.decode(&reader)
-            case 26: driverID = try ProtobufString.decode(&reader)
-            case 34: try reader.merge(into: &pickup)
-            case 42: try reader.merge(into: &dropoff)
-            case 50: idempotencyKey = try ProtobufString.decode(&reader)
+            case 10: self.id = try ProtobufString.decode(&reader)
+            case 18: self.riderID = try ProtobufString.decode(&reader)
+            case 26: self.driverID = try ProtobufString.decode(&reader)
+            case 34: try reader.merge(into: &self.pickup)
+            case 42: try reader.merge(into: &self.dropoff)
+            case 50: self.idempotencyKey = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -365,22 +365,22 @@ public struct Trip_V1_CreateTripResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: trip, 1)
-        size &+= ProtobufBool.fieldSize(replayed, 2)
+        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: self.trip, 1)
+        size &+= ProtobufBool.fieldSize(self.replayed, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Trip_V1_Trip>.encodeField(optional: trip, 1, into: &buffer)
-        ProtobufBool.encodeField(replayed, 2, into: &buffer)
+        ProtobufNested<Trip_V1_Trip>.encodeField(optional: self.trip, 1, into: &buffer)
+        ProtobufBool.encodeField(self.replayed, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.merge(into: &trip)
-            case 16: replayed = try ProtobufBool.decode(&reader)
+            case 10: try reader.merge(into: &self.trip)
+            case 16: self.replayed = try ProtobufBool.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -409,19 +409,19 @@ public struct Trip_V1_GetTripRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(tripID, 1)
+        size &+= ProtobufString.fieldSize(self.tripID, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(tripID, 1, into: &buffer)
+        ProtobufString.encodeField(self.tripID, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: tripID = try ProtobufString.decode(&reader)
+            case 10: self.tripID = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -450,19 +450,19 @@ public struct Trip_V1_GetTripResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: trip, 1)
+        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: self.trip, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Trip_V1_Trip>.encodeField(optional: trip, 1, into: &buffer)
+        ProtobufNested<Trip_V1_Trip>.encodeField(optional: self.trip, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.merge(into: &trip)
+            case 10: try reader.merge(into: &self.trip)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -509,31 +509,31 @@ public struct Trip_V1_ListTripsRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(optional: riderID, 1)
-        size &+= ProtobufString.fieldSize(optional: driverID, 2)
-        size &+= ProtobufEnumeration<Trip_V1_TripStatus>.fieldSize(optional: status, 3)
-        size &+= ProtobufUInt32.fieldSize(optional: pageSize, 4)
-        size &+= ProtobufString.fieldSize(optional: pageToken, 5)
+        size &+= ProtobufString.fieldSize(optional: self.riderID, 1)
+        size &+= ProtobufString.fieldSize(optional: self.driverID, 2)
+        size &+= ProtobufEnumeration<Trip_V1_TripStatus>.fieldSize(optional: self.status, 3)
+        size &+= ProtobufUInt32.fieldSize(optional: self.pageSize, 4)
+        size &+= ProtobufString.fieldSize(optional: self.pageToken, 5)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(optional: riderID, 1, into: &buffer)
-        ProtobufString.encodeField(optional: driverID, 2, into: &buffer)
-        ProtobufEnumeration<Trip_V1_TripStatus>.encodeField(optional: status, 3, into: &buffer)
-        ProtobufUInt32.encodeField(optional: pageSize, 4, into: &buffer)
-        ProtobufString.encodeField(optional: pageToken, 5, into: &buffer)
+        ProtobufString.encodeField(optional: self.riderID, 1, into: &buffer)
+        ProtobufString.encodeField(optional: self.driverID, 2, into: &buffer)
+        ProtobufEnumeration<Trip_V1_TripStatus>.encodeField(optional: self.status, 3, into: &buffer)
+        ProtobufUInt32.encodeField(optional: self.pageSize, 4, into: &buffer)
+        ProtobufString.encodeField(optional: self.pageToken, 5, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: riderID = try ProtobufString.decode(&reader)
-            case 18: driverID = try ProtobufString.decode(&reader)
-            case 24: status = try ProtobufEnumeration<Trip_V1_TripStatus>.decode(&reader)
-            case 32: pageSize = try ProtobufUInt32.decode(&reader)
-            case 42: pageToken = try ProtobufString.decode(&reader)
+            case 10: self.riderID = try ProtobufString.decode(&reader)
+            case 18: self.driverID = try ProtobufString.decode(&reader)
+            case 24: self.status = try ProtobufEnumeration<Trip_V1_TripStatus>.decode(&reader)
+            case 32: self.pageSize = try ProtobufUInt32.decode(&reader)
+            case 42: self.pageToken = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -572,25 +572,25 @@ public struct Trip_V1_ListTripsResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(repeated: trips, 1)
-        size &+= ProtobufString.fieldSize(optional: nextPageToken, 2)
-        size &+= ProtobufUInt64.fieldSize(seq, 3)
+        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(repeated: self.trips, 1)
+        size &+= ProtobufString.fieldSize(optional: self.nextPageToken, 2)
+        size &+= ProtobufUInt64.fieldSize(self.seq, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Trip_V1_Trip>.encodeField(repeated: trips, 1, into: &buffer)
-        ProtobufString.encodeField(optional: nextPageToken, 2, into: &buffer)
-        ProtobufUInt64.encodeField(seq, 3, into: &buffer)
+        ProtobufNested<Trip_V1_Trip>.encodeField(repeated: self.trips, 1, into: &buffer)
+        ProtobufString.encodeField(optional: self.nextPageToken, 2, into: &buffer)
+        ProtobufUInt64.encodeField(self.seq, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.append(to: &trips)
-            case 18: nextPageToken = try ProtobufString.decode(&reader)
-            case 24: seq = try ProtobufUInt64.decode(&reader)
+            case 10: try reader.append(to: &self.trips)
+            case 18: self.nextPageToken = try ProtobufString.decode(&reader)
+            case 24: self.seq = try ProtobufUInt64.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -619,19 +619,19 @@ public struct Trip_V1_PickUpTripRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(tripID, 1)
+        size &+= ProtobufString.fieldSize(self.tripID, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(tripID, 1, into: &buffer)
+        ProtobufString.encodeField(self.tripID, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: tripID = try ProtobufString.decode(&reader)
+            case 10: self.tripID = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -660,19 +660,19 @@ public struct Trip_V1_PickUpTripResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: trip, 1)
+        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: self.trip, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Trip_V1_Trip>.encodeField(optional: trip, 1, into: &buffer)
+        ProtobufNested<Trip_V1_Trip>.encodeField(optional: self.trip, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.merge(into: &trip)
+            case 10: try reader.merge(into: &self.trip)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -701,19 +701,19 @@ public struct Trip_V1_CompleteTripRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(tripID, 1)
+        size &+= ProtobufString.fieldSize(self.tripID, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(tripID, 1, into: &buffer)
+        ProtobufString.encodeField(self.tripID, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: tripID = try ProtobufString.decode(&reader)
+            case 10: self.tripID = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -742,19 +742,19 @@ public struct Trip_V1_CompleteTripResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: trip, 1)
+        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: self.trip, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Trip_V1_Trip>.encodeField(optional: trip, 1, into: &buffer)
+        ProtobufNested<Trip_V1_Trip>.encodeField(optional: self.trip, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.merge(into: &trip)
+            case 10: try reader.merge(into: &self.trip)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -783,19 +783,19 @@ public struct Trip_V1_CancelTripRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(tripID, 1)
+        size &+= ProtobufString.fieldSize(self.tripID, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(tripID, 1, into: &buffer)
+        ProtobufString.encodeField(self.tripID, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: tripID = try ProtobufString.decode(&reader)
+            case 10: self.tripID = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -824,19 +824,19 @@ public struct Trip_V1_CancelTripResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: trip, 1)
+        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: self.trip, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Trip_V1_Trip>.encodeField(optional: trip, 1, into: &buffer)
+        ProtobufNested<Trip_V1_Trip>.encodeField(optional: self.trip, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.merge(into: &trip)
+            case 10: try reader.merge(into: &self.trip)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -865,19 +865,19 @@ public struct Trip_V1_WatchTripRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(tripID, 1)
+        size &+= ProtobufString.fieldSize(self.tripID, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(tripID, 1, into: &buffer)
+        ProtobufString.encodeField(self.tripID, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: tripID = try ProtobufString.decode(&reader)
+            case 10: self.tripID = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -906,19 +906,19 @@ public struct Trip_V1_WatchTripResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: trip, 1)
+        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: self.trip, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Trip_V1_Trip>.encodeField(optional: trip, 1, into: &buffer)
+        ProtobufNested<Trip_V1_Trip>.encodeField(optional: self.trip, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.merge(into: &trip)
+            case 10: try reader.merge(into: &self.trip)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -949,19 +949,19 @@ public struct Trip_V1_Alternatives: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(repeated: drivers, 1)
+        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(repeated: self.drivers, 1)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufNested<Driver_V1_Driver>.encodeField(repeated: drivers, 1, into: &buffer)
+        ProtobufNested<Driver_V1_Driver>.encodeField(repeated: self.drivers, 1, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: try reader.append(to: &drivers)
+            case 10: try reader.append(to: &self.drivers)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
