@@ -11,7 +11,7 @@ import Reactor
 /// Whatever is no handshake gets its answer (400, 404, 403, 426) and the connection ends.
 @safe public final class HandshakeHandler: ConnectionHandler {
     private let server: WebSocketServer
-    private let origins: OriginPolicy
+    private let origins: AllowedOrigins
     private let find: (String) -> WebSocketHandler?
     private let table: HTTP1HeadTable
     private let limits = HTTP1Limits()
@@ -21,7 +21,8 @@ import Reactor
 
     /// - Parameter find: the endpoint of a path (as it was sent, without the query); nil is 404.
     public init(
-        server: WebSocketServer, origins: OriginPolicy = OriginPolicy(), _ find: @escaping (String) -> WebSocketHandler?
+        server: WebSocketServer, origins: AllowedOrigins = AllowedOrigins(),
+        _ find: @escaping (String) -> WebSocketHandler?
     ) {
         self.server = server
         self.origins = origins
@@ -65,7 +66,7 @@ import Reactor
         server.adopt(id, handler: handler)
     }
 
-    private func refuse(_ id: ConnectionID, _ status: Int, _ headers: [(name: String, value: String)]) {
+    private func refuse(_ id: ConnectionID, _ status: Int, _ headers: [(name: StaticString, value: String)]) {
         if let output = unsafe server.loop.output(id) {
             unsafe HTTP1Writer.statusLine(status, to: &output.pointee)
             for header in headers {

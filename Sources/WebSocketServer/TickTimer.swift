@@ -23,11 +23,12 @@ final class TickTimer: TimerHandler {
     /// Whole seconds of the loop's clock.
     var now: UInt64 { loop.now / Self.second }
 
-    /// Calls `due(slot)` in not less than `seconds` (at most 62) and less than one more. Replaces what was set before.
+    /// Calls `due(slot)` in `seconds` (at most 62), up to one second late and at most 50 ms early: what is set when a tick
+    /// fires, a little behind the full second, is due with a tick again. Replaces what was set before.
     func set(_ slot: UInt32, after seconds: Int) {
-        let now = now
         if wheel.isEmpty { taken = now }
-        let tick = max(now + UInt64(min(max(seconds, 0), 62)) + 1, taken + 1)
+        let delay = UInt64(min(max(seconds, 0), 62)) * Self.second
+        let tick = max((loop.now + delay + Self.second - 50_000_000) / Self.second, taken + 1)
         wheel.set(slot, at: tick)
         if armed.map({ tick < $0.tick }) ?? true { arm(tick) }
     }

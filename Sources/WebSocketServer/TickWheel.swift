@@ -2,7 +2,7 @@
 ///
 /// Setting, moving and removing an entry are a few stores; an entry costs twelve bytes and no heap. `occupied` has a bit
 /// for each slot that is not empty, so the owner arms one timer of its loop for the first of them: an idle loop wakes up
-/// for what is due and for nothing else. Ticks are seconds of the loop's clock; nothing fires early.
+/// for what is due and for nothing else. Ticks are seconds of the loop's clock.
 @safe struct TickWheel: ~Copyable {
     struct Link: BitwiseCopyable {
         var next: UInt32 = TickWheel.none

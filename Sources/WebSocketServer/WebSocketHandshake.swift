@@ -27,7 +27,7 @@ public enum WebSocketHandshake {
         }
 
         /// Fields that the response carries.
-        public var headers: [(name: String, value: String)] {
+        public var headers: [(name: StaticString, value: String)] {
             switch self {
             case .upgradeRequired:
                 [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
@@ -40,7 +40,7 @@ public enum WebSocketHandshake {
 
     /// Checks a request's head. Nil: it is a handshake, and `response` has got the whole 101; nothing is written otherwise.
     public static func check(
-        _ head: HTTP1Head, origins: OriginPolicy, response: inout ByteBuffer
+        _ head: HTTP1Head, origins: AllowedOrigins, response: inout ByteBuffer
     ) -> Refusal? {
         guard head.method == .get, head.minorVersion == 1 else {
             return .upgradeRequired(detail: "A WebSocket begins with GET and HTTP/1.1.")

@@ -3,7 +3,7 @@ import HTTP1
 
 /// Which pages may open a WebSocket (RFC 6455 §10.2): a browser sends its page's `Origin`, other clients send none and are
 /// let in.
-public struct OriginPolicy: Sendable {
+public struct AllowedOrigins: Sendable {
     /// Lower-case origins (`https://example.org`) that are let in beside the same host.
     private let allowed: [[UInt8]]
     private let allowsAll: Bool
