@@ -104,7 +104,7 @@ struct FolderScan {
         var input = content
         let outcome = unsafe input.withUnsafeMutableBufferPointer { input in
             var result = Z_OK
-            output.appendUninitialized(bound) { space in
+            unsafe output.appendUninitialized(bound) { space in
                 unsafe stream.next_in = input.baseAddress
                 unsafe stream.avail_in = UInt32(input.count)
                 unsafe stream.next_out = space.assumingMemoryBound(to: UInt8.self).baseAddress

@@ -54,6 +54,10 @@ import Reactor
     /// The connection that it came on.
     public var connection: ConnectionID { context.value.connection }
 
+    /// Whether a page of an origin that is not allowed has sent it. A browser lets such a page send some requests, and hides
+    /// the answer only: one that changes something is to be refused.
+    public var isForeign: Bool { unsafe context.value.hasOrigin && context.value.allowedOrigin == nil }
+
     /// When it was dispatched, loop nanoseconds.
     public var startedAt: UInt64 { context.value.startedAt }
 

@@ -1,1 +1,0 @@
-// GatewayService: being built.

@@ -1,0 +1,140 @@
+import Bytes
+import GRPCRuntime
+import HTTPServer
+import JSONWire
+import RideAPI
+import RideDomain
+
+/// REST's trips on one loop.
+final class TripRoutes {
+    private let backends: Backends
+
+    init(backends: Backends) { self.backends = backends }
+
+    /// What can be done to a trip: the last segment of the path.
+    private enum Action: String, CaseIterable {
+        case pickup, complete, cancel
+    }
+
+    /// Adds the routes under `prefix`.
+    func register(on router: Router, prefix: String) {
+        router.post(prefix + "/trips") { [self] request, responder in
+            answering(responder) { () throws(Problem) in try create(request, responder) }
+        }
+        router.get(prefix + "/trips") { [self] request, responder in
+            answering(responder) { () throws(Problem) in try list(request, responder) }
+        }
+        router.get(prefix + "/trips/{id}") { [self] request, responder in
+            answering(responder) { () throws(Problem) in try get(request, responder) }
+        }
+        for action in Action.allCases {
+            let handler: HTTPHandler = { [self] request, responder in
+                answering(responder) { () throws(Problem) in try act(action, request, responder) }
+            }
+            router.post("\(prefix)/trips/{id}/\(action.rawValue)", handler)
+            router.patch("\(prefix)/trips/{id}/\(action.rawValue)", handler)
+        }
+    }
+
+    /// `POST /trips`, with an `Idempotency-Key` or without.
+    private func create(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
+        try request.checkChange(needsBody: true)
+        let key = try idempotencyKey(request)
+        var call = try request.readBody(RequestBodies.createTrip)
+        call.id = backends.mint()
+        call.idempotencyKey = key
+        let wanted = call
+        backends.call(.trip, RequestScope(request, responder)) { [trips = backends.trips] options, done in
+            trips.createTrip(wanted, options: options, done)
+        } _: { (result: Result<Trip_V1_CreateTripResponse, Problem>) in
+            switch result {
+            case .success(let answer):
+                let trip = answer.trip ?? Trip_V1_Trip()
+                var fields: HTTPFields = ["Location": "/trips/\(trip.id)"]
+                if answer.replayed { fields.add("Idempotent-Replayed", "true") }
+                responder.respond(201, "application/json", fields: fields) { $0.appendJSON(trip: trip) }
+            case .failure(let problem): responder.problem(problem)
+            }
+        }
+    }
+
+    /// 1 to 255 printable characters of ASCII.
+    private func idempotencyKey(_ request: borrowing HTTPRequest) throws(Problem) -> String? {
+        let name = "Idempotency-Key"
+        switch request.head.count(of: "idempotency-key") {
+        case 0: return nil
+        case 1: break
+        default: throw Problem(parameter: name, "\(name) is given more than once; give it once.")
+        }
+        let key = request.text("idempotency-key") ?? ""
+        guard (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else {
+            throw Problem(parameter: name, "\(name) must be 1 to 255 printable ASCII characters.")
+        }
+        return key
+    }
+
+    /// `GET /trips?rider_id&driver_id&status&page_size&page_token`
+    private func list(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
+        let parameters = try ListParameters(
+            try request.parameters(), filters: ["rider_id", "driver_id", "status"])
+        var call = Trip_V1_ListTripsRequest()
+        call.riderID = try parameters.identifier("rider_id")
+        call.driverID = try parameters.identifier("driver_id")
+        call.pageSize = parameters.pageSize
+        call.pageToken = parameters.pageToken
+        if let word = parameters.filters["status"] {
+            guard let status = Trip_V1_TripStatus(word: word) else {
+                throw Problem(
+                    parameter: "status",
+                    "status is \"\(word.prefix(40))\"; it must be in_progress, completed or cancelled.")
+            }
+            call.status = status
+        }
+        let wanted = call
+        backends.call(.trip, RequestScope(request, responder)) { [trips = backends.trips] options, done in
+            trips.listTrips(wanted, options: options, done)
+        } _: { (result: Result<Trip_V1_ListTripsResponse, Problem>) in
+            responder.answer(result) { page, output in
+                output.append("{\"trips\":[")
+                for trip in page.trips {
+                    output.appendJSONSeparator()
+                    output.appendJSON(trip: trip)
+                }
+                output.append("]")
+                if let token = page.nextPageToken { output.appendJSON("next_page_token", string: token) }
+                output.append("}")
+            }
+        }
+    }
+
+    /// `GET /trips/{id}`
+    private func get(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
+        guard let id = request.identifier() else { throw .noTrip(request.pathParameter("id") ?? "") }
+        let call = Trip_V1_GetTripRequest(tripID: id)
+        backends.call(.trip, RequestScope(request, responder)) { [trips = backends.trips] options, done in
+            trips.getTrip(call, options: options, done)
+        } _: { (result: Result<Trip_V1_GetTripResponse, Problem>) in
+            responder.answer(result) { $1.appendJSON(trip: $0.trip ?? Trip_V1_Trip()) }
+        }
+    }
+
+    /// `POST /trips/{id}/pickup`, `/complete`, `/cancel`
+    private func act(_ action: Action, _ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
+        try request.checkChange(needsBody: false)
+        guard let id = request.identifier() else { throw .noTrip(request.pathParameter("id") ?? "") }
+        let scope = RequestScope(request, responder)
+        let trips = backends.trips
+        backends.call(.trip, scope) { options, done in
+            switch action {
+            case .pickup:
+                trips.pickUpTrip(Trip_V1_PickUpTripRequest(tripID: id), options: options) { done($0.map(\.trip)) }
+            case .complete:
+                trips.completeTrip(Trip_V1_CompleteTripRequest(tripID: id), options: options) { done($0.map(\.trip)) }
+            case .cancel:
+                trips.cancelTrip(Trip_V1_CancelTripRequest(tripID: id), options: options) { done($0.map(\.trip)) }
+            }
+        } _: { (result: Result<Trip_V1_Trip?, Problem>) in
+            responder.answer(result) { $1.appendJSON(trip: $0 ?? Trip_V1_Trip()) }
+        }
+    }
+}

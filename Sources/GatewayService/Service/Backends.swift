@@ -1,0 +1,119 @@
+import GRPCRuntime
+import HTTPServer
+import Reactor
+import RideAPI
+import RideDomain
+
+/// A service behind the gateway, as people call it.
+enum Backend: String {
+    case driver = "driver service"
+    case trip = "trip service"
+}
+
+/// One loop's way to the services: a channel and a client each, and the rules for calling them.
+final class Backends {
+    let loop: EventLoop
+    let drivers: Driver_V1_DriverServiceClient
+    let trips: Trip_V1_TripServiceClient
+    let driverChannel: GRPCChannel
+    let tripChannel: GRPCChannel
+    /// Nanoseconds from a request's dispatch to its deadline.
+    let timeout: UInt64
+    private var generator = SystemRandomNumberGenerator()
+
+    /// - Parameters:
+    ///   - driverService: `host:port`.
+    ///   - tripService: `host:port`.
+    ///   - timeout: nanoseconds that a request may take.
+    init(loop: EventLoop, driverService: String, tripService: String, timeout: UInt64) {
+        self.loop = loop
+        self.timeout = timeout
+        driverChannel = GRPCChannel(loop: loop, target: driverService)
+        tripChannel = GRPCChannel(loop: loop, target: tripService)
+        drivers = Driver_V1_DriverServiceClient(channel: driverChannel)
+        trips = Trip_V1_TripServiceClient(channel: tripChannel)
+    }
+
+    func close() {
+        driverChannel.close()
+        tripChannel.close()
+    }
+
+    /// A new identifier. Made here, a resource's creation can be tried again without making two.
+    func mint() -> String {
+        UUIDv7(milliseconds: loop.wallClockMilliseconds, using: &generator).text
+    }
+
+    /// Calls a service for a REST request, within what is left of the request's time.
+    ///
+    /// A call that the service did not answer (UNAVAILABLE: a connection was lost, or is being made anew) is tried again,
+    /// twice at most: every call that the gateway makes has the same effect once or more often. While no connection can be
+    /// made at all, nobody is kept waiting.
+    func call<Response>(
+        _ backend: Backend, _ request: RequestScope,
+        _ attempt: @escaping (CallOptions, @escaping (Result<Response, RPCError>) -> Void) -> Void,
+        _ completion: @escaping (Result<Response, Problem>) -> Void
+    ) {
+        tryCall(backend, request, 0, attempt, completion)
+    }
+
+    /// Nanoseconds before the second and the third attempt.
+    private static let delays: [UInt64] = [20_000_000, 100_000_000]
+
+    private func tryCall<Response>(
+        _ backend: Backend, _ request: RequestScope, _ retries: Int,
+        _ attempt: @escaping (CallOptions, @escaping (Result<Response, RPCError>) -> Void) -> Void,
+        _ completion: @escaping (Result<Response, Problem>) -> Void
+    ) {
+        let deadline = request.startedAt + timeout
+        guard loop.now < deadline else { return completion(.failure(.backendTimeout(backend))) }
+        let options = CallOptions(timeoutNanoseconds: deadline - loop.now, metadata: request.metadata)
+        attempt(options) { [self] result in
+            switch result {
+            case .success(let response):
+                completion(.success(response))
+            case .failure(let error):
+                let channel = backend == .driver ? driverChannel : tripChannel
+                let mayRetry = error.code == .unavailable && error.statusDetails.isEmpty && retries < Self.delays.count
+                guard mayRetry, channel.state != .transientFailure, channel.state != .shutdown,
+                    loop.now + Self.delays[retries] < deadline
+                else { return completion(.failure(Problem(error, from: backend))) }
+                loop.schedule(after: Self.delays[retries]) {
+                    self.tryCall(backend, request, retries + 1, attempt, completion)
+                }
+            }
+        }
+    }
+}
+
+/// What is kept of a REST request while the services work on it.
+struct RequestScope {
+    let responder: HTTPResponder
+    /// Loop nanoseconds.
+    let startedAt: UInt64
+    /// What goes along to the services: `x-request-id`, and the W3C trace context if there is one.
+    let metadata: Metadata
+
+    init(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) {
+        self.responder = responder
+        startedAt = request.startedAt
+        var metadata = Metadata()
+        metadata.add("x-request-id", request.requestID)
+        if let parent = request.text("traceparent"), Self.isTraceparent(parent) {
+            metadata.add("traceparent", parent)
+            if let state = request.text("tracestate"), state.utf8.count <= 512 { metadata.add("tracestate", state) }
+        }
+        self.metadata = metadata
+    }
+
+    /// W3C Trace Context §3.2: `00-` 32 hex `-` 16 hex `-` 2 hex, neither identifier all zeros.
+    private static func isTraceparent(_ text: String) -> Bool {
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard text.utf8.count == 55, parts.count == 4, parts[0] == "00" else { return false }
+        guard parts[1].utf8.count == 32, parts[2].utf8.count == 16, parts[3].utf8.count == 2 else { return false }
+        func isHex(_ part: Substring) -> Bool {
+            part.utf8.allSatisfy { $0 &- 48 < 10 || $0 &- 97 < 6 }
+        }
+        return parts.allSatisfy(isHex) && parts[1].contains { $0 != "0" } && parts[2].contains { $0 != "0" }
+    }
+}

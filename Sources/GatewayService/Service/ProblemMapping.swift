@@ -1,0 +1,83 @@
+import Bytes
+import GRPCRuntime
+import HTTPServer
+import JSONWire
+import RideAPI
+
+/// The services' errors as problems of REST.
+extension Problem {
+    /// The problem for an error of a service: by the code in its details, else by its gRPC status.
+    init(_ error: RPCError, from backend: Backend) {
+        if let details = ProblemDetails(statusDetails: error.statusDetails), let status = Self.status(details.code) {
+            self.init(details, status)
+        } else {
+            self.init(statusOf: error, from: backend)
+        }
+    }
+
+    /// HTTP status by problem code.
+    private static func status(_ code: String) -> Int? {
+        switch code {
+        case "invalid-parameter", "invalid-json": 400
+        case "driver-not-found", "trip-not-found", "not-found": 404
+        case "driver-on-trip", "driver-unavailable", "rider-has-active-trip", "no-driver-available",
+            "trip-already-ended", "key-in-progress":
+            409
+        case "invalid-body", "unknown-driver", "key-reused": 422
+        case "rate-limited": 429
+        case "backend-unavailable": 503
+        case "backend-timeout": 504
+        default: nil
+        }
+    }
+
+    private init(_ details: ProblemDetails, _ status: Int) {
+        var members = ByteBuffer()
+        for (name, value) in details.metadata.sorted(by: { $0.key < $1.key }) {
+            if !members.isEmpty { members.append(UInt8(ascii: ",")) }
+            members.appendJSON(string: name)
+            members.append(UInt8(ascii: ":"))
+            members.appendJSON(string: value)
+        }
+        // Always there when a driver was taken: none is an answer too.
+        let alternatives = details.alternatives ?? (details.code == "driver-unavailable" ? [] : nil)
+        if let alternatives {
+            if !members.isEmpty { members.append(UInt8(ascii: ",")) }
+            members.append("\"alternatives\":[")
+            for driver in alternatives.prefix(3) {
+                members.appendJSONSeparator()
+                members.appendJSON(driver: driver)
+            }
+            members.append("]")
+        }
+        var fields = HTTPFields()
+        let retryAfter = details.retryAfter ?? (status == 503 || details.code == "key-in-progress" ? 1000 : nil)
+        if let retryAfter { fields.add("Retry-After", String(max(1, (retryAfter + 999) / 1000))) }
+        self.init(
+            status, details.code, details.detail,
+            errors: details.violations.map { Item(pointer: $0.pointer, detail: $0.detail) }, members: members.array(),
+            fields: fields)
+    }
+
+    private init(statusOf error: RPCError, from backend: Backend) {
+        switch error.code {
+        case .deadlineExceeded: self = .backendTimeout(backend)
+        case .unavailable, .resourceExhausted, .cancelled: self = .backendUnavailable(backend)
+        case .invalidArgument: self.init(422, "invalid-body", error.message)
+        case .notFound: self.init(404, "not-found", error.message)
+        case .failedPrecondition, .aborted, .alreadyExists: self.init(409, "conflict", error.message)
+        default:
+            self.init(500, "internal", "The \(backend.rawValue) failed (\(error.code)); its log says more.")
+        }
+    }
+
+    static func backendTimeout(_ backend: Backend) -> Problem {
+        Problem(504, "backend-timeout", "The \(backend.rawValue) did not answer in time; try again.")
+    }
+
+    static func backendUnavailable(_ backend: Backend) -> Problem {
+        Problem(
+            503, "backend-unavailable", "The \(backend.rawValue) can't be reached; try again in a moment.",
+            fields: ["Retry-After": "1"])
+    }
+}
