@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Checks how the house is built:
+
+  - a room imports only from floors below it;
+  - engines (floor 2) import `Bytes` and `CZlib` and nothing else of the house; of the C library they call functions of
+    memory and arithmetic (memchr, sin), never I/O, a clock, a thread or the environment;
+  - Foundation is nowhere; FoundationEssentials above floor 2 only;
+  - the package has no package dependencies, and dependencies of targets go down too;
+  - no bare `Task {}`: a task belongs to a loop (`loop.spawn`);
+  - the programs name neither nghttp2 nor SwiftNIO nor curl among the libraries that they need.
+
+    deploy/check-floors.py [FOLDER WITH BUILT PROGRAMS]
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+FLOORS = {
+    0: "CLinux COpenSSL CZlib CRdKafka CSQLite",
+    1: "Bytes Reactor",
+    2: "HTTP1 WebSockets HTTP2 ProtobufWire JSONWire RideDomain",
+    2.5: "Telemetry Settings",
+    3: "HTTPServer WebSocketServer GRPCRuntime KafkaClient SQLiteStore",
+    3.5: "RideAPI",
+    4: "GatewayService DriverService TripService",
+    5: "gateway driver trip cabstand protoc-gen-cabstand",
+}
+FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
+# Beside the house: the simulated kernel stands on the ground that it simulates.
+FLOOR["ReactorSim"] = 1.5
+# Within one floor: the loop moves bytes.
+SAME_FLOOR = {("Reactor", "Bytes")}
+ENGINE_IMPORTS = {"Bytes", "CZlib"}
+# Calls that make an engine impure.
+IMPURE = re.compile(
+    r"\b(?:open|close|read|write|readv|writev|send|sendto|sendmsg|recv|recvfrom|recvmsg|socket|accept4?|connect|bind|listen|"
+    r"poll|select|epoll_\w+|fopen|fread|fwrite|printf|print|puts|time|clock|clock_gettime|gettimeofday|nanosleep|usleep|"
+    r"sleep|getenv|setenv|random|rand|arc4random|getrandom|pthread_\w+|fork|exec\w*|exit|abort|signal)\s*\(")
+TOOLCHAIN = {"Swift", "Glibc", "Musl", "Synchronization", "_Concurrency"}
+
+IMPORT = re.compile(
+    r"^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:public|package|internal|fileprivate|private)\s+)?"
+    r"import\s+(?:(?:struct|class|enum|protocol|func|var|let|typealias)\s+)?([\w.]+)", re.M)
+BARE_TASK = re.compile(r"\bTask\s*\{|\bTask\.(?:detached|immediate)\b|\bTask\s*\(\s*(?:name|priority|operation)\b")
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
+# A string literal may talk about Task { } (the plugin writes Swift): its text is not code.
+TEXT = re.compile(r'"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"')
+UNWANTED = ("nghttp2", "libcurl", "NIO", "libFoundation.so", "libFoundationNetworking", "libFoundationXML")
+
+repository = pathlib.Path(__file__).resolve().parent.parent
+problems = []
+
+
+def rule(importer, imported):
+    """What is wrong with this import; None if nothing is."""
+    floor = FLOOR[importer]
+    if imported.split(".")[0] in TOOLCHAIN:
+        return None
+    if imported.startswith("Foundation"):
+        if imported != "FoundationEssentials":
+            return "Foundation is not part of the house"
+        return "FoundationEssentials only above floor 2" if floor <= 2 else None
+    if imported not in FLOOR:
+        return f"{imported} is no room of the house"
+    if floor == 2 and imported not in ENGINE_IMPORTS:
+        return "an engine imports only Bytes and CZlib"
+    if FLOOR[imported] < floor or (importer, imported) in SAME_FLOOR:
+        return None
+    return f"floor {FLOOR[imported]} is not below floor {floor}"
+
+
+def check_sources():
+    folders = sorted(p for p in (repository / "Sources").iterdir() if p.is_dir())
+    for folder in folders:
+        room = folder.name
+        if room not in FLOOR:
+            problems.append(f"Sources/{room}: which floor is it on? Add it to deploy/check-floors.py")
+            continue
+        for path in sorted(folder.rglob("*.swift")):
+            code = COMMENT.sub(lambda m: "\n" * m[0].count("\n"), TEXT.sub('""', path.read_text()))
+            for found in IMPORT.finditer(code):
+                wrong = rule(room, found[1])
+                if wrong:
+                    line = code.count("\n", 0, found.start(1)) + 1
+                    problems.append(f"{path.relative_to(repository)}:{line}: import {found[1]}: {wrong}")
+            # A function of the same name is the engine's own where the C library is not imported.
+            if FLOOR[room] == 2 and re.search(r"\bimport (Glibc|Musl)\b", code):
+                for found in IMPURE.finditer(code):
+                    if not re.search(r"(?:\bfunc\s+|\.)$", code[: found.start()]):
+                        line = code.count("\n", 0, found.start()) + 1
+                        problems.append(f"{path.relative_to(repository)}:{line}: an engine calls {found[0]}…)")
+            for found in BARE_TASK.finditer(code):
+                line = code.count("\n", 0, found.start()) + 1
+                problems.append(f"{path.relative_to(repository)}:{line}: a bare Task; use loop.spawn")
+    return len(folders)
+
+
+def check_package():
+    package = COMMENT.sub("", (repository / "Package.swift").read_text())
+    if re.search(r"\.package\s*\(", package):
+        problems.append("Package.swift: the package must have no package dependencies")
+    for name, listed in re.findall(r'(?:room|program)\(\s*"([\w-]+)"\s*,\s*\[([^\]]*)\]', package):
+        for imported in re.findall(r'"([\w-]+)"', listed):
+            if name in FLOOR and rule(name, imported):
+                problems.append(f"Package.swift: {name} depends on {imported}: {rule(name, imported)}")
+
+
+def check_programs(folder):
+    """What the programs name as needed. (Debian's librdkafka itself needs libcurl, and that libnghttp2: the loader maps
+    them for OAuth logins to Kafka; nothing of the house calls them, so it is the programs' own list that counts.)"""
+    checked = 0
+    for name in ("gateway", "driver", "trip", "cabstand"):
+        program = pathlib.Path(folder) / name
+        if not program.exists():
+            continue
+        dynamic = subprocess.run(["readelf", "-d", program], capture_output=True, text=True, check=True).stdout
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic)
+        problems.extend(
+            f"{name} is linked with {library}" for library in needed if any(word in library for word in UNWANTED))
+        checked += 1
+    return checked
+
+
+rooms = check_sources()
+check_package()
+programs = check_programs(sys.argv[1]) if len(sys.argv) > 1 else 0
+for problem in problems:
+    print(problem, file=sys.stderr)
+if problems:
+    sys.exit(f"{len(problems)} problem(s) with the floors")
+print(f"floors: {rooms} rooms in order" + (f", {programs} programs linked with nothing unwanted" if programs else ""))
