@@ -73,3 +73,14 @@ public struct ProblemDetails: Sendable, Equatable {
         if code.isEmpty { return nil }
     }
 }
+
+extension RPCError {
+    /// A call's failure that carries `problem`.
+    public init(_ problem: ProblemDetails, code: StatusCode) {
+        self.init(
+            code: code, message: problem.detail, statusDetails: problem.statusDetails(grpcCode: code.rawValue))
+    }
+
+    /// The problem that the failure carries; nil if it is none of Cabstand's.
+    public var problem: ProblemDetails? { ProblemDetails(statusDetails: statusDetails) }
+}
