@@ -25,9 +25,10 @@ func room(_ name: String, _ dependencies: [String] = [], exclude: [String] = [])
 }
 
 /// A program: a `main` of a screenful.
-func program(_ name: String, _ dependencies: [String], path: String? = nil) -> Target {
+func program(_ name: String, _ dependencies: [String], path: String? = nil, exclude: [String] = []) -> Target {
     .executableTarget(
-        name: name, dependencies: dependencies.map { .byName(name: $0) }, path: path, swiftSettings: settings)
+        name: name, dependencies: dependencies.map { .byName(name: $0) }, path: path, exclude: exclude,
+        swiftSettings: settings)
 }
 
 /// The tests of one room, in Tests/<room>Tests.
@@ -97,10 +98,10 @@ var targets: [Target] = [
     program(
         "benchmarks",
         [
-            "Bytes", "Reactor", "HTTP1", "HTTPServer", "WebSocketServer", "GRPCRuntime", "ProtobufWire", "JSONWire",
-            "RideDomain", "RideAPI", "SQLiteStore",
+            "Bytes", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "WebSocketServer", "GRPCRuntime", "ProtobufWire",
+            "JSONWire", "RideDomain", "RideAPI", "SQLiteStore",
         ],
-        path: "Tests/Benchmarks"),
+        path: "Tests/Benchmarks", exclude: ["protos"]),
 
     // Tests mirror the rooms. TestSupport starts and stops real programs.
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),

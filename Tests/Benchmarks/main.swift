@@ -1,6 +1,20 @@
+// What ../shared/peers asks of a target, and measurements of our own parts.
+//
+//     benchmarks --http --port 8080     GET / -> Hello, World!
+//     benchmarks --ws --port 8080       /echo, /sub, /pub
+//     benchmarks --grpc --port 50051    bench.Echo/Unary over h2c
+//     benchmarks --raw --port 8080      the loop alone: a canned answer per blank line, as the C floor does
+//     benchmarks --micro                time per operation of the engines, percentiles of the loop
 let arguments = CommandLine.arguments
-if arguments.count == 3, arguments[1] == "--grpc", let port = UInt16(arguments[2]) {
-    try GRPCServing.run(port: port)
+let port = arguments.firstIndex(of: "--port").flatMap { arguments.dropFirst($0 + 1).first }.flatMap { UInt16($0) }
+
+switch (arguments.dropFirst().first, port) {
+case ("--http", let port?): try HTTPServing.run(port: port)
+case ("--ws", let port?): try WebSocketServing.run(port: port)
+case ("--grpc", let port?): try GRPCServing.run(port: port)
+case ("--raw", let port?): try RawServing.run(port: port)
+case ("--micro", _): try MicroBenchmarks.run()
+default: print("usage: benchmarks --http | --ws | --grpc | --raw --port N, or benchmarks --micro")
 }
 if arguments.count == 3, arguments[1] == "--ws", let port = UInt16(arguments[2]) {
     try WebSocketTarget.run(port: port)

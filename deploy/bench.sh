@@ -1,0 +1,41 @@
+#!/bin/bash
+# Measures Cabstand's servers beside other servers, and its own parts.
+#
+#   deploy/bench.sh                 everything below
+#   deploy/bench.sh http            HTTP/1.1 keep-alive and pipelined
+#   deploy/bench.sh ws-echo         WebSocket echo
+#   deploy/bench.sh ws-fanout       one message to 1,000 and 10,000 subscribers, bytes per idle connection
+#   deploy/bench.sh ws-idle         bytes per idle connection
+#   deploy/bench.sh grpc            unary calls over h2c
+#   deploy/bench.sh micro           our own parts, without a peer
+#
+# The peers come from PEERS (default ../shared/peers beside this repository; its README lists its settings: RUNS, DUR, ONLY ...).
+# Without it only `micro` runs, and says so.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+peers=${PEERS:-$(cd .. && pwd)/shared/peers}
+subjects=("$@")
+[ ${#subjects[@]} -gt 0 ] || subjects=(http ws-echo ws-fanout grpc micro)
+
+CABSTAND_ROOMS=benchmarks swift build -c release --product benchmarks
+binary=$(CABSTAND_ROOMS=benchmarks swift build -c release --show-bin-path)/benchmarks
+
+for subject in "${subjects[@]}"; do
+    echo
+    echo "## $subject"
+    case $subject in
+        micro) "$binary" --micro; continue ;;
+        http) mode=--http ;;
+        ws-*) mode=--ws ;;
+        grpc) mode=--grpc ;;
+        *) echo "unknown: $subject (http, ws-echo, ws-fanout, ws-idle, grpc, micro)" >&2; exit 2 ;;
+    esac
+    if [ ! -x "$peers/bench.sh" ]; then
+        echo "skipped: no peers at $peers (PEERS names their folder)"
+        continue
+    fi
+    # A small machine cannot build every peer: what is built is compared, the C floor at least.
+    [ -x "${PEERS_BUILD:-/tmp/peers-build}/floor_http" ] || "$peers/build.sh" c
+    TARGET_CMD="$binary $mode --port {port}" "$peers/bench.sh" "$subject"
+done
