@@ -75,7 +75,7 @@ private let typeScript = Tool.unpacked + "/js/node_modules/typescript/bin/tsc"
             [
                 "-c",
                 """
-                node "$0" --noEmit --allowJs --checkJs --strict --target es2022 --module esnext \
+                node "$0" --noEmit --allowJs --checkJs --strict --noUnusedLocals --target es2022 --module esnext \
                 --moduleResolution bundler --lib es2023,dom,dom.iterable public/js/*.js
                 """, typeScript,
             ], directory: Tool.repository, timeout: 120)

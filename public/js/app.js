@@ -6,62 +6,25 @@
 
 import { Announcer, button, byID, setText } from './dom.js';
 import { CarStore, isDriver } from './cars.js';
-import { Tracker } from './tracking.js';
-import { activeTrip, book, rider } from './booking.js';
-import { NoAnswer, call } from './api.js';
+import { Ride } from './ride.js';
 import { Panel } from './panel.js';
 import { contains, metresBetween } from './geo.js';
 import { count, distance, minutes } from './format.js';
-import { tripState } from './timeline.js';
+import { freshState } from './state.js';
 
 /**
  * @typedef {import('./types.js').Coordinate} Coordinate
  * @typedef {import('./types.js').Driver} Driver
  * @typedef {import('./types.js').Place} Place
  * @typedef {import('./types.js').Reach} Reach
- * @typedef {import('./types.js').Route} Route
- * @typedef {import('./types.js').Trip} Trip
  * @typedef {import('./rows.js').CarRow} CarRow
- *
- * @typedef {object} State
- * @property {'idle' | 'chosen' | 'tracking'} mode
- * @property {boolean} connected
- * @property {Place | null} pickup
- * @property {boolean} preset  The pick-up is the middle of the map, not the person's own choice.
- * @property {Place | null} dropoff
- * @property {'pickup' | 'dropoff' | null} armed  The field that the next tap on the map is for.
- * @property {Driver | null} chosen
- * @property {Reach | null} chosenReach
- * @property {Route | null} tripRoute
- * @property {CarRow[]} nearby
- * @property {Place[]} suggestions
- * @property {{title: string, cars: CarRow[]} | null} offer
- * @property {boolean} busy
- * @property {boolean} retry
- * @property {Trip | null} trip
- * @property {Reach | null} tripReach
- * @property {boolean} unknown
- * @property {string} unknownDetail
- * @property {boolean} confirming
- * @property {boolean} cancelling
- * @property {{pickup: string, dropoff: string, action: string}} errors
+ * @typedef {import('./state.js').State} State
  */
 
 const nearbyMost = 8;
 const offeredMost = 3;
 const tapPixels = 22;
 const countEveryMs = 30_000;
-
-/** @returns {State} */
-const fresh = () => ({
-  mode: 'idle', connected: false, pickup: null, preset: true, dropoff: null, armed: null, chosen: null,
-  chosenReach: null, tripRoute: null, nearby: [], suggestions: [], offer: null, busy: false, retry: false, trip: null,
-  tripReach: null, unknown: false, unknownDetail: '', confirming: false, cancelling: false,
-  errors: { pickup: '', dropoff: '', action: '' },
-});
-
-/** @param {Coordinate} at */
-const latLon = (at) => ({ lat: Number(at[1].toFixed(6)), lon: Number(at[0].toFixed(6)) });
 
 export class App {
   /**
@@ -77,14 +40,9 @@ export class App {
     this.stage = stage;
     this.roads = roads;
     this.gazetteer = gazetteer;
-    this.onTripConnection = onTripConnection;
     this.announcer = new Announcer();
-    this.state = fresh();
-    this.rider = rider();
-    /** @type {Tracker | null} */
-    this.tracker = null;
-    /** @type {import('./feed.js').FeedState | null} */
-    this.tripConnection = null;
+    this.state = freshState();
+    this.ride = new Ride(this, onTripConnection);
     /** From each car to the pick-up. @type {Map<string, Reach | null>} */
     this.reach = new Map();
     this.measuring = false;
@@ -97,10 +55,10 @@ export class App {
       choose: (driver) => this.choose(driver, true),
       nearest: () => this.state.nearby[0] && this.choose(this.state.nearby[0].driver, true),
       back: () => this.back(),
-      book: () => void this.book(),
-      cancel: () => void this.cancel(),
+      book: () => void this.ride.book(),
+      cancel: () => void this.ride.cancel(),
       keep: () => this.change({ confirming: false }),
-      again: () => this.again(),
+      again: () => this.ride.again(),
       place: (field, place) => void this.setPlace(field, place.at, place.name),
       clear: (field) => this.clearPlace(field),
       arm: (field) => this.arm(field),
@@ -245,7 +203,7 @@ export class App {
   /** @param {Driver} driver @param {boolean} look move the map to it */
   choose(driver, look) {
     if (this.state.mode === 'tracking' || this.state.busy) return;
-    const { state, stage } = this;
+    const { state } = this;
     this.choice++;
     this.fail({});
     this.change({
@@ -445,211 +403,5 @@ export class App {
     if (this.state.armed) this.change({ armed: null });
     else if (this.state.mode === 'chosen') this.back();
     else this.hoverCar(null);
-  }
-
-  // Booking
-
-  async book() {
-    const { state, store } = this;
-    if (state.busy || !state.chosen) return;
-    if (!state.pickup) {
-      this.fail({ pickup: 'Choose where to be picked up.' });
-      this.panel.pickup.input.focus();
-      return;
-    }
-    if (!state.dropoff) {
-      this.fail({ dropoff: 'Choose where to go.' });
-      this.panel.dropoff.input.focus();
-      return;
-    }
-    const driver = state.chosen;
-    // The list loses the car as soon as the booking is known: ours must not vanish before the answer comes.
-    store.setOwn(driver.id);
-    this.fail({});
-    this.change({ busy: true });
-    const outcome = await book({
-      riderID: this.rider.id, driverID: driver.id, pickup: latLon(state.pickup.at), dropoff: latLon(state.dropoff.at),
-    });
-    this.change({ busy: false, retry: false });
-    if (outcome.kind === 'booked') {
-      this.announcer.say(`Booked. ${driver.name} is on the way.`);
-      this.track(outcome.trip.id, outcome.trip);
-      return;
-    }
-    store.setOwn(null);
-    if (outcome.kind === 'active') {
-      this.announcer.say('You are on a trip already.');
-      this.track(outcome.tripID);
-    } else if (outcome.kind === 'taken') {
-      this.taken(outcome.alternatives);
-    } else if (outcome.kind === 'retry') {
-      this.change({ retry: true });
-      this.fail({ action: outcome.detail });
-    } else {
-      this.refused(outcome.problem);
-    }
-  }
-
-  /** @param {import('./types.js').Problem} problem */
-  refused(problem) {
-    const errors = { pickup: '', dropoff: '', action: '' };
-    for (const { pointer, detail } of Array.isArray(problem.errors) ? problem.errors : []) {
-      const field = /^\/(pickup|dropoff)\b/.exec(String(pointer))?.[1];
-      if (field === 'pickup' || field === 'dropoff') errors[field] = String(detail);
-      else errors.action = String(detail);
-    }
-    if (!errors.pickup && !errors.dropoff && !errors.action) {
-      errors.action = problem.detail ?? problem.title ?? 'This can’t be booked.';
-    }
-    this.fail(errors);
-  }
-
-  // Tracking
-
-  /** @param {string} tripID @param {Trip} [trip] what is known of it */
-  track(tripID, trip) {
-    this.tracker?.close();
-    this.choice++;
-    history.replaceState(null, '', `#trip=${encodeURIComponent(tripID)}`);
-    this.stage.overlay.lines = [];
-    this.hoverCar(null);
-    this.stage.element.classList.remove('pointing');
-    this.change({
-      mode: 'tracking', trip: null, tripReach: null, tripRoute: null, offer: null, unknown: false, confirming: false,
-      cancelling: false, armed: null,
-    });
-    const tracker = new Tracker(tripID, this.roads, {
-      changed: (changed) => this.tripChanged(changed),
-      moved: (position) => this.tripMoved(position),
-      unknown: (detail) => this.change({ unknown: true, unknownDetail: detail || 'It may have been made somewhere else.' }),
-      connection: (state) => {
-        this.tripConnection = state;
-        this.onTripConnection();
-      },
-    });
-    this.tracker = tracker;
-    if (trip) tracker.take(trip);
-    byID('sheet').scrollTop = 0;
-    this.panel.unfold();
-    this.panel.element.focus({ preventScroll: true });
-  }
-
-  /** @param {Tracker} tracker */
-  tripChanged(tracker) {
-    if (this.tracker !== null && tracker !== this.tracker) return;
-    const { trip } = tracker;
-    if (!trip) return;
-    const before = this.state.trip ? tripState(this.state.trip) : null;
-    const after = tripState(trip);
-    if (this.store.own !== trip.driver_id && !tracker.ended) this.store.setOwn(trip.driver_id);
-    this.change({ trip, tripReach: tracker.reach, tripRoute: tracker.whole });
-    this.drawTrip(tracker);
-    if (before === after) return;
-    const words = { 'on-the-way': 'The car is on the way', 'on-board': 'You are on board', completed: 'You have arrived', cancelled: 'The trip was cancelled' };
-    if (before !== null) this.announcer.say(words[after]);
-    if (tracker.ended) this.tripEnded();
-    else if (before === null) this.startFollowing(trip);
-  }
-
-  /** @param {Tracker} tracker */
-  drawTrip(tracker) {
-    /** @type {import('./overlay.js').Line[]} */
-    const lines = [];
-    if (tracker.state === 'on-the-way' && tracker.whole) lines.push({ points: tracker.whole.points, kind: 'ahead' });
-    if (tracker.leg && !tracker.ended) lines.push({ points: tracker.leg.points, kind: 'drive' });
-    if (tracker.ended && tracker.whole) lines.push({ points: tracker.whole.points, kind: 'ahead' });
-    this.stage.overlay.lines = lines;
-    this.stage.overlay.touch();
-  }
-
-  /** @param {Trip} trip */
-  async startFollowing(trip) {
-    if (!this.store.cars.has(trip.driver_id)) {
-      // A reload: the list no longer names the car, and its next position may take a moment.
-      try {
-        const { body, problem } = await call('GET', `drivers/${encodeURIComponent(trip.driver_id)}`);
-        if (!problem && isDriver(body) && this.store.own === body.id && !this.store.cars.has(body.id)) {
-          this.store.upsert(body, performance.now()).inFeed = false;
-        }
-      } catch (error) {
-        if (!(error instanceof NoAnswer)) throw error;
-      }
-    }
-    if (this.state.mode === 'tracking') this.stage.follow(true);
-  }
-
-  /** @param {import('./types.js').TripPosition} position */
-  tripMoved(position) {
-    const { trip } = this.state;
-    const id = trip?.driver_id ?? this.store.own;
-    if (!id || this.store.own !== id) return;
-    const known = this.store.cars.get(id);
-    const driver = {
-      ...(known?.driver ?? { id, name: trip?.driver?.name ?? '', vehicle: trip?.driver?.vehicle }),
-      lat: position.lat, lon: position.lon, heading: position.heading, speed: position.speed,
-    };
-    const car = this.store.upsert(driver, performance.now());
-    if (!known) car.inFeed = false;
-  }
-
-  tripEnded() {
-    this.stage.letGo();
-    this.store.setOwn(null);
-    this.change({ confirming: false, cancelling: false });
-    this.lookAtAll();
-    this.tripConnection = null;
-    this.onTripConnection();
-  }
-
-  async cancel() {
-    const { state, tracker } = this;
-    if (!tracker || state.cancelling) return;
-    if (!state.confirming) {
-      this.change({ confirming: true });
-      return;
-    }
-    this.fail({});
-    this.change({ cancelling: true });
-    let error = '';
-    try {
-      const { body, problem } = await call('POST', `trips/${encodeURIComponent(tracker.tripID)}/cancel`);
-      if (!problem) tracker.take(body);
-      else if (problem.code === 'trip-already-ended') await tracker.refresh();
-      else error = problem.detail ?? 'The trip could not be cancelled. Try again.';
-    } catch (thrown) {
-      if (!(thrown instanceof NoAnswer)) throw thrown;
-      error = 'No answer came. Try again.';
-    }
-    this.fail({ action: error });
-    this.change({ confirming: error !== '', cancelling: false });
-  }
-
-  again() {
-    this.tracker?.close();
-    this.tracker = null;
-    this.tripConnection = null;
-    this.choice++;
-    this.store.setOwn(null);
-    history.replaceState(null, '', location.pathname + location.search);
-    this.stage.overlay.lines = [];
-    const { connected } = this.state;
-    this.state = { ...fresh(), connected };
-    this.render();
-    this.onTripConnection();
-    this.panel.element.focus({ preventScroll: true });
-    void this.presetPickup();
-    void this.measure();
-  }
-
-  /** The trip that the address names, or the one that this rider is on. */
-  async resume() {
-    const named = /^#trip=([A-Za-z0-9._-]{1,64})$/.exec(decodeURIComponent(location.hash))?.[1];
-    if (named) {
-      if (named !== this.tracker?.tripID) this.track(named);
-      return;
-    }
-    if (this.rider.isNew || this.tracker) return;
-    const trip = await activeTrip(this.rider.id);
-    if (trip && this.state.mode === 'idle' && !this.state.dropoff) this.track(trip.id, trip);
   }
 }

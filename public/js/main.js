@@ -53,12 +53,12 @@ async function start() {
   let feed = null;
   const badge = new Badge(() => {
     feed?.connect();
-    if (app.tracker && !app.tracker.ended) app.tracker.feed.connect();
+    if (app.ride.tracker && !app.ride.tracker.ended) app.ride.tracker.feed.connect();
   });
   /** The badge shows the worse of the two connections. */
   const showConnection = () => {
     if (!feed) return;
-    const trip = app.tripConnection;
+    const trip = app.ride.connection;
     badge.update(feed.state.kind === 'live' && trip && trip.kind !== 'live' ? trip : feed.state);
     app.setStale(feed.state.kind !== 'live' || badge.delayed);
   };
@@ -88,7 +88,7 @@ async function start() {
       if (state.kind === 'live') {
         sendView();
         // The trip's socket has no ping of its own: it comes back together with this one.
-        if (wasLive && app.tracker && !app.tracker.ended && app.tracker.feed.state.kind === 'waiting') app.tracker.feed.connect();
+        if (wasLive && app.ride.tracker && !app.ride.tracker.ended && app.ride.tracker.feed.state.kind === 'waiting') app.ride.tracker.feed.connect();
         wasLive = true;
       }
       showConnection();
@@ -120,10 +120,10 @@ async function start() {
   byID('panel').addEventListener('keydown', (event) => {
     if (event.key === 'Escape') app.escape();
   });
-  addEventListener('hashchange', () => void app.resume());
+  addEventListener('hashchange', () => void app.ride.resume());
 
   feed.connect();
-  void app.resume();
+  void app.ride.resume();
   const land = await loadLand();
   map.base.addLand(land);
   gazetteer.add(land.places);

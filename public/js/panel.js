@@ -7,7 +7,7 @@ import { PlaceField } from './places.js';
 import { Timeline, tripState } from './timeline.js';
 
 /**
- * @typedef {import('./app.js').State} State
+ * @typedef {import('./state.js').State} State
  * @typedef {import('./types.js').Driver} Driver
  * @typedef {import('./types.js').Place} Place
  *
