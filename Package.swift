@@ -129,7 +129,7 @@ var targets: [Target] = [
         ["Bytes", "Reactor", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "TestSupport"]),
     tests(
         "GatewayService",
-        ["Bytes", "Reactor", "RideDomain", "RideAPI", "GRPCRuntime", "HTTPServer", "WebSocketServer", "TestSupport"]),
+        ["Bytes", "Reactor", "ReactorSim", "JSONWire", "ProtobufWire", "RideDomain", "RideAPI", "GRPCRuntime", "HTTPServer", "WebSocketServer", "TestSupport"]),
     .testTarget(
         name: "EndToEndTests", dependencies: ["TestSupport", "gateway", "driver", "trip", "cabstand"],
         swiftSettings: settings),

@@ -1,0 +1,108 @@
+import Bytes
+import HTTPServer
+import Reactor
+import RideAPI
+import WebSocketServer
+
+/// The gateway's WebSockets on one loop: routes, handshake, and the endpoints behind them.
+///
+///     let links = FeedLink.links(feed, loops: group.loops)           // once, on the feed's loop, before the loops run
+///     let live = LiveEndpoints(link: links[i].value, …)               // on each loop
+///     live.register(on: router)
+final class LiveEndpoints {
+    struct Configuration: Sendable {
+        /// Who may open a WebSocket.
+        var origins = AllowedOrigins()
+        /// Milliseconds between two lists, unless a subscriber asks for another interval.
+        var interval = 100
+    }
+
+    let sockets: WebSocketServer
+    private let configuration: Configuration
+    private let available: AvailableEndpoint
+    private let trips: TripEndpoint
+    private let uplinks: UplinkEndpoint
+    private let refused = RefusedEndpoint()
+    private var isDraining = false
+
+    init(
+        link: FeedLink, drivers: Driver_V1_DriverServiceClient, trips: Trip_V1_TripServiceClient,
+        configuration: Configuration = .init()
+    ) {
+        self.configuration = configuration
+        sockets = WebSocketServer(loop: link.loop)
+        let watches = TripWatches(loop: link.loop, client: trips)
+        available = AvailableEndpoint(sockets: sockets, link: link, interval: configuration.interval)
+        self.trips = TripEndpoint(sockets: sockets, watches: watches, drivers: drivers, link: link)
+        uplinks = UplinkEndpoint(sockets: sockets, drivers: drivers, watches: watches)
+    }
+
+    /// Adds the routes, with and without `/v1`.
+    func register(on router: Router) {
+        for prefix in ["", "/v1"] {
+            router.get(prefix + "/ws/drivers/available") { [self] in openAvailable($0, $1) }
+            router.get(prefix + "/ws/trips/{id}") { [self] in openTrip($0, $1) }
+            router.get(prefix + "/ws/drivers/{id}/location") { [self] in openUplink($0, $1) }
+        }
+    }
+
+    /// Refuses new WebSockets (503) and closes those that are there 1001, spread over `seconds`.
+    func drain(over seconds: Int, _ completion: @escaping () -> Void) {
+        isDraining = true
+        sockets.drain(over: seconds, completion)
+    }
+
+    // MARK: Routes
+
+    private func openAvailable(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) {
+        guard let id = shakeHands(request, responder) else { return }
+        guard let pairs = request.queryPairs() else {
+            let detail = "The query can't be decoded; percent-encode it as UTF-8."
+            return refuse(id, Problem(400, "invalid-parameter", detail), request.requestID)
+        }
+        do throws(ParameterError) {
+            let (query, interval) = try AreaParameters.parse(pairs, .live)
+            available.open(id, query, interval: interval)
+        } catch {
+            refuse(id, Problem(invalid: error), request.requestID)
+        }
+    }
+
+    private func openTrip(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) {
+        guard let id = shakeHands(request, responder) else { return }
+        trips.open(id, trip: request.pathParameter("id") ?? "", requestID: request.requestID)
+    }
+
+    private func openUplink(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) {
+        guard let id = shakeHands(request, responder) else { return }
+        uplinks.open(id, driver: request.pathParameter("id") ?? "", requestID: request.requestID)
+    }
+
+    /// Answers the handshake with 101 or with a problem. The connection, if it is a WebSocket now.
+    private func shakeHands(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) -> WebSocketID? {
+        if isDraining {
+            var fields = HTTPFields()
+            fields.add("retry-after", "1")
+            responder.problem(Problem(503, "backend-unavailable", "The server is stopping; try again."), fields: fields)
+            return nil
+        }
+        var response = ByteBuffer()
+        if let refusal = WebSocketHandshake.check(request.head, origins: configuration.origins, response: &response) {
+            var fields = HTTPFields()
+            for header in refusal.headers { fields.add(header.name, header.value) }
+            let code = refusal.status == 426 ? "upgrade-required" : "foreign-origin"
+            responder.problem(Problem(refusal.status, code, "\(refusal.detail)"), fields: fields)
+            return nil
+        }
+        let id = request.connection
+        return responder.upgrade(to: sockets, context: 0, response: response.span) ? id : nil
+    }
+
+    private func refuse(_ id: WebSocketID, _ problem: Problem, _ requestID: String) {
+        sockets.adopt(id, handler: refused)
+        sockets.refuse(id, problem, requestID: requestID)
+    }
+}
+
+/// Whose request was bad: it hears why, then nothing.
+private final class RefusedEndpoint: WebSocketHandler {}

@@ -1,0 +1,210 @@
+import Bytes
+import GRPCRuntime
+import HTTPServer
+import JSONWire
+import ProtobufWire
+import Reactor
+import RideAPI
+import RideDomain
+import WebSocketServer
+import WebSockets
+
+/// `/ws/trips/{id}` on one loop: the trip and where its car is, at once and on each change; closes 1000 when it has ended.
+final class TripEndpoint: WebSocketHandler {
+    private let sockets: WebSocketServer
+    private let watches: TripWatches
+    private let drivers: Driver_V1_DriverServiceClient
+    private let link: FeedLink
+    /// By trip.
+    private var followed: [String: FollowedTrip] = [:]
+    /// By the number that a WebSocket has as its context.
+    private var places: [FollowedTrip?] = []
+    private var freePlaces: [Int] = []
+    /// Followed trips by driver: for the records of `driver_locations`.
+    private var byDriver: [String: [FollowedTrip]] = [:]
+
+    init(sockets: WebSocketServer, watches: TripWatches, drivers: Driver_V1_DriverServiceClient, link: FeedLink) {
+        self.sockets = sockets
+        self.watches = watches
+        self.drivers = drivers
+        self.link = link
+        super.init()
+        link.onLocation = { [unowned self] in moved($0) }
+    }
+
+    /// A WebSocket whose 101 is on its way follows `trip`.
+    func open(_ id: WebSocketID, trip: String, requestID: String) {
+        let place = freePlaces.popLast() ?? places.count
+        if place == places.count { places.append(nil) }
+        sockets.adopt(id, handler: self, context: UInt32(place))
+        guard sockets.isOpen(id) else { return }
+        guard Identifier.isValid(trip) else { return sockets.refuse(id, .tripNotFound(trip), requestID: requestID) }
+        let isNew = followed[trip] == nil
+        let follow = followed[trip] ?? FollowedTrip(trip, endpoint: self, topic: sockets.topics.makeTopic())
+        followed[trip] = follow
+        places[place] = follow
+        follow.sockets.append((id, requestID))
+        sockets.topics.subscribe(id, to: follow.topic)
+        if isNew { watches.watch(trip, follow) }
+    }
+
+    /// Nothing is expected; whoever sends is told so.
+    override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
+        sockets.sendError(id, Problem(422, "invalid-body", "This WebSocket takes no messages; it only tells."))
+        sockets.countBadMessage(id)
+    }
+
+    override func webSocketClosed(_ id: WebSocketID, _ code: CloseCode) {
+        let place = Int(sockets.context(id))
+        freePlaces.append(place)
+        guard let follow = places[place] else { return }
+        places[place] = nil
+        follow.sockets.removeAll { $0.id == id }
+        if follow.sockets.isEmpty { forget(follow) }
+    }
+
+    private func forget(_ follow: FollowedTrip) {
+        guard followed[follow.id] === follow else { return }
+        followed[follow.id] = nil
+        watches.unwatch(follow.id, follow)
+        sockets.topics.removeTopic(follow.topic)
+        guard let driver = follow.driver else { return }
+        byDriver[driver]?.removeAll { $0 === follow }
+        if byDriver[driver]?.isEmpty == true {
+            byDriver[driver] = nil
+            link.unfollow(driver)
+        }
+    }
+
+    // MARK: What happens
+
+    fileprivate func changed(_ follow: FollowedTrip) {
+        guard let trip = follow.trip else { return }
+        if follow.driver == nil && !trip.hasEnded { findCar(follow, trip.driverID) }
+        let frame = follow.frame()
+        guard trip.hasEnded else { return sockets.topics.publish(follow.topic, frame) }
+        // The last word goes to everybody, also to those who have not taken the one before.
+        let all = follow.sockets
+        for (id, _) in all {
+            sockets.topics.unsubscribe(id)
+            sockets.send(id, frame: frame)
+            sockets.close(id, .normal, reason: "the trip has ended")
+        }
+        forget(follow)
+    }
+
+    fileprivate func failed(_ follow: FollowedTrip, _ error: RPCError) {
+        for (id, requestID) in follow.sockets {
+            if error.code == .notFound || error.code == .invalidArgument {
+                sockets.refuse(id, .tripNotFound(follow.id), requestID: requestID)
+            } else {
+                sockets.refuse(
+                    id, .backendUnavailable("trip service", error), requestID: requestID, .tryAgainLater)
+            }
+        }
+        forget(follow)
+    }
+
+    /// Where the car is now, then each of its records.
+    private func findCar(_ follow: FollowedTrip, _ driver: String) {
+        follow.driver = driver
+        if byDriver[driver] == nil { link.follow(driver) }
+        byDriver[driver, default: []].append(follow)
+        let options = CallOptions(timeoutNanoseconds: 5_000_000_000)
+        drivers.getDriver(Driver_V1_GetDriverRequest(driverID: driver), options: options) {
+            [weak self, weak follow] result in
+            guard let self, let follow, case .success(let response) = result, let car = response.driver else { return }
+            guard follow.position == nil else { return }
+            follow.position = TripPosition(
+                lat: car.lat, lon: car.lon, heading: car.heading, speed: car.speed,
+                at: car.updatedAt?.unixMilliseconds ?? loop.wallClockMilliseconds)
+            if follow.trip?.hasEnded == false { sockets.topics.publish(follow.topic, follow.frame()) }
+        }
+    }
+
+    private var loop: EventLoop { sockets.loop }
+
+    private func moved(_ update: DriverLocationUpdate) {
+        for follow in byDriver[update.driverID] ?? [] where follow.positionSeq < update.seq {
+            follow.positionSeq = update.seq
+            let position = TripPosition(
+                lat: update.lat, lon: update.lon, heading: update.heading, speed: update.speed, at: update.at)
+            guard follow.position != position else { continue }
+            follow.position = position
+            if follow.trip != nil { sockets.topics.publish(follow.topic, follow.frame()) }
+        }
+    }
+}
+
+/// Where a trip's car is.
+struct TripPosition: Equatable {
+    var lat: Double
+    var lon: Double
+    var heading: Double?
+    var speed: Double?
+    /// Unix milliseconds.
+    var at: Int64
+}
+
+/// One trip and those on this loop who follow it.
+final class FollowedTrip: TripObserver {
+    let id: String
+    let topic: TopicID
+    private unowned let endpoint: TripEndpoint
+    var sockets: [(id: WebSocketID, requestID: String)] = []
+    var trip: Trip_V1_Trip?
+    var driver: String?
+    var position: TripPosition?
+    /// The revision of the newest record of the car.
+    var positionSeq: UInt64 = 0
+
+    init(_ id: String, endpoint: TripEndpoint, topic: TopicID) {
+        self.id = id
+        self.endpoint = endpoint
+        self.topic = topic
+    }
+
+    func tripChanged(_ trip: Trip_V1_Trip) {
+        self.trip = trip
+        endpoint.changed(self)
+    }
+
+    func tripFailed(_ error: RPCError) { endpoint.failed(self, error) }
+
+    /// `{"type":"trip","trip":{…},"position":{…}?}`.
+    func frame() -> SharedBytes {
+        var buffer = ByteBuffer(capacity: 768)
+        FrameWriter.beginFrame(in: &buffer)
+        buffer.append("{\"type\":\"trip\",\"trip\":")
+        if let trip { buffer.appendJSON(trip: trip) } else { buffer.appendJSONNull() }
+        if let position {
+            buffer.append(",\"position\":{\"lat\":")
+            buffer.appendJSON(coordinate: position.lat)
+            buffer.appendJSON("lon", coordinate: position.lon)
+            if let heading = position.heading { buffer.appendJSON("heading", fixed: heading, decimals: 1) }
+            if let speed = position.speed { buffer.appendJSON("speed", fixed: speed, decimals: 2) }
+            buffer.appendJSON("at", instant: position.at)
+            buffer.append(UInt8(ascii: "}"))
+        }
+        buffer.append(UInt8(ascii: "}"))
+        FrameWriter.finishFrame(.text, in: &buffer)
+        return SharedBytes(buffer)
+    }
+}
+
+extension Problem {
+    static func tripNotFound(_ id: String) -> Problem {
+        Problem(404, "trip-not-found", "There is no trip \"\(id.prefix(80))\".")
+    }
+
+    static func driverNotFound(_ id: String) -> Problem {
+        Problem(404, "driver-not-found", "There is no driver \"\(id.prefix(80))\".")
+    }
+
+    /// A service that can't be asked now.
+    static func backendUnavailable(_ service: String, _ error: RPCError) -> Problem {
+        error.code == .deadlineExceeded
+            ? Problem(504, "backend-timeout", "The \(service) did not answer in time; try again.")
+            : Problem(503, "backend-unavailable", "The \(service) can't be reached now; try again.")
+    }
+}

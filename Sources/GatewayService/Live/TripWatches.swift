@@ -1,0 +1,110 @@
+import GRPCRuntime
+import ProtobufWire
+import Reactor
+import RideAPI
+
+/// Somebody who wants to know how a trip goes on.
+protocol TripObserver: AnyObject {
+    /// The trip, when it is known and after each change. After one that has ended nothing more comes.
+    func tripChanged(_ trip: Trip_V1_Trip)
+    /// The trip can't be watched, and nothing was known of it yet: NOT_FOUND, UNAVAILABLE and so on. Nothing more comes.
+    func tripFailed(_ error: RPCError)
+}
+
+/// The trips that this loop's WebSockets watch: one `WatchTrip` stream each, however many watch it.
+///
+/// A stream that breaks is opened again after a second; the observers keep what they have.
+final class TripWatches {
+    private final class Watch {
+        var observers: [any TripObserver] = []
+        var trip: Trip_V1_Trip?
+        var call: ServerStreamingCall?
+        var retry: TimerID?
+    }
+
+    private let loop: EventLoop
+    private let client: Trip_V1_TripServiceClient
+    private var watches: [String: Watch] = [:]
+
+    /// Nanoseconds until a broken stream is opened again.
+    static let retryDelay: UInt64 = 1_000_000_000
+
+    init(loop: EventLoop, client: Trip_V1_TripServiceClient) {
+        self.loop = loop
+        self.client = client
+    }
+
+    /// Trips that are watched.
+    var count: Int { watches.count }
+
+    /// Adds an observer; it hears of a trip that is known already at once.
+    func watch(_ id: String, _ observer: any TripObserver) {
+        if let watch = watches[id] {
+            watch.observers.append(observer)
+            if let trip = watch.trip { observer.tripChanged(trip) }
+            return
+        }
+        let watch = Watch()
+        watch.observers.append(observer)
+        watches[id] = watch
+        open(id, watch)
+    }
+
+    func unwatch(_ id: String, _ observer: any TripObserver) {
+        guard let watch = watches[id] else { return }
+        watch.observers.removeAll { $0 === observer }
+        if watch.observers.isEmpty { end(id, watch) }
+    }
+
+    private func end(_ id: String, _ watch: Watch) {
+        if let retry = watch.retry { loop.cancel(retry) }
+        watches[id] = nil
+        watch.observers = []
+        watch.call?.cancel()
+        watch.call = nil
+    }
+
+    private func open(_ id: String, _ watch: Watch) {
+        watch.retry = nil
+        watch.call = client.watchTrip(
+            Trip_V1_WatchTripRequest(tripID: id),
+            onMessage: { [weak self, weak watch] in
+                guard let self, let watch, let trip = $0.trip else { return }
+                changed(id, watch, trip)
+            },
+            onEnd: { [weak self, weak watch] in
+                guard let self, let watch else { return }
+                ended(id, watch, $0)
+            })
+    }
+
+    private func changed(_ id: String, _ watch: Watch, _ trip: Trip_V1_Trip) {
+        if let old = watch.trip, old.seq > trip.seq || old == trip { return }
+        watch.trip = trip
+        let observers = watch.observers
+        // It will not change any more.
+        if trip.hasEnded { end(id, watch) }
+        for observer in observers { observer.tripChanged(trip) }
+    }
+
+    private func ended(_ id: String, _ watch: Watch, _ error: RPCError?) {
+        guard watches[id] === watch else { return }
+        watch.call = nil
+        if watch.trip == nil || error?.code == .notFound {
+            let observers = watch.observers
+            end(id, watch)
+            let error = error ?? RPCError(code: .unavailable, message: "the stream ended without a trip")
+            for observer in observers { observer.tripFailed(error) }
+        } else {
+            watch.retry = loop.schedule(after: Self.retryDelay) { [weak self, weak watch] in
+                guard let self, let watch else { return }
+                open(id, watch)
+            }
+        }
+    }
+}
+
+extension Trip_V1_Trip {
+    /// Completed or cancelled.
+    var hasEnded: Bool { status == .completed || status == .cancelled }
+}

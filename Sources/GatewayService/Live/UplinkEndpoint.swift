@@ -1,0 +1,247 @@
+import Bytes
+import GRPCRuntime
+import HTTPServer
+import JSONWire
+import ProtobufWire
+import Reactor
+import RideAPI
+import RideDomain
+import WebSocketServer
+import WebSockets
+
+/// `/ws/drivers/{id}/location` on one loop: a driver's own app sends positions and learns of its trip.
+final class UplinkEndpoint: WebSocketHandler {
+    private let sockets: WebSocketServer
+    private let drivers: Driver_V1_DriverServiceClient
+    private let watches: TripWatches
+    /// By the number that a WebSocket has as its context.
+    private var uplinks: [Uplink?] = []
+    private var free: [Int] = []
+
+    init(sockets: WebSocketServer, drivers: Driver_V1_DriverServiceClient, watches: TripWatches) {
+        self.sockets = sockets
+        self.drivers = drivers
+        self.watches = watches
+    }
+
+    /// A WebSocket whose 101 is on its way belongs to `driver`'s app.
+    func open(_ id: WebSocketID, driver: String, requestID: String) {
+        let place = free.popLast() ?? uplinks.count
+        if place == uplinks.count { uplinks.append(nil) }
+        sockets.adopt(id, handler: self, context: UInt32(place))
+        guard sockets.isOpen(id) else { return }
+        guard Identifier.isValid(driver) else {
+            return sockets.refuse(id, .driverNotFound(driver), requestID: requestID)
+        }
+        let uplink = Uplink(id, driver, requestID, sockets: sockets, drivers: drivers, watches: watches)
+        uplinks[place] = uplink
+        uplink.begin()
+    }
+
+    override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
+        guard let uplink = uplinks[Int(sockets.context(id))] else { return }
+        do throws(BodyError) {
+            uplink.report(try RequestBodies.driverPosition(text))
+        } catch {
+            sockets.sendError(id, Problem(invalid: error))
+            sockets.countBadMessage(id)
+        }
+    }
+
+    override func webSocketClosed(_ id: WebSocketID, _ code: CloseCode) {
+        let place = Int(sockets.context(id))
+        uplinks[place]?.end()
+        uplinks[place] = nil
+        free.append(place)
+    }
+}
+
+/// One driver's app.
+///
+///     positions ─▶ a ReportLocations stream per `ackInterval` ─▶ its answer ─▶ ack
+///     WatchDriver ─▶ active trip ─▶ WatchTrip ─▶ trip
+///
+/// A client stream answers when it ends, so an ack every five seconds is a stream every five seconds; without positions
+/// there is neither.
+final class Uplink: TripObserver {
+    private let id: WebSocketID
+    private let driver: String
+    private let requestID: String
+    private let sockets: WebSocketServer
+    private let drivers: Driver_V1_DriverServiceClient
+    private let watches: TripWatches
+    private var stream: ClientStreamingCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>?
+    /// Positions that were given to `stream`.
+    private var reported: UInt64 = 0
+    /// Positions that could not be given to any stream since the last ack.
+    private var lost: UInt64 = 0
+    private var ackTimer: TimerID?
+    private var watch: ServerStreamingCall?
+    private var retry: TimerID?
+    private var hasEnded = false
+    /// The trip that the driver service names; nil inside is none, nil outside is not known yet.
+    private var activeTrip: String??
+
+    /// Nanoseconds between two acks at least.
+    static let ackInterval: UInt64 = 5_000_000_000
+    /// Nanoseconds that the last answer of a stream may take.
+    static let answerTimeout: UInt64 = 5_000_000_000
+
+    init(
+        _ id: WebSocketID, _ driver: String, _ requestID: String, sockets: WebSocketServer,
+        drivers: Driver_V1_DriverServiceClient, watches: TripWatches
+    ) {
+        self.id = id
+        self.driver = driver
+        self.requestID = requestID
+        self.sockets = sockets
+        self.drivers = drivers
+        self.watches = watches
+    }
+
+    private var loop: EventLoop { sockets.loop }
+
+    func begin() {
+        retry = nil
+        watch = drivers.watchDriver(
+            Driver_V1_WatchDriverRequest(driverID: driver),
+            onMessage: { [weak self] in self?.driverChanged($0) },
+            onEnd: { [weak self] in self?.watchEnded($0) })
+    }
+
+    func end() {
+        hasEnded = true
+        if let retry { loop.cancel(retry) }
+        if let ackTimer { loop.cancel(ackTimer) }
+        watch?.cancel()
+        watch = nil
+        // What was sent still counts.
+        stream?.finish { _ in }
+        stream = nil
+        if case .some(.some(let trip)) = activeTrip { watches.unwatch(trip, self) }
+    }
+
+    // MARK: Positions
+
+    func report(_ position: Driver_V1_ReportLocationsRequest) {
+        if ackTimer == nil {
+            ackTimer = loop.schedule(after: Self.ackInterval) { [weak self] in self?.acknowledge() }
+        }
+        if stream?.isEnded == true { lose() }
+        let stream = stream ?? drivers.reportLocations()
+        self.stream = stream
+        guard stream.isWritable || reported == 0 else {
+            lost += 1
+            return
+        }
+        var position = position
+        if reported == 0 { position.driverID = driver }
+        reported += 1
+        stream.send(position)
+    }
+
+    /// The stream has broken: its positions are lost.
+    private func lose() {
+        lost += reported
+        reported = 0
+        stream = nil
+    }
+
+    /// Ends the stream; its answer is the ack.
+    private func acknowledge() {
+        ackTimer = nil
+        let lost = lost
+        let reported = reported
+        self.lost = 0
+        self.reported = 0
+        guard let stream else { return ack(Driver_V1_ReportLocationsResponse(), lost: lost) }
+        self.stream = nil
+        var isAnswered = false
+        let deadline = loop.schedule(after: Self.answerTimeout) { stream.cancel() }
+        stream.finish { [weak self] result in
+            guard let self, !isAnswered else { return }
+            isAnswered = true
+            loop.cancel(deadline)
+            switch result {
+            case .success(let response): ack(response, lost: lost)
+            case .failure: ack(Driver_V1_ReportLocationsResponse(), lost: lost + reported)
+            }
+        }
+    }
+
+    /// `{"type":"ack","accepted":n,"dropped":{"stale":1}}`; what could not be handed on is `unavailable`.
+    private func ack(_ response: Driver_V1_ReportLocationsResponse, lost: UInt64) {
+        guard !hasEnded else { return }
+        var buffer = ByteBuffer(capacity: 128)
+        buffer.append("{\"type\":\"ack\",\"accepted\":")
+        buffer.append(decimal: response.accepted)
+        buffer.append(",\"dropped\":{")
+        for (reason, count) in response.dropped.sorted(by: { $0.key < $1.key }) where count > 0 {
+            buffer.appendJSON(dynamicName: reason)
+            buffer.append(decimal: count)
+        }
+        if lost > 0 { buffer.appendJSON("unavailable", integer: lost) }
+        buffer.append("}}")
+        sockets.sendText(id, buffer.span)
+    }
+
+    // MARK: The trip
+
+    private func driverChanged(_ state: Driver_V1_WatchDriverResponse) {
+        guard !hasEnded else { return }
+        let trip = state.activeTripID.flatMap { $0.isEmpty ? nil : $0 }
+        if case .some(let old) = activeTrip {
+            guard old != trip else { return }
+            if let old { watches.unwatch(old, self) }
+        }
+        activeTrip = .some(trip)
+        if let trip { watches.watch(trip, self) } else { send(nil) }
+    }
+
+    private func watchEnded(_ error: RPCError?) {
+        guard !hasEnded else { return }
+        watch = nil
+        if let error, error.code == .notFound || error.code == .invalidArgument {
+            return sockets.refuse(id, .driverNotFound(driver), requestID: requestID)
+        }
+        if activeTrip == nil {
+            let error = error ?? RPCError(code: .unavailable, message: "the stream ended")
+            return sockets.refuse(
+                id, .backendUnavailable("driver service", error), requestID: requestID, .tryAgainLater)
+        }
+        retry = loop.schedule(after: TripWatches.retryDelay) { [weak self] in self?.begin() }
+    }
+
+    func tripChanged(_ trip: Trip_V1_Trip) { send(trip) }
+
+    /// The trip can't be watched: asked again with the driver's next change, or after a while.
+    func tripFailed(_ error: RPCError) {
+        guard !hasEnded, case .some(.some(let trip)) = activeTrip else { return }
+        loop.schedule(after: TripWatches.retryDelay) { [weak self] in
+            guard let self, !hasEnded, case .some(.some(trip)) = activeTrip else { return }
+            watches.watch(trip, self)
+        }
+    }
+
+    /// `{"type":"trip","trip":{…}|null}`.
+    private func send(_ trip: Trip_V1_Trip?) {
+        var buffer = ByteBuffer(capacity: 512)
+        buffer.append("{\"type\":\"trip\",\"trip\":")
+        if let trip { buffer.appendJSON(trip: trip) } else { buffer.appendJSONNull() }
+        buffer.append(UInt8(ascii: "}"))
+        sockets.sendText(id, buffer.span)
+    }
+}
+
+extension Problem {
+    /// The problem of a message's or request's body.
+    init(invalid error: BodyError) {
+        switch error {
+        case .malformed(let error): self.init(400, "invalid-json", "The body is not JSON: \(error).")
+        case .invalid(let violations):
+            self.init(
+                422, "invalid-body", violations.first?.detail ?? "The body is not what is wanted here.",
+                errors: violations.map { Item(pointer: $0.pointer, detail: $0.detail) })
+        }
+    }
+}
