@@ -16,6 +16,3 @@ case ("--raw", let port?): try RawServing.run(port: port)
 case ("--micro", _): try MicroBenchmarks.run()
 default: print("usage: benchmarks --http | --ws | --grpc | --raw --port N, or benchmarks --micro")
 }
-if arguments.count == 3, arguments[1] == "--ws", let port = UInt16(arguments[2]) {
-    try WebSocketTarget.run(port: port)
-}
