@@ -49,7 +49,7 @@ extension HTTP2Session {
     public mutating func sendGoAway(
         _ code: HTTP2ErrorCode = .noError, debug: StaticString = "", output: inout ByteBuffer
     ) {
-        finalGoAway = min(finalGoAway ?? lastPeerStream, lastPeerStream)
+        finalGoAway = finalGoAway ?? lastPeerStream
         appendGoAway(finalGoAway ?? lastPeerStream, code, debug: debug, &output)
     }
 

@@ -80,9 +80,9 @@ extension HTTP2Session {
         if id <= lastPeerStream {
             return wasResetHere(id) ? nil : fail(.streamClosed, .closedStream, &output)
         }
+        lastPeerStream = id
         // After the final GOAWAY new streams are not ours any more; the peer knows, or will (§6.8).
         if finalGoAway != nil { return nil }
-        lastPeerStream = id
         if blockDependsOnItself { return rejectStream(id, .protocolError, now, &output) }
         if openStreams + heldStreams >= limits.maximumConcurrentStreams {
             return rejectStream(id, .refusedStream, now, &output)
@@ -93,7 +93,7 @@ extension HTTP2Session {
         }
         if endStream && length > 0 { return rejectStream(id, .protocolError, now, &output) }
         var stream = HTTP2Stream(
-            id: id, sendWindow: peerInitialWindow, receiveWindow: Int32(limits.initialStreamWindow))
+            id: id, sendWindow: peerInitialWindow, receiveWindow: newStreamWindow)
         stream.hasHeaders = true
         stream.contentLeft = length
         let slot = streams.add(stream)

@@ -16,7 +16,7 @@ extension HTTP2Session {
         guard peerGoAway == nil, phase != .failed, nextLocalStream <= 0x7fff_ffff else { return .failure(.exhausted) }
         guard openStreams < peerMaximumStreams else { return .failure(.tooManyStreams) }
         var stream = HTTP2Stream(
-            id: nextLocalStream, sendWindow: peerInitialWindow, receiveWindow: Int32(limits.initialStreamWindow))
+            id: nextLocalStream, sendWindow: peerInitialWindow, receiveWindow: newStreamWindow)
         stream.context = context
         let slot = streams.add(stream)
         nextLocalStream += 2
@@ -233,5 +233,12 @@ extension HTTP2Session {
         output.append(bigEndian: last)
         output.append(bigEndian: code.rawValue)
         output.append(debug)
+    }
+}
+
+extension HTTP2Session {
+    /// The next stream of this side will have at least this identifier: for tests of what happens when they run out.
+    package mutating func skipStreamIDs(to id: UInt32) {
+        nextLocalStream = max(nextLocalStream, id)
     }
 }

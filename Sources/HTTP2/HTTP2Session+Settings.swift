@@ -19,6 +19,7 @@ extension HTTP2Session {
         if header.has(HTTP2Flag.ack) {
             guard payload.count == 0 else { return fail(.frameSizeError, .badFrameSize, &output) }
             guard idleFrames.take(now: now) else { return fail(.enhanceYourCalm, .tooManyIdleFrames, &output) }
+            isAcknowledged = true
             return nil
         }
         guard payload.count % 6 == 0 else { return fail(.frameSizeError, .badFrameSize, &output) }

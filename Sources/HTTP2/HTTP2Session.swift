@@ -65,6 +65,13 @@ import Bytes
     var resetIDs: [UInt32] = []
     var resetPlace = 0
 
+    /// The peer has acknowledged our SETTINGS. Until then it may use the window of 65,535 that it knew before.
+    var isAcknowledged = false
+    /// Bytes that the peer may send on a new stream.
+    var newStreamWindow: Int32 {
+        Int32(isAcknowledged ? limits.initialStreamWindow : max(limits.initialStreamWindow, 65_535))
+    }
+
     // MARK: Reading
 
     enum Phase { case preface, settings, frames, failed }
@@ -275,7 +282,7 @@ import Bytes
         _ code: HTTP2ErrorCode, _ reason: HTTP2Failure.Reason, _ output: inout ByteBuffer
     ) -> HTTP2Event {
         phase = .failed
-        if reason != .http1Preface { appendGoAway(lastPeerStream, code, debug: "", &output) }
+        if reason != .http1Preface { appendGoAway(finalGoAway ?? lastPeerStream, code, debug: "", &output) }
         return .failed(HTTP2Failure(code: code, reason: reason))
     }
 

@@ -1,0 +1,96 @@
+import HTTP2
+import Testing
+
+/// The limits against floods: BEHAVIOUR 19 to 21.
+@Suite struct AbuseTests {
+    private func feed(_ wire: Wire, _ count: Int, _ frames: (UInt32) -> [Frame]) -> [Report] {
+        for index in 0..<UInt32(count) {
+            for frame in frames(index * 2 + 1) {
+                let reports = wire.receive(frame)
+                if case .failed? = reports.last { return reports }
+            }
+            _ = wire.sent()
+        }
+        return []
+    }
+
+    @Test func rapidResetIsStopped() {
+        let wire = Wire.server()
+        #expect(feed(wire, 200) { [.headers($0), .reset($0, .cancel)] } == [])
+        let reports = wire.receive(.headers(1001), .reset(1001, .cancel))
+        #expect(reports.last == .failed(.tooManyResets))
+        #expect(wire.sent().last?.errorCode == .enhanceYourCalm)
+    }
+
+    @Test func resetsAreAllowedAgainWithTime() {
+        let wire = Wire.server()
+        #expect(feed(wire, 200) { [.headers($0), .reset($0, .cancel)] } == [])
+        wire.now += 15_000_000_000
+        for stream in stride(from: UInt32(1001), to: 1201, by: 2) {
+            #expect(wire.receive(.headers(stream), .reset(stream, .cancel)).count == 2)
+        }
+        #expect(wire.receive(.headers(1301), .reset(1301, .cancel)).last == .failed(.tooManyResets))
+    }
+
+    @Test func cancellingWhatWasAnsweredIsNotRapid() {
+        let wire = Wire.server()
+        for stream in stride(from: UInt32(1), to: 2001, by: 2) {
+            _ = wire.receive(.headers(stream))
+            wire.sendHeaders(stream, .response)
+            #expect(wire.receive(.reset(stream, .cancel)) == [.reset(.cancel, byPeer: true)])
+        }
+    }
+
+    /// MadeYouReset: the peer never sends RST_STREAM, its frames make us send it.
+    @Test func resetsThatWeAreMadeToSendCount() {
+        let wire = Wire.server()
+        let reports = feed(wire, 300) { [.headers($0, endStream: false), .windowUpdate($0, 0)] }
+        #expect(reports.last == .failed(.tooManyResets))
+        let malformed = Wire.server()
+        #expect(feed(malformed, 300) { [.headers($0, [("a", "b")])] }.last == .failed(.tooManyResets))
+    }
+
+    @Test func continuationFloodIsStopped() {
+        let wire = Wire.server()
+        var reports = wire.receive(.headers(1, [], endHeaders: false))
+        for _ in 0..<17 where reports.isEmpty { reports = wire.receive(.continuation(1, [], endHeaders: false)) }
+        #expect(reports == [.failed(.headerBlockTooLarge)])
+        let bytes = Wire.server()
+        reports = bytes.receive(.headers(1, [], endHeaders: false))
+        let part = [UInt8](repeating: 0x82, count: 16_384)
+        for _ in 0..<5 where reports.isEmpty { reports = bytes.receive(.continuation(1, part, endHeaders: false)) }
+        #expect(reports == [.failed(.headerBlockTooLarge)])
+    }
+
+    @Test func floodsOfFramesThatCarryNothing() {
+        let floods: [(String, Frame)] = [
+            ("SETTINGS", .settings()), ("SETTINGS ack", .settingsAck), ("PING", .ping(1)),
+            ("PRIORITY", .priority(9, on: 3)),
+            ("empty DATA", .data(1, [])), ("unknown", Frame(type: .init(rawValue: 0xee), stream: 0)),
+        ]
+        for (name, frame) in floods {
+            let wire = Wire.server()
+            _ = wire.receive(.headers(1, endStream: false))
+            let reports = feed(wire, 1100) { _ in [frame] }
+            #expect(reports.last == .failed(.tooManyIdleFrames), "\(name)")
+        }
+    }
+
+    @Test func pingsBetweenUsefulFramesAreNoFlood() {
+        let wire = Wire.server()
+        for stream in stride(from: UInt32(1), to: 6001, by: 2) {
+            _ = wire.receive(.ping(1), .headers(stream))
+            wire.sendHeaders(stream, .response, endStream: true)
+            #expect(wire.sent().count == 2)
+        }
+    }
+
+    @Test func aPeerThatDoesNotReadAnswersIsStopped() {
+        var limits = HTTP2Limits()
+        limits.maximumOutputForAnswers = 1000
+        let wire = Wire.server(limits: limits)
+        var reports: [Report] = []
+        for _ in 0..<100 where reports.allSatisfy({ $0 == .ping }) { reports = wire.receive(.ping(1)) }
+        #expect(reports == [.failed(.answersNotRead)])
+    }
+}
