@@ -62,10 +62,10 @@ var targets: [Target] = [
     // Floor 3: parts. Telemetry and Settings lie half a floor below the others, RideAPI half a floor above.
     room("Telemetry", ["Bytes"]),
     room("Settings"),
-    room("HTTPServer", ["Bytes", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry"]),
+    room("HTTPServer", ["Bytes", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry", "Settings"]),
     room("WebSocketServer", ["Bytes", "Reactor", "HTTP1", "WebSockets", "COpenSSL", "Telemetry"]),
     room("GRPCRuntime", ["Bytes", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"], exclude: ["protos"]),
-    room("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "CLinux", "Telemetry"]),
+    room("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "CLinux", "Telemetry", "Settings"]),
     room("SQLiteStore", ["Bytes", "Reactor", "CSQLite", "Telemetry"]),
     room("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
 
@@ -92,7 +92,7 @@ var targets: [Target] = [
     // Floor 5: programs
     program("gateway", ["GatewayService", "Settings"]),
     program("driver", ["DriverService", "Settings"]),
-    program("trip", ["TripService", "Settings"]),
+    program("trip", ["TripService", "HTTPServer", "Settings"]),
     program("cabstand", ["GatewayService", "DriverService", "TripService", "KafkaClient", "Settings"]),
     program("protoc-gen-cabstand", ["ProtobufWire", "Bytes"]),
     program(

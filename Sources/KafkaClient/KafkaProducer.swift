@@ -52,6 +52,8 @@ public final class KafkaProducer {
     private var pump: EventPump?
     private var topics: [String: NativeTopic] = [:]
     private var refused = false
+    /// The client failed for good: it is made anew as soon as all its reports are in.
+    private var hasFailed = false
     private var resetting: (() -> Void)?
     private var idleWaiters: [() -> Void] = []
     private var lookTimer: TimerID?
@@ -131,7 +133,12 @@ public final class KafkaProducer {
         }
         if let native = unsafe native { unsafe rd_kafka_headers_destroy(native) }
         refused = true
-        if error != RD_KAFKA_RESP_ERR__QUEUE_FULL { core.report(KafkaError(error), "a message was not taken") }
+        if error != RD_KAFKA_RESP_ERR__QUEUE_FULL {
+            core.report(KafkaError(error), "a message was not taken")
+            hasFailed = hasFailed || error == RD_KAFKA_RESP_ERR__FATAL
+            // No report may be under way that would bring the next drain.
+            core.loop.execute { [weak self] in self?.afterDrain() }
+        }
         return false
     }
 
@@ -188,15 +195,29 @@ public final class KafkaProducer {
                 }
             }
         case RD_KAFKA_EVENT_LOG: unsafe core.handleLog(event)
-        case RD_KAFKA_EVENT_ERROR: core.handleError(unsafe ClientCore.error(of: event))
+        case RD_KAFKA_EVENT_ERROR:
+            let error = unsafe ClientCore.error(of: event)
+            core.handleError(error)
+            if error.isFatal {
+                hasFailed = true
+                // It sends nothing any more: what it holds is to be reported, as failed.
+                unsafe rd_kafka_purge(
+                    client.handle, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING)
+            }
         default: break
         }
     }
 
     private func afterDrain() {
         pendingGauge.set(pending)
+        if pending == 0 && !closed {
+            if hasFailed && !renew() { return }
+            if let completion = resetting {
+                resetting = nil
+                completion()
+            }
+        }
         if pending == 0 {
-            if let completion = resetting { finishReset(completion) }
             let waiters = idleWaiters
             idleWaiters.removeAll()
             for waiter in waiters { waiter() }
@@ -216,27 +237,31 @@ public final class KafkaProducer {
         resetting = completion
         let flags = RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING
         // A client that failed for good sends nothing any more; what it calls in flight never comes back.
-        let more = client.fatalError == nil ? 0 : RD_KAFKA_PURGE_F_INFLIGHT
+        hasFailed = hasFailed || client.fatalError != nil
+        let more = hasFailed ? RD_KAFKA_PURGE_F_INFLIGHT : 0
         unsafe rd_kafka_purge(client.handle, flags | more)
         if pending == 0 { core.loop.execute { [weak self] in self?.afterDrain() } }
     }
 
-    private func finishReset(_ completion: @escaping () -> Void) {
-        if let error = client.fatalError {
-            core.report(error, "the producer is made anew")
-            do throws(KafkaError) {
-                let next = try Self.makeClient(core.configuration, order)
-                release()
-                client = next
-                pump = try makePump()
-            } catch {
-                core.report(error, "no new producer")
-                core.loop.schedule(after: 1_000_000_000) { [weak self] in self?.afterDrain() }
-                return
-            }
+    /// Replaces a client that failed for good. False: not now, it is tried again.
+    private func renew() -> Bool {
+        guard let error = client.fatalError else {
+            hasFailed = false
+            return true
         }
-        resetting = nil
-        completion()
+        core.report(error, "the producer is made anew")
+        do throws(KafkaError) {
+            let next = try Self.makeClient(core.configuration, order)
+            release()
+            client = next
+            pump = try makePump()
+            hasFailed = false
+            return true
+        } catch {
+            core.report(error, "no new producer")
+            core.loop.schedule(after: 1_000_000_000) { [weak self] in self?.afterDrain() }
+            return false
+        }
     }
 
     /// Waits until every message has its report, at most `timeout` nanoseconds. The completion gets how many have none.

@@ -1,4 +1,5 @@
 import Reactor
+import Settings
 import Telemetry
 
 #if canImport(Glibc)
@@ -18,10 +19,16 @@ public protocol ServerProcess: AnyObject, Sendable {
 /// A second signal exits at once. Returns never: exit 0 after an orderly end, 1 when it did not start or finish in time.
 public enum ServerProgram {
     /// - Parameters:
-    ///   - grace: nanoseconds for the orderly end.
+    ///   - settings: for logging and the grace period.
     ///   - start: makes and starts the servers; called on the main thread, after signals are blocked everywhere.
-    public static func run(grace: UInt64, start: () throws -> [any ServerProcess]) -> Never {
+    public static func run(settings: SettingsValues, start: () throws -> [any ServerProcess]) -> Never {
+        LogSink.standard.configure(
+            level: LogLevel(rawValue: settings[CabstandSettings.logLevel]) ?? .info,
+            format: LogFormat(rawValue: settings[CabstandSettings.logFormat]) ?? .text)
         let logger = Logger(label: "program")
+        for warning in settings.warnings { logger.warning("\(warning)") }
+        ProcessMetrics.install()
+        let grace = UInt64(settings[CabstandSettings.graceSeconds]) * 1_000_000_000
         do {
             let loop = try EventLoop()
             let servers = ServerList()

@@ -1,0 +1,20 @@
+import Settings
+
+extension KafkaConfiguration {
+    /// What the operator says.
+    public init(_ settings: SettingsValues, clientID: String, group: String) {
+        self.init(
+            bootstrapServers: settings[CabstandSettings.kafkaBootstrapServers], clientID: clientID,
+            properties: settings[CabstandSettings.kafkaConfig].map { KafkaProperty($0.key, $0.value) }, group: group)
+    }
+}
+
+extension TopicSpecification {
+    /// A topic of the house with what the operator says about partitions, replicas and retention.
+    public init(_ name: String, _ settings: SettingsValues) {
+        self.init(
+            name: name, partitions: Int32(settings[CabstandSettings.kafkaPartitions]),
+            replicationFactor: Int32(settings[CabstandSettings.kafkaReplicationFactor]),
+            retentionMilliseconds: Int64(settings[CabstandSettings.kafkaRetentionMs]))
+    }
+}

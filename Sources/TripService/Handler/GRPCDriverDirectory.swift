@@ -1,0 +1,64 @@
+import GRPCRuntime
+import Reactor
+import RideAPI
+import RideDomain
+
+/// The driver service over gRPC.
+final class GRPCDriverDirectory: DriverDirectory {
+    private let client: Driver_V1_DriverServiceClient
+    /// Tells whether the driver service answered the last question.
+    var onAnswer: (_ isReachable: Bool) -> Void = { _ in }
+
+    init(channel: GRPCChannel) { client = Driver_V1_DriverServiceClient(channel: channel) }
+
+    func driver(
+        _ id: String, timeout: UInt64, _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
+    ) {
+        let request = Driver_V1_GetDriverRequest(driverID: id)
+        client.getDriver(request, options: CallOptions(timeoutNanoseconds: timeout)) { [weak self] result in
+            switch result {
+            case .success(let response):
+                self?.onAnswer(true)
+                completion(.success(response.driver.map(Self.known)))
+            case .failure(let error) where error.code == .notFound:
+                self?.onAnswer(true)
+                completion(.success(nil))
+            case .failure(let error): completion(.failure(self?.failure(error) ?? Self.translate(error)))
+            }
+        }
+    }
+
+    func nearest(
+        to position: Position, radius: Double?, limit: Int, timeout: UInt64,
+        _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void
+    ) {
+        let request = Driver_V1_FindAvailableDriversRequest(
+            lat: position.lat, lon: position.lon, radiusM: radius, limit: UInt32(limit))
+        client.findAvailableDrivers(request, options: CallOptions(timeoutNanoseconds: timeout)) { [weak self] result in
+            switch result {
+            case .success(let response):
+                self?.onAnswer(true)
+                completion(.success(response.drivers.map(Self.known)))
+            case .failure(let error): completion(.failure(self?.failure(error) ?? Self.translate(error)))
+            }
+        }
+    }
+
+    private func failure(_ error: RPCError) -> TripError {
+        onAnswer(error.code != .unavailable)
+        return Self.translate(error)
+    }
+
+    private static func translate(_ error: RPCError) -> TripError {
+        switch error.code {
+        case .deadlineExceeded: .deadlineExceeded("The driver service did not answer in time.")
+        default: .unavailable("The driver service can't be asked now (\(error)); nothing is promised unseen.")
+        }
+    }
+
+    private static func known(_ driver: Driver_V1_Driver) -> KnownDriver {
+        KnownDriver(
+            snapshot: TripDriver(id: driver.id, name: driver.name, vehicle: Vehicle(driver.vehicle)),
+            isPresent: driver.present, distance: driver.distanceM ?? 0, message: driver)
+    }
+}

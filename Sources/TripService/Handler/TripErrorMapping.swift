@@ -1,0 +1,80 @@
+import GRPCRuntime
+import RideAPI
+
+/// Domain errors as gRPC statuses: CONTRACT's codes in `grpc-status-details-bin`, and sentences that say the value, the
+/// rule and the remedy.
+extension TripError {
+    var rpcError: RPCError {
+        let status = statusCode
+        let details = problem
+        return RPCError(
+            code: status, message: details.detail, statusDetails: details.statusDetails(grpcCode: status.rawValue))
+    }
+
+    private var statusCode: StatusCode {
+        switch self {
+        case .invalid, .invalidParameter, .unknownDriver: .invalidArgument
+        case .tripNotFound: .notFound
+        case .driverUnavailable, .noDriverAvailable, .riderHasActiveTrip, .tripAlreadyEnded: .failedPrecondition
+        case .keyInProgress: .aborted
+        case .keyReused, .idTaken: .alreadyExists
+        case .unavailable: .unavailable
+        case .deadlineExceeded: .deadlineExceeded
+        }
+    }
+
+    private var problem: ProblemDetails {
+        switch self {
+        case .invalid(let field, let detail):
+            ProblemDetails(
+                code: code, detail: detail, violations: [.init(pointer: "/" + field, detail: detail)])
+        case .invalidParameter(let name, let detail):
+            ProblemDetails(code: code, detail: detail, metadata: ["parameter": name])
+        case .tripNotFound(let id):
+            ProblemDetails(code: code, detail: "There is no trip \(id).")
+        case .unknownDriver(let id):
+            unknownDriver(id)
+        case .driverUnavailable(_, .taken, let alternatives):
+            ProblemDetails(
+                code: code,
+                detail: "This driver was booked a moment ago; alternatives lists the nearest free ones.",
+                alternatives: alternatives)
+        case .driverUnavailable(let id, .absent, let alternatives):
+            ProblemDetails(
+                code: code, detail: "Driver \(id) is offline; alternatives lists the nearest free ones.",
+                alternatives: alternatives)
+        case .noDriverAvailable:
+            ProblemDetails(
+                code: code, detail: "No driver within 10 km of the pickup is free; try again in a moment.")
+        case .riderHasActiveTrip(let tripID):
+            ProblemDetails(
+                code: code,
+                detail: "This rider has a trip in progress, \(tripID); complete or cancel it before booking another.",
+                metadata: ["active_trip_id": tripID])
+        case .tripAlreadyEnded(let status):
+            ProblemDetails(
+                code: code, detail: "The trip is \(status.word); what has ended stays as it is.")
+        case .keyInProgress:
+            ProblemDetails(
+                code: code, detail: "A request with this Idempotency-Key is running; repeat it in a second.",
+                retryAfter: 1000)
+        case .keyReused:
+            ProblemDetails(
+                code: code,
+                detail: "This Idempotency-Key was used with another body; take a new key for a new request.")
+        case .idTaken(let id):
+            ProblemDetails(
+                code: code, detail: "The id \(id) belongs to another trip; leave it out or take a new one.",
+                violations: [.init(pointer: "/id", detail: "It belongs to another trip.")])
+        case .unavailable(let detail):
+            ProblemDetails(code: code, detail: detail, retryAfter: 1000)
+        case .deadlineExceeded(let detail):
+            ProblemDetails(code: code, detail: detail)
+        }
+    }
+
+    private func unknownDriver(_ id: String) -> ProblemDetails {
+        let detail = "There is no driver \(id); leave driver_id out to be matched with the nearest one."
+        return ProblemDetails(code: code, detail: detail, violations: [.init(pointer: "/driver_id", detail: detail)])
+    }
+}

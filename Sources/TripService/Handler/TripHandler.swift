@@ -1,0 +1,166 @@
+import GRPCRuntime
+import Reactor
+import RideAPI
+import RideDomain
+
+/// `trip.v1.TripService`: messages in, rules, messages out. On the loop.
+final class TripHandler: Trip_V1_TripServiceHandler {
+    private let loop: EventLoop
+    private let book: TripBook
+
+    init(loop: EventLoop, book: TripBook) {
+        self.loop = loop
+        self.book = book
+    }
+
+    // MARK: Booking
+
+    func createTrip(_ request: Trip_V1_CreateTripRequest, _ call: UnaryServerCall<Trip_V1_CreateTripResponse>) {
+        do throws(TripError) {
+            var checked = try Self.checked(request)
+            checked.deadline = deadline(call.deadline)
+            book.create(checked) { result in
+                switch result {
+                case .success(let created):
+                    call.respond(
+                        Trip_V1_CreateTripResponse(trip: Trip_V1_Trip(created.trip), replayed: created.replayed))
+                case .failure(let error): call.fail(error.rpcError)
+                }
+            }
+        } catch {
+            call.fail(error.rpcError)
+        }
+    }
+
+    /// The request in the domain's words; coordinates with the six decimals that the outside sees.
+    private static func checked(_ request: Trip_V1_CreateTripRequest) throws(TripError) -> TripBook.Request {
+        func identifier(_ field: String, _ text: String) throws(TripError) {
+            if let violation = Identifier.violation(of: field, text) { throw .invalid(field: field, violation) }
+        }
+        func place(_ field: String, _ place: Trip_V1_Place?) throws(TripError) -> Position {
+            guard let place else { throw .invalid(field: field, "\(field) is missing; give its lat and lon.") }
+            let position = Position(place)
+            guard position.isValid else {
+                throw .invalid(
+                    field: field,
+                    "\(field) is \(place.lat), \(place.lon); lat must be between -90 and 90, lon between -180 and 180.")
+            }
+            return position.rounded
+        }
+        let id = request.id.flatMap { $0.isEmpty ? nil : $0 }
+        let driverID = request.driverID.flatMap { $0.isEmpty ? nil : $0 }
+        if let id { try identifier("id", id) }
+        try identifier("rider_id", request.riderID)
+        if let driverID { try identifier("driver_id", driverID) }
+        let pickup = try place("pickup", request.pickup)
+        let dropoff = try place("dropoff", request.dropoff)
+        var key: IdempotencyKey?
+        if let text = request.idempotencyKey {
+            guard TripLimits.keyLengths.contains(text.utf8.count), text.utf8.allSatisfy({ (0x20...0x7E).contains($0) })
+            else {
+                throw .invalid(
+                    field: "idempotency_key", "An idempotency key must be 1 to 255 printable ASCII characters.")
+            }
+            let canonical =
+                "1|\(request.riderID)|\(driverID ?? "")|\(pickup.lat),\(pickup.lon)|\(dropoff.lat),\(dropoff.lon)"
+            key = IdempotencyKey(key: text, request: Array(canonical.utf8))
+        }
+        return TripBook.Request(
+            id: id, riderID: request.riderID, driverID: driverID, pickup: pickup, dropoff: dropoff, key: key,
+            deadline: 0)
+    }
+
+    // MARK: Changes
+
+    func pickUpTrip(_ request: Trip_V1_PickUpTripRequest, _ call: UnaryServerCall<Trip_V1_PickUpTripResponse>) {
+        change(request.tripID, .pickUp, call) { Trip_V1_PickUpTripResponse(trip: $0) }
+    }
+
+    func completeTrip(_ request: Trip_V1_CompleteTripRequest, _ call: UnaryServerCall<Trip_V1_CompleteTripResponse>) {
+        change(request.tripID, .complete, call) { Trip_V1_CompleteTripResponse(trip: $0) }
+    }
+
+    func cancelTrip(_ request: Trip_V1_CancelTripRequest, _ call: UnaryServerCall<Trip_V1_CancelTripResponse>) {
+        change(request.tripID, .cancel, call) { Trip_V1_CancelTripResponse(trip: $0) }
+    }
+
+    private func change<Response>(
+        _ id: String, _ action: TripAction, _ call: UnaryServerCall<Response>,
+        _ response: @escaping (Trip_V1_Trip) -> Response
+    ) {
+        book.change(id, action, deadline: deadline(call.deadline)) { result in
+            switch result {
+            case .success(let trip): call.respond(response(Trip_V1_Trip(trip)))
+            case .failure(let error): call.fail(error.rpcError)
+            }
+        }
+    }
+
+    // MARK: Questions
+
+    func getTrip(_ request: Trip_V1_GetTripRequest, _ call: UnaryServerCall<Trip_V1_GetTripResponse>) {
+        book.get(request.tripID, deadline: deadline(call.deadline)) { result in
+            switch result {
+            case .success(let trip): call.respond(Trip_V1_GetTripResponse(trip: Trip_V1_Trip(trip)))
+            case .failure(let error): call.fail(error.rpcError)
+            }
+        }
+    }
+
+    func listTrips(_ request: Trip_V1_ListTripsRequest, _ call: UnaryServerCall<Trip_V1_ListTripsResponse>) {
+        do throws(TripError) {
+            let (filter, limit, cursor) = try Self.checked(request)
+            book.list(filter, after: cursor, limit: limit, deadline: deadline(call.deadline)) { result in
+                switch result {
+                case .success(let page):
+                    let next = page.hasMore ? page.trips.last.map { TripPageToken.text(after: $0, filter) } : nil
+                    call.respond(
+                        Trip_V1_ListTripsResponse(
+                            trips: page.trips.map { Trip_V1_Trip($0) }, nextPageToken: next, seq: page.seq))
+                case .failure(let error): call.fail(error.rpcError)
+                }
+            }
+        } catch {
+            call.fail(error.rpcError)
+        }
+    }
+
+    private static func checked(
+        _ request: Trip_V1_ListTripsRequest
+    ) throws(TripError) -> (TripFilter, Int, TripCursor?) {
+        var filter = TripFilter(riderID: request.riderID, driverID: request.driverID)
+        if let status = request.status, status != .unspecified {
+            guard let known = TripStatus(status) else {
+                throw .invalidParameter(
+                    "status", "status is \(status.rawValue); it must be in_progress, completed or cancelled.")
+            }
+            filter.status = known
+        }
+        let limit = request.pageSize.map(Int.init) ?? TripLimits.defaultPageSize
+        guard TripLimits.pageSizes.contains(limit) else {
+            throw .invalidParameter("page_size", "page_size is \(limit); it must be between 1 and 100.")
+        }
+        guard let token = request.pageToken, !token.isEmpty else { return (filter, limit, nil) }
+        guard let cursor = TripPageToken.cursor(token, filter) else {
+            throw .invalidParameter(
+                "page_token",
+                "page_token was not made for this filter; take it from the answer before, and change nothing else.")
+        }
+        return (filter, limit, cursor)
+    }
+
+    func watchTrip(_ request: Trip_V1_WatchTripRequest, _ call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>) {
+        let token = book.watch(request.tripID, deadline: deadline(call.deadline)) { result in
+            switch result {
+            case .success(let trip): call.send(Trip_V1_WatchTripResponse(trip: Trip_V1_Trip(trip)))
+            case .failure(let error): call.fail(error.rpcError)
+            case nil: call.finish()
+            }
+        }
+        if let token { call.onCancel = { [book] in book.unwatch(token) } }
+    }
+
+    private func deadline(_ given: UInt64?) -> UInt64 {
+        min(given ?? .max, loop.now + TripLimits.defaultTimeout)
+    }
+}

@@ -1,0 +1,155 @@
+import RideDomain
+
+/// A booking that is to be stored.
+struct Booking: Sendable {
+    let tripID: String
+    let riderID: String
+    let pickup: Position
+    let dropoff: Position
+    /// nil: whoever is found.
+    let selectedDriverID: String?
+    /// Whom to try, in this order. The first who is free is booked.
+    let candidates: [TripDriver]
+    let key: IdempotencyKey?
+    /// Unix milliseconds.
+    let now: Int64
+
+    /// Whether `trip` can be what an earlier try of the same request made.
+    func isMadeBy(_ trip: Trip) -> Bool {
+        trip.id == tripID && trip.riderID == riderID && trip.pickup == pickup && trip.dropoff == dropoff
+            && (selectedDriverID == nil || selectedDriverID == trip.driverID)
+    }
+}
+
+/// The caller's key and what it was sent with.
+struct IdempotencyKey: Sendable, Hashable {
+    let key: String
+    /// The request in a canonical form: the same key with another one is refused.
+    let request: [UInt8]
+}
+
+/// What became of a booking.
+enum BookingOutcome: Sendable {
+    case created(Trip)
+    /// A trip with this id was made before, by an earlier try of the same request.
+    case existing(Trip)
+    /// Another request made a trip with this id.
+    case idTaken
+    /// The key made a trip before; it is as it was then.
+    case replayed(Trip)
+    case keyReused
+    case riderHasActiveTrip(tripID: String)
+    /// Every candidate is on a trip.
+    case driversTaken
+}
+
+/// What became of a change of a trip.
+enum ChangeOutcome: Sendable {
+    case changed(Trip, TripEventKind)
+    /// It was done before.
+    case unchanged(Trip)
+    case alreadyEnded(TripStatus)
+    case unknown
+}
+
+/// Which trips a list has. Everything nil: all of them.
+struct TripFilter: Sendable, Hashable {
+    var riderID: String?
+    var driverID: String?
+    var status: TripStatus?
+}
+
+/// A place in the order of a list: newest first, by creation and id.
+struct TripCursor: Sendable, Hashable {
+    /// Unix milliseconds.
+    let createdAt: Int64
+    let id: String
+}
+
+struct TripPage: Sendable {
+    let trips: [Trip]
+    let hasMore: Bool
+    /// The last change that this answer knows of.
+    let seq: UInt64
+}
+
+/// A row of the outbox, with the trip as it was when the event happened.
+struct OutboxEvent: Sendable {
+    let seq: UInt64
+    let kind: TripEventKind
+    let trip: Trip
+
+    /// When it happened, Unix milliseconds.
+    var at: Int64 {
+        switch kind {
+        case .created: trip.createdAt
+        case .pickedUp: trip.pickedUpAt ?? trip.createdAt
+        case .completed, .cancelled: trip.endedAt ?? trip.createdAt
+        }
+    }
+
+    /// The trip after the event, whatever happened to it since: every event can be told from the trip's latest row.
+    init(seq: UInt64, kind: TripEventKind, latest: Trip) {
+        self.seq = seq
+        self.kind = kind
+        trip = Trip(
+            id: latest.id, riderID: latest.riderID, driver: latest.driver,
+            status: kind == .completed || kind == .cancelled ? latest.status : .inProgress, pickup: latest.pickup,
+            dropoff: latest.dropoff, createdAt: latest.createdAt,
+            pickedUpAt: kind == .created ? nil : latest.pickedUpAt,
+            endedAt: kind == .completed || kind == .cancelled ? latest.endedAt : nil, seq: seq)
+    }
+}
+
+/// What a restarted service has to know before it answers.
+struct TripStart: Sendable {
+    let active: [Trip]
+    /// The outbox is relayed up to and with this row.
+    let watermark: UInt64
+    /// The last row of the outbox.
+    let lastSeq: UInt64
+}
+
+/// Where trips are kept. The one authority on who drives whom: at most one active trip per driver and per rider, at
+/// every instant.
+///
+/// Calls come from the service's loop and are answered there. An answer to a change means that it is durable.
+/// `deadline` is in monotonic nanoseconds; a change that did not begin by then is not made.
+protocol TripRepository: AnyObject {
+    /// Blocking: before the loop runs.
+    func start() throws -> TripStart
+
+    func book(
+        _ booking: Booking, deadline: UInt64?, _ completion: @escaping (Result<BookingOutcome, any Error>) -> Void)
+
+    func change(
+        _ tripID: String, _ action: TripAction, at now: Int64, deadline: UInt64?,
+        _ completion: @escaping (Result<ChangeOutcome, any Error>) -> Void)
+
+    func trip(_ id: String, deadline: UInt64?, _ completion: @escaping (Result<Trip?, any Error>) -> Void)
+
+    /// What a key made, if it is not older than 24 h at `now`: nil, `.replayed` or `.keyReused`.
+    func lookUp(
+        _ key: IdempotencyKey, at now: Int64, deadline: UInt64?,
+        _ completion: @escaping (Result<BookingOutcome?, any Error>) -> Void)
+
+    func list(
+        _ filter: TripFilter, after cursor: TripCursor?, limit: Int, deadline: UInt64?,
+        _ completion: @escaping (Result<TripPage, any Error>) -> Void)
+
+    /// Rows of the outbox behind `seq`, in order.
+    func outbox(
+        after seq: UInt64, limit: Int, _ completion: @escaping (Result<[OutboxEvent], any Error>) -> Void)
+
+    /// Stores how far the outbox is relayed.
+    func setWatermark(_ seq: UInt64, _ completion: @escaping (Result<Void, any Error>) -> Void)
+
+    /// Drops keys that are older than 24 h at `now`.
+    func forgetKeys(before now: Int64)
+
+    /// Finishes what waits; the completion comes, on any thread, when the storage is closed.
+    func close(_ completion: @escaping @Sendable () -> Void)
+}
+
+/// How long an idempotency key is kept, in milliseconds.
+let idempotencyKeyLifetime: Int64 = 24 * 3_600_000

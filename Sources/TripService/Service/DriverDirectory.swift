@@ -1,0 +1,25 @@
+import RideAPI
+import RideDomain
+
+/// A driver as the driver service knows him.
+struct KnownDriver: Sendable {
+    let snapshot: TripDriver
+    /// On duty, with or without a trip.
+    let isPresent: Bool
+    /// Metres from the position that was asked for.
+    let distance: Double
+    /// As he is handed on to callers.
+    let message: Driver_V1_Driver
+}
+
+/// What the trip service asks the driver service. Calls and answers on the loop.
+protocol DriverDirectory: AnyObject {
+    /// nil: there is no such driver. `timeout` in nanoseconds.
+    func driver(
+        _ id: String, timeout: UInt64, _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void)
+
+    /// Available drivers, nearest first, at most `limit`; within `radius` metres if given.
+    func nearest(
+        to position: Position, radius: Double?, limit: Int, timeout: UInt64,
+        _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void)
+}

@@ -1,0 +1,222 @@
+import KafkaClient
+import Reactor
+import RideDomain
+import Telemetry
+
+/// Sends the outbox to Kafka in order, at least once, however long Kafka is away.
+///
+///     idle ──change──▶ sending ──failed report──▶ resetting ──all reported──▶ waiting ──backoff──▶ sending
+///       ▲                 │                                                                          │
+///       └─ all delivered ─┘                    from the watermark again ◀────────────────────────────┘
+///
+/// The watermark is the last row up to which every row was acknowledged. It is stored now and then: what lies behind it
+/// after a crash is sent again. A change that follows the last one sent goes out of memory; anything else is read from
+/// the outbox. What waits is in the database, so the memory used does not grow with an outage.
+///
+/// On the loop.
+final class OutboxRelay {
+    private enum State { case stopped, sending, resetting, waiting }
+
+    private let loop: EventLoop
+    private let repository: any TripRepository
+    private let producer: KafkaProducer
+    private let events: TripEvents
+    private let logger = Logger(label: "outbox")
+
+    private var state = State.stopped
+    /// Every row up to this one is acknowledged.
+    private(set) var watermark: UInt64
+    /// The last row that is durable.
+    private var lastSeq: UInt64
+    /// The last row that the producer took.
+    private var sentSeq: UInt64
+    /// Sent and not below the watermark yet, in order.
+    private var inFlight = InFlight()
+    private var isReading = false
+    private var storedWatermark: UInt64
+    private var isStoring = false
+    private var storeTimer: TimerID?
+    private var failures = 0
+    private var idle: (() -> Void)?
+    private let depth: Gauge
+
+    init(
+        loop: EventLoop, repository: any TripRepository, producer: KafkaProducer, start: TripStart
+    ) {
+        self.loop = loop
+        self.repository = repository
+        self.producer = producer
+        events = TripEvents(producer: producer)
+        watermark = start.watermark
+        storedWatermark = start.watermark
+        sentSeq = start.watermark
+        lastSeq = max(start.lastSeq, start.watermark)
+        depth = MetricRegistry.shared.gauge(
+            name: "cabstand_outbox_depth", help: "Changes of trips that Kafka has not acknowledged yet.")
+        depth.set(Int(lastSeq - watermark))
+        producer.onDelivery = { [weak self] opaque, result in self?.delivered(opaque, result) }
+        producer.onWritable = { [weak self] in self?.send() }
+    }
+
+    /// Changes that are not acknowledged.
+    var pending: Int { Int(lastSeq - watermark) }
+
+    /// The topic is there: begins with what lies behind the watermark.
+    func start() {
+        guard state == .stopped else { return }
+        state = .sending
+        send()
+    }
+
+    /// A durable change. In the order of `seq`.
+    func add(_ event: OutboxEvent) {
+        if event.seq == sentSeq + 1 && event.seq == lastSeq + 1 && state == .sending && !isReading {
+            lastSeq = event.seq
+            _ = produce(event)
+        } else {
+            lastSeq = max(lastSeq, event.seq)
+            send()
+        }
+        depth.set(pending)
+    }
+
+    /// Calls back when everything is acknowledged and the watermark is stored.
+    func whenIdle(_ completion: @escaping () -> Void) {
+        idle = completion
+        storeWatermark()
+    }
+
+    // MARK: Sending
+
+    private func send() {
+        guard state == .sending, !isReading, sentSeq < lastSeq else { return }
+        isReading = true
+        repository.outbox(after: sentSeq, limit: TripLimits.outboxBatch) { [weak self] result in
+            guard let self else { return }
+            isReading = false
+            guard state == .sending else { return }
+            switch result {
+            case .failure(let error):
+                logger.error("the outbox can't be read", metadata: ["error": "\(error)"])
+                wait()
+            case .success(let events):
+                for event in events {
+                    // Full: onWritable calls send again, which reads on from here.
+                    if !produce(event) { return }
+                }
+                if events.isEmpty { return }
+                send()
+            }
+        }
+    }
+
+    private func produce(_ event: OutboxEvent) -> Bool {
+        let taken = events.produce(event)
+        if taken {
+            sentSeq = event.seq
+            inFlight.append(event.seq)
+        }
+        return taken
+    }
+
+    private func delivered(_ seq: UInt64, _ result: Result<Int64, KafkaError>) {
+        switch result {
+        case .success:
+            // After a reset the numbers begin anew; a late report of an old one is for a row that is sent again.
+            guard state == .sending, let reached = inFlight.acknowledge(seq) else { return }
+            failures = 0
+            watermark = reached
+            depth.set(pending)
+            scheduleStore()
+        case .failure(let error):
+            guard state == .sending else { return }
+            logger.error(
+                "an event was not delivered; the outbox goes on from its watermark",
+                metadata: ["seq": "\(seq)", "error": error.description, "watermark": "\(watermark)"])
+            state = .resetting
+            producer.reset { [weak self] in
+                guard let self else { return }
+                sentSeq = watermark
+                inFlight = InFlight()
+                wait()
+            }
+        }
+    }
+
+    private func wait() {
+        state = .waiting
+        let backoff = TripLimits.relayBackoff
+        let delay = min(backoff.last, backoff.first << UInt64(min(failures, 10)))
+        failures += 1
+        loop.schedule(after: delay) { [weak self] in
+            guard let self, state == .waiting else { return }
+            state = .sending
+            send()
+        }
+    }
+
+    // MARK: The watermark
+
+    private func scheduleStore() {
+        if idle != nil { return storeWatermark() }
+        guard storeTimer == nil else { return }
+        storeTimer = loop.schedule(after: TripLimits.watermarkInterval) { [weak self] in
+            self?.storeTimer = nil
+            self?.storeWatermark()
+        }
+    }
+
+    private func storeWatermark() {
+        if isStoring { return }
+        guard storedWatermark < watermark else {
+            if pending == 0, let completion = idle {
+                idle = nil
+                completion()
+            }
+            return
+        }
+        isStoring = true
+        let reached = watermark
+        repository.setWatermark(reached) { [weak self] result in
+            guard let self else { return }
+            isStoring = false
+            switch result {
+            case .success: storedWatermark = reached
+            case .failure(let error):
+                logger.error("the watermark was not stored", metadata: ["error": "\(error)"])
+            }
+            if storedWatermark < watermark || idle != nil { scheduleStore() }
+        }
+    }
+}
+
+/// Rows that were sent, in order, and which of them are acknowledged: partitions answer in any order.
+private struct InFlight {
+    /// A ring would save the moving; the array is compacted when half of it is done.
+    private var rows: [(seq: UInt64, done: Bool)] = []
+    private var head = 0
+
+    mutating func append(_ seq: UInt64) { rows.append((seq, false)) }
+
+    /// The last row of an unbroken run of acknowledged ones, if there is a new one.
+    mutating func acknowledge(_ seq: UInt64) -> UInt64? {
+        var low = head
+        var high = rows.count
+        while low < high {
+            let middle = (low + high) / 2
+            if rows[middle].seq < seq { low = middle + 1 } else { high = middle }
+        }
+        guard low < rows.count, rows[low].seq == seq else { return nil }
+        rows[low].done = true
+        var reached: UInt64?
+        while head < rows.count, rows[head].done {
+            reached = rows[head].seq
+            head += 1
+        }
+        if head > 64 && head * 2 > rows.count {
+            rows.removeFirst(head)
+            head = 0
+        }
+        return reached
+    }
+}

@@ -1,0 +1,44 @@
+import RideAPI
+import RideDomain
+
+/// Why a request was refused. The codes are CONTRACT's.
+enum TripError: Error, Sendable {
+    /// The request itself is wrong: which field, and the rule with the remedy.
+    case invalid(field: String, String)
+    /// A parameter of a list is wrong.
+    case invalidParameter(String, String)
+    case tripNotFound(String)
+    case unknownDriver(String)
+    case driverUnavailable(driverID: String, reason: Reason, alternatives: [Driver_V1_Driver])
+    case noDriverAvailable
+    case riderHasActiveTrip(tripID: String)
+    case tripAlreadyEnded(TripStatus)
+    case keyInProgress
+    case keyReused
+    /// Somebody else's trip has the id that this request brought.
+    case idTaken(String)
+    /// The driver service or the database can't be asked now.
+    case unavailable(String)
+    case deadlineExceeded(String)
+
+    enum Reason: Sendable { case taken, absent }
+
+    /// The problem code.
+    var code: String {
+        switch self {
+        case .invalid: "invalid-body"
+        case .invalidParameter: "invalid-parameter"
+        case .tripNotFound: "trip-not-found"
+        case .unknownDriver: "unknown-driver"
+        case .driverUnavailable: "driver-unavailable"
+        case .noDriverAvailable: "no-driver-available"
+        case .riderHasActiveTrip: "rider-has-active-trip"
+        case .tripAlreadyEnded: "trip-already-ended"
+        case .keyInProgress: "key-in-progress"
+        case .keyReused: "key-reused"
+        case .idTaken: "invalid-body"
+        case .unavailable: "backend-unavailable"
+        case .deadlineExceeded: "backend-timeout"
+        }
+    }
+}

@@ -1,0 +1,26 @@
+import RideDomain
+
+/// Every bound of the trip service, in one place.
+enum TripLimits {
+    /// Nanoseconds for a request that brought no deadline (CONTRACT: 5 s).
+    static let defaultTimeout: UInt64 = 5_000_000_000
+    /// Trips on a page.
+    static let pageSizes = 1...100
+    static let defaultPageSize = 20
+    /// Characters of an idempotency key.
+    static let keyLengths = 1...255
+    /// When all of the nearest were just taken, so many are looked at once more.
+    static let secondRoundLimit = 128
+    /// Drivers asked for to find the alternatives among: some of them may have been booked a moment ago.
+    static let alternativeSearchLimit = 32
+    /// Watchers of trips, all trips together.
+    static let watchers = 100_000
+    /// Rows of the outbox read at once.
+    static let outboxBatch = 512
+    /// Nanoseconds between two stores of the relay's watermark: after a crash so much is sent again.
+    static let watermarkInterval: UInt64 = 200_000_000
+    /// Nanoseconds before the relay tries again: doubled from the first up to the second.
+    static let relayBackoff: (first: UInt64, last: UInt64) = (250_000_000, 5_000_000_000)
+    /// Nanoseconds between two sweeps over idempotency keys.
+    static let keySweepInterval: UInt64 = 600_000_000_000
+}

@@ -1,0 +1,137 @@
+import GRPCRuntime
+import HTTPServer
+import KafkaClient
+import Reactor
+import RideAPI
+import Settings
+import Telemetry
+
+/// Everything of the trip service that lives on its loop, wired together.
+final class TripNode {
+    /// Nanoseconds that the end waits for Kafka to take what is in the outbox: the rest is sent after the next start.
+    private static let flushTimeout: UInt64 = 3_000_000_000
+
+    let grpcAddress: SocketAddress
+    let adminAddress: SocketAddress?
+
+    private let loop: EventLoop
+    private let logger = Logger(label: "trip")
+    private let drainDelay: UInt64
+    private let drainTimeout: UInt64
+    private let repository: SQLiteTripRepository
+    private let channel: GRPCChannel
+    private let book: TripBook
+    private let producer: KafkaProducer
+    private let relay: OutboxRelay
+    private let topics: KafkaAdmin
+    private let server: GRPCServer
+    private let admin: HTTPServer?
+    private let readiness: ServiceReadiness
+
+    /// On the thread that made the loop, before it runs.
+    init(loop: EventLoop, settings: SettingsValues) throws {
+        self.loop = loop
+        drainDelay = UInt64(settings[CabstandSettings.drainDelaySeconds]) * 1_000_000_000
+        drainTimeout = UInt64(settings[CabstandSettings.graceSeconds]) * 500_000_000
+        readiness = ServiceReadiness(
+            loops: [loop], dependencies: ["database", "kafka", "driver_service"], now: loop.preciseNow())
+
+        let path = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
+        repository = try SQLiteTripRepository(path: path, loop: loop)
+        let start = try repository.start()
+        channel = GRPCChannel(loop: loop, target: settings[CabstandSettings.driverService].description)
+        let directory = GRPCDriverDirectory(channel: channel)
+        book = TripBook(loop: loop, repository: repository, directory: directory, active: start.active)
+
+        let kafka = KafkaConfiguration(settings, clientID: "cabstand-trip", group: "cabstand-trip")
+        producer = try KafkaProducer(loop: loop, configuration: kafka, order: .strict)
+        relay = OutboxRelay(loop: loop, repository: repository, producer: producer, start: start)
+        topics = try KafkaAdmin(
+            loop: loop, configuration: kafka, topics: [TopicSpecification(TripEvents.topic, settings)])
+
+        let registry = ServiceRegistry()
+        Trip_V1_TripService.register(TripHandler(loop: loop, book: book), in: registry)
+        server = GRPCServer(loop: loop, registry: registry)
+        grpcAddress = try server.listen(settings.listenAddress(port: settings[CabstandSettings.grpcPort])).localAddress
+        if let port = settings[CabstandSettings.adminPort] {
+            let router = Router()
+            router.addHealth(readiness, loop: loop)
+            router.addMetrics()
+            let admin = HTTPServer(loop: loop, router: router)
+            adminAddress = try admin.listen(settings.listenAddress(port: port)).localAddress
+            self.admin = admin
+        } else {
+            admin = nil
+            adminAddress = nil
+        }
+        connect()
+        logger.notice(
+            "serving",
+            metadata: [
+                "grpc": "\(grpcAddress)", "admin": adminAddress.map { "\($0)" } ?? "off", "database": path,
+                "trips_in_progress": "\(start.active.count)", "outbox": "\(relay.pending)",
+            ])
+    }
+
+    /// Lets the parts know each other, and asks each dependency for its first answer.
+    private func connect() {
+        readiness.set("database", .ok)
+        book.onStorage = { [readiness] failure in
+            readiness.set("database", failure.map { .failing($0) } ?? .ok)
+        }
+        book.onChange = { [relay] in relay.add($0) }
+        producer.onState = { [readiness] state in
+            switch state {
+            case .connecting: break
+            case .up: readiness.set("kafka", .ok)
+            case .down(let reason): readiness.set("kafka", .failing(reason))
+            }
+        }
+        topics.ensureTopics { [relay] in relay.start() }
+        channel.onStateChange = { [readiness] state in
+            switch state {
+            case .ready: readiness.set("driver_service", .ok)
+            case .transientFailure: readiness.set("driver_service", .failing("The driver service can't be reached."))
+            case .idle, .connecting, .shutdown: break
+            }
+        }
+        channel.connect()
+        loop.schedule(every: TripLimits.keySweepInterval) { [weak book] in book?.forgetOldKeys() }
+    }
+
+    // MARK: The end
+
+    /// Readiness turns, then (after the configured delay) no new calls, calls in flight finish, Kafka takes what it can,
+    /// the database closes.
+    func drain(_ completion: @escaping @Sendable () -> Void) {
+        readiness.drain()
+        loop.schedule(after: drainDelay) { [self] in
+            book.endWatches()
+            once(within: drainTimeout, { self.server.drain($0) }) { [self] in
+                topics.cancel()
+                once(within: Self.flushTimeout, { self.relay.whenIdle($0) }) { [self] in
+                    producer.close(timeout: 0) { [self] _ in
+                        channel.close()
+                        if relay.pending > 0 {
+                            logger.notice(
+                                "the outbox goes on at the next start", metadata: ["rows": "\(relay.pending)"])
+                        }
+                        repository.close(completion)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls `next` once: when `work` is done, or after `timeout` nanoseconds.
+    private func once(within timeout: UInt64, _ work: (@escaping () -> Void) -> Void, then next: @escaping () -> Void) {
+        var isDone = false
+        let finish = {
+            if isDone { return }
+            isDone = true
+            next()
+        }
+        loop.schedule(after: timeout, finish)
+        work(finish)
+    }
+}

@@ -1,0 +1,44 @@
+import HTTPServer
+import Reactor
+import Settings
+
+/// The trip service as a whole: one loop with a thread of its own, its database threads and its Kafka client.
+///
+///     let server = try TripServer(settings: SettingsDeclaration.trip.readOrExit())
+///     server.start()
+///
+/// Thread-safe from `start` on.
+public final class TripServer: ServerProcess {
+    private let group: EventLoopGroup
+    private let node: LoopBound<TripNode>
+    /// Where gRPC is served.
+    public let grpcAddress: SocketAddress
+    /// Where health and metrics are served, if a port is configured for it.
+    public let adminAddress: SocketAddress?
+
+    /// Opens the database, brings it up to date, and listens; requests wait until `start`.
+    ///
+    /// - Throws: what is wrong with an address, the database or Kafka's properties.
+    public init(settings: SettingsValues) throws {
+        group = try EventLoopGroup(count: 1)
+        let loop = group.loops[0]
+        let node = try TripNode(loop: loop, settings: settings)
+        grpcAddress = node.grpcAddress
+        adminAddress = node.adminAddress
+        self.node = LoopBound(node, loop: loop)
+    }
+
+    /// Starts the loop's thread.
+    public func start() { group.start { _ in } }
+
+    public func drain(_ completion: @escaping @Sendable () -> Void) {
+        let group = group
+        let node = node
+        node.loop.submit {
+            node.value.drain {
+                group.stop()
+                completion()
+            }
+        }
+    }
+}

@@ -1,1 +1,0 @@
-// TripService: being built.

@@ -1,0 +1,86 @@
+import Glibc
+
+/// The programs of the house on free ports, with data folders of their own: gateway, driver and trip against a Kafka,
+/// or the all-in-one program. What it started, it ends.
+public final class Fleet {
+    public enum Service: String, CaseIterable { case driver, trip, gateway }
+
+    public let httpPort = freePort()
+    public let driverPort = freePort()
+    public let tripPort = freePort()
+    public let folder = TemporaryFolder()
+    private let bootstrapServers: String
+    private let extra: [String: String]
+    private var processes: [Service: ChildProcess] = [:]
+
+    /// The three programs are built beside the tests.
+    public static var isBuilt: Bool {
+        Service.allCases.allSatisfy { Tool.exists(Tool.program($0.rawValue)) }
+    }
+
+    /// Starts all three and waits until the gateway is ready.
+    ///
+    /// - Parameter extra: more environment variables, for all of them.
+    public init(bootstrapServers: String, extra: [String: String] = [:]) throws {
+        self.bootstrapServers = bootstrapServers
+        self.extra = extra
+        for service in Service.allCases { try start(service) }
+        try waitUntilReady()
+    }
+
+    deinit {
+        for process in processes.values { process.kill() }
+    }
+
+    public func process(_ service: Service) -> ChildProcess? { processes[service] }
+
+    /// Starts a service, with the data that it had, on the port that it had.
+    public func start(_ service: Service) throws {
+        var environment = [
+            "CABSTAND_BIND": "127.0.0.1", "CABSTAND_HTTP_PORT": "\(httpPort)",
+            "CABSTAND_DRIVER_SERVICE": "127.0.0.1:\(driverPort)", "CABSTAND_TRIP_SERVICE": "127.0.0.1:\(tripPort)",
+            "CABSTAND_KAFKA_BOOTSTRAP_SERVERS": bootstrapServers, "CABSTAND_KAFKA_PARTITIONS": "4",
+            "CABSTAND_PUBLIC_DIR": Tool.repository + "/public", "CABSTAND_EVENT_LOOPS": "1", "CABSTAND_GRACE_S": "10",
+            "CABSTAND_DATABASE_URL": "sqlite:\(folder.file(service.rawValue)).db",
+        ]
+        switch service {
+        case .driver: environment["CABSTAND_GRPC_PORT"] = "\(driverPort)"
+        case .trip: environment["CABSTAND_GRPC_PORT"] = "\(tripPort)"
+        case .gateway: break
+        }
+        environment.merge(extra) { $1 }
+        processes[service] = try ChildProcess(Tool.program(service.rawValue), environment: environment)
+    }
+
+    /// kill −9.
+    public func kill(_ service: Service) {
+        processes[service]?.kill()
+        processes[service] = nil
+    }
+
+    /// SIGTERM; the exit status.
+    public func terminate(_ service: Service) -> Int32 {
+        defer { processes[service] = nil }
+        return processes[service]?.terminate() ?? -1
+    }
+
+    public func connection() -> HTTPConnection { HTTPConnection(port: httpPort) }
+
+    /// Waits until `/readyz` is 200 and, unless `degraded` will do, says that everything answers.
+    ///
+    /// - Throws: `ChildProcessError` with the programs' last lines.
+    public func waitUntilReady(seconds: Double = 40, degraded: Bool = false) throws {
+        let connection = connection()
+        let ready = waitUntil(seconds) {
+            guard let response = connection.request("GET", "/readyz"), response.status == 200 else { return false }
+            return degraded || response.text("status") == "ok"
+        }
+        if ready { return }
+        throw ChildProcessError(description: "the fleet is not ready:\n\(logs)")
+    }
+
+    /// The last lines of each program.
+    public var logs: String {
+        processes.map { "--- \($0.key)\n\($0.value.errors.suffix(3000))" }.joined(separator: "\n")
+    }
+}

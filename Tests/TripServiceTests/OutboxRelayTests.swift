@@ -1,0 +1,163 @@
+import Bytes
+import KafkaClient
+import Reactor
+import RideAPI
+import RideDomain
+import TestSupport
+import Testing
+
+@testable import TripService
+
+/// BEHAVIOUR 37: every committed change reaches Kafka at least once, in order per driver.
+@Suite(.serialized) struct OutboxRelayTests {
+    private let topic = TopicSpecification(name: "trip_events", partitions: 4, replicationFactor: 1)
+
+    /// What arrived: per driver, in order.
+    final class Arrivals {
+        var seqs: [String: [UInt64]] = [:]
+        var kinds: [UInt64: String] = [:]
+        var count = 0
+
+        func take(_ record: borrowing KafkaRecord) {
+            count += 1
+            guard case .trip(let event) = try? RideEvent(decoding: record.value) else {
+                Issue.record("not a trip event")
+                return
+            }
+            #expect(record.header("event-type") == event.kind.rawValue)
+            #expect(record.header("event-id") == event.eventID)
+            seqs[event.trip.driverID, default: []].append(event.seq)
+            kinds[event.seq] = event.kind.rawValue
+        }
+
+        /// Whether the first sight of each event of a driver is in order.
+        var isInOrder: Bool {
+            seqs.values.allSatisfy { all in
+                var seen: Set<UInt64> = []
+                let first = all.filter { seen.insert($0).inserted }
+                return first == first.sorted()
+            }
+        }
+    }
+
+    private func configuration(_ broker: EmbeddedBroker) -> KafkaConfiguration {
+        KafkaConfiguration(
+            bootstrapServers: broker.bootstrapServers, properties: EmbeddedBroker.properties,
+            metadataInterval: 500_000_000)
+    }
+
+    private func consume(_ broker: EmbeddedBroker, _ desk: Desk) throws -> (KafkaConsumer, Arrivals) {
+        let consumer = try KafkaConsumer(
+            loop: desk.loop, configuration: configuration(broker), topic: "trip_events", start: .beginning)
+        let arrivals = Arrivals()
+        consumer.onRecord = { arrivals.take($0) }
+        return (consumer, arrivals)
+    }
+
+    private func relay(_ broker: EmbeddedBroker, _ desk: Desk) throws -> (KafkaProducer, OutboxRelay) {
+        let producer = try KafkaProducer(loop: desk.loop, configuration: configuration(broker), order: .strict)
+        let relay = OutboxRelay(
+            loop: desk.loop, repository: desk.repository, producer: producer, start: desk.start)
+        desk.book.onChange = { relay.add($0) }
+        return (producer, relay)
+    }
+
+    private func close(_ desk: Desk, _ producer: KafkaProducer, _ consumer: KafkaConsumer) {
+        var isClosed = false
+        producer.close(timeout: 0) { _ in consumer.close { isClosed = true } }
+        desk.turn { isClosed }
+        desk.close()
+    }
+
+    /// Books every driver once and ends every trip: three rows a driver.
+    private func rides(_ desk: Desk, _ round: String) throws {
+        let created = desk.createAtOnce(
+            desk.directory.drivers.map { desk.request(rider: "\(round)-\($0.snapshot.id)", driver: $0.snapshot.id) })
+        let ids = try created.map { try $0.get().trip.id }
+        for action in [TripAction.pickUp, .complete] {
+            var done = 0
+            for id in ids {
+                desk.book.change(id, action, deadline: .max) { _ in done += 1 }
+            }
+            desk.turn { done == ids.count }
+        }
+    }
+
+    @Test func domain37_everyChangeArrivesInOrderPerDriver() throws {
+        let broker = try EmbeddedBroker(topics: [topic])
+        let desk = try Desk(drivers: 50)
+        let (consumer, arrivals) = try consume(broker, desk)
+        let (producer, relay) = try relay(broker, desk)
+        relay.start()
+        try rides(desk, "a")
+        try rides(desk, "b")
+        desk.turn { relay.pending == 0 && arrivals.kinds.count == 300 }
+        #expect(arrivals.isInOrder)
+        #expect(arrivals.seqs.count == 50)
+        #expect(arrivals.kinds.values.filter { $0 == "TripPickedUp" }.count == 100)
+        close(desk, producer, consumer)
+        broker.stop()
+    }
+
+    @Test func domain37_afterAFailedDeliveryItGoesOnFromTheWatermark() throws {
+        let broker = try EmbeddedBroker(topics: [topic])
+        let desk = try Desk(drivers: 50)
+        let (consumer, arrivals) = try consume(broker, desk)
+        let (producer, relay) = try relay(broker, desk)
+        relay.start()
+        try rides(desk, "a")
+        // MSG_SIZE_TOO_LARGE: refused for good, four times.
+        broker.failProduceRequests([10, 10, 10, 10])
+        try rides(desk, "b")
+        desk.turn { relay.pending == 0 && arrivals.kinds.count == 300 }
+        #expect(arrivals.isInOrder)
+        close(desk, producer, consumer)
+        broker.stop()
+    }
+
+    @Test func domain37_whileKafkaIsAwayBookingsGoOnAndAfterwardsNothingIsMissing() throws {
+        let broker = try EmbeddedBroker(topics: [topic])
+        let desk = try Desk(drivers: 50)
+        let (consumer, arrivals) = try consume(broker, desk)
+        let (producer, relay) = try relay(broker, desk)
+        relay.start()
+        try rides(desk, "a")
+        broker.setReachable(false)
+        try rides(desk, "b")
+        #expect(relay.pending > 0)
+        broker.setReachable(true)
+        desk.turn { relay.pending == 0 && arrivals.kinds.count == 300 }
+        #expect(arrivals.isInOrder)
+        close(desk, producer, consumer)
+        broker.stop()
+    }
+
+    @Test func domain37_aRestartSendsWhatWasNotSentAndNothingTwiceAfterAnOrderlyEnd() throws {
+        let broker = try EmbeddedBroker(topics: [topic])
+        let folder = TemporaryFolder()
+        do {
+            // Kafka was never there.
+            let desk = try Desk(drivers: 20, path: folder.file("trip.db"))
+            try rides(desk, "a")
+            desk.close()
+        }
+        do {
+            let desk = try Desk(drivers: 20, path: folder.file("trip.db"))
+            let (consumer, arrivals) = try consume(broker, desk)
+            let (producer, relay) = try relay(broker, desk)
+            #expect(relay.pending == 60)
+            relay.start()
+            try rides(desk, "b")
+            desk.turn { arrivals.kinds.count == 120 }
+            #expect(arrivals.isInOrder)
+            var isIdle = false
+            relay.whenIdle { isIdle = true }
+            desk.turn { isIdle }
+            close(desk, producer, consumer)
+        }
+        let desk = try Desk(drivers: 20, path: folder.file("trip.db"))
+        #expect(desk.start.watermark == 120 && desk.start.lastSeq == 120)
+        desk.close()
+        broker.stop()
+    }
+}

@@ -1,0 +1,152 @@
+import KafkaClient
+import Reactor
+import RideAPI
+import RideDomain
+import TestSupport
+import Testing
+
+@testable import TripService
+
+/// The driver service as a test wants it.
+final class FakeDirectory: DriverDirectory {
+    var drivers: [KnownDriver] = []
+    var failure: TripError?
+    private let loop: EventLoop
+    /// Nanoseconds until it answers.
+    var delay: UInt64 = 0
+    private(set) var questions = 0
+
+    init(loop: EventLoop, drivers count: Int) {
+        self.loop = loop
+        for number in 0..<count { drivers.append(Self.make("d\(number)", distance: Double(100 * (number + 1)))) }
+    }
+
+    static func make(_ id: String, distance: Double, isPresent: Bool = true) -> KnownDriver {
+        let vehicle = Vehicle(make: "Skoda", model: "Octavia", color: "white", plate: "NB-C 12", category: "standard")
+        return KnownDriver(
+            snapshot: TripDriver(id: id, name: "Ada", vehicle: vehicle), isPresent: isPresent, distance: distance,
+            message: Driver_V1_Driver(id: id, name: "Ada", distanceM: distance))
+    }
+
+    private func answer(_ work: @escaping () -> Void) {
+        questions += 1
+        if delay > 0 { loop.schedule(after: delay, work) } else { work() }
+    }
+
+    func driver(
+        _ id: String, timeout: UInt64, _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
+    ) {
+        answer { [self] in
+            if let failure { return completion(.failure(failure)) }
+            completion(.success(drivers.first { $0.snapshot.id == id }))
+        }
+    }
+
+    func nearest(
+        to position: Position, radius: Double?, limit: Int, timeout: UInt64,
+        _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void
+    ) {
+        answer { [self] in
+            if let failure { return completion(.failure(failure)) }
+            let found = drivers.filter { $0.isPresent && $0.distance <= radius ?? .infinity }
+            completion(.success(Array(found.sorted { $0.distance < $1.distance }.prefix(limit))))
+        }
+    }
+}
+
+/// A trip book on its own loop, file and fake driver service. Everything runs on the test's thread: a question turns the
+/// loop until its answer comes.
+final class Desk {
+    let loop: EventLoop
+    let repository: SQLiteTripRepository
+    let directory: FakeDirectory
+    let book: TripBook
+    let start: TripStart
+    private let folder = TemporaryFolder()
+
+    /// - Parameter path: of the database; nil: a new one.
+    init(drivers: Int = 5, path: String? = nil) throws {
+        loop = try EventLoop()
+        repository = try SQLiteTripRepository(path: path ?? folder.file("trip.db"), loop: loop)
+        start = try repository.start()
+        directory = FakeDirectory(loop: loop, drivers: drivers)
+        book = TripBook(loop: loop, repository: repository, directory: directory, active: start.active)
+    }
+
+    /// Closes the file, so that another desk may open it.
+    func close() {
+        var isClosed = false
+        let finish = LoopBound({ isClosed = true }, loop: loop)
+        repository.close { [loop] in loop.submit { finish.value() } }
+        turn { isClosed }
+    }
+
+    /// Turns the loop until `isDone`, at most 20 s.
+    func turn(until isDone: () -> Bool) {
+        var isLate = false
+        let timer = loop.schedule(after: 20_000_000_000) { isLate = true }
+        while !isDone() {
+            if isLate {
+                Issue.record("no answer within 20 s")
+                return
+            }
+            loop.turn()
+        }
+        loop.cancel(timer)
+    }
+
+    private func answer<Value>(_ ask: (@escaping (Value) -> Void) -> Void) throws -> Value {
+        var value: Value?
+        ask { value = $0 }
+        turn { value != nil }
+        return try #require(value)
+    }
+
+    func request(
+        rider: String, driver: String? = nil, id: String? = nil, key: String? = nil
+    ) -> TripBook.Request {
+        TripBook.Request(
+            id: id, riderID: rider, driverID: driver, pickup: Position(lat: 53.55, lon: 13.26),
+            dropoff: Position(lat: 53.56, lon: 13.27),
+            key: key.map { IdempotencyKey(key: $0, request: Array("\(rider)|\(driver ?? "")".utf8)) },
+            deadline: loop.now + 10_000_000_000)
+    }
+
+    func create(
+        rider: String, driver: String? = nil, id: String? = nil, key: String? = nil
+    ) throws -> Result<TripBook.Created, TripError> {
+        try answer { book.create(request(rider: rider, driver: driver, id: id, key: key), $0) }
+    }
+
+    /// All at the same instant; the answers in the order of the requests.
+    func createAtOnce(_ requests: [TripBook.Request]) -> [Result<TripBook.Created, TripError>] {
+        var answers: [Int: Result<TripBook.Created, TripError>] = [:]
+        for (index, request) in requests.enumerated() { book.create(request) { answers[index] = $0 } }
+        turn { answers.count == requests.count }
+        return requests.indices.compactMap { answers[$0] }
+    }
+
+    func change(_ id: String, _ action: TripAction) throws -> Result<Trip, TripError> {
+        try answer { book.change(id, action, deadline: loop.now + 10_000_000_000, $0) }
+    }
+
+    func get(_ id: String) throws -> Result<Trip, TripError> {
+        try answer { book.get(id, deadline: loop.now + 10_000_000_000, $0) }
+    }
+
+    func list(_ filter: TripFilter, after cursor: TripCursor? = nil, limit: Int = 20) throws -> TripPage {
+        try answer { book.list(filter, after: cursor, limit: limit, deadline: loop.now + 10_000_000_000, $0) }.get()
+    }
+
+    func outbox(after seq: UInt64 = 0) throws -> [OutboxEvent] {
+        try answer { repository.outbox(after: seq, limit: 10_000, $0) }.get()
+    }
+}
+
+/// The code of a refusal, "" for a success.
+func code<Value>(_ result: Result<Value, TripError>) -> String {
+    switch result {
+    case .success: ""
+    case .failure(let error): error.code
+    }
+}

@@ -1,0 +1,154 @@
+import GRPCRuntime
+import Reactor
+import RideAPI
+import RideDomain
+import Testing
+
+@testable import TripService
+
+/// `trip.v1.TripService` over real HTTP/2 on loopback, client and server on one loop.
+@Suite struct TripHandlerTests {
+    private struct Office {
+        let desk: Desk
+        let server: GRPCServer
+        let client: Trip_V1_TripServiceClient
+
+        init(drivers: Int = 5) throws {
+            desk = try Desk(drivers: drivers)
+            let registry = ServiceRegistry()
+            Trip_V1_TripService.register(TripHandler(loop: desk.loop, book: desk.book), in: registry)
+            server = GRPCServer(loop: desk.loop, registry: registry)
+            let listener = try server.listen(.loopback(port: 0))
+            client = Trip_V1_TripServiceClient(
+                channel: GRPCChannel(loop: desk.loop, target: "\(listener.localAddress)"))
+        }
+
+        func answer<Value>(_ ask: (@escaping (Result<Value, RPCError>) -> Void) -> Void) -> Result<Value, RPCError> {
+            var value: Result<Value, RPCError>?
+            ask { value = $0 }
+            desk.turn { value != nil }
+            return value ?? .failure(RPCError(code: .unknown, message: "no answer"))
+        }
+
+        func create(_ request: Trip_V1_CreateTripRequest) -> Result<Trip_V1_CreateTripResponse, RPCError> {
+            answer { client.createTrip(request, $0) }
+        }
+    }
+
+    private let pickup = Trip_V1_Place(lat: 53.55, lon: 13.26)
+    private let dropoff = Trip_V1_Place(lat: 53.56, lon: 13.27)
+
+    private func request(_ rider: String, driver: String? = nil, key: String? = nil) -> Trip_V1_CreateTripRequest {
+        Trip_V1_CreateTripRequest(
+            riderID: rider, driverID: driver, pickup: pickup, dropoff: dropoff, idempotencyKey: key)
+    }
+
+    private func problem<Value>(_ result: Result<Value, RPCError>) -> (StatusCode, ProblemDetails)? {
+        guard case .failure(let error) = result, let details = ProblemDetails(statusDetails: error.statusDetails)
+        else { return nil }
+        return (error.code, details)
+    }
+
+    @Test func contract_aTripCarriesTheDriversSnapshotAndItsCourse() throws {
+        let office = try Office()
+        let trip = try #require(try office.create(request("r1", driver: "d0")).get().trip)
+        #expect(trip.status == .inProgress && trip.driverID == "d0" && trip.seq == 1)
+        #expect(trip.driver?.name == "Ada" && trip.driver?.vehicle?.plate == "NB-C 12")
+        #expect(trip.createdAt != nil && trip.pickedUpAt == nil && trip.endedAt == nil)
+        let picked = try office.answer {
+            office.client.pickUpTrip(Trip_V1_PickUpTripRequest(tripID: trip.id), $0)
+        }.get()
+        #expect(picked.trip?.pickedUpAt != nil)
+        let ended = try office.answer {
+            office.client.completeTrip(Trip_V1_CompleteTripRequest(tripID: trip.id), $0)
+        }.get()
+        #expect(ended.trip?.status == .completed && ended.trip?.endedAt != nil)
+        let got = try office.answer { office.client.getTrip(Trip_V1_GetTripRequest(tripID: trip.id), $0) }.get()
+        #expect(got.trip == ended.trip)
+    }
+
+    @Test func contract_conflictsAreFailedPreconditionsWithTheProblemCode() throws {
+        let office = try Office()
+        let first = try office.create(request("r1", driver: "d0", key: "k")).get()
+        let taken = try #require(problem(office.create(request("r2", driver: "d0"))))
+        #expect(taken.0 == .failedPrecondition && taken.1.code == "driver-unavailable")
+        #expect(taken.1.alternatives?.map(\.id) == ["d1", "d2", "d3"])
+        let busy = try #require(problem(office.create(request("r1", driver: "d1"))))
+        #expect(busy.0 == .failedPrecondition && busy.1.code == "rider-has-active-trip")
+        #expect(busy.1.metadata["active_trip_id"] == first.trip?.id)
+        let unknown = try #require(problem(office.create(request("r3", driver: "nobody"))))
+        #expect(unknown.0 == .invalidArgument && unknown.1.code == "unknown-driver")
+        #expect(unknown.1.violations.map(\.pointer) == ["/driver_id"])
+        let reused = try #require(problem(office.create(request("r9", driver: "d4", key: "k"))))
+        #expect(reused.0 == .alreadyExists && reused.1.code == "key-reused")
+        let replayed = try office.create(request("r1", driver: "d0", key: "k")).get()
+        #expect(replayed.replayed && replayed.trip == first.trip)
+        let cancel = office.answer {
+            office.client.cancelTrip(Trip_V1_CancelTripRequest(tripID: first.trip?.id ?? ""), $0)
+        }
+        #expect(throws: Never.self) { try cancel.get() }
+        let ended = try #require(
+            problem(
+                office.answer {
+                    office.client.completeTrip(Trip_V1_CompleteTripRequest(tripID: first.trip?.id ?? ""), $0)
+                }))
+        #expect(ended.0 == .failedPrecondition && ended.1.code == "trip-already-ended")
+        let missing = try #require(
+            problem(office.answer { office.client.getTrip(Trip_V1_GetTripRequest(tripID: "nothing"), $0) }))
+        #expect(missing.0 == .notFound && missing.1.code == "trip-not-found")
+    }
+
+    @Test func contract_badRequestsNameTheField() throws {
+        let office = try Office()
+        var bad = request("r1")
+        bad.pickup = Trip_V1_Place(lat: 91, lon: 0)
+        let place = try #require(problem(office.create(bad)))
+        #expect(place.0 == .invalidArgument && place.1.violations.map(\.pointer) == ["/pickup"])
+        #expect(place.1.detail.contains("91"))
+        bad = request("r 1")
+        #expect(problem(office.create(bad))?.1.violations.map(\.pointer) == ["/rider_id"])
+        bad = request("r1", key: String(repeating: "k", count: 256))
+        #expect(problem(office.create(bad))?.1.violations.map(\.pointer) == ["/idempotency_key"])
+        bad = request("r1")
+        bad.dropoff = nil
+        #expect(problem(office.create(bad))?.1.violations.map(\.pointer) == ["/dropoff"])
+    }
+
+    @Test func contract_pageTokensAreBoundToTheirFilter() throws {
+        let office = try Office(drivers: 12)
+        for number in 0..<12 { _ = try office.create(request("r\(number)", driver: "d\(number)")).get() }
+        var seen: [String] = []
+        var list = Trip_V1_ListTripsRequest(status: .inProgress, pageSize: 5)
+        repeat {
+            let page = try office.answer { office.client.listTrips(list, $0) }.get()
+            seen += page.trips.map(\.riderID)
+            list.pageToken = page.nextPageToken
+            #expect(page.seq == 12)
+        } while list.pageToken != nil
+        #expect(seen.count == 12 && Set(seen).count == 12)
+        list.pageToken = try office.answer { office.client.listTrips(list, $0) }.get().nextPageToken
+        list.status = .completed
+        let foreign = try #require(problem(office.answer { office.client.listTrips(list, $0) }))
+        #expect(foreign.0 == .invalidArgument && foreign.1.code == "invalid-parameter")
+        #expect(foreign.1.metadata["parameter"] == "page_token")
+        list.pageSize = 0
+        #expect(problem(office.answer { office.client.listTrips(list, $0) })?.1.metadata["parameter"] == "page_size")
+    }
+
+    @Test func contract_aWatchStreamsEachChangeAndEndsWithTheTrip() throws {
+        let office = try Office()
+        let trip = try #require(try office.create(request("r1", driver: "d0")).get().trip)
+        var seen: [Trip_V1_TripStatus] = []
+        var end: RPCError??
+        let watch = office.client.watchTrip(
+            Trip_V1_WatchTripRequest(tripID: trip.id), onMessage: { seen.append($0.trip?.status ?? .unspecified) },
+            onEnd: { end = .some($0) })
+        office.desk.turn { seen.count == 1 }
+        _ = try office.desk.change(trip.id, .pickUp)
+        _ = try office.desk.change(trip.id, .cancel)
+        office.desk.turn { end != nil }
+        #expect(seen == [.inProgress, .inProgress, .cancelled])
+        #expect(end == .some(nil))
+        _ = watch
+    }
+}
