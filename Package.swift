@@ -90,7 +90,7 @@ var targets: [Target] = [
         ]),
 
     // Floor 5: programs
-    program("gateway", ["GatewayService", "Settings"]),
+    program("gateway", ["GatewayService", "HTTPServer", "Settings"]),
     program("driver", ["DriverService", "Settings"]),
     program("trip", ["TripService", "HTTPServer", "Settings"]),
     program("cabstand", ["GatewayService", "DriverService", "TripService", "KafkaClient", "Settings"]),

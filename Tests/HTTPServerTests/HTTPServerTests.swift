@@ -2,6 +2,7 @@ import Bytes
 import HTTPServer
 import Reactor
 import Synchronization
+import TestSupport
 import Testing
 
 private func get(_ path: String, _ fields: String = "") -> String {

@@ -1,0 +1,133 @@
+import HTTPServer
+import KafkaClient
+import Reactor
+import RideAPI
+import Settings
+import Telemetry
+import WebSocketServer
+
+/// What the gateway is on one loop: the routes, and the ways to the services.
+final class GatewayNode {
+    let server: HTTPServer
+    private let backends: Backends
+    private let live: LiveEndpoints
+    /// Seconds over which WebSockets are closed at the end.
+    private let closingTime: Int
+
+    /// On the thread that made the loop, before it runs.
+    init(
+        backends: Backends, link: FeedLink, settings: SettingsValues, readiness: ServiceReadiness, files: StaticFiles
+    ) {
+        self.backends = backends
+        let loop = backends.loop
+        closingTime = min(10, settings[CabstandSettings.graceSeconds] / 4)
+        let origins = settings[CabstandSettings.allowedOrigins]
+        let router = Router()
+        for prefix in ["", "/v1"] {
+            DriverRoutes(backends: backends).register(on: router, prefix: prefix)
+            TripRoutes(backends: backends).register(on: router, prefix: prefix)
+        }
+        live = LiveEndpoints(
+            link: link, drivers: backends.drivers, trips: backends.trips,
+            configuration: .init(
+                origins: AllowedOrigins(allowed: origins), interval: settings[CabstandSettings.listIntervalMs]))
+        live.register(on: router)
+        router.addHealth(readiness, loop: loop)
+        if settings[CabstandSettings.adminPort] == nil { router.addMetrics() }
+        router.fallback { request, responder in files.respond(to: request, responder) }
+        server = HTTPServer(loop: loop, router: router, origins: OriginPolicy(origins), metrics: .shared)
+    }
+
+    /// Ends in order; `completion` is called on the loop when nobody is connected any more.
+    func drain(_ completion: @escaping () -> Void) {
+        var left = 2
+        let partDone = {
+            left -= 1
+            if left == 0 { completion() }
+        }
+        server.stopAccepting()
+        live.drain(over: closingTime, partDone)
+        server.drain(partDone)
+    }
+
+    func close() { backends.close() }
+}
+
+/// What the gateway has once, on its first loop: the feed, the Kafka consumer that triggers it, and the operators' port.
+final class GatewayHome {
+    /// Where the driver service says what has changed.
+    private static let topic = "driver_locations"
+
+    let feed: DriverFeed
+    private let loop: EventLoop
+    private let consumer: KafkaConsumer
+    private var operations: HTTPServer?
+
+    init(loop: EventLoop, backends: Backends, settings: SettingsValues, readiness: ServiceReadiness) throws {
+        self.loop = loop
+        let areas = DriverServiceAreas(client: backends.drivers, timeout: backends.timeout)
+        feed = DriverFeed(
+            loop: loop, source: areas,
+            configuration: .init(
+                interval: settings[CabstandSettings.listIntervalMs],
+                pollInterval: settings[CabstandSettings.pollIntervalMs],
+                anxiousPollInterval: min(1000, settings[CabstandSettings.pollIntervalMs])))
+        consumer = try KafkaConsumer(
+            loop: loop,
+            configuration: KafkaConfiguration(settings, clientID: "cabstand-gateway", group: "cabstand-gateway"),
+            topic: Self.topic, start: .end)
+        watch(backends, readiness)
+    }
+
+    /// Lets the feed hear of Kafka, and readiness of everybody.
+    private func watch(_ backends: Backends, _ readiness: ServiceReadiness) {
+        consumer.onRecord = { [feed] record in feed.receive(record.value, timestamp: record.timestampMilliseconds) }
+        consumer.onPositioned = { [feed] in feed.positioned() }
+        consumer.onPositionLost = { [feed] _ in feed.positionLost() }
+        consumer.onState = { state in
+            switch state {
+            case .connecting: break
+            case .up: readiness.set("kafka", .ok)
+            case .down(let reason): readiness.set("kafka", .failing(reason))
+            }
+        }
+        for (name, channel) in [("driver_service", backends.driverChannel), ("trip_service", backends.tripChannel)] {
+            channel.onStateChange = { state in
+                switch state {
+                case .ready: readiness.set(name, .ok)
+                case .transientFailure: readiness.set(name, .failing("It can't be reached."))
+                case .idle, .connecting, .shutdown: break
+                }
+            }
+            channel.connect()
+        }
+    }
+
+    /// Health and metrics on a port of their own.
+    func listenForOperations(_ address: SocketAddress, _ readiness: ServiceReadiness) throws -> Listener {
+        let router = Router()
+        router.addHealth(readiness, loop: loop)
+        router.addMetrics()
+        let server = HTTPServer(loop: loop, router: router)
+        operations = server
+        do {
+            return try server.listen(address)
+        } catch let error as SystemError {
+            throw GatewayStartError(description: "\(error); CABSTAND_ADMIN_PORT chooses another port.")
+        }
+    }
+
+    func close(_ completion: @escaping () -> Void) {
+        feed.close()
+        consumer.close(completion)
+    }
+}
+
+extension Backends {
+    convenience init(loop: EventLoop, settings: SettingsValues) {
+        self.init(
+            loop: loop, driverService: settings[CabstandSettings.driverService].description,
+            tripService: settings[CabstandSettings.tripService].description,
+            timeout: UInt64(settings[CabstandSettings.requestTimeoutMs]) * 1_000_000)
+    }
+}

@@ -1,0 +1,151 @@
+import HTTPServer
+import KafkaClient
+import Reactor
+import RideAPI
+import Settings
+import Synchronization
+import Telemetry
+
+/// The gateway as a whole: loops with a thread each, and on every one of them REST, WebSockets and the page. The feed of
+/// live lists and its Kafka consumer live on the first.
+///
+///     let server = try GatewayServer(settings: SettingsDeclaration.gateway.readOrExit())
+///     server.start()
+///
+/// Thread-safe from `start` on.
+public final class GatewayServer: ServerProcess {
+    private let group: EventLoopGroup
+    private let nodes: [LoopBound<GatewayNode>]
+    private let home: LoopBound<GatewayHome>
+    private let readiness: ServiceReadiness
+    private let drainDelay: UInt64
+    private let logger = Logger(label: "gateway")
+    /// Where the page, REST and WebSocket are served.
+    public let address: SocketAddress
+    /// Where health and metrics are served, if a port is configured for it.
+    public let adminAddress: SocketAddress?
+
+    /// Reads the page's files and listens; requests wait until `start`. On the thread that will not run any of the loops.
+    ///
+    /// - Throws: what is wrong with an address, the folder, the certificate, or Kafka's properties.
+    public init(settings: SettingsValues) throws {
+        let configured = settings[CabstandSettings.eventLoops]
+        group = try EventLoopGroup(count: configured == 0 ? EventLoopGroup.defaultCount : configured)
+        let loops = group.loops
+        drainDelay = UInt64(settings[CabstandSettings.drainDelaySeconds]) * 1_000_000_000
+        let readiness = ServiceReadiness(
+            loops: loops, dependencies: ["driver_service", "trip_service", "kafka"], now: loops[0].preciseNow())
+        self.readiness = readiness
+
+        let files = try StaticFiles(folder: settings[CabstandSettings.publicDir])
+        for path in files.skipped { logger.warning("not served: too large, or a link", metadata: ["path": path]) }
+        let backends = loops.map { Backends(loop: $0, settings: settings) }
+        let home = try GatewayHome(loop: loops[0], backends: backends[0], settings: settings, readiness: readiness)
+        let links = FeedLink.links(home.feed, loops: loops)
+        let nodes = zip(backends, links).map { backends, link in
+            GatewayNode(backends: backends, link: link.value, settings: settings, readiness: readiness, files: files)
+        }
+        self.home = LoopBound(home, loop: loops[0])
+        self.nodes = zip(nodes, loops).map { LoopBound($0, loop: $1) }
+
+        address = try Self.listen(nodes, settings)
+        if let port = settings[CabstandSettings.adminPort] {
+            adminAddress = try home.listenForOperations(settings.listenAddress(port: port), readiness).localAddress
+        } else {
+            adminAddress = nil
+        }
+        MetricRegistry.shared.addLoops(loops, role: "gateway")
+        logger.notice(
+            "serving",
+            metadata: [
+                "http": "\(address)", "admin": adminAddress.map { "\($0)" } ?? "on the same port",
+                "loops": "\(loops.count)", "files": "\(files.paths.count)",
+            ])
+    }
+
+    /// Starts the loops' threads.
+    public func start() { group.start { _ in } }
+
+    // MARK: Listening
+
+    /// Every loop listens on the same port; a port of 0 is chosen by the first.
+    private static func listen(_ nodes: [GatewayNode], _ settings: SettingsValues) throws -> SocketAddress {
+        let port = settings[CabstandSettings.httpPort]
+        var address = try settings.listenAddress(port: port)
+        var tls: TLSServerContext?
+        if !settings[CabstandSettings.tlsCert].isEmpty {
+            tls = try TLSServerContext(
+                certificatePath: settings[CabstandSettings.tlsCert], keyPath: settings[CabstandSettings.tlsKey],
+                alpn: ["http/1.1"])
+        }
+        do {
+            if nodes.count > 1 && port != 0 {
+                // With SO_REUSEPORT a second gateway would share the port in silence: ask for it alone first.
+                try nodes[0].server.loop.listen(address, handler: nodes[0].server).close()
+            }
+            let options = ListenOptions(reusePort: nodes.count > 1)
+            for node in nodes {
+                address = try node.server.listen(address, options: options, tls: tls).localAddress
+            }
+            return address
+        } catch let error as SystemError {
+            throw GatewayStartError(description: "\(error); CABSTAND_HTTP_PORT chooses another port.")
+        }
+    }
+
+    // MARK: The end
+
+    /// Readiness turns; after the configured delay no new connections are accepted, WebSockets are closed 1001 one after the
+    /// other, requests in flight are answered.
+    public func drain(_ completion: @escaping @Sendable () -> Void) {
+        readiness.drain()
+        let first = home.loop
+        first.submit { [self] in
+            first.schedule(after: drainDelay) { [self] in
+                let counter = Countdown(nodes.count) { [self] in end(completion) }
+                for node in nodes {
+                    node.loop.submit { node.value.drain { counter.countDown() } }
+                }
+            }
+        }
+    }
+
+    /// Nobody is connected any more.
+    private func end(_ completion: @escaping @Sendable () -> Void) {
+        let group = group
+        home.loop.submit { [self] in
+            home.value.close {
+                let counter = Countdown(self.nodes.count) {
+                    group.stop()
+                    completion()
+                }
+                for node in self.nodes {
+                    node.loop.submit {
+                        node.value.close()
+                        counter.countDown()
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Why the gateway did not start, with the setting that helps.
+public struct GatewayStartError: Error, CustomStringConvertible {
+    public let description: String
+}
+
+/// Calls back when several loops are done. Thread-safe.
+private final class Countdown: Sendable {
+    private let left: Atomic<Int>
+    private let done: @Sendable () -> Void
+
+    init(_ count: Int, _ done: @escaping @Sendable () -> Void) {
+        left = Atomic(count)
+        self.done = done
+    }
+
+    func countDown() {
+        if left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { done() }
+    }
+}

@@ -1,0 +1,323 @@
+import GRPCRuntime
+import ProtobufWire
+import RideAPI
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import GatewayService
+
+private let car = Driver_V1_Driver(
+    id: "d1", name: "Ada", vehicle: .init(make: "VW", model: "ID.3", color: "blue", plate: "B-1", category: "standard"),
+    lat: 52.5, lon: 13.4, status: .available, distanceM: 12.34,
+    updatedAt: Google_Protobuf_Timestamp(unixMilliseconds: 1_700_000_000_123))
+
+private let ride = Trip_V1_Trip(
+    id: "t1", riderID: "r1", driverID: "d1", driver: .init(id: "d1", name: "Ada", vehicle: car.vehicle),
+    status: .inProgress, pickup: .init(lat: 1, lon: 2), dropoff: .init(lat: 3, lon: 4),
+    createdAt: Google_Protobuf_Timestamp(unixMilliseconds: 1_700_000_000_000))
+
+private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon":2},"dropoff":{"lat":3,"lon":4}}"#
+
+@Suite struct RESTDrivers {
+    @Test(arguments: ["", "/v1"])
+    func availableDriversAreAList(_ prefix: String) throws {
+        let world = try RESTWorld()
+        let asked = Mutex<Driver_V1_FindAvailableDriversRequest?>(nil)
+        world.scripts.set {
+            $0.find = { request, _ in
+                asked.withLock { $0 = request }
+                return .success(
+                    .init(
+                        drivers: [car, car], revision: 42,
+                        asOf: Google_Protobuf_Timestamp(unixMilliseconds: 1_700_000_000_000), truncated: true))
+            }
+        }
+        let answer = world.send("GET", prefix + "/drivers/available?lat=52.5&lon=13.4&radius_m=500&limit=2")
+        #expect(answer.status == 200)
+        #expect(answer.field("content-type") == "application/json")
+        let one =
+            #"{"id":"d1","name":"Ada","vehicle":{"make":"VW","model":"ID.3","color":"blue","plate":"B-1","#
+            + #""category":"standard"},"lat":52.5,"lon":13.4,"status":"available","distance_m":12.3,"#
+            + #""updated_at":"2023-11-14T22:13:20.123Z"}"#
+        #expect(
+            answer.body == "{\"drivers\":[\(one),\(one)],\"version\":42,"
+                + "\"as_of\":\"2023-11-14T22:13:20.000Z\",\"truncated\":true}")
+        let request = asked.withLock { $0 }
+        #expect(request?.lat == 52.5 && request?.lon == 13.4 && request?.radiusM == 500 && request?.limit == 2)
+    }
+
+    @Test func aBoxIsPassedOn() throws {
+        let world = try RESTWorld()
+        let asked = Mutex<Driver_V1_Box?>(nil)
+        world.scripts.set {
+            $0.find = { request, _ in
+                asked.withLock { $0 = request.box }
+                return .success(.init())
+            }
+        }
+        #expect(world.send("GET", "/drivers/available?bbox=13,52,14,53").status == 200)
+        #expect(asked.withLock { $0 } == .init(west: 13, south: 52, east: 14, north: 53))
+    }
+
+    @Test(arguments: [
+        ("lat=91&lon=1", "lat"), ("lat=1", "lon"), ("lon=1", "lat"), ("lat=1&lon=1&bbox=1,2,3,4", "bbox"),
+        ("radius_m=5", "radius_m"), ("limit=0", "limit"), ("limit=10001", "limit"), ("lat=1&lat=1&lon=1", "lat"),
+        ("bbox=1,2,3", "bbox"), ("bbox=1,53,2,52", "bbox"), ("lat=nan&lon=1", "lat"), ("limit=1.5", "limit"),
+        ("radius_m=0&lat=1&lon=1", "radius_m"), ("color=red", "color"), ("interval_ms=100", "interval_ms"),
+        ("lat=&lon=1", "lat"), ("lat=0x1&lon=1", "lat"),
+    ])
+    func badParametersAreNamed(_ query: String, _ parameter: String) throws {
+        let answer = try RESTWorld().send("GET", "/drivers/available?" + query)
+        #expect(answer.status == 400)
+        #expect(answer.body.contains(#""code":"invalid-parameter""#))
+        #expect(answer.body.contains(#""errors":[{"pointer":"/\#(parameter)""#))
+    }
+
+    @Test func registeringADriver() throws {
+        let world = try RESTWorld()
+        world.scripts.set {
+            $0.register = { request, _ in
+                var driver = car
+                driver.id = request.id ?? "none"
+                return .success(.init(driver: driver, created: request.id != "known"))
+            }
+        }
+        let body =
+            #""name":"Ada","vehicle":{"make":"a","model":"b","color":"c","plate":"d","category":"e"},"lat":1,"lon":2}"#
+        let minted = world.send("POST", "/drivers", body: "{" + body)
+        #expect(minted.status == 201)
+        #expect(minted.field("location")?.utf8.count == "/drivers/".utf8.count + 36)
+        let named = world.send("POST", "/drivers", body: #"{"id":"d7","# + body)
+        #expect(named.status == 201)
+        #expect(named.field("location") == "/drivers/d7")
+        #expect(world.send("POST", "/drivers", body: #"{"id":"known","# + body).status == 200)
+        let bad = world.send("POST", "/drivers", body: #"{"name":"","speed":1}"#)
+        #expect(bad.status == 422)
+        #expect(bad.body.contains(#"{"pointer":"/speed","#))
+    }
+
+    @Test func oneDriverAndHisStatus() throws {
+        let world = try RESTWorld()
+        world.scripts.set {
+            $0.get = { request, _ in
+                request.driverID == "d1"
+                    ? .success(.init(driver: car))
+                    : .failure(.domain(.notFound, .init(code: "driver-not-found", detail: "There is no driver.")))
+            }
+            $0.setStatus = { request, _ in
+                request.driverID == "d1"
+                    ? .success(.init(driver: car))
+                    : .failure(.domain(.failedPrecondition, .init(code: "driver-on-trip", detail: "On a trip.")))
+            }
+        }
+        #expect(world.send("GET", "/drivers/d1").status == 200)
+        #expect(world.send("GET", "/drivers/d2").status == 404)
+        #expect(world.send("GET", "/drivers/d%202").body.contains("driver-not-found"))
+        #expect(world.send("PATCH", "/drivers/d1/status", body: #"{"status":"offline"}"#).status == 200)
+        #expect(world.send("PATCH", "/drivers/d2/status", body: #"{"status":"available"}"#).status == 409)
+        #expect(world.send("PATCH", "/drivers/d1/status", body: #"{"status":"unavailable"}"#).status == 422)
+        #expect(world.send("PUT", "/drivers/d1/status", body: "{}").field("allow") == "PATCH, OPTIONS")
+    }
+
+    @Test func driversPageByPage() throws {
+        let world = try RESTWorld()
+        world.scripts.set {
+            $0.list = { request, _ in
+                request.pageToken == "p2"
+                    ? .success(.init(drivers: [car])) : .success(.init(drivers: [car], nextPageToken: "p2"))
+            }
+        }
+        let first = world.send("GET", "/drivers?status=offline&page_size=1")
+        #expect(first.body.hasSuffix(#"],"next_page_token":"p2"}"#))
+        #expect(world.send("GET", "/drivers?page_token=p2").body.hasSuffix("]}"))
+        #expect(world.send("GET", "/drivers?status=asleep").status == 400)
+        #expect(world.send("GET", "/drivers?page_size=101").status == 400)
+        #expect(world.send("GET", "/drivers?rider_id=x").status == 400)
+    }
+}
+
+@Suite struct RESTTrips {
+    @Test func bookingADriver() throws {
+        let world = try RESTWorld()
+        let asked = Mutex<(Trip_V1_CreateTripRequest, Metadata)?>(nil)
+        world.scripts.set {
+            $0.createTrip = { request, metadata in
+                asked.withLock { $0 = (request, metadata) }
+                return .success(.init(trip: ride, replayed: request.idempotencyKey == "again"))
+            }
+        }
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        let answer = world.send("POST", "/trips", body: booking, fields: "traceparent: \(parent)\r\n")
+        #expect(answer.status == 201)
+        #expect(answer.field("location") == "/trips/t1")
+        #expect(answer.field("idempotent-replayed") == nil)
+        #expect(answer.body.hasPrefix(#"{"id":"t1","rider_id":"r1","driver_id":"d1","driver":{"id":"d1","name":"Ada""#))
+        let (request, metadata) = try #require(asked.withLock { $0 })
+        #expect(request.id?.utf8.count == 36)
+        #expect(request.riderID == "r1" && request.driverID == "d1" && request.idempotencyKey == nil)
+        #expect(metadata["x-request-id"] == "r1")
+        #expect(metadata["traceparent"] == parent)
+        let again = world.send("POST", "/trips", body: booking, fields: "Idempotency-Key: again\r\n")
+        #expect(again.field("idempotent-replayed") == "true")
+    }
+
+    @Test(arguments: ["", "é", String(repeating: "k", count: 256)])
+    func badIdempotencyKeys(_ key: String) throws {
+        let answer = try RESTWorld().send("POST", "/trips", body: booking, fields: "Idempotency-Key: \(key)\r\n")
+        #expect(answer.status == 400)
+        #expect(answer.body.contains(#""pointer":"/Idempotency-Key""#))
+    }
+
+    @Test(
+        arguments: [
+            (
+                StatusCode.failedPrecondition, ProblemDetails(code: "driver-unavailable", detail: "x"), 409,
+                #""alternatives":[]"#
+            ),
+            (
+                .failedPrecondition, .init(code: "driver-unavailable", detail: "x", alternatives: [car]), 409,
+                #""alternatives":[{"id":"d1""#
+            ),
+            (
+                .failedPrecondition,
+                .init(code: "rider-has-active-trip", detail: "x", metadata: ["active_trip_id": "t9"]), 409,
+                #""active_trip_id":"t9""#
+            ),
+            (
+                .invalidArgument,
+                .init(code: "unknown-driver", detail: "x", violations: [.init(pointer: "/driver_id", detail: "y")]),
+                422, #""errors":[{"pointer":"/driver_id","detail":"y"}]"#
+            ),
+            (
+                .failedPrecondition, .init(code: "no-driver-available", detail: "x"), 409,
+                #""code":"no-driver-available""#
+            ),
+            (
+                .aborted, .init(code: "key-in-progress", detail: "x", retryAfter: 1500), 409,
+                #""code":"key-in-progress""#
+            ),
+            (.alreadyExists, .init(code: "key-reused", detail: "x"), 422, #""code":"key-reused""#),
+            (.unavailable, .init(code: "backend-unavailable", detail: "x"), 503, #""code":"backend-unavailable""#),
+        ] as [(StatusCode, ProblemDetails, Int, String)])
+    func theServicesErrorsBecomeProblems(
+        _ code: StatusCode, _ details: ProblemDetails, _ status: Int, _ text: String
+    ) throws {
+        let world = try RESTWorld()
+        world.scripts.set { $0.createTrip = { _, _ in .failure(.domain(code, details)) } }
+        let answer = world.send("POST", "/trips", body: booking)
+        #expect(answer.status == status)
+        #expect(answer.body.contains(text))
+        #expect(answer.body.contains(#""request_id":"r1""#))
+        if details.retryAfter != nil { #expect(answer.field("retry-after") == "2") }
+        if status == 503 { #expect(answer.field("retry-after") == "1") }
+    }
+
+    @Test func alternativesAreThreeAtMost() throws {
+        let world = try RESTWorld()
+        let details = ProblemDetails(code: "driver-unavailable", detail: "x", alternatives: [car, car, car, car])
+        world.scripts.set { $0.createTrip = { _, _ in .failure(.domain(.failedPrecondition, details)) } }
+        #expect(world.send("POST", "/trips", body: booking).body.ranges(of: #"{"id":"d1""#).count == 3)
+    }
+
+    @Test func badBodies() throws {
+        let world = try RESTWorld()
+        #expect(world.send("POST", "/trips", body: #"{"rider_id":"#).body.contains(#""code":"invalid-json""#))
+        let invalid = world.send("POST", "/trips", body: #"{"rider_id":"r","pickup":{"lat":91,"lon":0},"x":1}"#)
+        #expect(invalid.status == 422)
+        for pointer in ["/pickup/lat", "/x", "/dropoff"] {
+            #expect(invalid.body.contains("\"pointer\":\"\(pointer)\""))
+        }
+        let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\na=b"
+        let answer = Client(world.port).send("POST /trips HTTP/1.1\r\nHost: h\r\n\(form)").response()
+        #expect(answer.status == 415)
+    }
+
+    @Test func stepsOfATripByPostAndByPatch() throws {
+        let world = try RESTWorld()
+        world.scripts.set {
+            $0.pickUp = { _, _ in .success(.init(trip: ride)) }
+            $0.complete = { _, _ in .success(.init(trip: ride)) }
+            $0.cancel = { _, _ in
+                .failure(.domain(.failedPrecondition, .init(code: "trip-already-ended", detail: "x")))
+            }
+        }
+        for method in ["POST", "PATCH"] {
+            #expect(world.send(method, "/trips/t1/pickup").status == 200)
+            #expect(world.send(method, "/v1/trips/t1/complete").status == 200)
+            #expect(world.send(method, "/trips/t1/cancel").status == 409)
+        }
+        #expect(world.send("GET", "/trips/t1/pickup").field("allow") == "POST, PATCH, OPTIONS")
+        #expect(world.send("POST", "/trips/t1/explode").status == 404)
+    }
+
+    @Test func aForeignPageChangesNothing() throws {
+        let world = try RESTWorld()
+        world.scripts.set { $0.cancel = { _, _ in .success(.init(trip: ride)) } }
+        #expect(world.send("POST", "/trips/t1/cancel", fields: "Origin: https://evil.example\r\n").status == 403)
+        #expect(world.send("POST", "/trips/t1/cancel", fields: "Origin: http://h\r\n").status == 200)
+    }
+
+    @Test func tripsByRiderDriverAndStatus() throws {
+        let world = try RESTWorld()
+        let asked = Mutex<Trip_V1_ListTripsRequest?>(nil)
+        world.scripts.set {
+            $0.listTrips = { request, _ in
+                asked.withLock { $0 = request }
+                return .success(.init(trips: [ride, ride], nextPageToken: "n"))
+            }
+        }
+        let answer = world.send("GET", "/trips?rider_id=r1&driver_id=d1&status=completed&page_size=7&page_token=abc")
+        #expect(answer.body.hasPrefix(#"{"trips":[{"id":"t1","#))
+        #expect(answer.body.hasSuffix(#"],"next_page_token":"n"}"#))
+        let request = asked.withLock { $0 }
+        #expect(request?.riderID == "r1" && request?.driverID == "d1" && request?.status == .completed)
+        #expect(request?.pageSize == 7 && request?.pageToken == "abc")
+        #expect(world.send("GET", "/trips?rider_id=a%20b").status == 400)
+        #expect(world.send("GET", "/trips?status=open").status == 400)
+    }
+}
+
+@Suite struct RESTAndItsServices {
+    @Test func anAbsentServiceIs503() throws {
+        let world = try RESTWorld(servesTrips: false)
+        let answer = world.send("POST", "/trips", body: booking)
+        #expect(answer.status == 503)
+        #expect(answer.field("retry-after") == "1")
+        #expect(answer.body.contains(#""code":"backend-unavailable""#))
+    }
+
+    @Test func aSilentServiceIs504() throws {
+        let world = try RESTWorld(timeout: 100_000_000)
+        let answer = world.send("GET", "/trips/t1")
+        #expect(answer.status == 504)
+        #expect(answer.body.contains(#""code":"backend-timeout""#))
+    }
+
+    @Test func aCallThatWasNotAnsweredIsTriedAgainWithTheSameID() throws {
+        let world = try RESTWorld()
+        let ids = Mutex<[String?]>([])
+        world.scripts.set {
+            $0.createTrip = { request, _ in
+                let count = ids.withLock { ids in
+                    ids.append(request.id)
+                    return ids.count
+                }
+                return count < 3
+                    ? .failure(RPCError(code: .unavailable, message: "gone")) : .success(.init(trip: ride))
+            }
+        }
+        #expect(world.send("POST", "/trips", body: booking).status == 201)
+        let seen = ids.withLock { $0 }
+        #expect(seen.count == 3)
+        #expect(Set(seen).count == 1)
+    }
+
+    @Test func anUnexpectedErrorIs500() throws {
+        let world = try RESTWorld()
+        world.scripts.set { $0.getTrip = { _, _ in .failure(RPCError(code: .dataLoss, message: "secret")) } }
+        let answer = world.send("GET", "/trips/t1")
+        #expect(answer.status == 500)
+        #expect(!answer.body.contains("secret"))
+    }
+}

@@ -1,0 +1,154 @@
+import GRPCRuntime
+import Glibc
+import HTTPServer
+import Reactor
+import RideAPI
+import Synchronization
+import TestSupport
+
+@testable import GatewayService
+
+/// What a test wants the services to answer. The closures run on the loop.
+final class Scripts: Sendable {
+    typealias Answer<Request, Response> = @Sendable (Request, Metadata) -> Result<Response, RPCError>
+
+    struct All: Sendable {
+        var find: Answer<Driver_V1_FindAvailableDriversRequest, Driver_V1_FindAvailableDriversResponse>?
+        var list: Answer<Driver_V1_ListDriversRequest, Driver_V1_ListDriversResponse>?
+        var get: Answer<Driver_V1_GetDriverRequest, Driver_V1_GetDriverResponse>?
+        var register: Answer<Driver_V1_RegisterDriverRequest, Driver_V1_RegisterDriverResponse>?
+        var setStatus: Answer<Driver_V1_UpdateDriverStatusRequest, Driver_V1_UpdateDriverStatusResponse>?
+        var createTrip: Answer<Trip_V1_CreateTripRequest, Trip_V1_CreateTripResponse>?
+        var getTrip: Answer<Trip_V1_GetTripRequest, Trip_V1_GetTripResponse>?
+        var listTrips: Answer<Trip_V1_ListTripsRequest, Trip_V1_ListTripsResponse>?
+        var pickUp: Answer<Trip_V1_PickUpTripRequest, Trip_V1_PickUpTripResponse>?
+        var complete: Answer<Trip_V1_CompleteTripRequest, Trip_V1_CompleteTripResponse>?
+        var cancel: Answer<Trip_V1_CancelTripRequest, Trip_V1_CancelTripResponse>?
+    }
+
+    private let all = Mutex(All())
+
+    func set(_ change: (inout All) -> Void) { all.withLock { change(&$0) } }
+
+    func answer<Request, Response>(
+        _ request: Request, _ call: UnaryServerCall<Response>, _ script: (All) -> Answer<Request, Response>?
+    ) {
+        guard let script = script(all.withLock { $0 }) else { return }  // silent: the deadline decides
+        switch script(request, call.metadata) {
+        case .success(let response): call.respond(response)
+        case .failure(let error): call.fail(error)
+        }
+    }
+}
+
+private final class DriverStub: Driver_V1_DriverServiceHandler {
+    let scripts: Scripts
+    init(_ scripts: Scripts) { self.scripts = scripts }
+
+    func registerDriver(
+        _ request: Driver_V1_RegisterDriverRequest, _ call: UnaryServerCall<Driver_V1_RegisterDriverResponse>
+    ) { scripts.answer(request, call) { $0.register } }
+    func getDriver(_ request: Driver_V1_GetDriverRequest, _ call: UnaryServerCall<Driver_V1_GetDriverResponse>) {
+        scripts.answer(request, call) { $0.get }
+    }
+    func listDrivers(_ request: Driver_V1_ListDriversRequest, _ call: UnaryServerCall<Driver_V1_ListDriversResponse>) {
+        scripts.answer(request, call) { $0.list }
+    }
+    func findAvailableDrivers(
+        _ request: Driver_V1_FindAvailableDriversRequest,
+        _ call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>
+    ) { scripts.answer(request, call) { $0.find } }
+    func listDriversInAreas(
+        _ request: Driver_V1_ListDriversInAreasRequest, _ call: UnaryServerCall<Driver_V1_ListDriversInAreasResponse>
+    ) {}
+    func updateDriverStatus(
+        _ request: Driver_V1_UpdateDriverStatusRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverStatusResponse>
+    ) { scripts.answer(request, call) { $0.setStatus } }
+    func reportLocations(
+        _ call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
+    ) {}
+    func watchDriver(
+        _ request: Driver_V1_WatchDriverRequest, _ call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>
+    ) {}
+}
+
+private final class TripStub: Trip_V1_TripServiceHandler {
+    let scripts: Scripts
+    init(_ scripts: Scripts) { self.scripts = scripts }
+
+    func createTrip(_ request: Trip_V1_CreateTripRequest, _ call: UnaryServerCall<Trip_V1_CreateTripResponse>) {
+        scripts.answer(request, call) { $0.createTrip }
+    }
+    func getTrip(_ request: Trip_V1_GetTripRequest, _ call: UnaryServerCall<Trip_V1_GetTripResponse>) {
+        scripts.answer(request, call) { $0.getTrip }
+    }
+    func listTrips(_ request: Trip_V1_ListTripsRequest, _ call: UnaryServerCall<Trip_V1_ListTripsResponse>) {
+        scripts.answer(request, call) { $0.listTrips }
+    }
+    func pickUpTrip(_ request: Trip_V1_PickUpTripRequest, _ call: UnaryServerCall<Trip_V1_PickUpTripResponse>) {
+        scripts.answer(request, call) { $0.pickUp }
+    }
+    func completeTrip(_ request: Trip_V1_CompleteTripRequest, _ call: UnaryServerCall<Trip_V1_CompleteTripResponse>) {
+        scripts.answer(request, call) { $0.complete }
+    }
+    func cancelTrip(_ request: Trip_V1_CancelTripRequest, _ call: UnaryServerCall<Trip_V1_CancelTripResponse>) {
+        scripts.answer(request, call) { $0.cancel }
+    }
+    func watchTrip(_ request: Trip_V1_WatchTripRequest, _ call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>) {}
+}
+
+/// REST in front of scripted services, all on one loop with real sockets.
+final class RESTWorld: Sendable {
+    let scripts = Scripts()
+    let port: UInt16
+    private let group: EventLoopGroup
+
+    /// - Parameters:
+    ///   - servesTrips: whether there is a trip service at all.
+    ///   - timeout: nanoseconds of a request.
+    init(servesTrips: Bool = true, timeout: UInt64 = 5_000_000_000, origins: [String] = []) throws {
+        group = try EventLoopGroup(count: 1)
+        let loop = group.loops[0]
+        let registry = ServiceRegistry()
+        Driver_V1_DriverService.register(DriverStub(scripts), in: registry)
+        if servesTrips { Trip_V1_TripService.register(TripStub(scripts), in: registry) }
+        let services = GRPCServer(loop: loop, registry: registry)
+        let address = try services.listen(.loopback(port: 0)).localAddress
+        // Port 1 refuses: nobody may listen there.
+        let backends = Backends(
+            loop: loop, driverService: "\(address)", tripService: servesTrips ? "\(address)" : "127.0.0.1:1",
+            timeout: timeout)
+        let router = Router()
+        for prefix in ["", "/v1"] {
+            DriverRoutes(backends: backends).register(on: router, prefix: prefix)
+            TripRoutes(backends: backends).register(on: router, prefix: prefix)
+        }
+        let server = HTTPServer(loop: loop, router: router, origins: OriginPolicy(origins))
+        port = try server.listen(.loopback(port: 0)).localAddress.port
+        group.start { _ in }
+    }
+
+    deinit {
+        group.stop()
+        group.join()
+    }
+
+    /// One request on a connection of its own.
+    func send(_ method: String, _ path: String, body: String? = nil, fields: String = "") -> String {
+        var script = "\(method) \(path) HTTP/1.1\r\nHost: h\r\nX-Request-Id: r1\r\n\(fields)"
+        if let body {
+            script += "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+        } else {
+            script += "\r\n"
+        }
+        return Client(port).send(script).response()
+    }
+}
+
+extension RPCError {
+    /// A domain error as the services send it.
+    static func domain(_ code: StatusCode, _ details: ProblemDetails) -> RPCError {
+        RPCError(
+            code: code, message: details.detail, statusDetails: details.statusDetails(grpcCode: code.rawValue))
+    }
+}
