@@ -16,6 +16,7 @@ const unit = 1e7;
 const gridSize = 6;
 const oversize = 1.5;
 const buildingsFrom = 13.5;
+const settleMs = 140;
 const areaLayers = /** @type {const} */ ([
   'farm', 'residential', 'industrial', 'green', 'wood', 'sport', 'sand', 'parking', 'water',
 ]);
@@ -59,6 +60,8 @@ export class BaseMap {
     this.drawn = null;
     this.shown = '';
     this.settle = 0;
+    /** The zoom that the picture will be sharp at soon. */
+    this.settlingAt = 0;
     /** @type {Record<string, Chunk[]>} */
     this.layers = {};
     for (const [name, classes] of Object.entries(roadClasses)) {
@@ -152,9 +155,12 @@ export class BaseMap {
       const spareY = (this.sheet.height * grown - this.canvas.height) / 2;
       if (Math.abs(dx) <= spareX && Math.abs(dy) <= spareY && grown < 1.9) {
         this.blit(grown, dx, dy);
-        clearTimeout(this.settle);
-        // A scaled picture is blurred: it is drawn sharp once the zoom has settled.
-        if (grown !== 1) this.settle = window.setTimeout(() => (this.drawn = null), 140);
+        // A scaled picture is blurred: it is drawn sharp once the zoom has settled, also while the view moves on.
+        if (grown !== 1 && view.zoom !== this.settlingAt) {
+          this.settlingAt = view.zoom;
+          clearTimeout(this.settle);
+          this.settle = window.setTimeout(() => (this.drawn = null), settleMs);
+        }
         return;
       }
     }
@@ -178,6 +184,8 @@ export class BaseMap {
     const centreX = (view.x - this.originX) * unit;
     const centreY = (view.y - this.originY) * unit;
     this.drawn = { x: view.x, y: view.y, zoom };
+    this.settlingAt = 0;
+    clearTimeout(this.settle);
     const west = centreX - sheet.width / 2 / scale;
     const east = centreX + sheet.width / 2 / scale;
     const north = centreY - sheet.height / 2 / scale;
