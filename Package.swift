@@ -131,7 +131,7 @@ var targets: [Target] = [
         "GatewayService",
         ["Bytes", "Reactor", "ReactorSim", "JSONWire", "ProtobufWire", "RideDomain", "RideAPI", "GRPCRuntime", "HTTPServer", "WebSocketServer", "TestSupport"]),
     .testTarget(
-        name: "EndToEndTests", dependencies: ["TestSupport", "gateway", "driver", "trip", "cabstand"],
+        name: "EndToEndTests", dependencies: ["TestSupport", "Settings", "gateway", "driver", "trip", "cabstand"],
         swiftSettings: settings),
 ]
 

@@ -31,6 +31,16 @@ final class RunningCabstand {
     /// What it wrote so far.
     var words: String { process.output + process.errors }
 
+    /// The embedded broker's address, as it printed it.
+    var kafka: String {
+        for line in words.split(separator: "\n") where line.contains("broker") {
+            if let start = line.firstRange(of: "127.0.0.1:")?.lowerBound {
+                return String(line[start...].prefix { $0.isNumber || $0 == "." || $0 == ":" })
+            }
+        }
+        return ""
+    }
+
     func kill() { process.kill() }
 
     @discardableResult

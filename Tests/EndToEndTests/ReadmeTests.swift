@@ -1,0 +1,50 @@
+import Settings
+import TestSupport
+import Testing
+
+/// The README says what is so.
+@Suite struct ReadmeTests {
+    static let text = TemporaryFolder.read(Tool.repository + "/README.md")
+
+    @Test(
+        .enabled(
+            if: Tool.find("curl") != nil && Tool.find("jq") != nil && Tool.find("python3") != nil,
+            "needs curl, jq and python3"))
+    func theTourPrintsWhatTheReadmeSays() throws {
+        let cabstand = try RunningCabstand()
+        let result = try ChildProcess.run(
+            "python3",
+            [
+                Tool.repository + "/Tests/EndToEndTests/tour.py", Tool.repository + "/README.md", String(cabstand.port),
+                String(cabstand.driverPort), String(cabstand.tripPort), cabstand.kafka, Tool.unpacked,
+            ], timeout: 180)
+        #expect(result.status == 0, "\(result.output)\(result.errors)")
+    }
+
+    @Test func theTableOfSettingsIsTheDeclarations() throws {
+        let begin = try #require(Self.text.firstRange(of: "the declarations -->\n"))
+        let end = try #require(Self.text.firstRange(of: "<!-- /settings -->"))
+        let table = String(Self.text[begin.upperBound..<end.lowerBound])
+        #expect(table == SettingsDeclaration.table)
+    }
+
+    @Test(arguments: ["cabstand", "gateway", "driver", "trip"])
+    func everyOptionOfAProgramIsInTheTable(program: String) throws {
+        let help = try ChildProcess.run(Tool.program(program), ["--help"])
+        #expect(help.status == 0)
+        let variables = help.output.split(whereSeparator: \.isWhitespace).filter { $0.hasPrefix("CABSTAND_") }
+        #expect(variables.count > 10)
+        for variable in variables { #expect(Self.text.contains("| `\(variable)` |"), "\(variable)") }
+    }
+
+    @Test func whatTheReadmePointsAtIsThere() {
+        for path in [
+            "deploy/docs/map.png", "deploy/run-local.sh", "deploy/test.sh", "deploy/check-floors.py",
+            "deploy/overlays/minikube/kustomization.yaml", "docker-compose.yaml", "Tiltfile", "Sources/RideAPI/protos",
+            "public/map/LICENSE-ODbL.txt",
+        ] {
+            #expect(Self.text.contains(path.split(separator: "/").last!), "\(path)")
+            #expect(Tool.exists(Tool.repository + "/" + path), "\(path)")
+        }
+    }
+}
