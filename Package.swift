@@ -91,7 +91,7 @@ var targets: [Target] = [
 
     // Floor 5: programs
     program("gateway", ["GatewayService", "HTTPServer", "Settings"]),
-    program("driver", ["DriverService", "Settings"]),
+    program("driver", ["DriverService", "HTTPServer", "Settings"]),
     program("trip", ["TripService", "HTTPServer", "Settings"]),
     program("cabstand", ["GatewayService", "DriverService", "TripService", "KafkaClient", "Settings"]),
     program("protoc-gen-cabstand", ["ProtobufWire", "Bytes"]),

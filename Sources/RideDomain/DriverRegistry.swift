@@ -34,6 +34,9 @@ public struct DriverRegistry: Sendable {
     /// The number of the last change of any driver.
     public var revision: UInt64 { revisions.current }
 
+    /// The reservation of revisions that is to be written to disk now; nil: the last one suffices.
+    public mutating func revisionReservation() -> UInt64? { revisions.reservation() }
+
     public func slot(of id: String) -> Int32? { slots[id] }
     public subscript(slot: Int32) -> Driver { drivers[Int(slot)] }
 

@@ -152,7 +152,13 @@ public struct GeoIndex: Sendable {
         // A box that goes almost round the Earth begins and ends in the same column, which is walked once.
         let width = min(Int(Self.columns), Int(east - west) + 1 + (box.crossesAntimeridian ? Int(Self.columns) : 0))
         guard width * Int(north - south + 1) < bucketOfCell.count else {
-            for bucket in buckets { for entry in bucket.entries { body(entry) } }
+            for bucket in buckets where !bucket.entries.isEmpty {
+                let row = Int32(bucket.cell / UInt32(Self.columns))
+                let column = Int32(bucket.cell % UInt32(Self.columns))
+                let isTouched = east < west ? column >= west || column <= east : column >= west && column <= east
+                guard row >= south, row <= north, isTouched || width == Self.columns else { continue }
+                for entry in bucket.entries { body(entry) }
+            }
             return
         }
         for row in south...north {

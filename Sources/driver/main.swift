@@ -1,1 +1,10 @@
-print("driver: being built")
+import DriverService
+import HTTPServer
+import Settings
+
+let settings = SettingsDeclaration.driver.readOrExit()
+ServerProgram.run(settings: settings) {
+    let server = try DriverServer(settings: settings)
+    server.start()
+    return [server]
+}

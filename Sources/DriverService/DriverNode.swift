@@ -1,0 +1,169 @@
+import GRPCRuntime
+import HTTPServer
+import KafkaClient
+import Reactor
+import RideAPI
+import Settings
+import Telemetry
+
+/// Everything of the driver service that lives on its loop, wired together.
+final class DriverNode {
+    /// Nanoseconds that the end waits for Kafka to take the last events; readers learn of everything by their poll.
+    private static let flushTimeout: UInt64 = 3_000_000_000
+
+    let grpcAddress: SocketAddress
+    let adminAddress: SocketAddress?
+
+    private let loop: EventLoop
+    private let logger = Logger(label: "driver")
+    private let drainDelay: UInt64
+    private let drainTimeout: UInt64
+    private let repository: SQLiteDriverRepository
+    private let book: DriverBook
+    private let producer: KafkaProducer
+    private let announcer: KafkaAnnouncer
+    private let reader: TripEventReader
+    private let topics: KafkaAdmin
+    private let channel: GRPCChannel
+    private let reconciler: TripReconciler
+    private let server: GRPCServer
+    private let admin: HTTPServer?
+    private let readiness: ServiceReadiness
+    private var fleet: SimulatedFleet?
+
+    /// On the thread that made the loop, before it runs.
+    init(loop: EventLoop, settings: SettingsValues) throws {
+        self.loop = loop
+        drainDelay = UInt64(settings[CabstandSettings.drainDelaySeconds]) * 1_000_000_000
+        drainTimeout = UInt64(settings[CabstandSettings.graceSeconds]) * 500_000_000
+        readiness = ServiceReadiness(
+            loops: [loop], dependencies: ["database", "kafka", "trip_service"], now: loop.preciseNow())
+
+        let path = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
+        let opened = try SQLiteDriverRepository.open(path: path)
+        repository = SQLiteDriverRepository(loop: loop, writer: opened.writer)
+
+        let kafka = KafkaConfiguration(settings, clientID: "cabstand-driver", group: "cabstand-driver")
+        producer = try KafkaProducer(loop: loop, configuration: kafka)
+        announcer = KafkaAnnouncer(loop: loop, producer: producer)
+        book = DriverBook(
+            loop: loop, repository: repository, announcer: announcer, stored: opened.stored,
+            timeToLive: Int64(settings[CabstandSettings.driverTTLSeconds]) * 1_000)
+        reader = try TripEventReader(
+            loop: loop, book: book, repository: repository, configuration: kafka, cursor: opened.stored.cursor)
+        topics = try KafkaAdmin(
+            loop: loop, configuration: kafka,
+            topics: [
+                TopicSpecification(KafkaAnnouncer.topic, settings), TopicSpecification(TripEventReader.topic, settings),
+            ])
+        channel = GRPCChannel(loop: loop, target: settings[CabstandSettings.tripService].description)
+        reconciler = TripReconciler(loop: loop, book: book, channel: channel)
+
+        let registry = ServiceRegistry()
+        Driver_V1_DriverService.register(DriverHandler(loop: loop, book: book), in: registry)
+        server = GRPCServer(loop: loop, registry: registry)
+        grpcAddress = try server.listen(settings.listenAddress(port: settings[CabstandSettings.grpcPort])).localAddress
+        if let port = settings[CabstandSettings.adminPort] {
+            let router = Router()
+            router.addHealth(readiness, loop: loop)
+            router.addMetrics()
+            let admin = HTTPServer(loop: loop, router: router)
+            adminAddress = try admin.listen(settings.listenAddress(port: port)).localAddress
+            self.admin = admin
+        } else {
+            admin = nil
+            adminAddress = nil
+        }
+        connect()
+        let simulated = settings[CabstandSettings.simulatedDrivers]
+        if simulated > 0 { try simulate(simulated, publicFolder: settings[CabstandSettings.publicDir]) }
+        logger.notice(
+            "serving",
+            metadata: [
+                "grpc": "\(grpcAddress)", "admin": adminAddress.map { "\($0)" } ?? "off", "database": path,
+                "drivers": "\(book.registry.count)", "simulated": "\(simulated)",
+            ])
+    }
+
+    /// Lets the parts know each other, and asks each dependency for its first answer.
+    private func connect() {
+        readiness.set("database", .ok)
+        book.onStorage = { [readiness] failure in
+            readiness.set("database", failure.map { .failing($0) } ?? .ok)
+        }
+        announcer.driver = { [weak book] in book?.driver($0) }
+        producer.onState = { [readiness] state in
+            switch state {
+            case .connecting: break
+            case .up: readiness.set("kafka", .ok)
+            case .down(let reason): readiness.set("kafka", .failing(reason))
+            }
+        }
+        topics.ensureTopics {}
+        reader.onGap = { [weak reconciler] in reconciler?.run() }
+        reconciler.onAnswer = { [readiness] failure in
+            readiness.set("trip_service", failure.map { .failing($0) } ?? .ok)
+        }
+        reconciler.run()
+        // A health check that watches must learn when the service has started: nobody asks for it.
+        server.health.set(.notServing, for: Driver_V1_DriverService.name)
+        server.health.set(.notServing)
+        loop.schedule(every: 250_000_000) { [weak self] in self?.tellHealth() }
+    }
+
+    private func tellHealth() {
+        let isReady = readiness.report(now: loop.now).isReady
+        server.health.set(isReady ? .serving : .notServing, for: Driver_V1_DriverService.name)
+        server.health.set(isReady ? .serving : .notServing)
+    }
+
+    private func simulate(_ count: Int, publicFolder: String) throws {
+        let graph = try RoadGraph(path: publicFolder + "/map/neubrandenburg-roads.json")
+        // The way that every app takes: over a socket to the service's own port.
+        let port = grpcAddress.port
+        let target = ["0.0.0.0", "::"].contains(grpcAddress.ip) ? "127.0.0.1:\(port)" : grpcAddress.description
+        let fleet = SimulatedFleet(loop: loop, count: count, graph: graph, target: target, trips: channel)
+        self.fleet = fleet
+        loop.execute { fleet.start() }
+    }
+
+    // MARK: The end
+
+    /// Readiness turns, then (after the configured delay) no new calls, calls in flight finish, what is in memory only is
+    /// written, Kafka takes what it can, the database closes.
+    func drain(_ completion: @escaping @Sendable () -> Void) {
+        readiness.drain()
+        tellHealth()
+        loop.schedule(after: drainDelay) { [self] in
+            fleet?.stop()
+            fleet = nil
+            reconciler.stop()
+            book.watchers.endAll()
+            once(within: drainTimeout, { self.server.drain($0) }) { [self] in
+                topics.cancel()
+                channel.close()
+                reader.close { [self] in
+                    once(within: Self.flushTimeout, { self.reader.whenSaved($0) }) { [self] in
+                        book.saveStates { [self] in
+                            producer.close(timeout: Self.flushTimeout) { [self] _ in
+                                repository.close(completion)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls `next` once: when `work` is done, or after `timeout` nanoseconds.
+    private func once(within timeout: UInt64, _ work: (@escaping () -> Void) -> Void, then next: @escaping () -> Void) {
+        var isDone = false
+        let finish = {
+            if isDone { return }
+            isDone = true
+            next()
+        }
+        loop.schedule(after: timeout, finish)
+        work(finish)
+    }
+}

@@ -1,0 +1,46 @@
+import HTTPServer
+import Reactor
+import Settings
+
+/// The driver service as a whole: one loop with a thread of its own, its database thread and its Kafka clients, and the
+/// simulated drivers, if any.
+///
+///     let server = try DriverServer(settings: SettingsDeclaration.driver.readOrExit())
+///     server.start()
+///
+/// Thread-safe from `start` on.
+public final class DriverServer: ServerProcess {
+    private let group: EventLoopGroup
+    private let node: LoopBound<DriverNode>
+    /// Where gRPC is served.
+    public let grpcAddress: SocketAddress
+    /// Where health and metrics are served, if a port is configured for it.
+    public let adminAddress: SocketAddress?
+
+    /// Opens the database, brings it up to date, reads the streets if there are simulated drivers, and listens; requests
+    /// wait until `start`.
+    ///
+    /// - Throws: what is wrong with an address, the database, the streets or Kafka's properties.
+    public init(settings: SettingsValues) throws {
+        group = try EventLoopGroup(count: 1)
+        let loop = group.loops[0]
+        let node = try DriverNode(loop: loop, settings: settings)
+        grpcAddress = node.grpcAddress
+        adminAddress = node.adminAddress
+        self.node = LoopBound(node, loop: loop)
+    }
+
+    /// Starts the loop's thread.
+    public func start() { group.start { _ in } }
+
+    public func drain(_ completion: @escaping @Sendable () -> Void) {
+        let group = group
+        let node = node
+        node.loop.submit {
+            node.value.drain {
+                group.stop()
+                completion()
+            }
+        }
+    }
+}

@@ -1,1 +1,0 @@
-// DriverService: being built.

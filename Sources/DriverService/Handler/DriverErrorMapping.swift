@@ -1,0 +1,49 @@
+import GRPCRuntime
+import RideAPI
+
+/// Domain errors as gRPC statuses: CONTRACT's codes in `grpc-status-details-bin`, and sentences that say the value, the
+/// rule and the remedy.
+extension DriverError {
+    var rpcError: RPCError {
+        let status = statusCode
+        let details = problem
+        return RPCError(
+            code: status, message: details.detail, statusDetails: details.statusDetails(grpcCode: status.rawValue))
+    }
+
+    private var statusCode: StatusCode {
+        switch self {
+        case .invalid, .invalidParameter: .invalidArgument
+        case .driverNotFound: .notFound
+        case .driverOnTrip: .failedPrecondition
+        case .unavailable: .unavailable
+        case .deadlineExceeded: .deadlineExceeded
+        case .tooMany: .resourceExhausted
+        }
+    }
+
+    private var problem: ProblemDetails {
+        switch self {
+        case .invalid(let violations):
+            ProblemDetails(
+                code: "invalid-body", detail: violations.first?.detail ?? "The request is not valid.",
+                violations: violations)
+        case .invalidParameter(let name, let detail):
+            ProblemDetails(code: "invalid-parameter", detail: detail, metadata: ["parameter": name])
+        case .driverNotFound(let id):
+            ProblemDetails(code: "driver-not-found", detail: "There is no driver \(id).")
+        case .driverOnTrip(let driverID, let tripID):
+            ProblemDetails(
+                code: "driver-on-trip",
+                detail:
+                    "Driver \(driverID) is on trip \(tripID); complete or cancel it before setting the status by hand.",
+                metadata: ["active_trip_id": tripID])
+        case .unavailable(let detail):
+            ProblemDetails(code: "backend-unavailable", detail: detail, retryAfter: 1_000)
+        case .deadlineExceeded(let detail):
+            ProblemDetails(code: "backend-timeout", detail: detail)
+        case .tooMany(let detail):
+            ProblemDetails(code: "rate-limited", detail: detail, retryAfter: 5_000)
+        }
+    }
+}

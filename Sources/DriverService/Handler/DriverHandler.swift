@@ -1,0 +1,143 @@
+import GRPCRuntime
+import ProtobufWire
+import Reactor
+import RideAPI
+import RideDomain
+
+/// `driver.v1.DriverService`: messages in, rules, messages out. On the loop.
+final class DriverHandler: Driver_V1_DriverServiceHandler {
+    private let loop: EventLoop
+    private let book: DriverBook
+
+    init(loop: EventLoop, book: DriverBook) {
+        self.loop = loop
+        self.book = book
+    }
+
+    /// A caller without a deadline does not wait for ever.
+    private func deadline(_ deadline: UInt64?) -> UInt64 { deadline ?? loop.now + DriverLimits.requestTimeout }
+
+    // MARK: One driver
+
+    func registerDriver(
+        _ request: Driver_V1_RegisterDriverRequest, _ call: UnaryServerCall<Driver_V1_RegisterDriverResponse>
+    ) {
+        let profile: DriverProfile
+        do throws(DriverError) {
+            profile = try DriverRequests.profile(request) { book.makeID() }
+        } catch {
+            return call.fail(error.rpcError)
+        }
+        let position = Position(lat: request.lat, lon: request.lon).rounded
+        book.register(profile, position: position, deadline: deadline(call.deadline)) { result in
+            switch result {
+            case .success(let answer):
+                call.respond(
+                    Driver_V1_RegisterDriverResponse(driver: Driver_V1_Driver(answer.0), created: answer.created))
+            case .failure(let error): call.fail(error.rpcError)
+            }
+        }
+    }
+
+    func getDriver(_ request: Driver_V1_GetDriverRequest, _ call: UnaryServerCall<Driver_V1_GetDriverResponse>) {
+        do throws(DriverError) {
+            let driver = try book.find(request.driverID).driver
+            call.respond(Driver_V1_GetDriverResponse(driver: Driver_V1_Driver(driver)))
+        } catch {
+            call.fail(error.rpcError)
+        }
+    }
+
+    func updateDriverStatus(
+        _ request: Driver_V1_UpdateDriverStatusRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverStatusResponse>
+    ) {
+        guard request.status == .available || request.status == .offline else {
+            let rule = "status must be available or offline; unavailable follows from a trip."
+            return call.fail(DriverError.invalid([BodyViolation(pointer: "/status", detail: rule)]).rpcError)
+        }
+        let isPresent = request.status == .available
+        book.setPresent(request.driverID, isPresent, deadline: deadline(call.deadline)) { result in
+            switch result {
+            case .success(let driver):
+                call.respond(Driver_V1_UpdateDriverStatusResponse(driver: Driver_V1_Driver(driver)))
+            case .failure(let error): call.fail(error.rpcError)
+            }
+        }
+    }
+
+    // MARK: Lists
+
+    func listDrivers(_ request: Driver_V1_ListDriversRequest, _ call: UnaryServerCall<Driver_V1_ListDriversResponse>) {
+        do throws(DriverError) {
+            let question = try DriverRequests.page(request)
+            let page = book.registry.page(status: question.status, after: question.after, limit: question.size)
+            var response = Driver_V1_ListDriversResponse()
+            response.drivers = page.slots.map { Driver_V1_Driver(book.registry[$0]) }
+            if page.more, let last = response.drivers.last {
+                response.nextPageToken = DriverPageToken.text(after: last.id, question.status)
+            }
+            call.respond(response)
+        } catch {
+            call.fail(error.rpcError)
+        }
+    }
+
+    func findAvailableDrivers(
+        _ request: Driver_V1_FindAvailableDriversRequest,
+        _ call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>
+    ) {
+        do throws(DriverError) {
+            let question = try DriverRequests.find(request)
+            let answer = book.findAvailable(in: question.area, limit: question.limit)
+            var response = Driver_V1_FindAvailableDriversResponse()
+            response.drivers = answer.found.map { Driver_V1_Driver(book.registry[$0.slot], distance: $0.distance) }
+            response.revision = book.registry.revision
+            response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)
+            response.truncated = answer.truncated
+            call.respond(response)
+        } catch {
+            call.fail(error.rpcError)
+        }
+    }
+
+    func listDriversInAreas(
+        _ request: Driver_V1_ListDriversInAreasRequest,
+        _ call: UnaryServerCall<Driver_V1_ListDriversInAreasResponse>
+    ) {
+        do throws(DriverError) {
+            let boxes = try DriverRequests.boxes(request)
+            var response = Driver_V1_ListDriversInAreasResponse()
+            response.areas = boxes.map { box in
+                Driver_V1_DriversInArea(
+                    drivers: book.available(in: box).map { Driver_V1_Driver(book.registry[$0]) })
+            }
+            response.revision = book.registry.revision
+            response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)
+            call.respond(response)
+        } catch {
+            call.fail(error.rpcError)
+        }
+    }
+
+    // MARK: Streams
+
+    func reportLocations(
+        _ call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
+    ) {
+        let report = LocationReport(book: book)
+        call.onMessage = { [unowned call] message in
+            do throws(DriverError) {
+                try report.take(message)
+            } catch {
+                call.fail(error.rpcError)
+            }
+        }
+        call.onEnd = { [unowned call] in call.respond(report.response) }
+    }
+
+    func watchDriver(
+        _ request: Driver_V1_WatchDriverRequest, _ call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>
+    ) {
+        DriverWatch.begin(request.driverID, book, call)
+    }
+}

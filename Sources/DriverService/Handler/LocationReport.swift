@@ -1,0 +1,46 @@
+import RideAPI
+import RideDomain
+
+/// One stream of positions: of one driver, counted by what became of them. On the loop.
+final class LocationReport {
+    private let book: DriverBook
+    private var driver: (id: String, slot: Int32)?
+    private var accepted: UInt64 = 0
+    private var dropped: [LocationDrop: UInt64] = [:]
+
+    init(book: DriverBook) { self.book = book }
+
+    /// Takes a position; a bad one is counted, a bad stream throws.
+    func take(_ message: Driver_V1_ReportLocationsRequest) throws(DriverError) {
+        let slot: Int32
+        if let driver {
+            guard message.driverID.isEmpty || message.driverID == driver.id else {
+                let rule =
+                    "driver_id is \(message.driverID); this stream began with \(driver.id), and one stream has one driver."
+                throw .invalid([BodyViolation(pointer: "/driver_id", detail: rule)])
+            }
+            slot = driver.slot
+        } else {
+            guard !message.driverID.isEmpty else {
+                throw .invalid([
+                    BodyViolation(
+                        pointer: "/driver_id", detail: "driver_id is missing; the first message names the driver.")
+                ])
+            }
+            slot = try book.find(message.driverID).slot
+            driver = (message.driverID, slot)
+        }
+        if let drop = book.report(slot, LocationPoint(message)) {
+            dropped[drop, default: 0] += 1
+        } else {
+            accepted += 1
+        }
+    }
+
+    var response: Driver_V1_ReportLocationsResponse {
+        var response = Driver_V1_ReportLocationsResponse()
+        response.accepted = accepted
+        for (drop, count) in dropped { response.dropped[drop.rawValue] = count }
+        return response
+    }
+}

@@ -1,0 +1,46 @@
+import RideDomain
+
+/// How far the trip events of one cluster have been taken over.
+struct EventCursor: Equatable, Sendable {
+    /// The cluster that the offsets belong to; nil: nothing was read yet.
+    var clusterID: String?
+    /// By partition: the offset of the next event.
+    var offsets: [Int32: Int64] = [:]
+}
+
+/// What is known about a driver from trips, as it is stored.
+struct TripProjection: Equatable, Sendable {
+    let driverID: String
+    let activeTripID: String?
+    let tripSeq: UInt64
+    let updatedAt: Int64
+    let revision: UInt64
+}
+
+/// Everything that a start finds.
+struct StoredDrivers: Sendable {
+    var drivers: [Driver] = []
+    var reservedRevision: UInt64 = 0
+    var cursor = EventCursor()
+}
+
+/// Where the driver service keeps its data. Calls on the loop; completions on the loop, after the data is durable.
+///
+/// Writes are done in the order of the calls. `deadline` is in the loop's nanoseconds: a write whose turn comes later
+/// is not done and ends with an error.
+protocol DriverRepository: AnyObject {
+    typealias Completion = (Result<Void, any Error>) -> Void
+
+    /// A new driver.
+    func insert(_ driver: Driver, deadline: UInt64?, _ completion: @escaping Completion)
+    /// Position, presence and instants of drivers, as they are now.
+    func saveStates(_ drivers: [Driver], deadline: UInt64?, _ completion: @escaping Completion)
+    /// Active trips, and in the same transaction how far the events that they come from have been read.
+    func saveTrips(_ trips: [TripProjection], cursor: EventCursor?, _ completion: @escaping Completion)
+    /// The revision that a restart begins at.
+    func reserveRevision(_ revision: UInt64, _ completion: @escaping Completion)
+    /// Writes that wait.
+    var pending: Int { get }
+    /// Writes what waits, then lets go of the storage. `completion` on the loop, when all is durable.
+    func close(_ completion: @escaping () -> Void)
+}

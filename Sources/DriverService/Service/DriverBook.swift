@@ -1,0 +1,248 @@
+import Reactor
+import RideAPI
+import RideDomain
+import SQLiteStore
+import Telemetry
+
+/// The rules of the driver service over its registry: what is durable before it is answered, what is written later, who
+/// hears of a change. On the loop.
+///
+/// Profiles and statuses set by hand are durable before the answer; positions are written every few seconds (a crash
+/// forgets that much of them, and the next position makes up for it).
+final class DriverBook {
+    typealias Answer<Value> = (Result<Value, DriverError>) -> Void
+
+    let loop: EventLoop
+    let metrics = DriverMetrics()
+    let watchers = DriverWatchers()
+    private(set) var registry: DriverRegistry
+    private let repository: any DriverRepository
+    private let announcer: any DriverAnnouncer
+    private let logger = Logger(label: "drivers")
+    private var random = SystemRandomNumberGenerator()
+
+    /// By slot: the state on disk is older.
+    private var isDirty: [Bool] = []
+    private var dirty: [Int32] = []
+    private var savesInFlight = 0
+    private var storageLogs = LogRateLimit()
+    /// Tells how the database does: nil when a write succeeded, the reason when one failed.
+    var onStorage: (String?) -> Void = { _ in }
+
+    init(
+        loop: EventLoop, repository: any DriverRepository, announcer: any DriverAnnouncer, stored: StoredDrivers,
+        timeToLive: Int64
+    ) {
+        self.loop = loop
+        self.repository = repository
+        self.announcer = announcer
+        let wall = loop.wallClockMilliseconds
+        registry = DriverRegistry(
+            timeToLive: timeToLive, revisions: RevisionCounter(reserved: stored.reservedRevision, wall: wall))
+        registry.restore(stored.drivers, at: Moment(wall: wall, monotonic: loop.preciseNow()))
+        isDirty = [Bool](repeating: false, count: registry.count)
+        reserveRevisions()
+        loop.schedule(every: DriverLimits.tick) { [weak self] in self?.tick() }
+        loop.schedule(every: DriverLimits.savePositionsEvery) { [weak self] in self?.saveStates() }
+    }
+
+    private var now: Moment { Moment(wall: loop.wallClockMilliseconds, monotonic: loop.now) }
+
+    func driver(_ slot: Int32) -> Driver? { slot < registry.count ? registry[slot] : nil }
+
+    // MARK: Drivers
+
+    /// Adds a driver; one that is there already is answered as he is. `deadline` in the loop's nanoseconds.
+    func register(
+        _ profile: DriverProfile, position: Position, deadline: UInt64,
+        _ answer: @escaping Answer<(Driver, created: Bool)>
+    ) {
+        if let slot = registry.slot(of: profile.id) { return answer(.success((registry[slot], false))) }
+        let wall = now.wall
+        let row = Driver(profile: profile, position: position, measuredAt: wall, updatedAt: wall, revision: 0)
+        repository.insert(row, deadline: deadline) { [weak self] result in
+            guard let self else { return }
+            if let error = stored(result) { return answer(.failure(error)) }
+            let (slot, created) = registry.register(profile, position: position, at: now)
+            if created {
+                isDirty.append(false)
+                changed(slot, .registered)
+            }
+            answer(.success((registry[slot], created)))
+        }
+    }
+
+    func makeID() -> String { UUIDv7(milliseconds: now.wall, using: &random).text }
+
+    func find(_ id: String) throws(DriverError) -> (slot: Int32, driver: Driver) {
+        guard let slot = registry.slot(of: id) else { throw .driverNotFound(id) }
+        return (slot, registry[slot])
+    }
+
+    /// Sets a driver available or offline by hand. `deadline` in the loop's nanoseconds.
+    func setPresent(_ id: String, _ isPresent: Bool, deadline: UInt64, _ answer: @escaping Answer<Driver>) {
+        guard let slot = registry.slot(of: id) else { return answer(.failure(.driverNotFound(id))) }
+        do throws(DriverRegistry.Refusal) {
+            if try registry.setPresent(slot, isPresent, at: now) { changed(slot, .status) }
+        } catch {
+            switch error {
+            case .onTrip(let tripID): return answer(.failure(.driverOnTrip(driverID: id, tripID: tripID)))
+            }
+        }
+        // Written also when nothing changed: the write of an earlier try may have failed.
+        repository.saveStates([registry[slot]], deadline: deadline) { [weak self] result in
+            guard let self else { return }
+            if let error = stored(result) { return answer(.failure(error)) }
+            answer(.success(registry[slot]))
+        }
+    }
+
+    // MARK: Lists
+
+    func findAvailable(in area: Area, limit: Int) -> (found: [FoundDriver], truncated: Bool) {
+        registry.findAvailable(in: area, limit: limit)
+    }
+
+    func available(in box: Box) -> [Int32] { registry.available(in: box) }
+
+    // MARK: Positions
+
+    /// Takes a position, or says why it is dropped.
+    func report(_ slot: Int32, _ point: LocationPoint) -> LocationDrop? {
+        let drop = registry.report(slot, point, at: now)
+        metrics.position(drop)
+        if drop == nil { changed(slot, .location) }
+        return drop
+    }
+
+    // MARK: Trips
+
+    /// Takes over a trip event. Returns what is to be stored of it; nil: nothing.
+    func apply(_ fact: TripFact) -> TripProjection? {
+        switch registry.apply(fact, at: now) {
+        case .changed(let slot):
+            metrics.tripEvents.increment()
+            changed(slot, .status)
+            return projection(slot)
+        case .noted(let slot):
+            metrics.tripEvents.increment()
+            return projection(slot)
+        case .old:
+            metrics.staleTripEvents.increment()
+            return nil
+        case .unknownDriver:
+            return nil
+        }
+    }
+
+    /// Compares with the trips in progress that the trip service has, and stores what was corrected.
+    func reconcile(inProgress trips: [TripFact], asOf: UInt64, newestBefore: UInt64) {
+        let corrected = registry.reconcile(inProgress: trips, asOf: asOf, newestBefore: newestBefore, at: now)
+        guard !corrected.isEmpty else { return }
+        metrics.corrected.increment(by: UInt64(corrected.count))
+        logger.notice("drivers corrected from the trip service's list", metadata: ["drivers": "\(corrected.count)"])
+        for slot in corrected { changed(slot, .status) }
+        saveTrips(corrected.map(projection))
+    }
+
+    private func saveTrips(_ projections: [TripProjection]) {
+        repository.saveTrips(projections, cursor: nil) { [weak self] result in
+            guard let self, stored(result) != nil else { return }
+            loop.schedule(after: DriverLimits.storeRetry) { [weak self] in
+                guard let self else { return }
+                // As it is by then.
+                saveTrips(projections.compactMap { self.registry.slot(of: $0.driverID).map(self.projection) })
+            }
+        }
+    }
+
+    private func projection(_ slot: Int32) -> TripProjection {
+        let driver = registry[slot]
+        return TripProjection(
+            driverID: driver.id, activeTripID: driver.activeTripID, tripSeq: driver.tripSeq,
+            updatedAt: driver.updatedAt, revision: driver.revision)
+    }
+
+    // MARK: After a change
+
+    private func changed(_ slot: Int32, _ reason: DriverLocationUpdate.Reason) {
+        if !isDirty[Int(slot)] {
+            isDirty[Int(slot)] = true
+            dirty.append(slot)
+        }
+        let driver = registry[slot]
+        announcer.announce(slot, driver, reason)
+        if watchers.count > 0 { watchers.tell(slot, driver) }
+    }
+
+    private func tick() {
+        for slot in registry.expire(at: now) {
+            metrics.expired.increment()
+            changed(slot, .expired)
+        }
+        reserveRevisions()
+        metrics.drivers.set(registry.count)
+        metrics.available.set(registry.availableCount)
+        metrics.watchers.set(watchers.count)
+    }
+
+    private func reserveRevisions() {
+        guard let reservation = registry.revisionReservation() else { return }
+        reserve(reservation)
+    }
+
+    private func reserve(_ revision: UInt64) {
+        repository.reserveRevision(revision) { [weak self] result in
+            guard let self, stored(result) != nil else { return }
+            loop.schedule(after: DriverLimits.storeRetry) { [weak self] in self?.reserve(revision) }
+        }
+    }
+
+    // MARK: Storing positions
+
+    /// Writes the states that changed since the last time. `completion` comes when all are durable, or some failed.
+    func saveStates(_ completion: @escaping () -> Void = {}) {
+        var left = 1
+        let finish = {
+            left -= 1
+            if left == 0 { completion() }
+        }
+        while !dirty.isEmpty, savesInFlight < DriverLimits.savesInFlight {
+            let slots = Array(dirty.suffix(DriverLimits.driversPerSave))
+            dirty.removeLast(slots.count)
+            for slot in slots { isDirty[Int(slot)] = false }
+            savesInFlight += 1
+            left += 1
+            repository.saveStates(slots.map { registry[$0] }, deadline: nil) { [weak self] result in
+                guard let self else { return finish() }
+                savesInFlight -= 1
+                if stored(result) != nil {
+                    for slot in slots where !isDirty[Int(slot)] {
+                        isDirty[Int(slot)] = true
+                        dirty.append(slot)
+                    }
+                } else if !dirty.isEmpty {
+                    return saveStates(finish)
+                }
+                finish()
+            }
+        }
+        finish()
+    }
+
+    /// What a write's failure means for the caller; nil: it is durable.
+    private func stored(_ result: Result<Void, any Error>) -> DriverError? {
+        guard case .failure(let error) = result else {
+            onStorage(nil)
+            return nil
+        }
+        if let error = error as? SQLiteError, error == .deadlineExceeded {
+            return .deadlineExceeded("The database did not answer in time.")
+        }
+        onStorage("\(error)")
+        if let held = storageLogs.admit(now: loop.now) {
+            logger.error("not stored", metadata: ["error": "\(error)", "held_back": "\(held)"])
+        }
+        return .unavailable("The driver service can't store anything now; try again in a moment.")
+    }
+}

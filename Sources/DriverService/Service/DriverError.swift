@@ -1,0 +1,15 @@
+import RideAPI
+
+/// Why a request was refused. The codes are CONTRACT's.
+enum DriverError: Error, Sendable, Equatable {
+    /// The request's content is wrong: which fields, and the rule with the remedy.
+    case invalid([BodyViolation])
+    /// A parameter of a list is wrong: its name, and the rule.
+    case invalidParameter(String, String)
+    case driverNotFound(String)
+    case driverOnTrip(driverID: String, tripID: String)
+    /// The database can't take it now.
+    case unavailable(String)
+    case deadlineExceeded(String)
+    case tooMany(String)
+}

@@ -1,0 +1,34 @@
+/// Every limit of the driver service, in one place.
+enum DriverLimits {
+    /// Drivers in one answer, when the caller does not say, and at most.
+    static let defaultLimit = 1_000
+    static let limits = 1...10_000
+    /// Metres around a position.
+    static let radii = 1.0...100_000.0
+    /// Drivers on a page, when the caller does not say, and at most.
+    static let defaultPage = 20
+    static let pages = 1...100
+    /// Boxes of one question: every cell of a city, or the views of ten thousand riders.
+    static let areas = 10_000
+    /// Streams that watch drivers. Reason: each costs memory as long as it lives.
+    static let watchers = 100_000
+    /// Nanoseconds between two looks for drivers that fell silent.
+    static let tick: UInt64 = 1_000_000_000
+    /// Nanoseconds between two writes of positions: what a crash may forget of them.
+    static let savePositionsEvery: UInt64 = 5_000_000_000
+    /// Drivers in one write. Reason: a job of the writer should not keep a booking's status waiting.
+    static let driversPerSave = 256
+    /// Writes of positions that may wait; more are left for the next round.
+    static let savesInFlight = 4
+    /// Events without a delivery report; beyond it a driver's events are merged into his newest.
+    static let eventsInFlight = 10_000
+    /// Nanoseconds between two comparisons with the trip service, and after one that failed.
+    static let reconcileEvery: UInt64 = 60_000_000_000
+    static let reconcileRetry: UInt64 = 2_000_000_000
+    /// Nanoseconds that the trip service may take for one page.
+    static let reconcileTimeout: UInt64 = 5_000_000_000
+    /// Nanoseconds until a failed write of trip events is tried again.
+    static let storeRetry: UInt64 = 1_000_000_000
+    /// Nanoseconds that a request without a deadline may wait for the database.
+    static let requestTimeout: UInt64 = 5_000_000_000
+}

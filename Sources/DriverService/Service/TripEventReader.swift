@@ -1,0 +1,143 @@
+import KafkaClient
+import Reactor
+import RideAPI
+import RideDomain
+import Telemetry
+
+/// Takes over `trip_events`: what changed a driver's trip is stored together with how far was read, in one transaction.
+///
+///     records of a turn ──▶ registry at once ──▶ one write (the next waits for it) ──▶ offsets committed for the lag
+///
+/// A crash reads again from what was stored; the guard by `seq` makes that harmless. On the loop.
+final class TripEventReader {
+    static let topic = "trip_events"
+
+    private let loop: EventLoop
+    private let book: DriverBook
+    private let repository: any DriverRepository
+    private let consumer: KafkaConsumer
+    private let logger = Logger(label: "trip-events")
+
+    private var cursor: EventCursor
+    /// By driver: what is to be stored.
+    private var projections: [String: TripProjection] = [:]
+    private var hasUnsaved = false
+    private var isSaveDue = false
+    private var isSaving = false
+    private var unreadableLogs = LogRateLimit()
+    /// The position was lost or the cluster is another one: what is known may be wrong.
+    var onGap: () -> Void = {}
+
+    init(
+        loop: EventLoop, book: DriverBook, repository: any DriverRepository, configuration: KafkaConfiguration,
+        cursor: EventCursor
+    ) throws {
+        self.loop = loop
+        self.book = book
+        self.repository = repository
+        self.cursor = cursor
+        consumer = try KafkaConsumer(
+            loop: loop, configuration: configuration, topic: Self.topic,
+            start: .offsets(cursor.offsets, clusterID: cursor.clusterID))
+        consumer.onRecord = { [weak self] record in self?.take(record) }
+        consumer.onCluster = { [weak self] cluster in self?.belong(to: cluster) }
+        consumer.onPositionLost = { [weak self] partition in self?.lost(partition) }
+    }
+
+    var state: KafkaState { consumer.state }
+    var isPositioned: Bool { consumer.isPositioned }
+
+    func close(_ completion: @escaping () -> Void) { consumer.close(completion) }
+
+    // MARK: Reading
+
+    private func take(_ record: borrowing KafkaRecord) {
+        cursor.offsets[record.partition] = record.offset + 1
+        hasUnsaved = true
+        do throws(EventError) {
+            let event = try RideEvent(decoding: record.value)
+            if case .trip(let event) = event { take(event) }
+        } catch {
+            book.metrics.unreadableEvents.increment()
+            if let held = unreadableLogs.admit(now: loop.now) {
+                logger.warning(
+                    "an event was skipped",
+                    metadata: [
+                        "partition": "\(record.partition)", "offset": "\(record.offset)", "error": "\(error)",
+                        "held_back": "\(held)",
+                    ])
+            }
+        }
+        saveSoon()
+    }
+
+    private func take(_ event: TripEvent) {
+        let fact = TripFact(
+            driverID: event.trip.driverID, tripID: event.trip.id, seq: event.seq,
+            isActive: event.trip.status == .inProgress)
+        if let projection = book.apply(fact) { projections[projection.driverID] = projection }
+    }
+
+    private func belong(to cluster: String) {
+        guard cursor.clusterID != cluster else { return }
+        if let old = cursor.clusterID {
+            logger.notice("another Kafka cluster", metadata: ["old": old, "new": cluster])
+            onGap()
+        }
+        // Offsets of another cluster mean nothing; the consumer starts at the earliest.
+        cursor = EventCursor(clusterID: cluster)
+        hasUnsaved = true
+        saveSoon()
+    }
+
+    private func lost(_ partition: Int32) {
+        logger.warning("the position is gone; reading from the earliest event", metadata: ["partition": "\(partition)"])
+        cursor.offsets[partition] = nil
+        onGap()
+    }
+
+    // MARK: Storing
+
+    /// Stores what this turn brought, at its end; while a write is under way, what comes is stored with the next one.
+    private func saveSoon() {
+        guard !isSaveDue, !isSaving else { return }
+        isSaveDue = true
+        loop.execute { [weak self] in self?.save() }
+    }
+
+    private func save() {
+        isSaveDue = false
+        guard hasUnsaved, !isSaving else { return }
+        isSaving = true
+        hasUnsaved = false
+        let batch = projections
+        let cursor = cursor
+        projections = [:]
+        repository.saveTrips(Array(batch.values), cursor: cursor) { [weak self] result in
+            guard let self else { return }
+            isSaving = false
+            switch result {
+            case .success:
+                book.onStorage(nil)
+                if !cursor.offsets.isEmpty { consumer.commit(cursor.offsets) }
+                if hasUnsaved { save() }
+            case .failure(let error):
+                book.onStorage("\(error)")
+                logger.error("trip events are not stored yet", metadata: ["error": "\(error)"])
+                projections.merge(batch) { newer, _ in newer }
+                hasUnsaved = true
+                loop.schedule(after: DriverLimits.storeRetry) { [weak self] in self?.save() }
+            }
+        }
+    }
+
+    /// Calls `completion` when everything that was read is stored (or could not be).
+    func whenSaved(_ completion: @escaping () -> Void) {
+        guard hasUnsaved || isSaving else { return completion() }
+        loop.schedule(after: 20_000_000) { [weak self] in
+            guard let self else { return completion() }
+            save()
+            whenSaved(completion)
+        }
+    }
+}

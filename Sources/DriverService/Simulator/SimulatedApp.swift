@@ -1,0 +1,165 @@
+import GRPCRuntime
+import Reactor
+import RideAPI
+import RideDomain
+
+/// One simulated driver's app: the streams and calls around a `SimulatedDriver`. On the loop.
+final class SimulatedApp {
+    /// Nanoseconds after which a lost stream or a failed registration is tried again.
+    private static let retryDelay: UInt64 = 1_000_000_000
+    private static let callTimeout: UInt64 = 5_000_000_000
+
+    private let loop: EventLoop
+    private let number: Int
+    private let profile: DriverProfile
+    private let drivers: Driver_V1_DriverServiceClient
+    private let trips: Trip_V1_TripServiceClient
+    private let planner: SharedPlanner
+
+    private var driver: SimulatedDriver?
+    private var positions: ClientStreamingCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>?
+    private var watch: ServerStreamingCall?
+    /// A trip that is known to have ended here, though the driver service may not have heard of it yet.
+    private var endedTripID: String?
+    private var isCalling = false
+    private var isStopped = false
+
+    init(
+        loop: EventLoop, number: Int, drivers: Driver_V1_DriverServiceClient, trips: Trip_V1_TripServiceClient,
+        planner: SharedPlanner
+    ) {
+        self.loop = loop
+        self.number = number
+        self.drivers = drivers
+        self.trips = trips
+        self.planner = planner
+        profile = SimulatedProfiles.profile(number)
+    }
+
+    private var options: CallOptions { CallOptions(timeoutNanoseconds: Self.callTimeout) }
+
+    /// Registers (which changes nothing for a driver that is there), then drives from where the service knows him.
+    func start(_ started: @escaping () -> Void) {
+        var random = SeededRandom(seed: UInt64(number) &* 7_919)
+        let graph = planner.value.graph
+        let home = graph.position(of: graph.randomPoint(using: &random)).rounded
+        let request = Driver_V1_RegisterDriverRequest(
+            id: profile.id, name: profile.name, vehicle: Driver_V1_Vehicle(profile.vehicle), lat: home.lat,
+            lon: home.lon)
+        drivers.registerDriver(request, options: options) { [weak self] result in
+            guard let self, !isStopped else { return }
+            guard case .success(let response) = result, let known = response.driver else {
+                loop.schedule(after: Self.retryDelay) { [weak self] in self?.start(started) }
+                return
+            }
+            driver = SimulatedDriver(
+                seed: UInt64(number), position: Position(lat: known.lat, lon: known.lon), graph: graph)
+            beginWatching()
+            started()
+        }
+    }
+
+    func stop() {
+        isStopped = true
+        positions?.cancel()
+        watch?.cancel()
+        positions = nil
+        watch = nil
+    }
+
+    // MARK: Positions
+
+    /// Drives for a second and tells the driver service where the car is.
+    func step() {
+        guard !isStopped, var driver else { return }
+        let step = driver.step(seconds: 1, planner: &planner.value)
+        self.driver = driver
+        let stream = openStream()
+        // A server that does not take positions gets the next one, not a backlog.
+        if stream.isWritable {
+            stream.send(
+                Driver_V1_ReportLocationsRequest(
+                    driverID: profile.id, lat: step.position.lat, lon: step.position.lon, heading: step.heading,
+                    speed: step.speed, accuracy: 5))
+        }
+        if let action = step.action { perform(action) }
+    }
+
+    private func openStream()
+        -> ClientStreamingCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
+    {
+        if let positions, !positions.isEnded { return positions }
+        let stream = drivers.reportLocations()
+        positions = stream
+        return stream
+    }
+
+    // MARK: The trip
+
+    private func beginWatching() {
+        guard !isStopped else { return }
+        watch = drivers.watchDriver(
+            Driver_V1_WatchDriverRequest(driverID: profile.id),
+            onMessage: { [weak self] in self?.learn($0.activeTripID) },
+            onEnd: { [weak self] _ in
+                guard let self, !isStopped else { return }
+                loop.schedule(after: Self.retryDelay) { [weak self] in self?.beginWatching() }
+            })
+    }
+
+    /// The driver service says which trip the driver has.
+    private func learn(_ tripID: String?) {
+        guard let tripID, !tripID.isEmpty else {
+            endedTripID = nil
+            // While a call is under way its answer knows better.
+            if !isCalling { driver?.unassign() }
+            return
+        }
+        guard tripID != driver?.assignment?.tripID, tripID != endedTripID, !isCalling else { return }
+        isCalling = true
+        trips.getTrip(Trip_V1_GetTripRequest(tripID: tripID), options: options) { [weak self] in
+            self?.answered(tripID, $0.map(\.trip))
+        }
+    }
+
+    private func perform(_ action: SimulatedDriver.Action) {
+        guard !isCalling else { return }
+        isCalling = true
+        switch action {
+        case .pickUp(let tripID):
+            trips.pickUpTrip(Trip_V1_PickUpTripRequest(tripID: tripID), options: options) { [weak self] in
+                self?.answered(tripID, $0.map(\.trip))
+            }
+        case .complete(let tripID):
+            trips.completeTrip(Trip_V1_CompleteTripRequest(tripID: tripID), options: options) { [weak self] in
+                self?.answered(tripID, $0.map(\.trip))
+            }
+        }
+    }
+
+    /// The trip service says how the trip stands.
+    private func answered(_ tripID: String, _ result: Result<Trip_V1_Trip?, RPCError>) {
+        isCalling = false
+        guard !isStopped else { return }
+        switch result {
+        case .success(let trip?):
+            guard trip.status == .inProgress, let pickup = trip.pickup, let dropoff = trip.dropoff else {
+                return end(tripID)
+            }
+            driver?.assign(
+                SimulatedDriver.Assignment(
+                    tripID: trip.id, pickup: Position(pickup), dropoff: Position(dropoff),
+                    isPickedUp: trip.pickedUpAt != nil), planner: &planner.value)
+        case .success(nil): break
+        case .failure(let error) where error.code == .notFound || error.code == .failedPrecondition:
+            // Cancelled meanwhile, or unknown: there is nothing to drive for.
+            end(tripID)
+        case .failure: break  // asked again with the next step or message
+        }
+    }
+
+    private func end(_ tripID: String) {
+        endedTripID = tripID
+        if driver?.assignment?.tripID == tripID || driver?.assignment == nil { driver?.unassign() }
+    }
+}

@@ -1,0 +1,79 @@
+import GRPCRuntime
+import Reactor
+import RideAPI
+import RideDomain
+import Telemetry
+
+/// Simulated drivers on real streets, each as a driver's app would be: registered over gRPC, one position a second on a
+/// `ReportLocations` stream, its trips learned from `WatchDriver`, fetched from the trip service, picked up and completed
+/// there. Nothing is asked or told in any other way. On the loop.
+final class SimulatedFleet {
+    /// Drivers that share a connection. Reason: each has two streams, and the server takes 4,096 on a connection.
+    static let driversPerConnection = 1_000
+    /// Registrations under way at once.
+    private static let registrationsAtOnce = 16
+    /// Parts of a second in which a part of the drivers sends: not all at the same instant.
+    private static let parts = 10
+
+    private let loop: EventLoop
+    private var apps: [SimulatedApp] = []
+    private var channels: [GRPCChannel] = []
+    private let trips: Trip_V1_TripServiceClient
+    private let planner: SharedPlanner
+    private var nextToStart = 0
+    private var part = 0
+    private var timer: TimerID?
+
+    /// - Parameters:
+    ///   - count: how many; the numbers begin with 1.
+    ///   - target: `host:port` of the driver service.
+    ///   - trips: the way to the trip service.
+    init(loop: EventLoop, count: Int, graph: RoadGraph, target: String, trips: GRPCChannel) {
+        self.loop = loop
+        self.trips = Trip_V1_TripServiceClient(channel: trips)
+        planner = SharedPlanner(RoutePlanner(graph: graph))
+        for number in 1...max(1, count) where number <= count {
+            if (number - 1) % Self.driversPerConnection == 0 {
+                channels.append(GRPCChannel(loop: loop, target: target))
+            }
+            let client = Driver_V1_DriverServiceClient(channel: channels[channels.count - 1])
+            apps.append(SimulatedApp(loop: loop, number: number, drivers: client, trips: self.trips, planner: planner))
+        }
+    }
+
+    func start() {
+        for _ in 0..<Self.registrationsAtOnce { startNext() }
+        timer = loop.schedule(every: 1_000_000_000 / UInt64(Self.parts)) { [weak self] in self?.tick() }
+    }
+
+    func stop() {
+        if let timer { loop.cancel(timer) }
+        timer = nil
+        for app in apps { app.stop() }
+        for channel in channels { channel.close() }
+        channels = []
+        apps = []
+    }
+
+    private func startNext() {
+        guard nextToStart < apps.count else { return }
+        let app = apps[nextToStart]
+        nextToStart += 1
+        app.start { [weak self] in self?.startNext() }
+    }
+
+    private func tick() {
+        var index = part
+        while index < apps.count {
+            apps[index].step()
+            index += Self.parts
+        }
+        part = (part + 1) % Self.parts
+    }
+}
+
+/// The planner's tables, used by one driver after the other.
+final class SharedPlanner {
+    var value: RoutePlanner
+    init(_ value: RoutePlanner) { self.value = value }
+}
