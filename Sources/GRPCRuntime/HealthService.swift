@@ -42,10 +42,10 @@ public final class HealthService {
         statuses[Self.name] = .serving
         registry.addDescriptor(ProtobufFile.grpc_health_v1_health.descriptor)
         registry.unary(service: Self.name, method: "Check") {
-            [unowned self] (request: Grpc_Health_V1_HealthCheckRequest, call) in check(request, call)
+            [self] (request: Grpc_Health_V1_HealthCheckRequest, call) in check(request, call)
         }
         registry.serverStreaming(service: Self.name, method: "Watch") {
-            [unowned self] (request: Grpc_Health_V1_HealthCheckRequest, call) in watch(request, call)
+            [self] (request: Grpc_Health_V1_HealthCheckRequest, call) in watch(request, call)
         }
     }
 

@@ -9,6 +9,8 @@ final class ServerConnections: ConnectionHandler {
     @usableFromInline let loop: EventLoop
     let limits: GRPCLimits
     let http2Limits: HTTP2Limits
+    /// Kept because reflection answers from it, even when nobody keeps the `GRPCServer` whose listener goes on.
+    let registry: ServiceRegistry
     let methods: [MethodRecord]
     let routes: RouteTable
     /// The services that exist, to say "unknown method" instead of "unknown service".
@@ -26,6 +28,7 @@ final class ServerConnections: ConnectionHandler {
         self.loop = loop
         self.limits = limits
         self.http2Limits = http2Limits
+        self.registry = registry
         methods = registry.methods
         routes = RouteTable(registry.methods.map(\.path))
         serviceNames = Set(registry.serviceNames)
