@@ -59,40 +59,40 @@ public struct Cabstand_Test_EchoRequest: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(text, 1)
-        size &+= ProtobufBytes.fieldSize(payload, 2)
-        size &+= ProtobufInt32.fieldSize(`repeat`, 3)
-        size &+= ProtobufInt32.fieldSize(delayMs, 4)
-        size &+= ProtobufInt32.fieldSize(failCode, 5)
-        size &+= ProtobufString.fieldSize(failMessage, 6)
-        size &+= ProtobufBytes.fieldSize(failDetails, 7)
-        size &+= ProtobufBool.fieldSize(stayOpen, 8)
+        size &+= ProtobufString.fieldSize(self.text, 1)
+        size &+= ProtobufBytes.fieldSize(self.payload, 2)
+        size &+= ProtobufInt32.fieldSize(self.`repeat`, 3)
+        size &+= ProtobufInt32.fieldSize(self.delayMs, 4)
+        size &+= ProtobufInt32.fieldSize(self.failCode, 5)
+        size &+= ProtobufString.fieldSize(self.failMessage, 6)
+        size &+= ProtobufBytes.fieldSize(self.failDetails, 7)
+        size &+= ProtobufBool.fieldSize(self.stayOpen, 8)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(text, 1, into: &buffer)
-        ProtobufBytes.encodeField(payload, 2, into: &buffer)
-        ProtobufInt32.encodeField(`repeat`, 3, into: &buffer)
-        ProtobufInt32.encodeField(delayMs, 4, into: &buffer)
-        ProtobufInt32.encodeField(failCode, 5, into: &buffer)
-        ProtobufString.encodeField(failMessage, 6, into: &buffer)
-        ProtobufBytes.encodeField(failDetails, 7, into: &buffer)
-        ProtobufBool.encodeField(stayOpen, 8, into: &buffer)
+        ProtobufString.encodeField(self.text, 1, into: &buffer)
+        ProtobufBytes.encodeField(self.payload, 2, into: &buffer)
+        ProtobufInt32.encodeField(self.`repeat`, 3, into: &buffer)
+        ProtobufInt32.encodeField(self.delayMs, 4, into: &buffer)
+        ProtobufInt32.encodeField(self.failCode, 5, into: &buffer)
+        ProtobufString.encodeField(self.failMessage, 6, into: &buffer)
+        ProtobufBytes.encodeField(self.failDetails, 7, into: &buffer)
+        ProtobufBool.encodeField(self.stayOpen, 8, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: text = try ProtobufString.decode(&reader)
-            case 18: payload = try ProtobufBytes.decode(&reader)
-            case 24: `repeat` = try ProtobufInt32.decode(&reader)
-            case 32: delayMs = try ProtobufInt32.decode(&reader)
-            case 40: failCode = try ProtobufInt32.decode(&reader)
-            case 50: failMessage = try ProtobufString.decode(&reader)
-            case 58: failDetails = try ProtobufBytes.decode(&reader)
-            case 64: stayOpen = try ProtobufBool.decode(&reader)
+            case 10: self.text = try ProtobufString.decode(&reader)
+            case 18: self.payload = try ProtobufBytes.decode(&reader)
+            case 24: self.`repeat` = try ProtobufInt32.decode(&reader)
+            case 32: self.delayMs = try ProtobufInt32.decode(&reader)
+            case 40: self.failCode = try ProtobufInt32.decode(&reader)
+            case 50: self.failMessage = try ProtobufString.decode(&reader)
+            case 58: self.failDetails = try ProtobufBytes.decode(&reader)
+            case 64: self.stayOpen = try ProtobufBool.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -134,28 +134,28 @@ public struct Cabstand_Test_EchoResponse: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(text, 1)
-        size &+= ProtobufBytes.fieldSize(payload, 2)
-        size &+= ProtobufInt32.fieldSize(count, 3)
-        size &+= ProtobufString.fieldSize(repeated: metadata, 4)
+        size &+= ProtobufString.fieldSize(self.text, 1)
+        size &+= ProtobufBytes.fieldSize(self.payload, 2)
+        size &+= ProtobufInt32.fieldSize(self.count, 3)
+        size &+= ProtobufString.fieldSize(repeated: self.metadata, 4)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(text, 1, into: &buffer)
-        ProtobufBytes.encodeField(payload, 2, into: &buffer)
-        ProtobufInt32.encodeField(count, 3, into: &buffer)
-        ProtobufString.encodeField(repeated: metadata, 4, into: &buffer)
+        ProtobufString.encodeField(self.text, 1, into: &buffer)
+        ProtobufBytes.encodeField(self.payload, 2, into: &buffer)
+        ProtobufInt32.encodeField(self.count, 3, into: &buffer)
+        ProtobufString.encodeField(repeated: self.metadata, 4, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: text = try ProtobufString.decode(&reader)
-            case 18: payload = try ProtobufBytes.decode(&reader)
-            case 24: count = try ProtobufInt32.decode(&reader)
-            case 34: try ProtobufString.append(to: &metadata, from: &reader)
+            case 10: self.text = try ProtobufString.decode(&reader)
+            case 18: self.payload = try ProtobufBytes.decode(&reader)
+            case 24: self.count = try ProtobufInt32.decode(&reader)
+            case 34: try ProtobufString.append(to: &self.metadata, from: &reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
