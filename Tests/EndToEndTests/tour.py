@@ -63,7 +63,8 @@ with tempfile.TemporaryDirectory() as shims:
             command = command.replace(f"localhost:{ours}", f"127.0.0.1:{theirs}")
         return command
 
-    script = "".join(f"{real(command)}\necho '{MARK}'\n" for command, _ in todo)
+    # At a person's pace: what a step causes elsewhere (an event, a status) has happened before the next one asks for it.
+    script = "".join(f"{real(command)}\necho '{MARK}'; sleep 0.5\n" for command, _ in todo)
     # wscat without a terminal ends with its input, so the input is a pipe that stays open.
     reading, writing = os.pipe()
     run = subprocess.run(
