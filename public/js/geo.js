@@ -46,22 +46,30 @@ export const contains = (box, point) =>
   point[0] >= box[0] && point[0] <= box[2] && point[1] >= box[1] && point[1] <= box[3];
 
 /**
- * The nearest point of a polyline and how much of its length lies before it.
+ * The nearest point of a line in the plane: which piece it is on (by its end point), its share of that piece, how far off.
  * @param {readonly (readonly [number, number])[]} points
  * @param {readonly [number, number]} at
+ * @param {number} [stretch] what a step in x counts, against one in y
  */
-export function alongPolyline(points, at) {
-  const kx = Math.cos(at[1] * radians);
-  let best = { metresOff: Infinity, index: 0, share: 0 };
+export function nearestOnLine(points, at, stretch = 1) {
+  let best = { off: Infinity, index: 0, share: 0 };
   for (let i = 1; i < points.length; i++) {
-    const ax = (points[i - 1][0] - at[0]) * kx;
+    const ax = (points[i - 1][0] - at[0]) * stretch;
     const ay = points[i - 1][1] - at[1];
-    const dx = (points[i][0] - points[i - 1][0]) * kx;
+    const dx = (points[i][0] - points[i - 1][0]) * stretch;
     const dy = points[i][1] - points[i - 1][1];
     const length = dx * dx + dy * dy;
     const share = length === 0 ? 0 : clamp(-(ax * dx + ay * dy) / length, 0, 1);
-    const off = Math.hypot(ax + dx * share, ay + dy * share) * metresPerDegree;
-    if (off < best.metresOff) best = { metresOff: off, index: i, share };
+    const off = Math.hypot(ax + dx * share, ay + dy * share);
+    if (off < best.off) best = { off, index: i, share };
   }
   return best;
 }
+
+/**
+ * Metres from a point to the nearest one of a line.
+ * @param {readonly (readonly [number, number])[]} points
+ * @param {readonly [number, number]} at
+ */
+export const metresOff = (points, at) =>
+  nearestOnLine(points, at, Math.cos(at[1] * radians)).off * metresPerDegree;

@@ -1,6 +1,6 @@
 // Draws what moves above the ground: the route, the pins and the cars. One canvas, drawn only when something is different.
 
-import { alongPolyline } from './geo.js';
+import { nearestOnLine } from './geo.js';
 
 /**
  * @typedef {import('./types.js').Coordinate} Coordinate
@@ -127,9 +127,7 @@ export class Overlay {
         (car[0] - view.x) * view.scale + view.width / 2,
         (car[1] - view.y) * view.scale + view.height / 2,
       ]);
-      // Pixels as coordinates: at the equator both axes have the same length, which is what a screen has.
-      const flat = pixels.map(([x, y]) => /** @type {[number, number]} */ ([(x - at[0]) / 1e5, (y - at[1]) / 1e5]));
-      const { index, share } = alongPolyline(flat, [0, 0]);
+      const { index, share } = nearestOnLine(pixels, at);
       const [a, b] = [pixels[index - 1], pixels[index]];
       const cut = /** @type {[number, number]} */ ([a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share]);
       behind = [...pixels.slice(0, index), cut];

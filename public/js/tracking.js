@@ -1,6 +1,6 @@
 // Follows one trip to its end: its state from the gateway, its way from the road graph.
 
-import { alongPolyline, metresBetween } from './geo.js';
+import { metresBetween, metresOff } from './geo.js';
 import { Feed, socketURL } from './feed.js';
 import { NoAnswer, call } from './api.js';
 import { tripState } from './timeline.js';
@@ -145,7 +145,7 @@ export class Tracker {
 
   /** @param {Coordinate} at */
   isStray(at) {
-    return !!this.leg && this.leg.points.length > 1 && alongPolyline(this.leg.points, at).metresOff > strayMetres;
+    return !!this.leg && this.leg.points.length > 1 && metresOff(this.leg.points, at) > strayMetres;
   }
 
   close() {
