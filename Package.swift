@@ -131,7 +131,7 @@ var targets: [Target] = [
         "GatewayService",
         [
             "Bytes", "Reactor", "ReactorSim", "JSONWire", "ProtobufWire", "RideDomain", "RideAPI", "GRPCRuntime",
-            "HTTPServer", "WebSocketServer", "TestSupport",
+            "HTTPServer", "WebSocketServer", "WebSockets", "TestSupport",
         ]),
     .testTarget(
         name: "DependentPackageTests", dependencies: ["TestSupport", "protoc-gen-cabstand"],

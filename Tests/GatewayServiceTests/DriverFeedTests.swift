@@ -25,6 +25,31 @@ import Testing
         #expect(world.areas.calls.count == 1)
     }
 
+    /// Hundredths of a degree are no binary fractions: cells must not lose who stands on their border.
+    @Test func driversOnTheBordersOfCellsAreInTheirLists() throws {
+        let world = try FeedWorld(.init(pollInterval: 600_000))
+        world.feed.positioned()
+        var expected: [String] = []
+        for row in 0..<20 {
+            for column in 0..<20 {
+                let id = "d\(100 + row * 20 + column)"
+                world.areas.put(id, Double(5350 + row) / 100, Double(1320 + column) / 100)
+                expected.append(id)
+            }
+        }
+        world.subscribe(1, AreaQuery(.box(Box(west: 13.195, south: 53.495, east: 13.395, north: 53.695))))
+        world.run(0.5)
+        #expect(world.shard.lists(1).last.map { ids($0) } == expected)
+        world.loop.execute {
+            for id in expected {
+                guard let driver = world.areas.drivers[id] else { continue }
+                world.tell(id, driver.lat, driver.lon)
+            }
+        }
+        world.run(0.5)
+        #expect(world.shard.lists(1).last.map { ids($0) } == expected)
+    }
+
     @Test func equalQueriesShareOneFrame() throws {
         let world = try FeedWorld()
         world.areas.put("a", 53.556, 13.256)

@@ -26,14 +26,17 @@ struct DriverCache {
         /// A box of any size.
         case box(Box)
 
-        /// What the driver service is asked.
+        /// What the driver service is asked. A cell's borders are decimal fractions and no binary ones: without a centimetre
+        /// more, a driver on a border could be in neither of the two boxes.
         var box: Box {
             switch self {
             case .cells(let row, let columns):
-                let west = GeoCell(row: row, column: columns.lowerBound).box
+                let first = GeoCell(row: row, column: columns.lowerBound).box
+                let last = GeoCell(row: row, column: columns.upperBound).box
+                let margin = 1e-7
                 return Box(
-                    west: west.west, south: west.south,
-                    east: GeoCell(row: row, column: columns.upperBound).box.east, north: west.north)
+                    west: max(-180, first.west - margin), south: max(-90, first.south - margin),
+                    east: min(180, last.east + margin), north: min(90, first.north + margin))
             case .box(let box): return box
             }
         }

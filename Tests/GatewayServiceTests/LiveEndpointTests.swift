@@ -1,0 +1,272 @@
+import RideDomain
+import Testing
+
+@testable import GatewayService
+
+@Suite struct AvailableEndpointTests {
+    @Test func contract_aListAtOnceAndAfterEachChange() throws {
+        let world = try LiveWorld()
+        world.putDriver("a", 53.55, 13.25)
+        let browser = world.open("/ws/drivers/available?lat=53.55&lon=13.25&radius_m=1000")
+        let wide = world.open("/v1/ws/drivers/available")
+        world.run(0.5)
+        #expect(browser.messages.map { ids($0) } == [["a"]])
+        #expect(browser.messages[0].contains("\"version\":7,\"as_of\":\"2023-11-14T22:13:20.000Z\""))
+        #expect(wide.messages.map { ids($0) } == [["a"]])
+        world.onServices { world.putDriver("b", 53.5501, 13.2501) }
+        world.record("b", 53.5501, 13.2501, seq: 2)
+        world.run(0.5)
+        #expect(browser.messages.last.map { ids($0) } == ["a", "b"])
+        #expect(wide.messages.last.map { ids($0) } == ["a", "b"])
+    }
+
+    @Test func contract_theViewMovesInBandAndItsAnswerIsAList() throws {
+        let world = try LiveWorld()
+        world.putDriver("a", 53.55, 13.25)
+        world.putDriver("z", 10, 10)
+        let browser = world.open("/ws/drivers/available?lat=53.55&lon=13.25&radius_m=1000")
+        world.run(0.5)
+        browser.send("{\"type\":\"view\",\"lat\":10,\"lon\":10,\"radius_m\":500}")
+        world.run(0.5)
+        browser.send("{\"type\":\"view\",\"lat\":10,\"lon\":10,\"radius_m\":500}")
+        world.run(0.5)
+        browser.send("{\"type\":\"view\",\"bbox\":[13,53,14,54],\"interval_ms\":50}")
+        world.run(0.5)
+        #expect(browser.messages.map { ids($0) } == [["a"], ["z"], ["z"], ["a"]])
+        browser.send("{\"type\":\"ping\"}")
+        world.run(0.5)
+        #expect(browser.messages.last == "{\"type\":\"pong\",\"version\":7,\"as_of\":\"2023-11-14T22:13:20.000Z\"}")
+    }
+
+    @Test func contract_aBadRequestIsAcceptedThenToldThenClosed3501() throws {
+        let world = try LiveWorld()
+        let browser = world.open("/ws/drivers/available?lat=91&lon=0", fields: "X-Request-Id: req-1\r\n")
+        world.run(1)
+        #expect(browser.status == 101)
+        #expect(browser.messages.count == 1)
+        let message = try #require(browser.messages.first)
+        #expect(
+            message.hasPrefix("{\"type\":\"error\",\"problem\":{\"type\":\"urn:cabstand:problem:invalid-parameter\""))
+        #expect(message.contains("\"detail\":\"lat is 91; it must be between -90 and 90.\""))
+        #expect(message.contains("\"request_id\":\"req-1\""))
+        #expect(browser.closeCode == 3501 && browser.hasEnded)
+    }
+
+    @Test func contract_aBadMessageIsToldAndTheTenthCloses3509() throws {
+        let world = try LiveWorld()
+        let browser = world.open("/ws/drivers/available")
+        world.run(0.5)
+        for _ in 0..<9 { browser.send("nonsense") }
+        world.run(0.5)
+        #expect(browser.messages.filter { $0.contains("invalid-json") }.count == 9)
+        #expect(browser.closeCode == nil)
+        browser.send("nonsense")
+        world.run(1)
+        #expect(browser.closeCode == 3509)
+    }
+
+    @Test func contract_refusedBeforeThe101() throws {
+        let world = try LiveWorld()
+        let foreign = world.open("/ws/drivers/available", fields: "Origin: https://evil.example\r\n")
+        let old = world.open("/ws/drivers/available", fields: "Sec-WebSocket-Key: x\r\n")
+        world.run(0.5)
+        #expect(foreign.status == 403)
+        #expect(old.status == 426)
+        #expect(old.head.lowercased().contains("sec-websocket-version: 13"))
+        let there = world.open("/ws/drivers/available")
+        world.run(0.5)
+        var isDrained = false
+        world.live.drain(over: 1) { isDrained = true }
+        let late = world.open("/ws/drivers/available")
+        world.run(5)
+        #expect(late.status == 503)
+        #expect(there.closeCode == 1001)
+        #expect(isDrained)
+    }
+
+    @Test func contract_listsStayStaleWhileTheServiceIsAway() throws {
+        let world = try LiveWorld()
+        world.putDriver("a", 53.55, 13.25)
+        let browser = world.open("/ws/drivers/available")
+        world.run(0.5)
+        world.killServices()
+        world.run(4)
+        #expect(browser.messages.count == 2)
+        #expect(browser.messages.last?.contains("\"stale\":true") == true)
+        world.putDriver("b", 53.55, 13.25)
+        try world.startServices()
+        world.run(8)
+        #expect(browser.messages.last.map { ids($0) } == ["a", "b"])
+        #expect(browser.messages.last?.contains("stale") == false)
+        #expect(browser.closeCode == nil)
+    }
+
+    @Test func aQuietGatewayForgetsWhatNobodyLooksAt() throws {
+        let world = try LiveWorld()
+        let browsers = (0..<20).map { world.open("/ws/drivers/available?lat=\($0).5&lon=13.25&radius_m=1000") }
+        world.run(0.5)
+        for browser in browsers { browser.close() }
+        world.run(0.5)
+        #expect(world.live.sockets.count == 0)
+        let fresh = world.open("/ws/drivers/available?lat=3.5&lon=13.25&radius_m=1000")
+        world.run(0.5)
+        #expect(fresh.messages.count == 1)
+    }
+}
+
+@Suite struct TripEndpointTests {
+    @Test func contract_theTripAndItsCarThenClosed1000() throws {
+        let world = try LiveWorld()
+        world.putDriver("d", 53.55, 13.25, trip: "t1")
+        world.putTrip("t1", driver: "d")
+        let first = world.open("/ws/trips/t1")
+        let second = world.open("/ws/trips/t1")
+        world.run(1)
+        #expect(first.messages.first?.hasPrefix("{\"type\":\"trip\",\"trip\":{\"id\":\"t1\"") == true)
+        #expect(first.messages.last?.contains("\"position\":{\"lat\":53.55,\"lon\":13.25,\"at\":") == true)
+        #expect(world.tripWatches.count == 1)
+        world.record("d", 53.56, 13.26, seq: 10)
+        world.record("d", 53.5, 13.2, seq: 9)
+        world.run(0.5)
+        #expect(
+            first.messages.last?.contains("\"position\":{\"lat\":53.56,\"lon\":13.26,\"heading\":90,\"at\":") == true)
+        #expect(second.messages.last == first.messages.last)
+        world.putTrip("t1", driver: "d", .completed, seq: 2)
+        world.tellTrip("t1")
+        world.run(2)
+        for browser in [first, second] {
+            #expect(browser.messages.last?.contains("\"status\":\"completed\"") == true)
+            #expect(browser.closeCode == 1000 && browser.hasEnded)
+        }
+    }
+
+    @Test func contract_aTripThatHasEndedIsShownAndClosed() throws {
+        let world = try LiveWorld()
+        world.putTrip("t1", driver: "d", .cancelled)
+        let browser = world.open("/ws/trips/t1")
+        world.run(1)
+        #expect(browser.messages.count == 1)
+        #expect(browser.closeCode == 1000)
+    }
+
+    @Test func contract_anUnknownTripIs3501() throws {
+        let world = try LiveWorld()
+        let browsers = [world.open("/ws/trips/nothing"), world.open("/ws/trips/b%20d")]
+        world.run(1)
+        for browser in browsers {
+            #expect(browser.status == 101)
+            #expect(browser.messages.count == 1)
+            #expect(browser.messages.first?.contains("\"code\":\"trip-not-found\"") == true)
+            #expect(browser.closeCode == 3501)
+        }
+    }
+
+    @Test func aBrokenStreamIsOpenedAgain() throws {
+        let world = try LiveWorld()
+        world.putTrip("t1", driver: "d")
+        let browser = world.open("/ws/trips/t1")
+        world.run(1)
+        world.killServices()
+        world.run(2)
+        world.putTrip("t1", driver: "d", .completed, seq: 5)
+        try world.startServices()
+        world.run(10)
+        #expect(browser.messages.last?.contains("\"status\":\"completed\"") == true)
+        #expect(browser.closeCode == 1000)
+    }
+
+    @Test func withoutTheTripServiceTheClientIsToldToComeBack() throws {
+        let world = try LiveWorld(servicesAreUp: false)
+        let browser = world.open("/ws/trips/t1")
+        world.run(8)
+        #expect(browser.messages.first?.contains("\"code\":\"backend-unavailable\"") == true)
+        #expect(browser.closeCode == 1013)
+    }
+}
+
+@Suite struct UplinkEndpointTests {
+    @Test func contract_positionsGoUpAndAcksComeEveryFiveSeconds() throws {
+        let world = try LiveWorld()
+        world.putDriver("d", 53.55, 13.25)
+        let app = world.open("/ws/drivers/d/location")
+        world.run(0.5)
+        #expect(app.messages == ["{\"type\":\"trip\",\"trip\":null}"])
+        for step in 0..<4 {
+            app.send("{\"lat\":53.5\(step),\"lon\":13.25,\"speed\":7,\"heading\":null}")
+            world.run(1)
+        }
+        app.send("{\"lat\":53.5,\"lon\":13.25,\"at\":\"2020-01-01T00:00:00.000Z\"}")
+        world.run(2)
+        #expect(app.messages.last == "{\"type\":\"ack\",\"accepted\":4,\"dropped\":{\"stale\":1}}")
+        let report = try #require(world.reports.first)
+        #expect(report.count == 5 && report[0].driverID == "d" && report[0].speed == 7)
+        world.run(20)
+        #expect(app.messages.count == 2)
+        app.send("{\"lat\":53.5,\"lon\":13.25}")
+        world.run(6)
+        #expect(app.messages.last == "{\"type\":\"ack\",\"accepted\":1,\"dropped\":{}}")
+        #expect(world.reports.count == 2)
+    }
+
+    @Test func contract_theAppLearnsOfItsTrip() throws {
+        let world = try LiveWorld()
+        world.putDriver("d", 53.55, 13.25)
+        let app = world.open("/ws/drivers/d/location")
+        world.run(0.5)
+        world.putTrip("t1", driver: "d")
+        world.onServices {
+            world.driverWatches[0].call.send(.init(driverID: "d", activeTripID: "t1"))
+            world.driverWatches[0].call.send(.init(driverID: "d", lat: 1, activeTripID: "t1"))
+        }
+        world.run(0.5)
+        #expect(app.messages.count == 2)
+        #expect(app.messages.last?.hasPrefix("{\"type\":\"trip\",\"trip\":{\"id\":\"t1\"") == true)
+        world.putTrip("t1", driver: "d", .completed, seq: 2)
+        world.tellTrip("t1")
+        world.run(0.5)
+        #expect(app.messages.last?.contains("\"status\":\"completed\"") == true)
+        world.onServices { world.driverWatches[0].call.send(.init(driverID: "d")) }
+        world.run(0.5)
+        #expect(app.messages.last == "{\"type\":\"trip\",\"trip\":null}")
+        #expect(app.closeCode == nil)
+    }
+
+    @Test func contract_badPositionsAreToldAndCounted() throws {
+        let world = try LiveWorld()
+        world.putDriver("d", 53.55, 13.25)
+        let app = world.open("/ws/drivers/d/location")
+        world.run(0.5)
+        app.send("{\"lat\":91,\"lon\":13.25}")
+        app.send("{\"lat\":\"x\"}")
+        app.send("nonsense")
+        world.run(0.5)
+        #expect(app.messages.count == 4)
+        #expect(app.messages[1].contains("lat is 91; it must be between -90 and 90."))
+        #expect(app.messages[2].contains("\"pointer\":\"/lon\""))
+        #expect(app.messages[3].contains("invalid-json"))
+        #expect(world.reports.isEmpty)
+    }
+
+    @Test func contract_anUnknownDriverIs3501() throws {
+        let world = try LiveWorld()
+        let app = world.open("/ws/drivers/nobody/location")
+        world.run(1)
+        #expect(app.messages.first?.contains("\"code\":\"driver-not-found\"") == true)
+        #expect(app.closeCode == 3501)
+    }
+
+    @Test func positionsThatReachNobodyAreCountedAsUnavailable() throws {
+        let world = try LiveWorld()
+        world.putDriver("d", 53.55, 13.25)
+        let app = world.open("/ws/drivers/d/location")
+        world.run(0.5)
+        world.killServices()
+        world.run(2)
+        app.send("{\"lat\":53.5,\"lon\":13.25}")
+        world.run(1)
+        app.send("{\"lat\":53.5,\"lon\":13.25}")
+        world.run(12)
+        #expect(app.messages.last == "{\"type\":\"ack\",\"accepted\":0,\"dropped\":{\"unavailable\":2}}")
+        #expect(app.closeCode == nil)
+    }
+}
