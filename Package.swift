@@ -93,7 +93,7 @@ var targets: [Target] = [
     program("gateway", ["GatewayService", "HTTPServer", "Settings"]),
     program("driver", ["DriverService", "HTTPServer", "Settings"]),
     program("trip", ["TripService", "HTTPServer", "Settings"]),
-    program("cabstand", ["GatewayService", "DriverService", "TripService", "KafkaClient", "Settings"]),
+    program("cabstand", ["GatewayService", "DriverService", "TripService", "HTTPServer", "KafkaClient", "Settings"]),
     program("protoc-gen-cabstand", ["ProtobufWire", "Bytes"]),
     program(
         "benchmarks",
@@ -137,7 +137,10 @@ var targets: [Target] = [
         name: "DependentPackageTests", dependencies: ["TestSupport", "protoc-gen-cabstand"],
         exclude: ["package", "zoo.py"], swiftSettings: settings),
     .testTarget(
-        name: "EndToEndTests", dependencies: ["TestSupport", "Settings", "gateway", "driver", "trip", "cabstand"],
+        name: "EndToEndTests",
+        dependencies: [
+            "TestSupport", "Settings", "Reactor", "RideAPI", "KafkaClient", "gateway", "driver", "trip", "cabstand",
+        ],
         swiftSettings: settings),
 ]
 

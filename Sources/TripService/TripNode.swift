@@ -39,7 +39,13 @@ final class TripNode {
         let path = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
         repository = try SQLiteTripRepository(path: path, loop: loop)
         let start = try repository.start()
-        channel = GRPCChannel(loop: loop, target: settings[CabstandSettings.driverService].description)
+        var options = ChannelOptions()
+        // Bookings stand still while the driver service can't be reached: look for it more often than gRPC's default.
+        options.initialBackoff = 100_000_000
+        options.maximumBackoff = 2_000_000_000
+        options.connectTimeout = 2_000_000_000
+        channel = GRPCChannel(
+            loop: loop, target: settings[CabstandSettings.driverService].description, options: options)
         let directory = GRPCDriverDirectory(channel: channel)
         book = TripBook(loop: loop, repository: repository, directory: directory, active: start.active)
 
@@ -65,6 +71,7 @@ final class TripNode {
             adminAddress = nil
         }
         connect()
+        MetricRegistry.shared.addLoops([loop], role: "trip")
         logger.notice(
             "serving",
             metadata: [

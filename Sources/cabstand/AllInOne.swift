@@ -1,0 +1,106 @@
+import DriverService
+import GatewayService
+import Glibc
+import HTTPServer
+import KafkaClient
+import Settings
+import TripService
+
+/// The whole of Cabstand in one process: the three services on their own loops, talking to each other by gRPC and Kafka
+/// as they do apart, and a broker inside when no other is given.
+struct AllInOne {
+    /// Partitions of each topic of the embedded broker unless told otherwise: each may keep about 5 MB.
+    private static let embeddedPartitions = 2
+
+    /// In the order in which they end: what serves requests goes before what it asks.
+    let servers: [any ServerProcess]
+    /// What the terminal shows.
+    let greeting: String
+    private let driver: DriverServer
+    private let trip: TripServer
+    private let gateway: GatewayServer
+
+    /// Opens and wires everything; requests wait until `start`.
+    ///
+    /// - Throws: what is wrong with a port, the data folder or Kafka's properties.
+    init(settings: SettingsValues) throws {
+        let (shared, broker) = try Self.withKafka(settings)
+        let folder = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
+        try Self.makeFolder(folder)
+        // A service listens where the others look for it.
+        func service(_ name: String, port: UInt16) -> SettingsValues {
+            shared.replacing(CabstandSettings.grpcPort, with: "\(port)")
+                .replacing(CabstandSettings.databaseURL, with: "sqlite:\(folder)/\(name).db")
+                .replacing(CabstandSettings.adminPort, with: "")
+        }
+        driver = try DriverServer(settings: service("driver", port: settings[CabstandSettings.driverService].port))
+        trip = try TripServer(settings: service("trip", port: settings[CabstandSettings.tripService].port))
+        gateway = try GatewayServer(settings: shared)
+        servers = [gateway, trip, driver] + (broker.map { [EmbeddedBrokerProcess($0)] } ?? [])
+
+        var lines = [
+            "cabstand: the map is at http://\(gateway.address)/",
+            "cabstand: gRPC at \(driver.grpcAddress) (drivers) and \(trip.grpcAddress) (trips)",
+        ]
+        if let broker {
+            lines.append(
+                "cabstand: embedded broker at \(broker.bootstrapServers); it keeps nothing: "
+                    + "kcat -C -b \(broker.bootstrapServers) -t trip_events")
+        }
+        greeting = lines.joined(separator: "\n")
+    }
+
+    func start() {
+        driver.start()
+        trip.start()
+        gateway.start()
+    }
+
+    /// The settings with a Kafka in them: the one that is given, or a broker of our own.
+    private static func withKafka(_ settings: SettingsValues) throws -> (SettingsValues, EmbeddedBroker?) {
+        if !settings[CabstandSettings.kafkaBootstrapServers].isEmpty { return (settings, nil) }
+        let partitions =
+            settings.isGiven(CabstandSettings.kafkaPartitions)
+            ? settings[CabstandSettings.kafkaPartitions] : embeddedPartitions
+        let broker = try EmbeddedBroker(
+            topics: ["driver_locations", "trip_events"].map {
+                TopicSpecification(name: $0, partitions: Int32(partitions), replicationFactor: 1)
+            })
+        var properties = settings[CabstandSettings.kafkaConfig].map { "\($0.key)=\($0.value)" }
+        properties += EmbeddedBroker.properties.map { "\($0.key)=\($0.value)" }
+        let changed = settings.replacing(CabstandSettings.kafkaBootstrapServers, with: broker.bootstrapServers)
+            .replacing(CabstandSettings.kafkaConfig, with: properties.joined(separator: ","))
+        return (changed, broker)
+    }
+
+    /// Makes the folder and those above it.
+    private static func makeFolder(_ path: String) throws {
+        var end = path.startIndex
+        while end < path.endIndex {
+            end = path[path.index(after: end)...].firstIndex(of: "/") ?? path.endIndex
+            let result = unsafe mkdir(String(path[..<end]), 0o755)
+            guard result == 0 || errno == EEXIST || errno == EISDIR else {
+                throw DataFolderError(path: path, code: errno)
+            }
+        }
+    }
+}
+
+/// The folder for the databases can't be made.
+struct DataFolderError: Error, CustomStringConvertible {
+    let path: String
+    let code: Int32
+
+    var description: String {
+        unsafe "the data folder \(path) can't be made (\(String(cString: strerror(code)))); CABSTAND_DATABASE_URL names it."
+    }
+}
+
+/// Keeps the broker for as long as anything may use it; it goes with the process.
+private final class EmbeddedBrokerProcess: ServerProcess {
+    private let broker: EmbeddedBroker
+
+    init(_ broker: EmbeddedBroker) { self.broker = broker }
+
+    func drain(_ completion: @escaping @Sendable () -> Void) { completion() }
+}
