@@ -5,12 +5,13 @@ import Glibc
 public final class Fleet {
     public enum Service: String, CaseIterable { case driver, trip, gateway }
 
-    public let httpPort = freePort()
-    public let driverPort = freePort()
-    public let tripPort = freePort()
+    public let httpPort = restartablePort()
+    public let driverPort = restartablePort()
+    public let tripPort = restartablePort()
     public let folder = TemporaryFolder()
     private let bootstrapServers: String
     private let extra: [String: String]
+    private let adminPorts = [Service.driver: restartablePort(), .trip: restartablePort()]
     private var processes: [Service: ChildProcess] = [:]
 
     /// The three programs are built beside the tests.
@@ -43,6 +44,7 @@ public final class Fleet {
             "CABSTAND_PUBLIC_DIR": Tool.repository + "/public", "CABSTAND_EVENT_LOOPS": "1", "CABSTAND_GRACE_S": "10",
             "CABSTAND_DATABASE_URL": "sqlite:\(folder.file(service.rawValue)).db",
         ]
+        if let port = adminPorts[service] { environment["CABSTAND_ADMIN_PORT"] = "\(port)" }
         switch service {
         case .driver: environment["CABSTAND_GRPC_PORT"] = "\(driverPort)"
         case .trip: environment["CABSTAND_GRPC_PORT"] = "\(tripPort)"
@@ -66,14 +68,16 @@ public final class Fleet {
 
     public func connection() -> HTTPConnection { HTTPConnection(port: httpPort) }
 
-    /// Waits until `/readyz` is 200 and, unless `degraded` will do, says that everything answers.
+    /// Waits until every `/readyz` is 200 and, unless `degraded` will do, says that everything answers.
     ///
     /// - Throws: `ChildProcessError` with the programs' last lines.
     public func waitUntilReady(seconds: Double = 40, degraded: Bool = false) throws {
-        let connection = connection()
+        let connections = [connection()] + adminPorts.values.map { HTTPConnection(port: $0) }
         let ready = waitUntil(seconds) {
-            guard let response = connection.request("GET", "/readyz"), response.status == 200 else { return false }
-            return degraded || response.text("status") == "ok"
+            connections.allSatisfy { connection in
+                guard let response = connection.request("GET", "/readyz"), response.status == 200 else { return false }
+                return degraded || response.text("status") == "ok"
+            }
         }
         if ready { return }
         throw ChildProcessError(description: "the fleet is not ready:\n\(logs)")

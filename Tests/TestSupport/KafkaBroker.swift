@@ -18,7 +18,8 @@ public final class KafkaBroker: Sendable {
         }
         self.script = script
         self.partitions = partitions
-        port = Self.freePortPair()
+        // The port above it is the controller's.
+        port = Int(restartablePort(neighbours: 1))
         try start()
     }
 
@@ -57,13 +58,5 @@ public final class KafkaBroker: Sendable {
             throw ChildProcessError(description: "kafka \(command): \(result.output)\(result.errors)")
         }
         return result.output
-    }
-
-    /// A port that is free, and so (most likely) is the one above it, which is the controller's.
-    private static func freePortPair() -> Int {
-        while true {
-            let port = Int(freePort())
-            if port < 65_535 { return port }
-        }
     }
 }
