@@ -117,7 +117,8 @@ var targets: [Target] = [
     tests("Settings"),
     tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "TestSupport"]),
     tests("WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "TestSupport"]),
-    tests("GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "ProtobufWire", "TestSupport"], exclude: ["protos"]),
+    tests(
+        "GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "TestSupport"], exclude: ["protos"]),
     tests("KafkaClient", ["Bytes", "Reactor", "TestSupport"]),
     tests("SQLiteStore", ["Bytes", "Reactor"]),
     tests("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain", "Reactor", "TestSupport"]),

@@ -69,7 +69,7 @@ final class ClientCall {
         self.path = path
         self.options = options
         self.receiver = receiver
-        deadline = options.timeoutNanoseconds.map { channel.loop.now &+ $0 }
+        deadline = options.timeoutNanoseconds.map { channel.loop.now + min($0, GRPCTimeout.longest) }
         unsafe request = .allocate(capacity: 1)
         unsafe request.initialize(to: ByteBuffer())
     }

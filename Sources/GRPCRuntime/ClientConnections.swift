@@ -101,6 +101,7 @@ final class ClientConnections: ConnectionHandler {
                 break
             case .pong:
                 unsafe connection.pointee.pingSent = 0
+                loop.setDeadline(id, at: loop.now + (channel?.options.keepaliveInterval ?? 0))
             case .failed(let failure):
                 unsafe connection.pointee.isClosing = true
                 lastFailure = "\(failure)"

@@ -38,6 +38,8 @@ public final class GRPCChannel {
     private var resolveTimer = TimerID.none
     private var lastError = "not connected yet"
     private var randomState: UInt64
+    /// When the last connection attempts failed, nanoseconds of the loop: how the backoff works can be seen.
+    package private(set) var failedAttempts: [UInt64] = []
 
     /// - Parameter target: `host:port`, `[v6]:port`; the name is resolved when it is needed.
     public init(loop: EventLoop, target: String, options: ChannelOptions = ChannelOptions()) {
@@ -253,6 +255,8 @@ public final class GRPCChannel {
             reconnect(subchannel)
         } else {
             subchannel.hasFailed = true
+            if failedAttempts.count >= 16 { failedAttempts.removeFirst() }
+            failedAttempts.append(loop.now)
             retryLater(subchannel)
             updateState()
             // The name may mean something else by now.

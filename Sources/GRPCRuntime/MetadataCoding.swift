@@ -107,16 +107,23 @@ enum GRPCTimeout {
         guard text.count >= 2 && text.count <= 9 else { return nil }
         let digits = unsafe UnsafeRawBufferPointer(rebasing: text.dropLast())
         guard let value = unsafe ASCII.decimal(Span(_unsafeBytes: digits)) else { return nil }
+        let unit: UInt64
         switch unsafe text[text.count - 1] {
-        case UInt8(ascii: "H"): return value * 3_600_000_000_000
-        case UInt8(ascii: "M"): return value * 60_000_000_000
-        case UInt8(ascii: "S"): return value * 1_000_000_000
-        case UInt8(ascii: "m"): return value * 1_000_000
-        case UInt8(ascii: "u"): return value * 1000
-        case UInt8(ascii: "n"): return value
+        case UInt8(ascii: "H"): unit = 3_600_000_000_000
+        case UInt8(ascii: "M"): unit = 60_000_000_000
+        case UInt8(ascii: "S"): unit = 1_000_000_000
+        case UInt8(ascii: "m"): unit = 1_000_000
+        case UInt8(ascii: "u"): unit = 1000
+        case UInt8(ascii: "n"): unit = 1
         default: return nil
         }
+        // 99999999H are 11,000 years: more nanoseconds than 64 bits hold.
+        let (nanoseconds, overflowed) = value.multipliedReportingOverflow(by: unit)
+        return overflowed ? longest : min(nanoseconds, longest)
     }
+
+    /// Longer timeouts are cut to this, so that adding one to a clock can't overflow: 146 years.
+    static let longest = UInt64(1) << 62
 
     /// The finest unit in which the value has at most eight digits, rounded up: a deadline must not come early at the server.
     static func encode(_ nanoseconds: UInt64) -> [UInt8] {

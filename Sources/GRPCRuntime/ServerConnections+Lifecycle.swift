@@ -102,7 +102,9 @@ extension ServerConnections {
     }
 
     func pong(_ index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>, _ value: UInt64) {
-        if unsafe value == ServerConnection.drainPing && connection.pointee.isDraining { endDrain(index) }
+        if unsafe value == ServerConnection.drainPing && connection.pointee.isDraining { return endDrain(index) }
+        unsafe connection.pointee.pingSent = 0
+        unsafe loop.setDeadline(connection.pointee.id, at: loop.now + limits.keepaliveInterval)
     }
 
     func endDrain(_ index: UInt32) {

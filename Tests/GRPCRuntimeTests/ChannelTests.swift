@@ -1,0 +1,266 @@
+import GRPCRuntime
+import HTTP2
+import Reactor
+import ReactorSim
+import Testing
+
+/// The channel: connecting, losing, finding again (BEHAVIOUR 27, 28).
+@Suite struct ChannelTests {
+    @Test func connectsLazily() throws {
+        let world = try World()
+        world.network.run(for: .second)
+        #expect(world.channel.state == .idle)
+        #expect(world.server.connectionCount == 0)
+        #expect(world.unary()?.success != nil)
+        #expect(world.server.connectionCount == 1)
+    }
+
+    @Test func failsFastWhenNothingCanBeReached() throws {
+        let world = try World(listens: false)
+        let error = world.unary()?.error
+        #expect(error?.code == .unavailable)
+        #expect(error?.message.contains("localhost:50051 can't be reached") == true)
+        #expect(world.channel.state == .transientFailure)
+        #expect(world.unary()?.error?.code == .unavailable, "at once, until an attempt succeeds")
+    }
+
+    @Test func unknownNamesAndBadTargets() throws {
+        let world = try World()
+        for target in ["nowhere.invalid:1", "no-port", ":1", "localhost:99999"] {
+            let channel = GRPCChannel(loop: world.clientLoop, target: target)
+            var result: Result<EchoResponse, RPCError>?
+            Cabstand_Test_EchoClient(channel: channel).unary(EchoRequest()) { result = $0 }
+            #expect(world.wait { result }?.error?.code == .unavailable, "\(target)")
+            channel.close()
+        }
+    }
+
+    @Test func waitForReadyWaits() throws {
+        let world = try World(listens: false)
+        var result: Result<EchoResponse, RPCError>?
+        world.echo.unary(EchoRequest(), options: CallOptions(waitForReady: true)) { result = $0 }
+        world.network.run(for: 5 * .second)
+        #expect(result == nil)
+        try world.listen()
+        #expect(world.wait { result }?.success != nil)
+    }
+
+    @Test func backoffGrowsAndStartsOver() throws {
+        let world = try World(listens: false)
+        world.channel.connect()
+        world.network.run(for: 400 * .second)
+        let options = ChannelOptions()
+        var expected = 1.0
+        let failures = world.channel.failedAttempts
+        #expect(failures.count > 8)
+        for (earlier, later) in zip(failures, failures.dropFirst()) {
+            let wait = Double(later - earlier) / 1e9
+            #expect(wait > expected * 0.79 && wait < expected * 1.21 + 0.1, "\(wait) instead of \(expected)")
+            expected = min(expected * options.backoffMultiplier, 120)
+        }
+    }
+
+    @Test func reconnectsAndResolvesAgain() throws {
+        let world = try World()
+        #expect(world.unary()?.success != nil)
+        // The service moves: the name has another address afterwards.
+        let elsewhere = try #require(SocketAddress(ip: "10.1.2.3", port: World.port))
+        let loop = try world.network.makeLoop()
+        let registry = ServiceRegistry()
+        let other = EchoService()
+        Cabstand_Test_Echo.register(other, in: registry)
+        let server = GRPCServer(loop: loop, registry: registry)
+        try server.listen(elsewhere)
+        world.network.names["localhost"] = [elsewhere]
+        world.server.close()
+        world.network.run(for: .second)
+        #expect(world.unary(CallOptions(waitForReady: true))?.success != nil)
+        #expect(other.received == 1)
+    }
+
+    @Test func callsInFlightFailWhenTheConnectionBreaks() throws {
+        let world = try World()
+        var request = EchoRequest()
+        request.delayMs = 60_000
+        var result: Result<EchoResponse, RPCError>?
+        world.echo.unary(request) { result = $0 }
+        world.network.run(until: { world.service.received == 1 })
+        world.network.resetConnections(of: world.serverLoop)
+        #expect(world.wait { result }?.error?.code == .unavailable)
+        #expect(world.service.cancelled == 1, "the server's handler hears of it")
+        #expect(world.unary(CallOptions(waitForReady: true))?.success != nil)
+    }
+
+    @Test func roundRobinOverAllAddresses() throws {
+        let world = try World(listens: false)
+        var services: [EchoService] = []
+        var servers: [GRPCServer] = []
+        var addresses: [SocketAddress] = []
+        for host in 1...3 {
+            let address = try #require(SocketAddress(ip: "10.0.0.\(host)", port: World.port))
+            addresses.append(address)
+            let registry = ServiceRegistry()
+            let service = EchoService()
+            Cabstand_Test_Echo.register(service, in: registry)
+            let server = GRPCServer(loop: try world.network.makeLoop(), registry: registry)
+            try server.listen(address)
+            services.append(service)
+            servers.append(server)
+        }
+        world.network.names["localhost"] = addresses
+        world.channel.connect()
+        world.network.run(for: .second)
+        for _ in 0..<30 { #expect(world.unary()?.success != nil) }
+        #expect(services.map(\.received) == [10, 10, 10])
+        // One goes away: the others take its share, and nobody notices.
+        servers[1].drain()
+        world.network.run(for: 100 * .millisecond)
+        for _ in 0..<30 { #expect(world.unary()?.success != nil) }
+        #expect(services[1].received == 10)
+        #expect(services[0].received + services[2].received == 50)
+    }
+
+    @Test func streamsBeyondTheLimitWait() throws {
+        var http2 = HTTP2Limits()
+        http2.maximumConcurrentStreams = 2
+        var options = ChannelOptions()
+        options.maximumQueuedCalls = 5
+        let world = try World(http2Limits: http2, channelOptions: options)
+        #expect(world.unary()?.success != nil)
+        var request = EchoRequest()
+        request.delayMs = 100
+        var codes: [StatusCode] = []
+        for _ in 0..<9 { world.echo.unary(request) { codes.append($0.error?.code ?? .ok) } }
+        #expect(world.channel.queuedCalls == 5)
+        world.network.run(until: { codes.count == 9 })
+        #expect(codes.filter { $0 == .ok }.count == 7)
+        #expect(codes.filter { $0 == .resourceExhausted }.count == 2)
+    }
+
+    @Test func closedChannelsFailTheirCalls() throws {
+        let world = try World()
+        var request = EchoRequest()
+        request.delayMs = 60_000
+        var codes: [StatusCode] = []
+        world.echo.unary(request) { codes.append($0.error?.code ?? .ok) }
+        world.network.run(until: { world.service.received == 1 })
+        world.channel.close()
+        world.echo.unary(request) { codes.append($0.error?.code ?? .ok) }
+        world.network.run(for: .second)
+        #expect(codes == [.unavailable, .unavailable])
+        #expect(world.server.connectionCount == 0)
+    }
+
+    // MARK: Draining (BEHAVIOUR 27)
+
+    @Test func drainFinishesCallsInFlight() throws {
+        let world = try World()
+        var request = EchoRequest()
+        request.delayMs = 3000
+        request.text = "in flight"
+        var result: Result<EchoResponse, RPCError>?
+        world.echo.unary(request) { result = $0 }
+        world.network.run(until: { world.service.received == 1 })
+        var drained = false
+        world.server.drain { drained = true }
+        world.network.run(for: .second)
+        #expect(!drained)
+        #expect(world.wait { result }?.success?.text == "in flight")
+        world.network.run(until: { drained })
+        #expect(drained)
+        #expect(world.server.connectionCount == 0)
+    }
+
+    @Test(arguments: 0..<8) func noCallIsLostWhenAServerIsReplaced(seed: Int) throws {
+        let world = try World(seed: UInt64(seed), options: .unkind)
+        var answered = 0
+        var failed: [RPCError] = []
+        var sent = 0
+        func next() {
+            guard sent < 200 else { return }
+            sent += 1
+            world.echo.unary(EchoRequest(), options: CallOptions(waitForReady: true)) {
+                if let error = $0.error { failed.append(error) } else { answered += 1 }
+                next()
+            }
+        }
+        for _ in 0..<4 { next() }
+        for round in 1...3 {
+            world.network.run(until: { answered + failed.count >= round * 50 })
+            let old = world.server
+            old.drain()
+            try world.restartKeepingOld()
+        }
+        world.network.run(until: { answered + failed.count == 200 })
+        #expect(answered == 200)
+        #expect(failed == [])
+    }
+
+    @Test func watchesOfHealthEndWithTheDrain() throws {
+        let world = try World()
+        var statuses: [HealthService.Status] = []
+        var end: RPCError??
+        var request = Grpc_Health_V1_HealthCheckRequest()
+        request.service = "cabstand.test.Echo"
+        _ = world.channel.serverStreaming("/grpc.health.v1.Health/Watch", request) {
+            (response: Grpc_Health_V1_HealthCheckResponse) in
+            statuses.append(response.status)
+        } onEnd: {
+            end = .some($0)
+        }
+        world.network.run(until: { statuses.count == 1 })
+        world.server.health.set(.notServing, for: "cabstand.test.Echo")
+        world.server.health.set(.serving, for: "cabstand.test.Echo")
+        world.network.run(until: { statuses.count == 3 })
+        var drained = false
+        world.server.drain { drained = true }
+        #expect(world.wait { end }??.code == .unavailable)
+        #expect(statuses == [.serving, .notServing, .serving, .notServing])
+        world.network.run(until: { drained })
+        #expect(drained)
+    }
+
+    // MARK: Keepalive (BEHAVIOUR 27)
+
+    @Test func clientNoticesADeadConnection() throws {
+        var options = ChannelOptions()
+        options.keepaliveInterval = 10 * .second
+        options.keepaliveTimeout = 2 * .second
+        let world = try World(channelOptions: options)
+        var request = EchoRequest()
+        request.delayMs = 600_000
+        var result: Result<EchoResponse, RPCError>?
+        world.echo.unary(request) { result = $0 }
+        world.network.run(until: { world.service.received == 1 })
+        let before = world.network.now
+        world.network.options.delay = (1000 * .second)...(1001 * .second)
+        let error = world.wait(100 * .second) { result }?.error
+        #expect(error?.code == .unavailable)
+        #expect(error?.message.contains("keepalive") == true)
+        #expect(world.network.now - before < 13 * .second)
+    }
+
+    @Test func serverNoticesADeadConnection() throws {
+        var limits = GRPCLimits()
+        limits.keepaliveInterval = 10 * .second
+        limits.keepaliveTimeout = 2 * .second
+        let world = try World(limits: limits)
+        #expect(world.unary()?.success != nil)
+        world.network.run(for: 60 * .second)
+        #expect(world.server.connectionCount == 1, "a client that answers stays")
+        world.network.options.delay = (1000 * .second)...(1001 * .second)
+        world.network.run(for: 13 * .second)
+        #expect(world.server.connectionCount == 0)
+    }
+
+    @Test func clientThatPingsTooOftenIsSentAway() throws {
+        var options = ChannelOptions()
+        options.keepaliveInterval = .second
+        let world = try World(channelOptions: options)
+        var request = EchoRequest()
+        request.delayMs = 60_000
+        var result: Result<EchoResponse, RPCError>?
+        world.echo.unary(request) { result = $0 }
+        #expect(world.wait(30 * .second) { result }?.error?.code == .unavailable)
+    }
+}

@@ -1,0 +1,104 @@
+import GRPCRuntime
+import Reactor
+
+typealias EchoRequest = Cabstand_Test_EchoRequest
+typealias EchoResponse = Cabstand_Test_EchoResponse
+
+/// Does what the request asks for: answers, delays, fails, streams.
+final class EchoService: Cabstand_Test_EchoHandler {
+    /// Calls that ended before they were answered.
+    private(set) var cancelled = 0
+    /// Deadlines that handlers saw, nanoseconds from the arrival of their call.
+    private(set) var timeouts: [UInt64?] = []
+    private(set) var received = 0
+    private(set) var collecting: [ClientStreamingServerCall<EchoRequest, EchoResponse>] = []
+    private(set) var expanding: [ServerStreamingServerCall<EchoResponse>] = []
+    /// `Collect` pauses after its first message, until `resumeAll`.
+    var pausesCollect = false
+    /// `Expand` sends without asking `isWritable`.
+    var ignoresBackpressure = false
+
+    func unary(_ request: EchoRequest, _ call: UnaryServerCall<EchoResponse>) {
+        received += 1
+        timeouts.append(call.deadline.map { $0 - call.loop.now })
+        let metadata = call.metadata
+        let answer = { [self] in
+            if request.failCode != 0 { return call.fail(failure(request)) }
+            var response = response(request)
+            response.metadata = metadata.entries.map {
+                $0.isBinary ? "\($0.key)=\($0.value)" : "\($0.key)=\($0.text)"
+            }
+            var trailers = Metadata()
+            trailers.add("x-answered", "yes")
+            trailers.add("x-raw-bin", binary: [0, 255, 1])
+            call.respond(response, trailers: trailers)
+        }
+        guard request.delayMs > 0 else { return answer() }
+        let timer = call.loop.schedule(after: UInt64(request.delayMs) * 1_000_000, answer)
+        call.onCancel = { [self] in
+            cancelled += 1
+            call.loop.cancel(timer)
+        }
+    }
+
+    func collect(_ call: ClientStreamingServerCall<EchoRequest, EchoResponse>) {
+        collecting.append(call)
+        var count: Int32 = 0
+        var bytes: [UInt8] = []
+        var texts: [String] = []
+        call.onMessage = { [self, unowned call] request in
+            received += 1
+            count += 1
+            bytes += request.payload
+            texts.append(request.text)
+            if pausesCollect { call.pause() }
+            if request.failCode != 0 { call.fail(failure(request)) }
+        }
+        call.onEnd = { [unowned call] in
+            var response = EchoResponse()
+            response.count = count
+            response.payload = bytes
+            response.text = texts.joined(separator: ",")
+            call.respond(response)
+        }
+        call.onCancel = { [self] in cancelled += 1 }
+    }
+
+    func resumeAll() {
+        pausesCollect = false
+        for call in collecting { call.resume() }
+    }
+
+    func expand(_ request: EchoRequest, _ call: ServerStreamingServerCall<EchoResponse>) {
+        expanding.append(call)
+        call.onCancel = { [self] in cancelled += 1 }
+        var sent: Int32 = 0
+        let send = { [self, unowned call] in
+            while sent < request.repeat && (ignoresBackpressure || call.isWritable) {
+                sent += 1
+                var response = response(request)
+                response.count = sent
+                call.send(response)
+            }
+            guard sent == request.repeat, !call.isCancelled, !request.stayOpen else { return }
+            if request.failCode != 0 { call.fail(failure(request)) } else { call.finish() }
+        }
+        call.onWritable = send
+        send()
+    }
+
+    private func response(_ request: EchoRequest) -> EchoResponse {
+        var response = EchoResponse()
+        response.text = request.text
+        response.payload = request.payload
+        return response
+    }
+
+    private func failure(_ request: EchoRequest) -> RPCError {
+        var error = RPCError(
+            code: StatusCode(rawValue: Int(request.failCode)), message: request.failMessage,
+            statusDetails: request.failDetails)
+        error.trailers.add("x-failed", "yes")
+        return error
+    }
+}
