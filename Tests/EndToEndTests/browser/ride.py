@@ -20,22 +20,25 @@ with Browser(url) as browser:
     check(len(moved) > drivers / 2, f"most cars have moved ({len(moved)} of {drivers})")
     check(page.evaluate("__map.framesDrawn") > 20, "cars glide: many frames are drawn")
 
-    # A click on the map opens the driver who is there.
-    found = until("a car stands alone", lambda: lone_car(page))
-    x, y = page.evaluate("id => __map.carAt(id)", found[0])
-    page.mouse.click(x, y)
-    _, driver = browser.api("GET", f"drivers/{found[0]}")
-    until("the click opens the right driver", lambda: page.locator("#panel-title").text_content() == driver["name"])
+    # A click on the map opens the driver who is there; Escape goes back.
+    def click_a_car():
+        found = until("a car stands alone", lambda: lone_car(page))
+        x, y = page.evaluate("id => __map.carAt(id)", found[0])
+        page.mouse.click(x, y)
+        _, driver = browser.api("GET", f"drivers/{found[0]}")
+        until("the click opens the right driver", lambda: page.locator("#panel-title").text_content() == driver["name"])
+        return x, y
+
+    click_a_car()
     page.keyboard.press("Escape")
     until("Escape goes back", lambda: page.get_by_test_id("nearest").is_visible())
 
-    # Three clicks: a car, a destination, book. The pick-up is set to a street near the car, so that the ride is short.
-    page.get_by_test_id("nearby-car").first.click()
-    page.get_by_test_id("search-pickup").fill("Stargarder Str")
-    page.keyboard.press("Enter")
-    page.get_by_test_id("search-dropoff").fill("Marktplatz")
-    page.keyboard.press("Enter")
-    until("the pick-up is named", lambda: page.get_by_test_id("search-pickup").input_value() == "Stargarder Straße")
+    # A car, a pick-up and a destination by taps on the map close to it (so that the ride is short), book.
+    x, y = click_a_car()
+    for field, dx, dy in (("search-pickup", 45, 0), ("search-dropoff", 45, 45)):
+        page.get_by_test_id(field).focus()
+        page.mouse.click(x + dx, y + dy)
+        until(f"a tap on the map is the {field[7:]}", lambda: page.get_by_test_id(field).input_value() != "")
     name = page.locator("#panel-title").text_content()
     page.get_by_test_id("book").click()
     until("the car is on the way", lambda: timeline(page) == "on-the-way")
