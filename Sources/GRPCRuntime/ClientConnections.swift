@@ -394,7 +394,10 @@ final class ClientConnections: ConnectionHandler {
         guard connections.isUsed(index) else { return }
         let connection = unsafe connections[index]
         unsafe connection.pointee.pumpTimer = .none
-        if unsafe loop.pendingOutput(connection.pointee.id) == 0 { pump(index) }
+        // As on the server: after a short write `connectionDrained` goes on, else the next turn does.
+        let id = unsafe connection.pointee.id
+        if loop.isBacklogged(id) { return }
+        if loop.pendingOutput(id) == 0 { pump(index) } else { unsafe schedulePump(index, connection) }
     }
 
     private func pump(_ index: UInt32) {

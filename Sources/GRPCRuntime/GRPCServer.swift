@@ -14,8 +14,6 @@ public final class GRPCServer {
     /// What `grpc.health.v1.Health` says. Everything that is registered is SERVING at first.
     public let health: HealthService
     private let connections: ServerConnections
-    /// Reflection answers from it.
-    private let registry: ServiceRegistry
     private var listeners: [Listener] = []
 
     /// - Parameter registry: what is registered in it from now on is not served.
@@ -24,7 +22,6 @@ public final class GRPCServer {
         http2Limits: HTTP2Limits = HTTP2Limits()
     ) {
         self.loop = loop
-        self.registry = registry
         health = HealthService(services: registry.serviceNames)
         health.register(in: registry)
         ReflectionService.register(in: registry)

@@ -35,8 +35,11 @@ extension ServerConnections {
         guard connections.isUsed(index) else { return }
         let connection = unsafe connections[index]
         unsafe connection.pointee.pumpTimer = .none
-        guard unsafe loop.pendingOutput(connection.pointee.id) == 0 else { return }
-        pump(index)
+        let id = unsafe connection.pointee.id
+        // After a short write `connectionDrained` goes on. Output that was added in the last flush is written in this one:
+        // without a short write nobody would call.
+        if loop.isBacklogged(id) { return }
+        if loop.pendingOutput(id) == 0 { pump(index) } else { unsafe schedulePump(index, connection) }
     }
 
     func fail(_ connection: UnsafeMutablePointer<ServerConnection>, _ failure: HTTP2Failure) {

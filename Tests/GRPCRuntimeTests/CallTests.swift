@@ -206,6 +206,19 @@ import Testing
         #expect(response?.payload.last == UInt8(truncatingIfNeeded: 2_999_999))
     }
 
+    /// A kernel that takes everything at once never reports that it has drained; bodies above the high water must go on.
+    @Test func regression_largeMessagesWithoutShortWrites() throws {
+        var options = SimulationOptions()
+        options.window = 16 << 20
+        options.readSize = 65_536...65_536
+        options.writeSize = (16 << 20)...(16 << 20)
+        var http2 = HTTP2Limits()
+        http2.initialStreamWindow = 8 << 20
+        http2.connectionWindow = 16 << 20
+        let world = try World(options: options, http2Limits: http2)
+        #expect(world.unary { $0.payload = Array(repeating: 1, count: 4_000_000) }?.success?.payload.count == 4_000_000)
+    }
+
     @Test func messageOverTheLimit() throws {
         var limits = GRPCLimits()
         limits.maximumMessageSize = 1000
