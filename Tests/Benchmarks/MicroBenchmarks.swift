@@ -10,6 +10,7 @@ enum MicroBenchmarks {
         try timers()
         appending()
         masking()
+        CodecBenchmarks.run(measure)
         print("\n| path | p50 us | p99 us | p99.9 us | max us |\n|---|---|---|---|---|")
         try roundTrip()
         try mailbox()
