@@ -5,13 +5,17 @@ import RideAPI
 
 /// What the hot messages cost to write and to read.
 enum CodecBenchmarks {
-    static func run(_ measure: (String, Int, () -> Void) -> Void) {
+    static func run() {
         let found = Driver_V1_FindAvailableDriversResponse(
             drivers: (0..<100).map(driver), revision: 42,
             asOf: Google_Protobuf_Timestamp(unixMilliseconds: 1_795_545_628_123))
-        protobuf(found, measure)
-        json(found.drivers, measure)
-        event(measure)
+        protobuf(found)
+        json(found.drivers)
+        event()
+    }
+
+    private static func measure(_ name: String, _ count: Int, _ work: () -> Void) {
+        MicroBenchmarks.measure(name, count, work)
     }
 
     private static func driver(_ index: Int) -> Driver_V1_Driver {
@@ -23,9 +27,7 @@ enum CodecBenchmarks {
             updatedAt: Google_Protobuf_Timestamp(unixMilliseconds: 1_795_545_628_123), present: true)
     }
 
-    private static func protobuf(
-        _ found: Driver_V1_FindAvailableDriversResponse, _ measure: (String, Int, () -> Void) -> Void
-    ) {
+    private static func protobuf(_ found: Driver_V1_FindAvailableDriversResponse) {
         var buffer = ByteBuffer(capacity: 1 << 16)
         let bytes = found.encoded()
         measure("protobuf: list of 100 drivers written (\(bytes.count) bytes)", 1_000) {
@@ -55,7 +57,7 @@ enum CodecBenchmarks {
         }
     }
 
-    private static func json(_ drivers: [Driver_V1_Driver], _ measure: (String, Int, () -> Void) -> Void) {
+    private static func json(_ drivers: [Driver_V1_Driver]) {
         var buffer = ByteBuffer(capacity: 1 << 16)
         measure("JSON: a driver written", 100_000) {
             for _ in 0..<1_000 {
@@ -74,7 +76,7 @@ enum CodecBenchmarks {
         }
     }
 
-    private static func event(_ measure: (String, Int, () -> Void) -> Void) {
+    private static func event() {
         let update = DriverLocationUpdate(
             eventID: "0192f0aa-0000-7000-8000-000000000000", seq: 42, at: 1_795_545_628_123, driverID: "sim-0001",
             lat: 53.557, lon: 13.26, heading: 90, speed: 8.3, status: .available, reason: .location)
