@@ -20,6 +20,8 @@ import CLinux
     var timers = TimerHeap()
     /// Connections with something to write, by token.
     var flushList = Vector<UInt64>()
+    /// The connection that is in `connectionWillFlush`, by token; 0: none.
+    var flushing: UInt64 = 0
     /// Places that were closed in this turn.
     var closed = Vector<UInt32>()
     /// Connections whose kept input waits to be presented again, by token.
