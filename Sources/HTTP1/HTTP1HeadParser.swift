@@ -36,10 +36,12 @@ extension HTTP1Parser {
         if resumed {
             unsafe table.pointee.fieldCount = judgedFields
         } else {
-            switch unsafe skipEmptyLines(base, count, limits) {
-            case .next(let start): offset = start
-            case .failed(let error): return fail(error)
-            case .needMore, .end: return unsafe waitForMore(base, count, table, limits)
+            if unsafe base[0] <= 13 {
+                switch unsafe skipEmptyLines(base, count, limits) {
+                case .next(let start): offset = start
+                case .failed(let error): return fail(error)
+                case .needMore, .end: return unsafe waitForMore(base, count, table, limits)
+                }
             }
             switch unsafe parseRequestLine(base, offset, count, table, limits) {
             case .next(let next): offset = next
@@ -75,6 +77,7 @@ extension HTTP1Parser {
     }
 
     /// Notes that all of `count` bytes were searched; refuses a line that is too long already.
+    @inline(never)
     private mutating func waitForMore(
         _ base: UnsafePointer<UInt8>, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>,
         _ limits: HTTP1Limits
@@ -110,17 +113,24 @@ extension HTTP1Parser {
 
     // MARK: Request line
 
+    @inline(__always)
     private func parseRequestLine(
         _ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>,
         _ limits: HTTP1Limits
     ) -> HTTP1Line {
         var offset = start
-        let methodEnd = unsafe endOfToken(base, offset, min(count, start + limits.methodBytes + 1))
-        if methodEnd == count { return count - start > limits.methodBytes ? .failed(.badRequestLine) : .needMore }
-        guard methodEnd > start, methodEnd - start <= limits.methodBytes, unsafe base[methodEnd] == 32 else {
-            return unsafe .failed(base[methodEnd] == 10 ? .bareLineFeed : .badRequestLine)
+        let methodEnd: Int
+        let isGet = unsafe count &- start > 4 && HTTP1Parser.word(base + start) == 0x2054_4547  // "GET "
+        if isGet {
+            methodEnd = start &+ 3
+        } else {
+            methodEnd = unsafe endOfToken(base, offset, min(count, start + limits.methodBytes + 1))
+            if methodEnd == count { return count - start > limits.methodBytes ? .failed(.badRequestLine) : .needMore }
+            guard methodEnd > start, methodEnd - start <= limits.methodBytes, unsafe base[methodEnd] == 32 else {
+                return unsafe .failed(base[methodEnd] == 10 ? .bareLineFeed : .badRequestLine)
+            }
         }
-        offset = methodEnd + 1
+        offset = methodEnd &+ 1
 
         let targetStart = offset
         let limit = min(count, targetStart + limits.targetBytes + 1)
@@ -137,7 +147,7 @@ extension HTTP1Parser {
             } else if byte >= 127 {
                 return .failed(.badTarget)
             }
-            offset += 1
+            offset &+= 1
         }
         guard unsafe base[offset] == 32 else {
             return unsafe .failed(base[offset] == 10 ? .bareLineFeed : .badRequestLine)
@@ -173,8 +183,8 @@ extension HTTP1Parser {
         unsafe table.pointee.minorVersion = minor
         unsafe table.pointee.methodStart = UInt16(truncatingIfNeeded: start)
         unsafe table.pointee.methodCount = UInt16(truncatingIfNeeded: methodEnd - start)
-        unsafe table.pointee.method = HTTP1Method.named(
-            UnsafeBufferPointer(start: base + start, count: methodEnd - start))
+        unsafe table.pointee.method =
+            isGet ? .get : HTTP1Method.named(UnsafeBufferPointer(start: base + start, count: methodEnd - start))
         unsafe table.pointee.targetStart = UInt16(truncatingIfNeeded: targetStart)
         unsafe table.pointee.targetCount = UInt16(truncatingIfNeeded: targetEnd - targetStart)
         if let error = unsafe splitTarget(base, targetStart, targetEnd, queryMark, table) { return .failed(error) }
@@ -239,6 +249,7 @@ extension HTTP1Parser {
         _ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
     ) -> HTTP1Line {
         if start == count { return .needMore }
+        if unsafe count &- start >= 2 && base[start] == 13 && base[start + 1] == 10 { return .end(start &+ 2) }
         let nameEnd = unsafe endOfToken(base, start, count)
         if nameEnd == count { return .needMore }
         guard nameEnd > start, unsafe base[nameEnd] == UInt8(ascii: ":") else {
@@ -322,19 +333,23 @@ extension HTTP1Parser {
     func endOfToken(_ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int) -> Int {
         let table = unsafe HTTP1Parser.tokenBytes.utf8Start
         var offset = start
-        while offset < count {
-            let byte = unsafe base[offset]
-            if unsafe byte >= 128 || table[Int(byte)] != UInt8(ascii: "1") { break }
-            offset += 1
-        }
+        while unsafe offset < count && table[Int(base[offset])] == UInt8(ascii: "1") { offset &+= 1 }
         return offset
     }
 
-    /// "1" for each of the first 128 bytes that may be in a token. A literal, because it lies ready in the program.
+    /// Four bytes as a number, the first one lowest.
+    @inline(__always)
+    static func word(_ base: UnsafePointer<UInt8>) -> UInt32 {
+        UInt32(littleEndian: unsafe UnsafeRawPointer(base).loadUnaligned(as: UInt32.self))
+    }
+
+    /// "1" for each byte that may be in a token. A literal, because it lies ready in the program.
     static var tokenBytes: StaticString {
         """
         0000000000000000000000000000000001011111001101101111111111000000\
-        0111111111111111111111111110001111111111111111111111111111101010
+        0111111111111111111111111110001111111111111111111111111111101010\
+        0000000000000000000000000000000000000000000000000000000000000000\
+        0000000000000000000000000000000000000000000000000000000000000000
         """
     }
 }

@@ -74,6 +74,9 @@ struct HTTP1HeadFlags: OptionSet, Sendable {
     @usableFromInline var nameLengths: UInt64 = 0
     @usableFromInline var contentLength: UInt64 = 0
     @usableFromInline var fields: UnsafeMutablePointer<HTTP1Field>
+    /// The last `Host` that was found valid: most requests of a loop name the same one, and comparing is quicker than judging.
+    var knownHost = InlineArray<64, UInt8>(repeating: 0)
+    var knownHostCount: UInt16 = 0
 
     init(capacity: Int) {
         self.capacity = UInt16(clamping: capacity)

@@ -23,6 +23,7 @@ public enum HTTP1Event: Equatable, Sendable {
 /// The bytes of an unfinished head must be shown again, with more behind them. A line is judged once; what was judged is
 /// not looked at again while the head drips in, so that a slow sender costs no more than a fast one.
 public struct HTTP1Parser: Sendable {
+    @usableFromInline
     enum Phase: UInt8, Sendable {
         case head, fixed
         case chunkSizeStart, chunkSize, chunkSpace, chunkExtension, chunkSizeLF, chunkData, chunkDataCR, chunkDataLF
@@ -30,7 +31,7 @@ public struct HTTP1Parser: Sendable {
         case bodyEnd, failed
     }
 
-    var phase = Phase.head
+    @usableFromInline var phase = Phase.head
     /// In a chunk size: hexadecimal digits read.
     var digits: UInt8 = 0
     /// In an unfinished head: field lines judged so far.
@@ -38,7 +39,7 @@ public struct HTTP1Parser: Sendable {
     /// In an unfinished head: where the first line begins that was not judged; 0: nothing was.
     var judgedBytes: Int32 = 0
     /// In an unfinished head: bytes that were searched for a line's end. In a chunked body: bytes of extensions.
-    var searched: Int32 = 0
+    @usableFromInline var searched: Int32 = 0
     /// In a trailer section: its bytes.
     var trailerBytes: Int32 = 0
     /// Bytes of the body or of the chunk that are still to come.
@@ -47,14 +48,13 @@ public struct HTTP1Parser: Sendable {
     public init() {}
 
     /// Whether body events come before the next head.
-    @inlinable public var expectsBody: Bool { isInBody }
-    @usableFromInline var isInBody: Bool { phase != .head && phase != .failed }
+    @inlinable public var expectsBody: Bool { phase != .head && phase != .failed }
 
     /// Whether the bytes of a head have begun to arrive and it is not complete: the header deadline runs.
-    public var isInsideHead: Bool { phase == .head && searched > 0 }
+    @inlinable public var isInsideHead: Bool { phase == .head && searched > 0 }
 
     /// Whether a request has begun to arrive and is not complete.
-    public var isInsideRequest: Bool { isInsideHead || expectsBody }
+    @inlinable public var isInsideRequest: Bool { isInsideHead || expectsBody }
 
     /// Looks at `input`, which begins with the first byte that was not consumed.
     ///

@@ -21,6 +21,8 @@ import Reactor
         static let owesContinue = Flags(rawValue: 32)
         /// The client will send nothing more.
         static let readClosed = Flags(rawValue: 64)
+        /// Much was written of late: before the next request it has to be asked how much still waits.
+        static let written = Flags(rawValue: 128)
     }
 
     /// What the connection's one deadline stands for.

@@ -17,10 +17,21 @@ extension HTTPServer {
         case options(String)
     }
 
-    /// Gives the request its number and its context, and finds its route.
-    func examine(
-        _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head
-    ) -> Verdict {
+    /// What `examine` does, for a request that a route takes as it is. Returns false, and has done nothing, if there is more
+    /// to say about it.
+    @inline(__always)
+    func findRouteQuickly(_ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head) -> Bool {
+        if head.hasUnknownExpectation { return false }
+        let node = routes.value.match(head.path, &context.value.match)
+        guard node >= 0, case let route = routes.value.route(node, head.method), route >= 0 else { return false }
+        introduce(connection, place, head)
+        context.value.route = route
+        return true
+    }
+
+    /// Gives the request its number and its context.
+    @inline(__always)
+    private func introduce(_ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head) {
         begin(connection, place)
         var flags: ResponseFlags = []
         if head.method == .head { flags.insert(.noBody) }
@@ -28,7 +39,13 @@ extension HTTPServer {
         if !head.isKeepAlive { flags.insert(.close) }
         context.value.flags = flags
         identify(head)
+    }
 
+    /// Gives the request its number and its context, and finds its route.
+    func examine(
+        _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head
+    ) -> Verdict {
+        introduce(connection, place, head)
         if head.hasUnknownExpectation {
             return .answer(
                 .problem(.init(417, "expectation-failed", "The only expectation that is met here is 100-continue.")))
@@ -42,6 +59,7 @@ extension HTTPServer {
     }
 
     /// The context of the next request in order.
+    @inline(__always)
     func begin(_ connection: Ref<HTTPConnection>, _ place: UInt32) {
         let sequence = connection.value.received
         connection.value.received = sequence &+ 1
@@ -59,6 +77,7 @@ extension HTTPServer {
     }
 
     /// Takes or makes the request's identifier; looks at the origin.
+    @inline(__always)
     private func identify(_ head: HTTP1Head) {
         if core.value.requestIDs {
             let index = head.index(of: "x-request-id")
@@ -68,13 +87,16 @@ extension HTTPServer {
             }
         }
         let origin = head.index(of: "origin")
-        if origin >= 0 {
-            context.value.hasOrigin = true
-            let value = head.value(at: origin)
-            if core.value.origins.allows(origin: value, authority: head.authority) {
-                // Proof: used only while the handler is being called, when the head's bytes are there.
-                unsafe context.value.allowedOrigin = unsafe value.withUnsafeBufferPointer { unsafe $0 }
-            }
+        if origin >= 0 { noteOrigin(head, origin) }
+    }
+
+    @inline(never)
+    private func noteOrigin(_ head: HTTP1Head, _ origin: Int) {
+        context.value.hasOrigin = true
+        let value = head.value(at: origin)
+        if core.value.origins.allows(origin: value, authority: head.authority) {
+            // Proof: used only while the handler is being called, when the head's bytes are there.
+            unsafe context.value.allowedOrigin = unsafe value.withUnsafeBufferPointer { unsafe $0 }
         }
     }
 
@@ -119,6 +141,7 @@ extension HTTPServer {
     }
 
     /// Calls the handler of the route that `examine` found.
+    @inline(__always)
     func dispatch(_ connection: Ref<HTTPConnection>, _ request: borrowing HTTPRequest) {
         let responder = currentResponder()
         if context.value.flags.contains(.close) { connection.value.flags.insert(.last) }
@@ -131,6 +154,7 @@ extension HTTPServer {
         endDispatch(connection)
     }
 
+    @inline(__always)
     private func currentResponder() -> HTTPResponder {
         HTTPResponder(
             server: self, place: context.value.place, serial: context.value.serial,

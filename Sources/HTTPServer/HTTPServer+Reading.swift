@@ -6,6 +6,7 @@ extension HTTPServer {
     /// Takes requests from `bytes` until there is none, the pipeline is full, or nothing more is wanted.
     ///
     /// - Returns: bytes that are done with.
+    @inline(__always)
     func read(_ place: UInt32, _ bytes: UnsafeRawBufferPointer) -> Int {
         let connection = core.value.slab.pointer(place)
         guard let base = bytes.baseAddress else { return 0 }
@@ -74,13 +75,18 @@ extension HTTPServer {
         if connection.value.flags.contains(.readClosed) { closeIfReadClosed(connection) }
     }
 
+    @inline(__always)
     private func mustPause(_ connection: Ref<HTTPConnection>) -> Bool {
         let isFull = connection.value.inFlight >= core.value.limits.pipelineDepth
-        guard isFull || loop.pendingOutput(connection.value.id) > core.value.limits.outputHighWater else {
-            return false
-        }
+        guard isFull || connection.value.flags.contains(.written) && outputWaits(connection) else { return false }
         pause(connection)
         return true
+    }
+
+    private func outputWaits(_ connection: Ref<HTTPConnection>) -> Bool {
+        if loop.pendingOutput(connection.value.id) > core.value.limits.outputHighWater { return true }
+        connection.value.flags.remove(.written)
+        return false
     }
 
     private func pause(_ connection: Ref<HTTPConnection>) {
@@ -117,7 +123,19 @@ extension HTTPServer {
     /// Answers, dispatches or begins to collect the request of `head`. `rest` begins with the head.
     ///
     /// - Returns: bytes that are done with: the head, and the body if it was there.
+    @inline(__always)
     private func takeHead(
+        _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head, _ rest: Span<UInt8>,
+        _ headBytes: Int
+    ) -> Int {
+        if !head.hasBody && findRouteQuickly(connection, place, head) {
+            dispatch(connection, HTTPRequest(head: head, body: Span<UInt8>(), context: context))
+            return headBytes
+        }
+        return takeHeadSlowly(connection, place, head, rest, headBytes)
+    }
+
+    private func takeHeadSlowly(
         _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head, _ rest: Span<UInt8>,
         _ headBytes: Int
     ) -> Int {
