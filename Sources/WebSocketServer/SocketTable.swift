@@ -57,3 +57,52 @@ import WebSockets
         unsafe assembly = nil
     }
 }
+
+/// Plain values by connection slot: blocks of 256 that come when a slot of theirs is first used and never move, so that a
+/// pointer into one stays good across any callback. Memory that was never used for a WebSocket is never there.
+@safe struct SlotTable<Value: BitwiseCopyable>: ~Copyable {
+    private var blocks: UnsafeMutablePointer<UnsafeMutablePointer<Value>?>
+    private var blockCount = 0
+    private let initial: Value
+
+    init(_ initial: Value) {
+        self.initial = initial
+        unsafe blocks = .allocate(capacity: 0)
+    }
+
+    deinit {
+        for index in 0..<blockCount { unsafe blocks[index]?.deallocate() }
+        unsafe blocks.deallocate()
+    }
+
+    /// Slots below this number may have a value.
+    var end: UInt32 { UInt32(blockCount << 8) }
+
+    /// The value of `slot`, if its block is there.
+    @inline(__always)
+    func find(_ slot: UInt32) -> UnsafeMutablePointer<Value>? {
+        let block = Int(slot >> 8)
+        guard block < blockCount, let base = unsafe blocks[block] else { return nil }
+        return unsafe base + Int(slot & 255)
+    }
+
+    /// The value of `slot`; its block is made if need be.
+    mutating func make(_ slot: UInt32) -> UnsafeMutablePointer<Value> {
+        let block = Int(slot >> 8)
+        if block >= blockCount {
+            let count = max(block + 1, blockCount * 2, 16)
+            let larger = UnsafeMutablePointer<UnsafeMutablePointer<Value>?>.allocate(capacity: count)
+            unsafe larger.initialize(repeating: nil, count: count)
+            unsafe larger.update(from: blocks, count: blockCount)
+            unsafe blocks.deallocate()
+            unsafe blocks = larger
+            blockCount = count
+        }
+        if unsafe blocks[block] == nil {
+            let base = UnsafeMutablePointer<Value>.allocate(capacity: 256)
+            unsafe base.initialize(repeating: initial, count: 256)
+            unsafe blocks[block] = base
+        }
+        return unsafe blocks[block].unsafelyUnwrapped + Int(slot & 255)
+    }
+}
