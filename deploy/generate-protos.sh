@@ -28,7 +28,8 @@ generate() {
 }
 
 status=0
-for room in Sources/ProtobufWire Sources/GRPCRuntime Sources/RideAPI Tests/ProtobufWireTests Tests/GRPCRuntimeTests; do
+for room in Sources/ProtobufWire Sources/GRPCRuntime Sources/RideAPI Tests/ProtobufWireTests Tests/GRPCRuntimeTests \
+    Tests/Benchmarks; do
     generate "$room"
     if [ "${1:-}" = --check ]; then
         diff -r "$out/$room" "$room/Generated" || status=1

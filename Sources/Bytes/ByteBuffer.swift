@@ -96,12 +96,12 @@
         tail &+= 1
     }
 
-    @inlinable
+    @inlinable @inline(__always)
     public mutating func append(_ bytes: Span<UInt8>) {
         unsafe bytes.withUnsafeBytes { unsafe append($0) }
     }
 
-    @inlinable
+    @inlinable @inline(__always)
     public mutating func append(_ bytes: UnsafeRawBufferPointer) {
         let extra = bytes.count
         guard extra > 0 else { return }
@@ -115,10 +115,15 @@
         unsafe bytes.withUnsafeBytes { unsafe append($0) }
     }
 
-    /// Appends text whose bytes are known at compile time: one copy, no `String`.
-    @inlinable
+    /// Appends text whose bytes are known at compile time: one copy, no `String`. Always inlined: with a literal it becomes
+    /// a bounds check and a few stores.
+    @inlinable @inline(__always)
     public mutating func append(_ text: StaticString) {
-        unsafe append(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        let extra = text.utf8CodeUnitCount
+        guard extra > 0 else { return }
+        reserve(extra)
+        unsafe memcpy(base.unsafelyUnwrapped + tail, text.utf8Start, extra)
+        tail &+= extra
     }
 
     /// Appends the UTF-8 bytes of `text`.
@@ -152,6 +157,21 @@
         var magnitude = UInt64(value.magnitude)
         if value < 0 { append(UInt8(ascii: "-")) }
         reserve(20)
+        if magnitude < 100 {
+            // Most numbers are small: no loop, no division.
+            let tens = (magnitude &* 205) &>> 11
+            let ones = magnitude &- tens &* 10
+            let target = unsafe base.unsafelyUnwrapped + tail
+            if tens == 0 {
+                unsafe target.storeBytes(of: UInt8(truncatingIfNeeded: ones) &+ 48, as: UInt8.self)
+                tail &+= 1
+            } else {
+                let digits = UInt16(truncatingIfNeeded: tens &+ (ones &<< 8)) &+ 0x3030
+                unsafe target.storeBytes(of: digits.littleEndian, as: UInt16.self)
+                tail &+= 2
+            }
+            return
+        }
         var digits = 1
         var power: UInt64 = 10
         while digits < 20 && magnitude >= power {

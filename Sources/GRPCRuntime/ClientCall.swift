@@ -172,6 +172,7 @@ final class ClientCall {
             return finish(reason)
         }
         retries += 1
+        channel.metrics.callRetried()
         phase = .waiting
         handedOver = 0
         isHalfClosed = false
@@ -231,8 +232,23 @@ final class ClientCall {
 
     /// A part of the body. `bytes` lie in the receive buffer.
     func receiveData(_ bytes: UnsafeRawBufferPointer, endStream: Bool) {
-        unsafe body.append(bytes)
         unconsumed += bytes.count
+        var rest = unsafe bytes
+        if body.isEmpty && !isPaused && !isDelivering {
+            // The usual case: whole messages, delivered where they lie.
+            isDelivering = true
+            while phase == .open && !isPaused,
+                let message = unsafe GRPCMessage.takeWhole(
+                    &rest, limit: channel.options.maximumMessageSize)
+            {
+                if let problem = unsafe receiver.receive(message) {
+                    abort(problem, .cancel)
+                }
+            }
+            isDelivering = false
+        }
+        guard phase == .open else { return }
+        unsafe body.append(rest)
         deliver()
         guard endStream, phase == .open else { return }
         remoteEnded = true
@@ -319,6 +335,7 @@ final class ClientCall {
         onWritable = nil
         let receiver = self.receiver
         channel.loop.execute { receiver.end(error) }
+        channel.metrics.callEnded(error?.code ?? .ok)
         channel.ended(self)
     }
 }

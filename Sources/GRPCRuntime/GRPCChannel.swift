@@ -27,12 +27,15 @@ public final class GRPCChannel {
 
     let authority: [UInt8]
     private(set) lazy var transport = ClientConnections(channel: self)
+    let metrics: ChannelMetrics
     private var subchannels: [Subchannel] = []
     private var nextSubchannel = 0
     /// Calls without a stream, in order; ended ones are skipped when they come to the front.
     private var waiting: [ClientCall] = []
     private var waitingHead = 0
-    private var waitingCount = 0
+    private var waitingCount = 0 {
+        didSet { metrics.setQueued(waitingCount) }
+    }
     private var isResolving = false
     private var resolveBackoff: Backoff
     private var resolveTimer = TimerID.none
@@ -48,6 +51,7 @@ public final class GRPCChannel {
         self.options = options
         authority = Array((options.authority ?? target).utf8)
         resolveBackoff = Backoff(options)
+        metrics = ChannelMetrics(target: target)
         randomState = loop.preciseNow() | 1
     }
 
@@ -80,6 +84,11 @@ public final class GRPCChannel {
         guard call.isQueued else { return }
         call.isQueued = false
         waitingCount -= 1
+        // Calls whose deadline passed in the queue must not pile up in it.
+        if waiting.count - waitingHead > 2 * waitingCount + 64 {
+            waiting = waiting[waitingHead...].filter(\.isQueued)
+            waitingHead = 0
+        }
     }
 
     private var unavailable: RPCError {
@@ -248,6 +257,7 @@ public final class GRPCChannel {
 
     func connectionLost(_ connection: UInt32, _ address: SocketAddress, wasReady: Bool, reason: String) {
         guard state != .shutdown, let subchannel = subchannel(connection) else { return }
+        metrics.connectionLost()
         lastError = "\(address): \(reason)"
         subchannel.connection = nil
         subchannel.isReady = false

@@ -7,8 +7,6 @@ public struct GRPCLimits: Sendable {
     public var maximumQueuedBytes = 8 << 20
     /// `isWritable` turns false above this. Bytes.
     public var writableBelow = 64 << 10
-    /// Custom metadata, key and value, that is accepted and sent. Bytes; gRPC's documents suggest 8 KiB.
-    public var maximumMetadataSize = 16 << 10
 
     /// A peer that was silent for so long is sent a PING. Nanoseconds.
     public var keepaliveInterval: UInt64 = 2 * 3600 * 1_000_000_000

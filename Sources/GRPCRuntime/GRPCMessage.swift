@@ -21,6 +21,18 @@ enum GRPCMessage {
         return bytes.count >= size ? size : 0
     }
 
+    /// Takes the first message off the front of `bytes`, if it is there whole, not compressed and not too large: what is not
+    /// goes the long way, where it gets its error.
+    @inline(__always)
+    static func takeWhole(_ bytes: inout UnsafeRawBufferPointer, limit: Int) -> UnsafeRawBufferPointer? {
+        guard bytes.count >= prefixSize, unsafe bytes[0] == 0 else { return nil }
+        let length = unsafe length(bytes)
+        guard length <= limit, bytes.count &- prefixSize >= length else { return nil }
+        let message = unsafe UnsafeRawBufferPointer(rebasing: bytes[prefixSize..<prefixSize + length])
+        unsafe bytes = UnsafeRawBufferPointer(rebasing: bytes[(prefixSize + length)...])
+        return unsafe message
+    }
+
     /// Why a body that should be exactly one message is not.
     static func problem(_ bytes: UnsafeRawBufferPointer) -> RPCError {
         guard bytes.count > 0 else { return RPCError(code: .internal, message: "the request has no message") }

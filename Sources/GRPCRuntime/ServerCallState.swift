@@ -73,6 +73,13 @@ struct ServerCallState: ~Copyable {
 enum ServerCallEnd {
     case ok(Metadata)
     case failure(RPCError)
+
+    var code: StatusCode {
+        switch self {
+        case .ok: .ok
+        case .failure(let error): error.code
+        }
+    }
 }
 
 /// Names one call for those who answer it: a place and its generation, so that a token that is kept too long finds nothing.

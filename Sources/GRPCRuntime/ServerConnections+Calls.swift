@@ -149,9 +149,9 @@ extension ServerConnections {
     }
 
     private func writeEnd(_ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>, _ end: ServerCallEnd) {
-        let index = unsafe state.pointee.connection
-        let connection = unsafe connections[index]
+        let connection = unsafe connections[state.pointee.connection]
         let stream = unsafe state.pointee.stream
+        unsafe metrics.callEnded(method: state.pointee.method, code: end.code)
         if let output = unsafe loop.output(connection.pointee.id) {
             let isWhole = unsafe connection.pointee.session.isRemoteEnded(stream)
             unsafe connection.pointee.pingStrikes = 0
@@ -194,6 +194,7 @@ extension ServerConnections {
     /// counts as an open stream until it answers: else resetting would buy more work than MAX_CONCURRENT_STREAMS allows.
     private func cancelled(_ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>) {
         let action = unsafe state.pointee.onCancel
+        unsafe metrics.callEnded(method: state.pointee.method, code: .cancelled)
         let stillRuns = unsafe state.pointee.phase == .running && state.pointee.receiver == nil && action == nil
         let connection = unsafe connections[state.pointee.connection]
         if unsafe stillRuns && !connection.pointee.isClosing {

@@ -44,6 +44,7 @@ extension ServerConnections {
 
     func fail(_ connection: UnsafeMutablePointer<ServerConnection>, _ failure: HTTP2Failure) {
         let peer = unsafe loop.peerAddress(connection.pointee.id).map { "\($0)" } ?? "a peer"
+        metrics.connectionFailed(failure.reason)
         onNotice?("gRPC connection of \(peer) ended: \(failure)")
         unsafe connection.pointee.isClosing = true
         if failure.reason == .http1Preface {

@@ -23,6 +23,7 @@ final class ServerConnections: ConnectionHandler {
     lazy var timers = ServerTimers(self)
     /// Called when something is worth a line in the log.
     var onNotice: ((String) -> Void)?
+    let metrics: ServerMetrics
 
     init(loop: EventLoop, registry: ServiceRegistry, limits: GRPCLimits, http2Limits: HTTP2Limits) {
         self.loop = loop
@@ -32,6 +33,7 @@ final class ServerConnections: ConnectionHandler {
         methods = registry.methods
         routes = RouteTable(registry.methods.map(\.path))
         serviceNames = Set(registry.serviceNames)
+        metrics = ServerMetrics(paths: registry.methods.map(\.path))
     }
 
     // MARK: Reading
@@ -41,6 +43,7 @@ final class ServerConnections: ConnectionHandler {
         guard let output = unsafe loop.output(id) else { return }
         let index = connections.insert(ServerConnection(id: id, generation: takeGeneration(), limits: http2Limits))
         loop.setContext(id, index)
+        metrics.connected()
         let connection = unsafe connections[index]
         unsafe connection.pointee.session.start(output: &output.pointee)
         unsafe connection.pointee.lastRead = loop.now
@@ -87,6 +90,7 @@ final class ServerConnections: ConnectionHandler {
             }
         }
         unsafe afterUse(index, connection)
+        metrics.setOpen(calls.count)
         return position
     }
 
@@ -113,6 +117,8 @@ final class ServerConnections: ConnectionHandler {
         loop.cancel(unsafe connection.pointee.pumpTimer)
         loop.cancel(unsafe connection.pointee.drainTimer)
         connections.remove(index)
+        metrics.disconnected()
+        metrics.setOpen(calls.count)
         if connections.count == 0 && isDraining { becameEmpty() }
     }
 
@@ -140,135 +146,10 @@ final class ServerConnections: ConnectionHandler {
         return nextGeneration
     }
 
-    // MARK: A call begins
-
-    private func beginCall(
-        _ index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, _ endStream: Bool,
-        _ output: UnsafeMutablePointer<ByteBuffer>
-    ) {
-        var path = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
-        var isPost = false
-        var isGRPC = false
-        var hasTE = false
-        var isHead = false
-        var hasMetadata = false
-        var timeout: UInt64 = 0
-        var problem: RPCError?
-        let fieldCount = unsafe connection.pointee.session.headers.count
-        for place in 0..<fieldCount {
-            let field = unsafe connection.pointee.session.headers[place]
-            switch field.token {
-            case .method:
-                isPost = field.valueEquals("POST")
-                isHead = field.valueEquals("HEAD")
-            case .path: unsafe path = field.value
-            case .contentType: isGRPC = unsafe Self.isGRPC(field.value)
-            case .te: hasTE = true
-            case .grpcTimeout:
-                if let value = unsafe GRPCTimeout.decode(field.value) {
-                    timeout = max(value, 1)
-                } else {
-                    problem = RPCError(code: .internal, message: "grpc-timeout \"\(field.valueText)\" is not a timeout")
-                }
-            case .grpcEncoding:
-                if !field.valueEquals("identity") { problem = .unknownEncoding(field.valueText) }
-            default:
-                if Metadata.isCustom(field) { hasMetadata = true }
-            }
-        }
-        guard isPost && isGRPC else {
-            return unsafe refuse(connection, stream, isPost: isPost, isHead: isHead, output)
-        }
-        guard let method = unsafe routes.find(path) else {
-            return unsafe reject(connection, stream, unknownMethod(path), output)
-        }
-        if !hasTE && problem == nil {
-            problem = RPCError(
-                code: .internal, message: "the request lacks \"te: trailers\": a proxy may have dropped it")
-        }
-        if let problem { return unsafe reject(connection, stream, problem, output) }
-
-        let generation = takeGeneration()
-        let call = calls.insert(
-            ServerCallState(
-                generation: generation, connection: index,
-                connectionGeneration: unsafe connection.pointee.generation, stream: stream, method: method))
-        unsafe connection.pointee.session.setContext(stream, call)
-        let state = unsafe calls[call]
-        if timeout != 0 { unsafe state.pointee.deadline = loop.now &+ timeout }
-        if hasMetadata { unsafe keepMetadata(connection, state) }
-        if case .manyRequests(let start) = methods[method].kind {
-            unsafe armDeadline(call, state)
-            start(ServerCallToken(server: self, call: call, generation: generation))
-        }
-        if endStream, isCurrent(call, generation) {
-            unsafe receive(connection, stream, UnsafeRawBufferPointer(start: nil, count: 0), true, output)
-        }
-    }
-
-    private func keepMetadata(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ state: UnsafeMutablePointer<ServerCallState>
-    ) {
-        let fieldCount = unsafe connection.pointee.session.headers.count
-        for place in 0..<fieldCount {
-            let field = unsafe connection.pointee.session.headers[place]
-            guard Metadata.isCustom(field) else { continue }
-            unsafe state.pointee.metadata.append(bigEndian: UInt32(field.name.count))
-            unsafe state.pointee.metadata.append(bigEndian: UInt32(field.value.count))
-            unsafe state.pointee.metadata.append(field.name)
-            unsafe state.pointee.metadata.append(field.value)
-        }
-    }
-
-    /// `application/grpc`, alone, with parameters, or with the message format that is spoken here.
-    private static func isGRPC(_ value: UnsafeRawBufferPointer) -> Bool {
-        let expected: StaticString = "application/grpc"
-        let count = expected.utf8CodeUnitCount
-        guard value.count >= count else { return false }
-        let start = unsafe Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(rebasing: value[..<count]))
-        guard ASCII.equalsIgnoringCase(start, expected) else { return false }
-        if unsafe value.count == count || value[count] == UInt8(ascii: ";") { return true }
-        let rest = unsafe String(decoding: value[count...], as: UTF8.self)
-        return rest == "+proto" || rest.hasPrefix("+proto;")
-    }
-
-    private func unknownMethod(_ path: UnsafeRawBufferPointer) -> RPCError {
-        let text = unsafe String(decoding: path, as: UTF8.self)
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0].isEmpty else {
-            return RPCError(code: .unimplemented, message: "malformed method name: \"\(text)\"")
-        }
-        return serviceNames.contains(String(parts[1]))
-            ? RPCError(code: .unimplemented, message: "unknown method \(parts[2]) of service \(parts[1])")
-            : RPCError(code: .unimplemented, message: "unknown service \(parts[1])")
-    }
-
-    /// Not a gRPC request: 405 or 415, with a line for people.
-    private func refuse(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, isPost: Bool, isHead: Bool,
-        _ output: UnsafeMutablePointer<ByteBuffer>
-    ) {
-        let text: StaticString = "This port speaks gRPC: POST with content-type application/grpc over HTTP/2.\n"
-        unsafe ResponseWriter.plain(
-            status: isPost ? "415" : "405", text: text, allow: isPost ? nil : "POST", withBody: !isHead,
-            &connection.pointee.session, stream: stream, output: &output.pointee)
-    }
-
-    /// A gRPC request that does not become a call: Trailers-Only.
-    private func reject(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, _ error: RPCError,
-        _ output: UnsafeMutablePointer<ByteBuffer>
-    ) {
-        let isWhole = unsafe connection.pointee.session.isRemoteEnded(stream)
-        unsafe connection.pointee.writer.end(
-            .failure(error), hasHeaders: false, &connection.pointee.session, stream: stream, output: &output.pointee)
-        if !isWhole { unsafe connection.pointee.session.reset(stream, .noError, output: &output.pointee) }
-    }
-
     // MARK: Messages
 
     /// A part of a call's body. `bytes` lie in the receive buffer.
-    private func receive(
+    func receive(
         _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, _ bytes: UnsafeRawBufferPointer,
         _ endStream: Bool, _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
@@ -279,6 +160,10 @@ final class ServerConnections: ConnectionHandler {
         }
         let state = unsafe calls[call]
         if endStream { unsafe state.pointee.remoteEnded = true }
+        guard unsafe state.pointee.phase == .receiving else {
+            // The handler has ended the call, its end waits for room: what the client still sends is dropped.
+            return unsafe connection.pointee.session.consumed(stream, bytes.count, output: &output.pointee)
+        }
         let method = unsafe state.pointee.method
         if case .oneRequest(let dispatch) = methods[method].kind {
             // The usual case: one frame with one whole message.
@@ -302,7 +187,21 @@ final class ServerConnections: ConnectionHandler {
             return
         }
         unsafe state.pointee.unconsumed += bytes.count
-        unsafe state.pointee.body.append(bytes)
+        var rest = unsafe bytes
+        if unsafe state.pointee.body.isEmpty && !state.pointee.isPaused && !state.pointee.isDelivering {
+            // The usual case: whole messages, delivered where they lie.
+            let generation = unsafe state.pointee.generation
+            unsafe state.pointee.isDelivering = true
+            while unsafe !state.pointee.isPaused && state.pointee.phase == .receiving,
+                let message = unsafe GRPCMessage.takeWhole(&rest, limit: limits.maximumMessageSize)
+            {
+                let receiver = unsafe state.pointee.receiver
+                unsafe receiver?.receive(message)
+                guard isCurrent(call, generation) else { return }
+            }
+            unsafe state.pointee.isDelivering = false
+        }
+        unsafe state.pointee.body.append(rest)
         unsafe deliver(call, state)
     }
 

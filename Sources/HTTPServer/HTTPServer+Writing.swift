@@ -32,13 +32,34 @@ extension HTTPServer {
         _ responder: HTTPResponder, _ status: Int, _ type: StaticString?, _ fields: HTTPFields,
         _ body: UnsafeRawBufferPointer
     ) {
-        if let type, unsafe respondAtOnce(responder, status, type, fields, body) { return }
+        if let connection = quickly(responder), let output = wire(connection) {
+            context.value.isAnswered = true
+            let flags = context.value.flags
+            writeHead(output, nil, flags, status, type, fields, length: body.count)
+            if !flags.contains(.noBody) && HTTP1Status.allowsBody(status) { unsafe output.value.append(body) }
+            if output.value.count > 4096 { connection.value.flags.insert(.written) }
+            core.value.metrics?.count(
+                route: context.value.route, status: status, nanoseconds: loop.now &- context.value.startedAt)
+            return answered(connection, closes: flags.contains(.close))
+        }
         guard let target = claim(responder) else { return }
         writeHead(target, status, type, fields, length: body.count)
         if !target.flags.contains(.noBody) && HTTP1Status.allowsBody(status) {
             unsafe target.output.value.append(body)
         }
         complete(target, responder, status)
+    }
+
+    /// The connection, if `responder` is for the request whose handler is being called, it was not answered, nothing waits
+    /// in front of it and the server goes on: `claim` has nothing to decide then.
+    @inline(__always)
+    private func quickly(_ responder: HTTPResponder) -> Ref<HTTPConnection>? {
+        guard isCurrent(responder), !context.value.isAnswered, !core.value.isDraining else { return nil }
+        let connection = core.value.slab.pointer(responder.place)
+        guard connection.value.serial == responder.serial, connection.value.answered == responder.sequence,
+            connection.value.flags.contains(.open)
+        else { return nil }
+        return connection
     }
 
     func respond(
@@ -60,6 +81,7 @@ extension HTTPServer {
         guard let target = claim(responder) else { return }
         writeHead(target, status, type, fields, length: shared.count)
         if !target.flags.contains(.noBody) && HTTP1Status.allowsBody(status) {
+            if target.inTurn { target.connection.value.flags.insert(.written) }
             if target.inTurn && shared.count > 4096 {
                 loop.send(target.connection.value.id, shared: shared)
             } else {
@@ -123,10 +145,8 @@ extension HTTPServer {
             if isPlain { output.append(bytes) } else { HTTP1Writer.chunk(bytes, to: &output) }
         }
         if connection.value.answered == responder.sequence {
-            if let output = wire(connection) {
-                write(&output.value)
-                if output.value.count > core.value.limits.outputHighWater { connection.value.flags.insert(.full) }
-            }
+            connection.value.flags.insert(.written)
+            if let output = wire(connection) { write(&output.value) }
         } else {
             write(&entry.value.output)
         }
@@ -172,6 +192,7 @@ extension HTTPServer {
     // MARK: Claiming and completing
 
     /// The connection's output, nil if it is closed or closing. Valid until the running callback returns.
+    @inline(__always)
     func wire(_ connection: Ref<HTTPConnection>) -> Ref<ByteBuffer>? {
         unsafe loop.output(connection.value.id).map { unsafe Ref($0) }
     }
@@ -182,6 +203,7 @@ extension HTTPServer {
                 < connection.value.received &- connection.value.answered
     }
 
+    @inline(__always)
     private func isCurrent(_ responder: HTTPResponder) -> Bool {
         context.value.isActive && context.value.sequence == responder.sequence
             && context.value.place == responder.place && context.value.serial == responder.serial
@@ -260,9 +282,6 @@ extension HTTPServer {
         core.value.metrics?.count(
             route: target.route, status: status, nanoseconds: loop.now &- target.startedAt)
         let closes = target.flags.contains(.close)
-        if loop.pendingOutput(target.connection.value.id) > core.value.limits.outputHighWater {
-            target.connection.value.flags.insert(.full)
-        }
         guard target.inTurn else {
             target.entry?.value.state = .ready
             if closes { target.entry?.value.flags.insert(.close) }
@@ -275,16 +294,22 @@ extension HTTPServer {
     }
 
     /// One more answer is in the output: passes on those that waited behind it, or closes.
+    @inline(__always)
     private func answered(_ connection: Ref<HTTPConnection>, closes: Bool) {
         connection.value.answered &+= 1
         if closes { return finish(connection) }
         guard let queue = connection.value.queue else { return payContinueIfOwed(connection) }
+        passOn(connection, queue)
+    }
+
+    private func passOn(_ connection: Ref<HTTPConnection>, _ queue: Ref<ResponseQueue>) {
         while connection.value.inFlight > 0 {
             let entry = queue.value.entry(connection.value.answered)
             let state = entry.value.state
             guard state == .ready || state == .streaming else { return }
             if let output = wire(connection) {
                 output.value.append(entry.value.output.span)
+                connection.value.flags.insert(.written)
             }
             entry.value.output.removeAll()
             if state == .streaming { return }
@@ -298,6 +323,7 @@ extension HTTPServer {
         payContinueIfOwed(connection)
     }
 
+    @inline(__always)
     private func payContinueIfOwed(_ connection: Ref<HTTPConnection>) {
         if connection.value.flags.contains(.owesContinue) { payContinue(connection) }
     }
@@ -314,35 +340,50 @@ extension HTTPServer {
 
     // MARK: The head
 
-    /// - Parameter length: bytes of the body; nil: chunked, or up to the connection's end.
     private func writeHead(
         _ target: ResponseTarget, _ status: Int, _ type: StaticString?, _ fields: HTTPFields, length: Int?
     ) {
-        let output = target.output
-        HTTP1Writer.statusLine(status, to: &output.value)
-        core.value.date.append(to: &output.value, unixMilliseconds: loop.wallClockMilliseconds)
-        if let type {
-            output.value.append("Content-Type: ")
-            output.value.append(type)
+        if target.inTurn { target.connection.value.flags.insert(.written) }
+        writeHead(
+            target.output, target.isCurrent ? nil : target.entry, target.flags, status, type, fields, length: length)
+    }
+
+    /// - Parameters:
+    ///   - entry: what was kept of a request that is answered later; nil: the context has it.
+    ///   - length: bytes of the body; nil: chunked, or up to the connection's end.
+    @inline(__always)
+    private func writeHead(
+        _ output: Ref<ByteBuffer>, _ entry: Ref<ResponseQueue.Entry>?, _ flags: ResponseFlags, _ status: Int,
+        _ type: StaticString?, _ fields: HTTPFields, length: Int?
+    ) {
+        if status == 200, let type, let length {
+            core.value.beginHead(of: type, unixMilliseconds: loop.wallClockMilliseconds, &output.value)
+            output.value.append(decimal: length)
             output.value.append("\r\n")
-        }
-        if let length {
-            if HTTP1Status.allowsBody(status) { HTTP1Writer.contentLength(length, to: &output.value) }
-        } else if !target.flags.contains(.version10) {
-            output.value.append("Transfer-Encoding: chunked\r\n")
-        }
-        if target.isCurrent {
-            if core.value.requestIDs {
-                writeRequestID(context.value.requestID, &output.value)
+        } else {
+            HTTP1Writer.statusLine(status, to: &output.value)
+            core.value.date.append(to: &output.value, unixMilliseconds: loop.wallClockMilliseconds)
+            if let type {
+                output.value.append("Content-Type: ")
+                output.value.append(type)
+                output.value.append("\r\n")
             }
-            writeOriginFields(&output.value)
-        } else if let entry = target.entry {
+            if let length {
+                if HTTP1Status.allowsBody(status) { HTTP1Writer.contentLength(length, to: &output.value) }
+            } else if !flags.contains(.version10) {
+                output.value.append("Transfer-Encoding: chunked\r\n")
+            }
+        }
+        if let entry {
             if core.value.requestIDs { writeRequestID(entry.value.requestID, &output.value) }
             output.value.append(entry.value.fields.span)
+        } else {
+            if core.value.requestIDs { writeRequestID(context.value.requestID, &output.value) }
+            if context.value.hasOrigin { writeOriginFields(&output.value) }
         }
-        if target.flags.contains(.close) || (length == nil && target.flags.contains(.version10)) {
+        if flags.contains(.close) || (length == nil && flags.contains(.version10)) {
             output.value.append("Connection: close\r\n")
-        } else if target.flags.contains(.version10) {
+        } else if flags.contains(.version10) {
             output.value.append("Connection: keep-alive\r\n")
         }
         if !fields.lines.isEmpty { output.value.append(fields.lines) }

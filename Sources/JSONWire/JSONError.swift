@@ -91,7 +91,7 @@ public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
 public struct JSONLimits: Sendable {
     /// Bytes of the text. A request body is bounded before it is read; this one guards all others.
     public var size = 1 << 20
-    /// Objects and arrays inside each other, at most 32: the reader keeps its path without a heap.
+    /// Objects and arrays inside each other, at most 32.
     public var depth = 16
     /// Members of one object. Each new name is compared with those before it, so the cost grows with the square.
     public var members = 256

@@ -15,32 +15,14 @@ import Bytes
 /// another type than was asked for throws and stays unread: the caller may note `error.pointer`, `skipValue()`, and go on
 /// to find more. Any other error ends the reading.
 ///
-/// It borrows the text; it has no heap of its own for objects of up to 32 members.
+/// It borrows the text; its heap is two small blocks, whatever it reads.
 public struct JSONReader: ~Copyable, ~Escapable {
     let input: Span<UInt8>
     let limits: JSONLimits
     /// Offset of the first byte that was not read.
     public internal(set) var offset = 0
-    /// Where the reader is: one level for each open object or array.
-    var path = InlineArray<32, Level>(repeating: Level())
-    var depth = 0
-    /// The names seen in all open objects, the innermost last.
-    var names = NameStack()
-    /// The value at this level has been read.
-    var rootRead = false
-
-    /// An open object or array.
-    struct Level {
-        var isObject = false
-        /// A member or element has been begun and the comma before the next one is due.
-        var started = false
-        /// The current member's name.
-        var name = JSONText(start: 0, end: 0, isEscaped: false)
-        /// The current element's index.
-        var index = -1
-        /// Number of names in `names` when the object began.
-        var firstName = 0
-    }
+    /// Where the reader is.
+    var stack = ReaderStack()
 
     /// A reader at the beginning of `input`.
     @_lifetime(copy input)
@@ -52,19 +34,20 @@ public struct JSONReader: ~Copyable, ~Escapable {
     /// The RFC 6901 pointer of the current value: the one that was read last, or is next.
     public var pointer: String {
         var result = ""
-        for level in 0..<depth {
-            if path[level].isObject {
-                guard path[level].started else { break }
+        for place in 0..<stack.depth {
+            let level = stack[place]
+            if level.isObject {
+                guard level.started else { break }
                 result += "/"
-                for character in string(of: path[level].name) {
+                for character in string(of: level.name) {
                     switch character {
                     case "~": result += "~0"
                     case "/": result += "~1"
                     default: result.append(character)
                     }
                 }
-            } else if path[level].index >= 0 {
-                result += "/\(path[level].index)"
+            } else if level.index >= 0 {
+                result += "/\(level.index)"
             }
         }
         return result
@@ -89,29 +72,28 @@ public struct JSONReader: ~Copyable, ~Escapable {
     /// Enters the object that is the next value.
     public mutating func beginObject() throws(JSONError) {
         try expect(.object)
-        try open(Level(isObject: true, firstName: names.count))
+        try open(isObject: true)
     }
 
     /// Goes to the next member and returns its name; at the end of the object leaves it and returns nil.
     public mutating func nextMember() throws(JSONError) -> JSONText? {
-        precondition(depth > 0 && path[depth - 1].isObject, "no object is open")
+        let level = innermost
+        precondition(level.isObject, "no object is open")
         try skipWhitespace()
         if try byte() == UInt8(ascii: "}") {
             offset += 1
-            names.drop(to: path[depth - 1].firstName)
-            depth -= 1
+            stack.close()
             return nil
         }
-        if path[depth - 1].started {
+        if level.started {
             try take(UInt8(ascii: ","))
             try skipWhitespace()
         }
         guard try byte() == UInt8(ascii: "\"") else { throw failure(.unexpectedByte(input[offset])) }
         let nameOffset = offset
         let name = try scanString()
-        path[depth - 1].started = true
-        path[depth - 1].name = name
-        try remember(name, at: nameOffset)
+        stack.begin(member: name)
+        try remember(name, at: nameOffset, since: level.firstName)
         try skipWhitespace()
         try take(UInt8(ascii: ":"))
         return name
@@ -120,27 +102,27 @@ public struct JSONReader: ~Copyable, ~Escapable {
     /// Enters the array that is the next value.
     public mutating func beginArray() throws(JSONError) {
         try expect(.array)
-        try open(Level())
+        try open(isObject: false)
     }
 
     /// Goes to the next element; at the end of the array leaves it and returns false.
     public mutating func nextElement() throws(JSONError) -> Bool {
-        precondition(depth > 0 && !path[depth - 1].isObject, "no array is open")
+        let level = innermost
+        precondition(!level.isObject, "no array is open")
         try skipWhitespace()
         if try byte() == UInt8(ascii: "]") {
             offset += 1
-            depth -= 1
+            stack.close()
             return false
         }
-        if path[depth - 1].started { try take(UInt8(ascii: ",")) }
-        path[depth - 1].started = true
-        path[depth - 1].index += 1
+        if level.started { try take(UInt8(ascii: ",")) }
+        stack.beginElement()
         return true
     }
 
     /// Checks that the text ends after its value.
     public mutating func finish() throws(JSONError) {
-        precondition(depth == 0, "an object or array is open")
+        precondition(stack.depth == 0, "an object or array is open")
         while offset < input.count {
             guard Self.isWhitespace(input[offset]) else { throw failure(.trailingContent) }
             offset += 1
@@ -201,10 +183,10 @@ public struct JSONReader: ~Copyable, ~Escapable {
 
     /// Reads over the next value, whatever it is, with all checks.
     public mutating func skipValue() throws(JSONError) {
-        let floor = depth
+        let floor = stack.depth
         repeat {
-            if depth > floor {
-                if path[depth - 1].isObject {
+            if stack.depth > floor {
+                if innermost.isObject {
                     if try nextMember() == nil { continue }
                 } else if try !nextElement() {
                     continue
@@ -218,7 +200,7 @@ public struct JSONReader: ~Copyable, ~Escapable {
             case .boolean: _ = try readBool()
             case .null: try readNull()
             }
-        } while depth > floor
+        } while stack.depth > floor
     }
 
     // MARK: Helpers
@@ -262,23 +244,25 @@ public struct JSONReader: ~Copyable, ~Escapable {
         guard found == wanted else { throw failure(.typeMismatch(expected: wanted, found: found)) }
     }
 
-    mutating func open(_ level: Level) throws(JSONError) {
-        guard depth < min(limits.depth, path.count) else { throw failure(.tooDeep) }
+    mutating func open(isObject: Bool) throws(JSONError) {
+        guard stack.depth < min(limits.depth, ReaderStack.maximumDepth) else { throw failure(.tooDeep) }
         offset += 1
-        path[depth] = level
-        depth += 1
+        stack.open(isObject: isObject)
     }
 
+    /// The innermost open object or array. There must be one.
+    private var innermost: ReaderStack.Level { stack[stack.depth - 1] }
+
     /// Refuses a name that the innermost object has already.
-    mutating func remember(_ name: JSONText, at nameOffset: Int) throws(JSONError) {
+    mutating func remember(_ name: JSONText, at nameOffset: Int, since first: Int) throws(JSONError) {
         let hash = hash(of: name)
-        let first = path[depth - 1].firstName
-        guard names.count - first < limits.members else { throw failure(.tooManyMembers) }
-        for index in first..<names.count where names[index].hash == hash {
-            if isEqual(names[index].text, name) {
+        guard stack.nameCount - first < limits.members else { throw failure(.tooManyMembers) }
+        for place in first..<stack.nameCount {
+            let other = stack.name(place)
+            if other.hash == hash && isEqual(other.text, name) {
                 throw JSONError(.duplicateMember, offset: nameOffset, pointer: pointer)
             }
         }
-        names.push(NameStack.Entry(text: name, hash: hash))
+        stack.remember(ReaderStack.Name(text: name, hash: hash))
     }
 }

@@ -187,29 +187,3 @@ enum UTF8Check {
         }
     }
 }
-
-/// The member names of all open objects: the first 32 without a heap.
-struct NameStack {
-    struct Entry {
-        var text = JSONText(start: 0, end: 0, isEscaped: false)
-        var hash: UInt32 = 0
-    }
-
-    private var near = InlineArray<32, Entry>(repeating: Entry())
-    private var far: [Entry] = []
-    private(set) var count = 0
-
-    subscript(index: Int) -> Entry {
-        index < near.count ? near[index] : far[index - near.count]
-    }
-
-    mutating func push(_ entry: Entry) {
-        if count < near.count { near[count] = entry } else { far.append(entry) }
-        count += 1
-    }
-
-    mutating func drop(to count: Int) {
-        if far.count > 0 { far.removeLast(max(0, self.count - max(count, near.count))) }
-        self.count = count
-    }
-}

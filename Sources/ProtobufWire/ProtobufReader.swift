@@ -115,9 +115,29 @@ import Bytes
     public mutating func readString() throws(ProtobufError) -> String {
         let length = try readLength()
         let bytes = unsafe UnsafeRawBufferPointer(start: base + offset, count: length)
-        guard let text = unsafe String(validating: bytes, as: UTF8.self) else { throw .malformedUTF8 }
+        // `String(validating:)` is right for any text, and slow: it asks the runtime for its generic types each time.
+        guard unsafe Self.isASCII(bytes) || String(validating: bytes, as: UTF8.self) != nil else {
+            throw .malformedUTF8
+        }
         offset &+= length
-        return text
+        return unsafe String(decoding: bytes, as: UTF8.self)
+    }
+
+    @inlinable
+    static func isASCII(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var place = 0
+        while place &+ 8 <= bytes.count {
+            if unsafe bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self) & 0x8080_8080_8080_8080 != 0 {
+                return false
+            }
+            place &+= 8
+        }
+        var rest: UInt8 = 0
+        while place < bytes.count {
+            rest |= unsafe bytes.load(fromByteOffset: place, as: UInt8.self)
+            place &+= 1
+        }
+        return rest < 0x80
     }
 
     @inlinable

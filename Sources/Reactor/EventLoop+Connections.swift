@@ -20,9 +20,11 @@ extension EventLoop {
     }
 
     /// Sends `shared` behind what is in `output(id)` now. The bytes are not copied, unless shared bytes wait there already:
-    /// then these are appended to the output.
+    /// then these are appended to the output. In `connectionWillFlush`, with nothing in front of them, they are written at
+    /// once, and only what the kernel does not take is kept: a broadcast retains nothing.
     public func send(_ id: ConnectionID, shared: SharedBytes) {
         guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return }
+        if hot.value.flushing == id.token && writeNow(shared, place, id.token) { return }
         queueFlush(place, id.token)
         if unsafe place.value.shared == nil && shared.count > 0 {
             unsafe place.value.shared = Unmanaged.passRetained(shared)

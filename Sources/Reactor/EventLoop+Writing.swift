@@ -39,9 +39,11 @@ extension EventLoop {
         if place.value.flags.contains(.asks) {
             place.value.flags.remove(.asks)
             if place.value.flags.isDisjoint(with: [.closed, .finishing, .lingering]) {
+                hot.value.flushing = token
                 unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
                     $0.connectionWillFlush(ConnectionID(token: token))
                 }
+                hot.value.flushing = 0
             }
         }
         place.value.flags.remove(.queued)
@@ -62,6 +64,24 @@ extension EventLoop {
             flushSlowly(place, token)
         }
         if place.value.flags.contains(.asks) { queueFlush(place, token) }
+    }
+
+    /// Writes shared bytes of a connection that is being flushed, if nothing is in front of them; keeps what is left over.
+    /// False: they have to wait for their turn.
+    @inline(__always)
+    func writeNow(_ shared: SharedBytes, _ place: Ref<Connection>, _ token: UInt64) -> Bool {
+        guard place.value.flags.isDisjoint(with: Self.notPlainlyWritable), place.value.output.isEmpty,
+            unsafe place.value.shared == nil, shared.count > 0
+        else { return false }
+        let sent = unsafe shared.withUnsafeBytes {
+            unsafe system.write(place.value.descriptor, $0.baseAddress.unsafelyUnwrapped, $0.count)
+        }
+        if sent == shared.count { return true }
+        unsafe place.value.shared = Unmanaged.passRetained(shared)
+        place.value.sharedAfter = 0
+        place.value.sharedOffset = 0
+        wrote(sent, place, token)
+        return true
     }
 
     /// TLS states are `.tls`: their output takes the long way.

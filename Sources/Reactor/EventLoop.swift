@@ -41,6 +41,8 @@ import Synchronization
     public let configuration: Configuration
     let system: System
     let hot: Ref<LoopState>
+    /// `now` of the hot state: read so often that it is worth an address of its own.
+    @usableFromInline let clock: UnsafePointer<UInt64>
     let mailbox = Mailbox()
     let counters = LoopCounters()
     private let stopRequested = Atomic<Bool>(false)
@@ -94,6 +96,7 @@ import Synchronization
             throw error
         }
         hot = unsafe Ref(state)
+        unsafe clock = unsafe withUnsafePointer(to: &state.pointee.now) { unsafe $0 }
         owner = Atomic(UInt(pthread_self()))
         guard let (id, place) = hot.value.slab.take(.wake) else { preconditionFailure("no place for the mailbox") }
         place.value.interest = .readable
@@ -146,19 +149,27 @@ import Synchronization
     // MARK: Clocks
 
     /// When this turn began, monotonic nanoseconds.
-    public var now: UInt64 { hot.value.now }
+    @inlinable
+    public var now: UInt64 { unsafe clock.pointee }
 
     /// Monotonic nanoseconds at this instant.
     public func preciseNow() -> UInt64 { system.now() }
 
     /// Unix milliseconds when this turn began. A clock that was set is noticed within 100 ms.
     public var wallClockMilliseconds: Int64 {
+        if hot.value.wallClockTurn != hot.value.now { readWallClock() }
+        return hot.value.wallClock
+    }
+
+    @inline(never)
+    private func readWallClock() {
         let now = hot.value.now
+        hot.value.wallClockTurn = now
         if hot.value.wallClockSampled == 0 || now - hot.value.wallClockSampled > 100_000_000 {
             hot.value.wallClockSampled = now
             hot.value.wallClockOffset = system.wallClockMilliseconds() - Int64(system.now() / 1_000_000)
         }
-        return Int64(now / 1_000_000) + hot.value.wallClockOffset
+        hot.value.wallClock = Int64(now / 1_000_000) + hot.value.wallClockOffset
     }
 
     /// What the loop has done so far. Thread-safe.

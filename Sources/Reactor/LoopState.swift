@@ -11,6 +11,9 @@ import CLinux
 @safe struct LoopState: ~Copyable {
     /// When this turn began, monotonic nanoseconds.
     var now: UInt64
+    /// Unix milliseconds of the turn that began at `wallClockTurn`.
+    var wallClock: Int64 = 0
+    var wallClockTurn: UInt64 = 0
     /// Unix milliseconds minus monotonic milliseconds, as of `wallClockSampled`.
     var wallClockOffset: Int64 = 0
     var wallClockSampled: UInt64 = 0
@@ -20,6 +23,8 @@ import CLinux
     var timers = TimerHeap()
     /// Connections with something to write, by token.
     var flushList = Vector<UInt64>()
+    /// The connection that is in `connectionWillFlush`, by token; 0: none.
+    var flushing: UInt64 = 0
     /// Places that were closed in this turn.
     var closed = Vector<UInt32>()
     /// Connections whose kept input waits to be presented again, by token.
@@ -71,6 +76,7 @@ import CLinux
     static let firstOutput = 2048
 
     /// Puts a buffer with memory in the place of an empty one.
+    @inline(__always)
     mutating func takeBuffer(_ buffer: inout ByteBuffer) {
         if pooled > 0 {
             pooled -= 1

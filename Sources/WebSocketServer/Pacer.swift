@@ -22,8 +22,8 @@ final class Pacer: TimerHandler {
     }
 
     /// Puts a subscriber, whose `mayAt` is the latest of all, at the end.
-    func append(_ subscriber: UnsafeMutablePointer<Subscriber>, _ table: inout SlotTable<Subscriber>) {
-        if unsafe subscriber.pointee.flags.contains(.paced) { unsafe remove(subscriber, &table) }
+    func append(_ subscriber: UnsafeMutablePointer<Subscriber>, _ table: SlotTable<Subscriber>) {
+        if unsafe subscriber.pointee.flags.contains(.paced) { unsafe remove(subscriber, table) }
         let slot = unsafe subscriber.pointee.id.slot
         unsafe subscriber.pointee.flags.insert(.paced)
         unsafe subscriber.pointee.pacedPrevious = last
@@ -37,7 +37,7 @@ final class Pacer: TimerHandler {
         last = slot
     }
 
-    func remove(_ subscriber: UnsafeMutablePointer<Subscriber>, _ table: inout SlotTable<Subscriber>) {
+    func remove(_ subscriber: UnsafeMutablePointer<Subscriber>, _ table: SlotTable<Subscriber>) {
         let (next, previous) = unsafe (subscriber.pointee.pacedNext, subscriber.pointee.pacedPrevious)
         if let before = unsafe table.find(previous) {
             unsafe before.pointee.pacedNext = next

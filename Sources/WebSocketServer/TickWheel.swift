@@ -15,12 +15,14 @@
     /// The longest delay in ticks.
     static let longest: UInt64 = 63
 
-    private var links = SlotTable(Link())
+    private let links = SlotTable(Link())
     private var heads = InlineArray<64, UInt32>(repeating: TickWheel.none)
     private var tails = InlineArray<64, UInt32>(repeating: TickWheel.none)
     private var occupied: UInt64 = 0
 
     init() {}
+
+    deinit { links.free() }
 
     var isEmpty: Bool { occupied == 0 }
 

@@ -63,6 +63,8 @@ public struct TopicID: Hashable, Sendable, BitwiseCopyable {
     /// The queue of its interval; nil without one. The hub keeps it while it has subscribers.
     var pacer: Unmanaged<Pacer>?
     var flags: Flags = []
+    /// The tick at which it is looked whether that frame was taken whole; 0 when it is not.
+    var checkedAt: UInt32 = 0
     /// The number of the newest frame that it was given.
     var sent: UInt64 = 0
     /// When the next one may follow, loop nanoseconds.

@@ -22,34 +22,47 @@ import WebSockets
 /// A topic keeps its newest frame (a list: each replaces the last), or its newest n (a broadcast: each message counts; a
 /// reader that is n behind is closed 3008). A WebSocket subscribes to one topic at a time. One hub per server and loop.
 @safe public final class TopicHub {
-    unowned let server: WebSocketServer
-    let loop: EventLoop
-    var subscribers = SlotTable(Subscriber())
-    private var topics: UnsafeMutablePointer<Topic>
-    private var topicCount: UInt32 = 0
-    private var topicCapacity: UInt32 = 0
+    @safe private struct Topics {
+        var base: UnsafeMutablePointer<Topic>
+        var count: UInt32 = 0
+        var capacity: UInt32 = 0
+    }
+
+    /// Set before anything else is called.
+    unowned var server: WebSocketServer!
+    private let loop: EventLoop
+    private let metrics: WebSocketMetrics
+    private let listTimeout: Int
+    private let subscribers = SlotTable(Subscriber())
+    private let topics: Hot<Topics>
     private var freeTopics: [UInt32] = []
     /// By interval, milliseconds.
     private var pacers: [Int: Pacer] = [:]
     /// Who was given a frame lately and may not have taken it.
-    private var unfinished: TickTimer!
+    private let unfinished: TickTimer
+    /// Time from the cause of a list (the Kafka record) to its send.
     private let freshness: Histogram
 
-    /// Time from the cause of a list (the Kafka record) to its send.
-    init(server: WebSocketServer) {
-        self.server = server
-        loop = server.loop
-        unsafe topics = .allocate(capacity: 0)
+    init(loop: EventLoop, metrics: WebSocketMetrics, listTimeout: Int) {
+        self.loop = loop
+        self.metrics = metrics
+        self.listTimeout = listTimeout
+        unsafe topics = Hot(Topics(base: .allocate(capacity: 0)))
+        unfinished = TickTimer(loop: loop)
         freshness = MetricRegistry.shared.histogram(
             name: "cabstand_list_freshness_seconds",
             help: "From the time of the Kafka record that caused a list to the list's socket write, per subscriber.")
-        unfinished = TickTimer(loop: loop) { [unowned self] slot in checkTaken(slot) }
+        unfinished.due = { [unowned self] slot in checkTaken(slot) }
     }
 
     deinit {
-        for index in 0..<topicCount where unsafe topics[Int(index)].isUsed { release(index) }
-        unsafe topics.deinitialize(count: Int(topicCount))
-        unsafe topics.deallocate()
+        for index in 0..<(topics.value.count) where unsafe topics.value.base[Int(index)].isUsed {
+            release(index)
+        }
+        unsafe topics.value.base.deinitialize(count: Int(topics.value.count))
+        unsafe topics.value.base.deallocate()
+        topics.free()
+        subscribers.free()
     }
 
     // MARK: Topics
@@ -65,12 +78,12 @@ import WebSockets
         if let free = freeTopics.popLast() {
             index = free
         } else {
-            if topicCount == topicCapacity { growTopics() }
-            index = topicCount
-            topicCount += 1
-            unsafe (topics + Int(index)).initialize(to: Topic())
+            if topics.value.count == topics.value.capacity { growTopics() }
+            index = topics.value.count
+            topics.value.count += 1
+            unsafe (topics.value.base + Int(index)).initialize(to: Topic())
         }
-        let topic = unsafe topics + Int(index)
+        let topic = unsafe topics.value.base + Int(index)
         let frames = UnsafeMutablePointer<Unmanaged<SharedBytes>?>.allocate(capacity: history)
         unsafe frames.initialize(repeating: nil, count: history)
         unsafe topic.pointee.frames = frames
@@ -81,11 +94,12 @@ import WebSockets
     }
 
     private func growTopics() {
-        topicCapacity = max(16, topicCapacity * 2)
-        let larger = UnsafeMutablePointer<Topic>.allocate(capacity: Int(topicCapacity))
-        unsafe larger.moveInitialize(from: topics, count: Int(topicCount))
-        unsafe topics.deallocate()
-        unsafe topics = larger
+        let capacity = max(16, topics.value.capacity * 2)
+        let larger = UnsafeMutablePointer<Topic>.allocate(capacity: Int(capacity))
+        unsafe larger.moveInitialize(from: topics.value.base, count: Int(topics.value.count))
+        unsafe topics.value.base.deallocate()
+        unsafe topics.value.base = larger
+        topics.value.capacity = capacity
     }
 
     /// Forgets a topic; its subscribers subscribe to nothing from then on.
@@ -99,7 +113,7 @@ import WebSockets
     }
 
     private func release(_ index: UInt32) {
-        let topic = unsafe topics + Int(index)
+        let topic = unsafe topics.value.base + Int(index)
         if let frames = unsafe topic.pointee.frames {
             for number in unsafe 0..<topic.pointee.history { unsafe frames[number]?.release() }
             unsafe frames.deallocate()
@@ -113,8 +127,8 @@ import WebSockets
 
     @inline(__always)
     private func find(_ id: TopicID) -> UnsafeMutablePointer<Topic>? {
-        guard id.index < topicCount else { return nil }
-        let topic = unsafe topics + Int(id.index)
+        guard id.index < topics.value.count else { return nil }
+        let topic = unsafe topics.value.base + Int(id.index)
         guard unsafe topic.pointee.isUsed, unsafe topic.pointee.generation == id.generation else { return nil }
         return unsafe topic
     }
@@ -160,7 +174,7 @@ import WebSockets
                 }
                 return
             }
-            unsafe subscriber.pointee.pacer?._withUnsafeGuaranteedRef { unsafe $0.remove(subscriber, &subscribers) }
+            unsafe subscriber.pointee.pacer?._withUnsafeGuaranteedRef { unsafe $0.remove(subscriber, subscribers) }
         }
         unsafe subscriber.pointee.flags.insert(.asked)
         unsafe loop.requestFlush(subscriber.pointee.id)
@@ -198,7 +212,7 @@ import WebSockets
     /// Gives `id` nothing more.
     public func unsubscribe(_ id: WebSocketID) {
         guard let subscriber = unsafe find(id) else { return }
-        let topic = unsafe topics + Int(subscriber.pointee.topic)
+        let topic = unsafe topics.value.base + Int(subscriber.pointee.topic)
         let (next, previous) = unsafe (subscriber.pointee.next, subscriber.pointee.previous)
         if let before = unsafe subscribers.find(previous) {
             unsafe before.pointee.next = next
@@ -212,7 +226,7 @@ import WebSockets
         }
         unsafe topic.pointee.subscribers -= 1
         if let pacer = unsafe subscriber.pointee.pacer?.takeUnretainedValue() {
-            if unsafe subscriber.pointee.flags.contains(.paced) { unsafe pacer.remove(subscriber, &subscribers) }
+            if unsafe subscriber.pointee.flags.contains(.paced) { unsafe pacer.remove(subscriber, subscribers) }
             pacer.users -= 1
             if pacer.users == 0 {
                 pacer.stop(loop)
@@ -227,7 +241,7 @@ import WebSockets
     public func topic(of id: WebSocketID) -> TopicID? {
         guard let subscriber = unsafe find(id) else { return nil }
         return unsafe TopicID(
-            index: subscriber.pointee.topic, generation: topics[Int(subscriber.pointee.topic)].generation)
+            index: subscriber.pointee.topic, generation: topics.value.base[Int(subscriber.pointee.topic)].generation)
     }
 
     @inline(__always)
@@ -244,12 +258,12 @@ import WebSockets
     func willFlush(_ id: WebSocketID) {
         guard let subscriber = unsafe find(id) else { return }
         unsafe subscriber.pointee.flags.remove(.asked)
-        let topic = unsafe topics + Int(subscriber.pointee.topic)
+        let topic = unsafe topics.value.base + Int(subscriber.pointee.topic)
         let newest = unsafe topic.pointee.sequence
         guard unsafe newest > subscriber.pointee.sent, let frames = unsafe topic.pointee.frames else { return }
         if loop.isBacklogged(id) {
             unsafe subscriber.pointee.flags.insert(.waits)
-            server.metrics.waited()
+            metrics.waited()
             return
         }
         let history = unsafe UInt64(topic.pointee.history)
@@ -267,7 +281,7 @@ import WebSockets
                 }
             }
         }
-        server.metrics.sentShared(1)
+        metrics.sentShared(1)
         unsafe sent(subscriber, topic)
     }
 
@@ -277,10 +291,14 @@ import WebSockets
         if let pacer = unsafe subscriber.pointee.pacer {
             unsafe pacer._withUnsafeGuaranteedRef { pacer in
                 unsafe subscriber.pointee.mayAt = loop.now &+ UInt64(pacer.interval) &* 1_000_000
-                unsafe pacer.append(subscriber, &subscribers)
+                unsafe pacer.append(subscriber, subscribers)
             }
         }
-        unsafe unfinished.set(subscriber.pointee.id.slot, after: server.timeouts.listTimeout)
+        let check = unfinished.tick(after: listTimeout)
+        if unsafe subscriber.pointee.checkedAt != UInt32(truncatingIfNeeded: check) {
+            unsafe subscriber.pointee.checkedAt = UInt32(truncatingIfNeeded: check)
+            unsafe unfinished.set(subscriber.pointee.id.slot, at: check)
+        }
         let cause = unsafe topic.pointee.cause
         if cause > 0 {
             let lag = Int64(loop.preciseNow() &- loop.now) / 1_000_000 &+ loop.wallClockMilliseconds &- cause
@@ -300,7 +318,7 @@ import WebSockets
         let now = loop.now
         while let subscriber = unsafe subscribers.find(pacer.first), unsafe subscriber.pointee.mayAt <= now {
             let isDirty = unsafe subscriber.pointee.flags.contains(.dirty)
-            unsafe pacer.remove(subscriber, &subscribers)
+            unsafe pacer.remove(subscriber, subscribers)
             if isDirty { unsafe mark(subscriber, now) }
         }
         if pacer.marked > 0, let subscriber = unsafe subscribers.find(pacer.first) {
@@ -311,6 +329,7 @@ import WebSockets
     /// `listTimeout` has passed since the last frame was given.
     private func checkTaken(_ slot: UInt32) {
         guard let subscriber = unsafe subscribers.find(slot), unsafe subscriber.pointee.topic != .max else { return }
+        unsafe subscriber.pointee.checkedAt = 0
         let id = unsafe subscriber.pointee.id
         if loop.isBacklogged(id) { tooSlow(id) }
     }

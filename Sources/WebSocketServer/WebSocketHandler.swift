@@ -31,8 +31,19 @@ open class WebSocketHandler {
     /// closed with, or 1006 if the connection broke. `server.context(id)` is still there, nothing can be sent.
     open func webSocketClosed(_ id: WebSocketID, _ code: CloseCode) {}
 
-    /// Set by the server that adopts a connection for it.
-    public internal(set) unowned var server: WebSocketServer!
+    /// The server that adopts connections for it. (No cycle: a server holds a handler only while it has connections.)
+    public internal(set) final var server: WebSocketServer {
+        get {
+            guard let server = slot.value else { preconditionFailure("no connection was adopted for this handler") }
+            return server
+        }
+        set { slot.value = newValue }
+    }
+
+    /// Behind a pointer: every message is answered through it.
+    private let slot = Hot<WebSocketServer?>(nil)
+
+    deinit { slot.free() }
 
     private func refuseBinary(_ id: WebSocketID) {
         server.close(id, .unsupportedData, reason: "this endpoint reads text")

@@ -16,13 +16,13 @@ import WebSockets
     public let limits: WebSocketLimits
     public let timeouts: WebSocketTimeouts
     /// Lists and broadcasts to many of this server's WebSockets.
-    public private(set) var topics: TopicHub!
+    public let topics: TopicHub
     /// WebSockets that were adopted and have not ended.
     public private(set) var count = 0
 
     let metrics = WebSocketMetrics()
-    var sockets = SlotTable(Socket())
-    var heartbeats: TickTimer!
+    let sockets = SlotTable(Socket())
+    let heartbeats: TickTimer
     private var isDraining = false
     /// Called when the last one has ended, after `drain`.
     private var whenDrained: (() -> Void)?
@@ -31,10 +31,14 @@ import WebSockets
         self.loop = loop
         self.limits = limits
         self.timeouts = timeouts
+        heartbeats = TickTimer(loop: loop)
+        topics = TopicHub(loop: loop, metrics: metrics, listTimeout: timeouts.listTimeout)
         super.init()
-        heartbeats = TickTimer(loop: loop) { [unowned self] slot in tick(slot) }
-        topics = TopicHub(server: self)
+        heartbeats.due = { [unowned self] slot in tick(slot) }
+        topics.server = self
     }
+
+    deinit { sockets.free() }
 
     // MARK: Beginning
 

@@ -60,6 +60,7 @@
     public mutating func next(
         _ input: inout MutableSpan<UInt8>, _ offset: inout Int, _ limits: WebSocketLimits
     ) -> FrameEvent {
+        if let event = takeWholeMessage(&input, &offset, limits) { return event }
         while true {
             if state.contains(.insideFrame) {
                 if let event = takePayload(&input, &offset) { return event }
@@ -67,6 +68,35 @@
             }
             if let event = takeHeader(&input, &offset, limits) { return event }
         }
+    }
+
+    /// The common case at once: a client's message of less than 126 bytes in one frame, all of it there. Nil: anything else.
+    @inlinable @inline(__always)
+    mutating func takeWholeMessage(
+        _ input: inout MutableSpan<UInt8>, _ offset: inout Int, _ limits: WebSocketLimits
+    ) -> FrameEvent? {
+        let available = input.count &- offset
+        guard state.subtracting(.text).isEmpty, role == .server, available >= 6 else { return nil }
+        let first = input[offset]
+        let second = input[offset &+ 1]
+        guard first == 0x81 || first == 0x82, second >= 0x80, second < 0xFE else { return nil }
+        let count = Int(second & 0x7F)
+        guard available >= 6 &+ count, count <= limits.maximumMessageSize, limits.maximumFramesPerMessage > 0 else {
+            return nil
+        }
+        let start = offset &+ 6
+        let isText = first == 0x81
+        let isValid = unsafe input.withUnsafeMutableBytes { bytes in
+            let key = unsafe UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: start &- 4, as: UInt32.self))
+            let payload = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[start..<(start &+ count)])
+            let seen = unsafe Masking.apply(key, to: payload)
+            if !isText || seen & 0x8080_8080_8080_8080 == 0 { return true }
+            var validator = UTF8Validator()
+            return unsafe validator.accept(UnsafeRawBufferPointer(payload)) && validator.isBetweenCharacters
+        }
+        offset = start &+ count
+        guard isValid else { return fail(.invalidUTF8) }
+        return .message(MessagePiece(offset: start, count: count, isText: isText, isFirst: true, isLast: true))
     }
 
     /// Payload that is there. Nil: nothing to report (no byte there, or an empty fragment).

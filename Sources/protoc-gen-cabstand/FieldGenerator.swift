@@ -126,7 +126,8 @@ struct FieldGenerator {
             var cases = [(tag, ["try \(coder).append(to: &\(property), from: &reader)"])]
             // A reader takes both forms, whichever the file asks writers for.
             if wireType != 2 {
-                cases.append((UInt32(field.number) << 3 | 2, ["try \(coder).appendPacked(to: &\(property), from: &reader)"]))
+                let packed = UInt32(field.number) << 3 | 2
+                cases.append((packed, ["try \(coder).appendPacked(to: &\(property), from: &reader)"]))
             }
             return cases
         case .map: return [(tag, ["try \(mapCoder).insert(into: &\(property), from: &reader)"])]

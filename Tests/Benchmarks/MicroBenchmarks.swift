@@ -10,12 +10,13 @@ enum MicroBenchmarks {
         try timers()
         appending()
         masking()
+        CodecBenchmarks.run()
         print("\n| path | p50 us | p99 us | p99.9 us | max us |\n|---|---|---|---|---|")
         try roundTrip()
         try mailbox()
     }
 
-    private static func measure(_ name: String, _ count: Int, _ work: () -> Void) {
+    static func measure(_ name: String, _ count: Int, _ work: () -> Void) {
         let clock = ContinuousClock()
         work()
         let time = clock.measure(work)

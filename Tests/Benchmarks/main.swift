@@ -4,6 +4,7 @@
 //     benchmarks --ws --port 8080       /echo, /sub, /pub
 //     benchmarks --grpc --port 50051    bench.Echo/Unary over h2c
 //     benchmarks --raw --port 8080      the loop alone: a canned answer per blank line, as the C floor does
+//     benchmarks --codecs               time per message written or read
 //     benchmarks --micro                time per operation of the engines, percentiles of the loop
 let arguments = CommandLine.arguments
 let port = arguments.firstIndex(of: "--port").flatMap { arguments.dropFirst($0 + 1).first }.flatMap { UInt16($0) }
@@ -13,6 +14,7 @@ case ("--http", let port?): try HTTPServing.run(port: port)
 case ("--ws", let port?): try WebSocketServing.run(port: port)
 case ("--grpc", let port?): try GRPCServing.run(port: port)
 case ("--raw", let port?): try RawServing.run(port: port)
+case ("--codecs", _): CodecBenchmarks.run()
 case ("--micro", _): try MicroBenchmarks.run()
-default: print("usage: benchmarks --http | --ws | --grpc | --raw --port N, or benchmarks --micro")
+default: print("usage: benchmarks --http | --ws | --grpc | --raw --port N, or benchmarks --micro | --codecs")
 }

@@ -31,22 +31,22 @@ public struct Bench_Small: ProtobufMessage {
 
     public var encodedSize: Int {
         var size = unknownFields.count
-        size &+= ProtobufString.fieldSize(id, 1)
-        size &+= ProtobufInt64.fieldSize(n, 2)
+        size &+= ProtobufString.fieldSize(self.id, 1)
+        size &+= ProtobufInt64.fieldSize(self.n, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
-        ProtobufString.encodeField(id, 1, into: &buffer)
-        ProtobufInt64.encodeField(n, 2, into: &buffer)
+        ProtobufString.encodeField(self.id, 1, into: &buffer)
+        ProtobufInt64.encodeField(self.n, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
     public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
         while let tag = try reader.nextTag() {
             switch tag {
-            case 10: id = try ProtobufString.decode(&reader)
-            case 16: n = try ProtobufInt64.decode(&reader)
+            case 10: self.id = try ProtobufString.decode(&reader)
+            case 16: self.n = try ProtobufInt64.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }

@@ -1,0 +1,91 @@
+import HTTP2
+import Telemetry
+
+/// What the gRPC server of one loop counts.
+final class ServerMetrics {
+    private let connections: Gauge
+    private let open: Gauge
+    private let rejected: Counter
+    private let paths: [String]
+    /// By method and status code, made when they are first needed.
+    private var ended: [Counter?]
+    private var failures: [HTTP2Failure.Reason: Counter] = [:]
+    private static let codes = 17
+
+    init(paths: [String]) {
+        let registry = MetricRegistry.shared
+        connections = registry.gauge(
+            name: "cabstand_grpc_server_connections", help: "HTTP/2 connections of clients that are open.")
+        open = registry.gauge(name: "cabstand_grpc_server_calls", help: "Calls that have not ended.")
+        rejected = registry.counter(
+            name: "cabstand_grpc_server_rejected_total", help: "Requests that did not become a call of a method.")
+        self.paths = paths
+        ended = Array(repeating: nil, count: paths.count * Self.codes)
+    }
+
+    func connected() { connections.add(1) }
+    func disconnected() { connections.add(-1) }
+    func rejectedRequest() { rejected.increment() }
+
+    /// The number of open calls is set and not counted: a call that is answered at once costs nothing here.
+    func setOpen(_ count: Int) { open.set(count) }
+
+    @inline(__always)
+    func callEnded(method: Int, code: StatusCode) {
+        let known = code.rawValue >= 0 && code.rawValue < Self.codes ? code.rawValue : StatusCode.unknown.rawValue
+        let place = method &* Self.codes &+ known
+        if let counter = ended[place] { return counter.increment() }
+        let counter = MetricRegistry.shared.counter(
+            name: "cabstand_grpc_server_calls_total", help: "Calls that have ended.",
+            labels: ["method": paths[method], "code": StatusCode(rawValue: known).description])
+        ended[place] = counter
+        counter.increment()
+    }
+
+    func connectionFailed(_ reason: HTTP2Failure.Reason) {
+        let counter =
+            failures[reason]
+            ?? MetricRegistry.shared.counter(
+                name: "cabstand_grpc_server_connection_failures_total",
+                help: "Connections that ended because the client broke the rules of HTTP/2 or a limit.",
+                labels: ["reason": "\(reason)"])
+        failures[reason] = counter
+        counter.increment()
+    }
+}
+
+/// What one channel counts.
+final class ChannelMetrics {
+    private let target: String
+    private let queued: Gauge
+    private let retried: Counter
+    private let lost: Counter
+    private var ended: [Int: Counter] = [:]
+
+    init(target: String) {
+        self.target = target
+        let registry = MetricRegistry.shared
+        queued = registry.gauge(
+            name: "cabstand_grpc_client_calls_queued", help: "Calls that wait for a connection or for a stream.",
+            labels: ["target": target])
+        retried = registry.counter(
+            name: "cabstand_grpc_client_calls_retried_total",
+            help: "Calls that were sent again because the server had not processed them.", labels: ["target": target])
+        lost = registry.counter(
+            name: "cabstand_grpc_client_connections_lost_total", help: "Connections and attempts that failed.",
+            labels: ["target": target])
+    }
+
+    func setQueued(_ count: Int) { queued.set(count) }
+    func callRetried() { retried.increment() }
+    func connectionLost() { lost.increment() }
+
+    func callEnded(_ code: StatusCode) {
+        if let counter = ended[code.rawValue] { return counter.increment() }
+        let counter = MetricRegistry.shared.counter(
+            name: "cabstand_grpc_client_calls_total", help: "Calls that have ended.",
+            labels: ["target": target, "code": code.description])
+        ended[code.rawValue] = counter
+        counter.increment()
+    }
+}

@@ -1,0 +1,131 @@
+import Bytes
+import HTTP2
+import Reactor
+
+// From request headers to a call, or to an answer that says why there is none.
+extension ServerConnections {
+    func beginCall(
+        _ index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, _ endStream: Bool,
+        _ output: UnsafeMutablePointer<ByteBuffer>
+    ) {
+        var path = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+        var isPost = false
+        var isGRPC = false
+        var hasTE = false
+        var isHead = false
+        var hasMetadata = false
+        var timeout: UInt64 = 0
+        var problem: RPCError?
+        let fieldCount = unsafe connection.pointee.session.headers.count
+        for place in 0..<fieldCount {
+            let field = unsafe connection.pointee.session.headers[place]
+            switch field.token {
+            case .method:
+                isPost = field.valueEquals("POST")
+                isHead = field.valueEquals("HEAD")
+            case .path: unsafe path = field.value
+            case .contentType: isGRPC = unsafe Self.isGRPC(field.value)
+            case .te: hasTE = true
+            case .grpcTimeout:
+                if let value = unsafe GRPCTimeout.decode(field.value) {
+                    timeout = max(value, 1)
+                } else {
+                    problem = RPCError(code: .internal, message: "grpc-timeout \"\(field.valueText)\" is not a timeout")
+                }
+            case .grpcEncoding:
+                if !field.valueEquals("identity") { problem = .unknownEncoding(field.valueText) }
+            default:
+                if Metadata.isCustom(field) { hasMetadata = true }
+            }
+        }
+        guard isPost && isGRPC else {
+            return unsafe refuse(connection, stream, isPost: isPost, isHead: isHead, output)
+        }
+        guard let method = unsafe routes.find(path) else {
+            return unsafe reject(connection, stream, unknownMethod(path), output)
+        }
+        if !hasTE && problem == nil {
+            problem = RPCError(
+                code: .internal, message: "the request lacks \"te: trailers\": a proxy may have dropped it")
+        }
+        if let problem { return unsafe reject(connection, stream, problem, output) }
+
+        let generation = takeGeneration()
+        let call = calls.insert(
+            ServerCallState(
+                generation: generation, connection: index,
+                connectionGeneration: unsafe connection.pointee.generation, stream: stream, method: method))
+        unsafe connection.pointee.session.setContext(stream, call)
+        let state = unsafe calls[call]
+        if timeout != 0 { unsafe state.pointee.deadline = loop.now &+ timeout }
+        if hasMetadata { unsafe keepMetadata(connection, state) }
+        if case .manyRequests(let start) = methods[method].kind {
+            unsafe armDeadline(call, state)
+            start(ServerCallToken(server: self, call: call, generation: generation))
+        }
+        if endStream, isCurrent(call, generation) {
+            unsafe receive(connection, stream, UnsafeRawBufferPointer(start: nil, count: 0), true, output)
+        }
+    }
+
+    private func keepMetadata(
+        _ connection: UnsafeMutablePointer<ServerConnection>, _ state: UnsafeMutablePointer<ServerCallState>
+    ) {
+        let fieldCount = unsafe connection.pointee.session.headers.count
+        for place in 0..<fieldCount {
+            let field = unsafe connection.pointee.session.headers[place]
+            guard Metadata.isCustom(field) else { continue }
+            unsafe state.pointee.metadata.append(bigEndian: UInt32(field.name.count))
+            unsafe state.pointee.metadata.append(bigEndian: UInt32(field.value.count))
+            unsafe state.pointee.metadata.append(field.name)
+            unsafe state.pointee.metadata.append(field.value)
+        }
+    }
+
+    /// `application/grpc`, alone, with parameters, or with the message format that is spoken here.
+    private static func isGRPC(_ value: UnsafeRawBufferPointer) -> Bool {
+        let expected: StaticString = "application/grpc"
+        let count = expected.utf8CodeUnitCount
+        guard value.count >= count else { return false }
+        let start = unsafe Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(rebasing: value[..<count]))
+        guard ASCII.equalsIgnoringCase(start, expected) else { return false }
+        if unsafe value.count == count || value[count] == UInt8(ascii: ";") { return true }
+        let rest = unsafe String(decoding: value[count...], as: UTF8.self)
+        return rest == "+proto" || rest.hasPrefix("+proto;")
+    }
+
+    private func unknownMethod(_ path: UnsafeRawBufferPointer) -> RPCError {
+        let text = unsafe String(decoding: path, as: UTF8.self)
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[0].isEmpty else {
+            return RPCError(code: .unimplemented, message: "malformed method name: \"\(text)\"")
+        }
+        return serviceNames.contains(String(parts[1]))
+            ? RPCError(code: .unimplemented, message: "unknown method \(parts[2]) of service \(parts[1])")
+            : RPCError(code: .unimplemented, message: "unknown service \(parts[1])")
+    }
+
+    /// Not a gRPC request: 405 or 415, with a line for people.
+    private func refuse(
+        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, isPost: Bool, isHead: Bool,
+        _ output: UnsafeMutablePointer<ByteBuffer>
+    ) {
+        metrics.rejectedRequest()
+        let text: StaticString = "This port speaks gRPC: POST with content-type application/grpc over HTTP/2.\n"
+        unsafe ResponseWriter.plain(
+            status: isPost ? "415" : "405", text: text, allow: isPost ? nil : "POST", withBody: !isHead,
+            &connection.pointee.session, stream: stream, output: &output.pointee)
+    }
+
+    /// A gRPC request that does not become a call: Trailers-Only.
+    private func reject(
+        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, _ error: RPCError,
+        _ output: UnsafeMutablePointer<ByteBuffer>
+    ) {
+        metrics.rejectedRequest()
+        let isWhole = unsafe connection.pointee.session.isRemoteEnded(stream)
+        unsafe connection.pointee.writer.end(
+            .failure(error), hasHeaders: false, &connection.pointee.session, stream: stream, output: &output.pointee)
+        if !isWhole { unsafe connection.pointee.session.reset(stream, .noError, output: &output.pointee) }
+    }
+}
