@@ -83,7 +83,9 @@ public final class GatewayServer: ServerProcess {
                 // With SO_REUSEPORT a second gateway would share the port in silence: ask for it alone first.
                 try nodes[0].server.loop.listen(address, handler: nodes[0].server).close()
             }
-            let options = ListenOptions(reusePort: nodes.count > 1)
+            // The kernel takes no more than this ahead of what the peer takes: a slow reader's next list is then the newest
+            // one, and not one of many that were hoarded.
+            let options = ListenOptions(reusePort: nodes.count > 1, notSentLowAt: 128 << 10)
             for node in nodes {
                 address = try node.server.listen(address, options: options, tls: tls).localAddress
             }

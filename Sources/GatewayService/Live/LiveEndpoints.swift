@@ -64,7 +64,7 @@ final class LiveEndpoints {
             let (query, interval) = try AreaParameters.parse(pairs, .live)
             available.open(id, query, interval: interval)
         } catch {
-            refuse(id, Problem(invalid: error), request.requestID)
+            refuse(id, Problem(parameter: error.parameter, error.detail), request.requestID)
         }
     }
 

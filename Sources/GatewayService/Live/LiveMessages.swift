@@ -69,7 +69,7 @@ enum LiveMessage {
             }
             return .view(try parameters.query(), interval: parameters.interval)
         } catch {
-            throw Problem(invalid: error)
+            throw Problem(parameter: error.parameter, error.detail)
         }
     }
 
@@ -106,14 +106,6 @@ enum LiveMessage {
                 self = .other
             }
         }
-    }
-}
-
-extension Problem {
-    /// The problem of a parameter that can't be accepted.
-    init(invalid error: ParameterError) {
-        self.init(
-            400, "invalid-parameter", error.detail, errors: [Item(pointer: error.pointer, detail: error.detail)])
     }
 }
 

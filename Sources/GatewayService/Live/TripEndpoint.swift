@@ -38,7 +38,7 @@ final class TripEndpoint: WebSocketHandler {
         if place == places.count { places.append(nil) }
         sockets.adopt(id, handler: self, context: UInt32(place))
         guard sockets.isOpen(id) else { return }
-        guard Identifier.isValid(trip) else { return sockets.refuse(id, .tripNotFound(trip), requestID: requestID) }
+        guard Identifier.isValid(trip) else { return sockets.refuse(id, .noTrip(trip), requestID: requestID) }
         let isNew = followed[trip] == nil
         let follow = followed[trip] ?? FollowedTrip(trip, endpoint: self, topic: sockets.topics.makeTopic())
         followed[trip] = follow
@@ -96,10 +96,9 @@ final class TripEndpoint: WebSocketHandler {
     fileprivate func failed(_ follow: FollowedTrip, _ error: RPCError) {
         for (id, requestID) in follow.sockets {
             if error.code == .notFound || error.code == .invalidArgument {
-                sockets.refuse(id, .tripNotFound(follow.id), requestID: requestID)
+                sockets.refuse(id, .noTrip(follow.id), requestID: requestID)
             } else {
-                sockets.refuse(
-                    id, .backendUnavailable("trip service", error), requestID: requestID, .tryAgainLater)
+                sockets.refuse(id, Problem(error, from: .trip), requestID: requestID, .tryAgainLater)
             }
         }
         forget(follow)
@@ -189,22 +188,5 @@ final class FollowedTrip: TripObserver {
         buffer.append(UInt8(ascii: "}"))
         FrameWriter.finishFrame(.text, in: &buffer)
         return SharedBytes(buffer)
-    }
-}
-
-extension Problem {
-    static func tripNotFound(_ id: String) -> Problem {
-        Problem(404, "trip-not-found", "There is no trip \"\(id.prefix(80))\".")
-    }
-
-    static func driverNotFound(_ id: String) -> Problem {
-        Problem(404, "driver-not-found", "There is no driver \"\(id.prefix(80))\".")
-    }
-
-    /// A service that can't be asked now.
-    static func backendUnavailable(_ service: String, _ error: RPCError) -> Problem {
-        error.code == .deadlineExceeded
-            ? Problem(504, "backend-timeout", "The \(service) did not answer in time; try again.")
-            : Problem(503, "backend-unavailable", "The \(service) can't be reached now; try again.")
     }
 }

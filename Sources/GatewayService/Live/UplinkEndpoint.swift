@@ -31,7 +31,7 @@ final class UplinkEndpoint: WebSocketHandler {
         sockets.adopt(id, handler: self, context: UInt32(place))
         guard sockets.isOpen(id) else { return }
         guard Identifier.isValid(driver) else {
-            return sockets.refuse(id, .driverNotFound(driver), requestID: requestID)
+            return sockets.refuse(id, .noDriver(driver), requestID: requestID)
         }
         let uplink = Uplink(id, driver, requestID, sockets: sockets, drivers: drivers, watches: watches)
         uplinks[place] = uplink
@@ -43,7 +43,7 @@ final class UplinkEndpoint: WebSocketHandler {
         do throws(BodyError) {
             uplink.report(try RequestBodies.driverPosition(text))
         } catch {
-            sockets.sendError(id, Problem(invalid: error))
+            sockets.sendError(id, Problem(body: error))
             sockets.countBadMessage(id)
         }
     }
@@ -202,12 +202,11 @@ final class Uplink: TripObserver {
         guard !hasEnded else { return }
         watch = nil
         if let error, error.code == .notFound || error.code == .invalidArgument {
-            return sockets.refuse(id, .driverNotFound(driver), requestID: requestID)
+            return sockets.refuse(id, .noDriver(driver), requestID: requestID)
         }
         if activeTrip == nil {
             let error = error ?? RPCError(code: .unavailable, message: "the stream ended")
-            return sockets.refuse(
-                id, .backendUnavailable("driver service", error), requestID: requestID, .tryAgainLater)
+            return sockets.refuse(id, Problem(error, from: .driver), requestID: requestID, .tryAgainLater)
         }
         retry = loop.schedule(after: TripWatches.retryDelay) { [weak self] in self?.begin() }
     }
@@ -230,18 +229,5 @@ final class Uplink: TripObserver {
         if let trip { buffer.appendJSON(trip: trip) } else { buffer.appendJSONNull() }
         buffer.append(UInt8(ascii: "}"))
         sockets.sendText(id, buffer.span)
-    }
-}
-
-extension Problem {
-    /// The problem of a message's or request's body.
-    init(invalid error: BodyError) {
-        switch error {
-        case .malformed(let error): self.init(400, "invalid-json", "The body is not JSON: \(error).")
-        case .invalid(let violations):
-            self.init(
-                422, "invalid-body", violations.first?.detail ?? "The body is not what is wanted here.",
-                errors: violations.map { Item(pointer: $0.pointer, detail: $0.detail) })
-        }
     }
 }

@@ -27,9 +27,6 @@ public struct ParameterError: Error, Hashable, Sendable {
     public let parameter: String
     /// The value, the rule and the remedy.
     public let detail: String
-
-    /// RFC 6901, for the problem's `errors`.
-    public var pointer: String { "/" + parameter }
 }
 
 /// Gathers the parameters of an area query, one by one, then checks them together.
