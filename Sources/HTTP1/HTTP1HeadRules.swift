@@ -9,6 +9,7 @@ import Bytes
 extension HTTP1Parser {
     /// Applies the rules that concern the head as a whole (RFC 9112 §3.2, §6.3, §9.3; RFC 9110 §10.1.1) and chooses how the
     /// body is framed.
+    @inline(__always)
     mutating func finishHead(
         _ base: UnsafePointer<UInt8>, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
     ) -> HTTP1Error? {
