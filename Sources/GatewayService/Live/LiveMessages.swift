@@ -15,7 +15,7 @@ enum LiveMessage {
         do throws(JSONError) {
             read = try Self.members(text)
         } catch {
-            throw Problem(400, "invalid-json", "The message is not JSON: \(error).")
+            throw Problem(400, "invalid-json", "The message is not JSON: \(error.explanation)")
         }
         guard let (type, values) = read else {
             throw Problem(422, "invalid-body", "A message must be a JSON object, such as {\"type\":\"ping\"}.")
