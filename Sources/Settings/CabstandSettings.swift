@@ -57,8 +57,6 @@ public enum CabstandSettings {
         help: "How often live lists are fetched without any trigger.")
     public static let requestTimeoutMs = Setting.integer(
         "REQUEST_TIMEOUT_MS", default: 5_000, 10...600_000, unit: "milliseconds", help: "A request's deadline.")
-    public static let rateLimit = Setting.optionalInteger(
-        "RATE_LIMIT", 1...1_000_000, unit: "requests a second", help: "Limit per client address; empty is off.")
     public static let allowedOrigins = Setting.list(
         "ALLOWED_ORIGINS", allowed: "origins between commas, such as https://example.org, or *",
         help: "Whose pages may use REST and WebSocket; empty: the same host only.")
@@ -71,8 +69,6 @@ public enum CabstandSettings {
         "TLS_CERT", default: "", allowed: "a PEM file", help: "Certificate chain of the gateway; empty: plain HTTP.")
     public static let tlsKey = Setting.text(
         "TLS_KEY", default: "", allowed: "a PEM file", help: "Private key of the certificate.")
-    public static let tlsCA = Setting.text(
-        "TLS_CA", default: "", allowed: "a PEM file", help: "Certificates that are trusted for outgoing connections.")
 
     /// Descriptions of all of them, in the order of the README's table.
     public static let all: [SettingDescription] = [
@@ -82,11 +78,13 @@ public enum CabstandSettings {
         kafkaReplicationFactor.description, kafkaRetentionMs.description, databaseURL.description,
         eventLoops.description, graceSeconds.description, drainDelaySeconds.description,
         simulatedDrivers.description, driverTTLSeconds.description, listIntervalMs.description,
-        pollIntervalMs.description, requestTimeoutMs.description, rateLimit.description,
-        allowedOrigins.description, logLevel.description, logFormat.description, tlsCert.description,
-        tlsKey.description, tlsCA.description,
+        pollIntervalMs.description, requestTimeoutMs.description, allowedOrigins.description, logLevel.description,
+        logFormat.description, tlsCert.description,
+        tlsKey.description,
     ]
 
     /// Variables with the prefix that the build and the tests use: no warning for them.
-    static let buildVariables: Set<String> = ["CABSTAND_WARNINGS_AS_ERRORS", "CABSTAND_ROOMS"]
+    static let buildVariables: Set<String> = [
+        "CABSTAND_WARNINGS_AS_ERRORS", "CABSTAND_ROOMS", "CABSTAND_TOOLS", "CABSTAND_TOOLS_FOLDER",
+    ]
 }

@@ -9,7 +9,7 @@ extension SettingsDeclaration {
     public static let driver = SettingsDeclaration(
         program: "driver", summary: "The driver service: who drives, where, and who is free.",
         leavingOut: [
-            "HTTP_PORT", "DRIVER_SERVICE", "LIST_INTERVAL_MS", "POLL_INTERVAL_MS", "RATE_LIMIT", "ALLOWED_ORIGINS",
+            "HTTP_PORT", "DRIVER_SERVICE", "LIST_INTERVAL_MS", "POLL_INTERVAL_MS", "ALLOWED_ORIGINS",
             "TLS_CERT", "TLS_KEY",
         ],
         defaults: ["DATABASE_URL": "sqlite:driver.db"])
@@ -17,7 +17,7 @@ extension SettingsDeclaration {
     public static let trip = SettingsDeclaration(
         program: "trip", summary: "The trip service: bookings and what became of them.",
         leavingOut: [
-            "HTTP_PORT", "TRIP_SERVICE", "LIST_INTERVAL_MS", "POLL_INTERVAL_MS", "RATE_LIMIT", "ALLOWED_ORIGINS",
+            "HTTP_PORT", "TRIP_SERVICE", "LIST_INTERVAL_MS", "POLL_INTERVAL_MS", "ALLOWED_ORIGINS",
             "TLS_CERT", "TLS_KEY", "SIMULATED_DRIVERS", "DRIVER_TTL_S", "PUBLIC_DIR",
         ],
         defaults: ["DATABASE_URL": "sqlite:trip.db", "GRPC_PORT": "50052"])
