@@ -143,7 +143,7 @@ var targets: [Target] = [
         dependencies: [
             "TestSupport", "Settings", "Reactor", "RideAPI", "KafkaClient", "gateway", "driver", "trip", "cabstand",
         ],
-        swiftSettings: settings),
+        exclude: ["browser", "gateway_messages.py", "tour.py"], swiftSettings: settings),
 ]
 
 if let wanted = environment["CABSTAND_ROOMS"], !wanted.isEmpty {

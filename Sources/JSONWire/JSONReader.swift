@@ -17,7 +17,7 @@ import Bytes
 ///
 /// It borrows the text; its heap is two small blocks, whatever it reads.
 public struct JSONReader: ~Copyable, ~Escapable {
-    let input: Span<UInt8>
+    @usableFromInline let input: Span<UInt8>
     let limits: JSONLimits
     /// Offset of the first byte that was not read.
     public internal(set) var offset = 0
@@ -221,11 +221,18 @@ public struct JSONReader: ~Copyable, ~Escapable {
         return input[offset]
     }
 
+    @inline(__always)
     mutating func skipWhitespace() throws(JSONError) {
+        if offset < input.count && input[offset] > 0x20 && offset > 0 { return }
+        try skipMoreWhitespace()
+    }
+
+    private mutating func skipMoreWhitespace() throws(JSONError) {
         if offset == 0 && input.count > limits.size { throw failure(.tooLarge) }
         while offset < input.count && Self.isWhitespace(input[offset]) { offset += 1 }
     }
 
+    @inline(__always)
     mutating func take(_ wanted: UInt8) throws(JSONError) {
         let found = try byte()
         guard found == wanted else { throw failure(.unexpectedByte(found)) }
@@ -255,14 +262,14 @@ public struct JSONReader: ~Copyable, ~Escapable {
 
     /// Refuses a name that the innermost object has already.
     mutating func remember(_ name: JSONText, at nameOffset: Int, since first: Int) throws(JSONError) {
-        let hash = hash(of: name)
+        let key = key(of: name)
         guard stack.nameCount - first < limits.members else { throw failure(.tooManyMembers) }
         for place in first..<stack.nameCount {
             let other = stack.name(place)
-            if other.hash == hash && isEqual(other.text, name) {
+            if other.key == key && isEqual(other.text, name) {
                 throw JSONError(.duplicateMember, offset: nameOffset, pointer: pointer)
             }
         }
-        stack.remember(ReaderStack.Name(text: name, hash: hash))
+        stack.remember(ReaderStack.Name(text: name, key: key))
     }
 }

@@ -20,9 +20,21 @@ extension JSONReader {
     }
 
     /// Whether the string at `text` is `other`.
+    @inlinable
     public func isEqual(_ text: JSONText, _ other: StaticString) -> Bool {
-        if !text.isEscaped { return ASCII.equals(input.extracting(text.start..<text.end), other) }
-        return string(of: text) == other.description
+        if text.isEscaped { return isEqual(escaped: text, other) }
+        let count = text.end &- text.start
+        guard count == other.utf8CodeUnitCount else { return false }
+        return unsafe input.withUnsafeBufferPointer { bytes in
+            let (mine, wanted) = unsafe (bytes.baseAddress.unsafelyUnwrapped + text.start, other.utf8Start)
+            for index in 0..<count where unsafe mine[index] != wanted[index] { return false }
+            return true
+        }
+    }
+
+    @usableFromInline
+    func isEqual(escaped text: JSONText, _ other: StaticString) -> Bool {
+        string(of: text) == other.description
     }
 
     func isEqual(_ left: JSONText, _ right: JSONText) -> Bool {
@@ -36,15 +48,21 @@ extension JSONReader {
         return true
     }
 
-    /// FNV-1a of the unescaped bytes.
-    func hash(of text: JSONText) -> UInt32 {
-        var hash: UInt32 = 2_166_136_261
+    /// The first eight unescaped bytes: equal for equal names, and mostly different for others.
+    func key(of text: JSONText) -> UInt64 {
+        var key: UInt64 = 0
         if text.isEscaped {
-            forEachByte(of: text) { hash = (hash ^ UInt32($0)) &* 16_777_619 }
-        } else {
-            for index in text.start..<text.end { hash = (hash ^ UInt32(input[index])) &* 16_777_619 }
+            var shift: UInt64 = 0
+            forEachByte(of: text) { byte in
+                if shift < 64 { key |= UInt64(byte) << shift }
+                shift += 8
+            }
+            return key
         }
-        return hash
+        for place in text.start..<min(text.start &+ 8, text.end) {
+            key |= UInt64(input[place]) &<< UInt64(truncatingIfNeeded: (place &- text.start) &* 8)
+        }
+        return key
     }
 
     /// Reads over a string, from its opening quotation mark, and checks it.
@@ -53,6 +71,7 @@ extension JSONReader {
         let start = offset
         var isEscaped = false
         while true {
+            offset = plainEnd()
             let byte = try byte()
             switch byte {
             case UInt8(ascii: "\""):
@@ -70,6 +89,21 @@ extension JSONReader {
             default:
                 offset += 1
             }
+        }
+    }
+
+    /// The place of the first byte from `offset` on that is not printable ASCII, or is a quotation mark or a backslash.
+    private func plainEnd() -> Int {
+        unsafe input.withUnsafeBytes { bytes in
+            var place = offset
+            while place &+ 8 <= bytes.count {
+                let word = unsafe UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self))
+                let special = PlainText.special(word)
+                if special != 0 { return place &+ special.trailingZeroBitCount / 8 }
+                place &+= 8
+            }
+            while place < bytes.count, unsafe PlainText.isPlain(bytes[place]) { place &+= 1 }
+            return place
         }
     }
 
@@ -165,6 +199,26 @@ extension JSONReader {
             body(byte(0x80 | scalar >> 6 & 0x3F))
             body(byte(0x80 | scalar & 0x3F))
         }
+    }
+}
+
+/// Bytes that stand for themselves in a JSON string and need no second look.
+enum PlainText {
+    /// Eight bytes at once: the highest bit of each that is below 0x20, above 0x7F, a quotation mark or a backslash. Only the
+    /// lowest bit that is set counts; those above it may be wrong.
+    @inline(__always)
+    static func special(_ word: UInt64) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let quotes = word ^ (ones &* 0x22)
+        let backslashes = word ^ (ones &* 0x5C)
+        let controls = (word &- ones &* 0x20) & ~word
+        let marks = ((quotes &- ones) & ~quotes) | ((backslashes &- ones) & ~backslashes)
+        return (word | controls | marks) & (ones &* 0x80)
+    }
+
+    @inline(__always)
+    static func isPlain(_ byte: UInt8) -> Bool {
+        byte >= 0x20 && byte < 0x80 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
     }
 }
 

@@ -32,11 +32,17 @@ extension ByteBuffer {
     /// A member's name, with the comma before it and the colon behind it. `name` must need no escapes.
     @inlinable
     public mutating func appendJSON(name: StaticString) {
+        let count = name.utf8CodeUnitCount
+        reserve(count &+ 4)
         appendJSONSeparator()
-        append(UInt8(ascii: "\""))
-        append(name)
-        append(UInt8(ascii: "\""))
-        append(UInt8(ascii: ":"))
+        unsafe appendUninitialized(count &+ 3) { bytes in
+            let start = unsafe bytes.baseAddress.unsafelyUnwrapped
+            unsafe start.storeBytes(of: UInt8(ascii: "\""), as: UInt8.self)
+            unsafe (start + 1).copyMemory(from: name.utf8Start, byteCount: count)
+            unsafe start.storeBytes(of: UInt8(ascii: "\""), toByteOffset: count &+ 1, as: UInt8.self)
+            unsafe start.storeBytes(of: UInt8(ascii: ":"), toByteOffset: count &+ 2, as: UInt8.self)
+            return count &+ 3
+        }
     }
 
     /// A member's name that is not known at compile time.
@@ -74,15 +80,31 @@ extension ByteBuffer {
         reserve(bytes.count + 2)
         append(UInt8(ascii: "\""))
         var start = 0
-        for index in 0..<bytes.count {
-            let byte = unsafe bytes[index]
-            if byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") { continue }
-            unsafe append(UnsafeRawBufferPointer(rebasing: bytes[start..<index]))
-            start = index + 1
-            appendEscape(of: byte)
+        var place = unsafe Self.plainEnd(bytes, from: 0)
+        while place < bytes.count {
+            unsafe append(UnsafeRawBufferPointer(rebasing: bytes[start..<place]))
+            unsafe appendEscape(of: bytes[place])
+            start = place + 1
+            place = unsafe Self.plainEnd(bytes, from: start)
         }
         unsafe append(UnsafeRawBufferPointer(rebasing: bytes[start...]))
         append(UInt8(ascii: "\""))
+    }
+
+    /// The first place from `start` on whose byte must be escaped. (Text beyond ASCII is known to be UTF-8.)
+    private static func plainEnd(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        var place = start
+        while place &+ 8 <= bytes.count {
+            let word = unsafe UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self))
+            if PlainText.special(word) != 0 { break }
+            place &+= 8
+        }
+        while place < bytes.count {
+            let byte = unsafe bytes[place]
+            if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { break }
+            place &+= 1
+        }
+        return place
     }
 
     private mutating func appendEscape(of byte: UInt8) {

@@ -25,7 +25,8 @@
     /// A member's name in an open object.
     struct Name {
         var text: JSONText
-        var hash: UInt32
+        /// What is compared before the text.
+        var key: UInt64
     }
 
     static let maximumDepth = 32

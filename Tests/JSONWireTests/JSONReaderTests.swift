@@ -179,3 +179,32 @@ struct SplitMix: RandomNumberGenerator {
         return value ^ (value >> 31)
     }
 }
+
+@Suite("Strings of every length and with every byte at every place")
+struct JSONStringTests {
+    @Test func specialBytesAreFoundWhereverTheyAre() throws {
+        for length in 0..<20 {
+            for place in 0..<max(1, length) {
+                for byte in UInt8.min...UInt8.max {
+                    var text = [UInt8](repeating: UInt8(ascii: "x"), count: length)
+                    if length > 0 { text[place] = byte }
+                    let isPlain = length == 0 || (byte >= 0x20 && byte < 0x80 && byte != 0x22 && byte != 0x5C)
+                    let quoted = [0x22] + text + [0x22]
+                    // A backslash in front of an x or of the end is never right; a quotation mark ends the string early.
+                    #expect((refusal(quoted) == nil) == isPlain, "\(quoted)")
+                }
+            }
+        }
+    }
+
+    @Test func everyTextIsReadAsItWasWritten() throws {
+        var generator = SplitMix(state: 7)
+        let pieces = ["a", "\"", "\\", "\u{1}", "\u{1f}", " ", "\u{7f}", "é", "🚕", "/", "xyzxyzxy"]
+        for _ in 0..<2_000 {
+            let count = Int(generator.next() % 12)
+            let text = (0..<count).map { _ in pieces[Int(generator.next() % UInt64(pieces.count))] }.joined()
+            let json = written { $0.appendJSON(string: text) }
+            #expect(try string(json) == text)
+        }
+    }
+}
