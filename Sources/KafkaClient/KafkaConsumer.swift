@@ -71,6 +71,8 @@ public final class KafkaConsumer {
     private var pump: EventPump?
     private var partitions: [Int32: Partition] = [:]
     private var unpositioned = 0
+    /// The start has been used: what is found from now on is new.
+    private var hasBegun = false
     private var lookTimer: TimerID?
     private var looking = false
     private var closed = false
@@ -125,7 +127,10 @@ public final class KafkaConsumer {
         if error != RD_KAFKA_RESP_ERR_NO_ERROR { core.report(KafkaError(error), "a position was not committed") }
     }
 
-    /// Ends; the completion comes when librdkafka's threads are gone.
+    /// Ends: no callback comes any more once the completion is called.
+    ///
+    /// The scar: librdkafka's own end is not waited for. It hangs for ever in a client whose topic was deleted while it
+    /// read it (2.0.2), and would hold up the end of the program.
     public func close(_ completion: @escaping () -> Void = {}) {
         if closed { return completion() }
         closed = true
@@ -136,8 +141,9 @@ public final class KafkaConsumer {
             self.pump = nil
             self.topic = nil
             let client = self.client
-            self.core.worker.run(on: self.core.loop, { client.destroy() }, then: completion)
+            self.core.worker.submit { client.destroy() }
             self.core.worker.finish()
+            completion()
         }
     }
 
@@ -195,8 +201,10 @@ public final class KafkaConsumer {
                 for partition in partitions.keys.sorted() { lose(partition) }
             }
         }
+        forget(from: count)
         var offsets: [Int32: Int64] = [:]
-        let first = partitions.isEmpty
+        let first = !hasBegun
+        hasBegun = true
         for partition in 0..<count where partitions[partition] == nil {
             partitions[partition] = Partition()
             unpositioned += 1
@@ -210,6 +218,26 @@ public final class KafkaConsumer {
         }
     }
 
+    /// Drops partitions that the topic does not have any more: it was made anew with fewer.
+    private func forget(from count: Int32) {
+        let gone = partitions.filter { $0.key >= count }
+        guard !gone.isEmpty else { return }
+        for (partition, state) in gone {
+            partitions[partition] = nil
+            if !state.isPositioned { unpositioned -= 1 }
+        }
+        let client = client
+        let name = topicName
+        let offsets = gone.mapValues { _ in Int64(RD_KAFKA_OFFSET_INVALID) }
+        core.worker.submit {
+            let list = unsafe Self.list(name, offsets)
+            defer { unsafe rd_kafka_topic_partition_list_destroy(list) }
+            if let error = unsafe rd_kafka_incremental_unassign(client.handle, list) {
+                unsafe rd_kafka_error_destroy(error)
+            }
+        }
+    }
+
     private func startOffset(_ partition: Int32) -> Int64 {
         switch start {
         case .end: Int64(RD_KAFKA_OFFSET_END)
@@ -217,6 +245,16 @@ public final class KafkaConsumer {
             owner == nil || owner == clusterID
                 ? stored[partition] ?? Int64(RD_KAFKA_OFFSET_BEGINNING) : Int64(RD_KAFKA_OFFSET_BEGINNING)
         }
+    }
+
+    /// The topic was deleted. Whatever comes under its name is another one, read from its beginning: `look` finds it.
+    private func vanish() {
+        let all = partitions.keys.sorted()
+        if all.isEmpty { return }
+        forget(from: 0)
+        for partition in all { onPositionLost(partition) }
+        if let lookTimer { core.loop.cancel(lookTimer) }
+        lookTimer = core.loop.schedule(after: Self.retryInterval) { [weak self] in self?.look() }
     }
 
     /// Reads the partition anew: its stored position means nothing to the cluster.
@@ -232,6 +270,7 @@ public final class KafkaConsumer {
 
     /// Asks librdkafka to read from these offsets, off the loop: the call waits for one of its threads.
     private func assign(_ offsets: [Int32: Int64], moving: Bool) {
+        if closed { return }
         let client = client
         let name = topicName
         core.worker.run(on: core.loop) { () -> KafkaError? in
@@ -302,7 +341,7 @@ public final class KafkaConsumer {
         case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
             RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
             core.report(error, "\(topicName)/\(partition) is gone")
-            lose(partition)
+            vanish()
         case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN: core.isDown(error)
         default: core.report(error, "a record of \(topicName)/\(partition) was skipped")
         }

@@ -10,8 +10,15 @@ import Testing
     .serialized,
     .enabled(if: KafkaBroker.isAvailable, "skipped: no ../shared/kafka or no Java on this machine"))
 struct RealBrokerTests {
-    @Test func kafka29_aKilledBrokerLosesNothingAndKeepsTheOrder() throws {
+    /// One broker for all of it: starting it is what takes the time.
+    @Test func kafka29_aKilledBrokerLosesNothing_kafka30_changedTopicsAreNoticed() throws {
         let broker = try KafkaBroker()
+        try aKilledBrokerLosesNothingAndKeepsTheOrder(broker)
+        try newPartitionsAreNoticedAndReadFromTheirBeginning(broker)
+        try aTopicMadeAnewWithFewerPartitionsIsReadAgain(broker)
+    }
+
+    private func aKilledBrokerLosesNothingAndKeepsTheOrder(_ broker: KafkaBroker) throws {
         var records: [Copy] = []
         var reports: Set<UInt64> = []
         let total = 4000
@@ -60,27 +67,26 @@ struct RealBrokerTests {
         #expect(description.contains("retention.ms=3600000"))
     }
 
-    @Test func kafka30_newPartitionsAreNoticedAndReadFromTheirBeginning() throws {
-        let broker = try KafkaBroker()
-        try broker.topics("--create", "--topic", "events", "--partitions", "1")
+    private func newPartitionsAreNoticedAndReadFromTheirBeginning(_ broker: KafkaBroker) throws {
+        try broker.topics("--create", "--topic", "growing", "--partitions", "1")
         var keys: Set<String> = []
         var partitions: Set<Int32> = []
-        try onLoop(seconds: 60) { loop, done in
+        try onLoop(seconds: 150) { loop, done in
             let producer = try KafkaProducer(
                 loop: loop,
                 configuration: configuration(broker.bootstrapServers) {
                     $0.properties += [KafkaProperty("topic.metadata.refresh.interval.ms", "500")]
                 })
             let consumer = try KafkaConsumer(
-                loop: loop, configuration: configuration(broker.bootstrapServers), topic: "events", start: .end)
+                loop: loop, configuration: configuration(broker.bootstrapServers), topic: "growing", start: .end)
             var altered = false
             consumer.onPositioned = {
                 if altered { return }
                 altered = true
-                _ = try! broker.topics("--alter", "--topic", "events", "--partitions", "6")
-                _ = producer.produce(topic: "events", key: "first", value: [1])
+                _ = try! broker.topics("--alter", "--topic", "growing", "--partitions", "6")
+                _ = producer.produce(topic: "growing", key: "first", value: [1])
                 loop.schedule(after: 2_000_000_000) {
-                    for number in 0..<50 { _ = producer.produce(topic: "events", key: "k\(number)", value: [1]) }
+                    for number in 0..<50 { _ = producer.produce(topic: "growing", key: "k\(number)", value: [1]) }
                 }
             }
             consumer.onRecord = { record in
@@ -91,5 +97,40 @@ struct RealBrokerTests {
         }
         #expect(keys.count == 51)
         #expect(partitions.count > 1)
+    }
+
+    private func aTopicMadeAnewWithFewerPartitionsIsReadAgain(_ broker: KafkaBroker) throws {
+        try broker.topics("--create", "--topic", "anew", "--partitions", "3")
+        var lost: Set<Int32> = []
+        try onLoop(seconds: 150) { loop, done in
+            let consumer = try KafkaConsumer(
+                loop: loop, configuration: configuration(broker.bootstrapServers), topic: "anew", start: .beginning)
+            var isMade = false
+            consumer.onPositioned = {
+                if isMade { return }
+                isMade = true
+                _ = try! broker.topics("--delete", "--topic", "anew")
+                loop.schedule(after: 1_000_000_000) {
+                    _ = try! broker.topics("--create", "--topic", "anew", "--partitions", "1")
+                    let producer = try! KafkaProducer(
+                        loop: loop, configuration: configuration(broker.bootstrapServers))
+                    _ = producer.produce(topic: "anew", key: "a", value: [1])
+                    producer.onDelivery = { [producer] _, _ in
+                        loop.execute { producer.close(timeout: 0) }
+                    }
+                }
+            }
+            consumer.onPositionLost = { lost.insert($0) }
+            consumer.onRecord = { record in
+                #expect(record.partition == 0 && record.offset == 0)
+                // The other partitions are forgotten at the next look.
+                loop.schedule(after: 2_000_000_000) {
+                    #expect(consumer.isPositioned)
+                    #expect(consumer.nextOffsets == [0: 1])
+                    consumer.close(done)
+                }
+            }
+        }
+        #expect(lost.contains(0))
     }
 }
