@@ -162,7 +162,8 @@ import WebSockets
         for slot in 0..<sockets.end {
             guard let socket = unsafe sockets.find(slot), unsafe socket.pointee.state == .open else { continue }
             // Spread by the slot, not by chance: a simulated run can be repeated.
-            let delay = Int(UInt64(slot &* 0x9E37_79B9) * UInt64(max(0, min(60, seconds)) + 1) >> 32)
+            let choices = UInt64(max(0, min(60, seconds)) + 1)
+            let delay = Int((UInt64(slot &* 0x9E37_79B9) * choices) >> 32)
             unsafe socket.pointee.flags.insert(.leaving)
             if seconds <= 0 { unsafe leave(slot, socket) } else { heartbeats.set(slot, after: delay) }
         }
