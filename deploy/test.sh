@@ -60,11 +60,12 @@ status=0
 swift test --skip-build --disable-xctest 2>&1 | tee "$log" || status=$?
 [ "$status" = 0 ] || failed+=("swift test")
 
-skips=$(grep -ac 'skipped' "$log" || true)
+skip='(Test|Suite) .*skipped'
+skips=$(grep -acE "$skip" "$log" || true)
 say ""
 [ "$skips" = 0 ] || {
     say "Skipped:"
-    grep -a 'skipped' "$log" | sed 's/^[^A-Za-z"]*/  /' | sort -u
+    grep -aE "$skip" "$log" | sed 's/^[^A-Za-z"]*/  /' | sort -u
 }
 for what in "${failed[@]}"; do say "FAILED: $what"; done
 say "$(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
