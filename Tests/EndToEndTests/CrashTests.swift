@@ -11,6 +11,7 @@ import Testing
 struct CrashTests {
     @Test func domain33_to_38_nothingAcknowledgedIsLostWhateverIsKilled() throws {
         let broker = try KafkaBroker()
+        defer { broker.stop() }
         let fleet = try Fleet(bootstrapServers: broker.bootstrapServers)
         let drivers = try Load.register(8, on: fleet)
         let load = Load(fleet, drivers: drivers, riders: 16, prefix: "crash")

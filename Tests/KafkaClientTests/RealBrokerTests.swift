@@ -13,6 +13,7 @@ struct RealBrokerTests {
     /// One broker for all of it: starting it is what takes the time.
     @Test func kafka29_aKilledBrokerLosesNothing_kafka30_changedTopicsAreNoticed() throws {
         let broker = try KafkaBroker()
+        defer { broker.stop() }
         try aKilledBrokerLosesNothingAndKeepsTheOrder(broker)
         try newPartitionsAreNoticedAndReadFromTheirBeginning(broker)
         try aTopicMadeAnewWithFewerPartitionsIsReadAgain(broker)
