@@ -148,11 +148,34 @@ import Bytes
         return unsafe [UInt8](bytes)
     }
 
-    // MARK: Messages
+    // MARK: For decoders that build something else than a message
 
-    /// Reads a nested message into `message`, which may have fields already.
+    /// Reads a string and leaves it where it is. The place is meant for `bytes(of:)` of this reader.
     @inlinable
-    public mutating func merge<Message: ProtobufMessage>(into message: inout Message) throws(ProtobufError) {
+    public mutating func readText() throws(ProtobufError) -> ProtobufText {
+        let length = try readLength()
+        let bytes = unsafe UnsafeRawBufferPointer(start: base + offset, count: length)
+        guard unsafe Self.isASCII(bytes) || String(validating: bytes, as: UTF8.self) != nil else {
+            throw .malformedUTF8
+        }
+        let text = ProtobufText(offset: offset, count: length)
+        offset &+= length
+        return text
+    }
+
+    /// The bytes of a string that this reader has left where it was: UTF-8.
+    @inlinable
+    @_lifetime(copy self)
+    public func bytes(of text: ProtobufText) -> Span<UInt8> {
+        precondition(text.offset >= 0 && text.count >= 0 && text.offset <= offset &- text.count, "not this reader's")
+        let start = unsafe (base + text.offset).assumingMemoryBound(to: UInt8.self)
+        let span = unsafe Span<UInt8>(_unsafeStart: start, count: text.count)
+        return unsafe _overrideLifetime(span, copying: self)
+    }
+
+    /// Enters the nested message whose tag was read last: `nextTag` ends where it ends. Give the result to `leave`.
+    @inlinable
+    public mutating func enter() throws(ProtobufError) -> Int {
         let length = try readLength()
         guard depthLeft > 0 else { throw .tooDeep }
         guard messagesLeft > 0 else { throw .tooManyMessages }
@@ -160,9 +183,24 @@ import Bytes
         messagesLeft &-= 1
         let outerEnd = end
         end = offset &+ length
-        try message.merge(from: &self)
+        return outerEnd
+    }
+
+    /// Goes on in the message around the one that was entered.
+    @inlinable
+    public mutating func leave(_ outerEnd: Int) {
         end = outerEnd
         depthLeft &+= 1
+    }
+
+    // MARK: Messages
+
+    /// Reads a nested message into `message`, which may have fields already.
+    @inlinable
+    public mutating func merge<Message: ProtobufMessage>(into message: inout Message) throws(ProtobufError) {
+        let outerEnd = try enter()
+        try message.merge(from: &self)
+        leave(outerEnd)
     }
 
     /// As above, for a field that may not have been set yet.
@@ -215,4 +253,20 @@ import Bytes
         }
         throw .truncated
     }
+}
+
+/// Where a string lies in what a reader reads.
+@frozen public struct ProtobufText: Sendable, Equatable {
+    @usableFromInline let offset: Int
+    @usableFromInline let count: Int
+
+    @usableFromInline
+    init(offset: Int, count: Int) {
+        self.offset = offset
+        self.count = count
+    }
+
+    /// The empty string, which every reader has.
+    public static var empty: ProtobufText { ProtobufText(offset: 0, count: 0) }
+    public var isEmpty: Bool { count == 0 }
 }

@@ -45,6 +45,12 @@ enum CodecBenchmarks {
                 precondition(read?.drivers.count == 100)
             }
         }
+        measure("protobuf: list of 100 drivers read as JSON", 1_000) {
+            for _ in 0..<1_000 {
+                let read = try? DriverListText(decoding: bytes.span)
+                precondition(read?.count == 100)
+            }
+        }
         let report = Driver_V1_ReportLocationsRequest(
             driverID: "sim-0001", lat: 53.5, lon: 13.2, heading: 90, speed: 8,
             at: Google_Protobuf_Timestamp(unixMilliseconds: 1_795_545_628_123)

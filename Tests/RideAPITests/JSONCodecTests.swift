@@ -59,6 +59,30 @@ struct JSONCodecTests {
                 #","picked_up_at":"2026-11-24T18:40:29.000Z","ended_at":"2026-11-24T18:40:30.000Z"}"#))
     }
 
+    @Test func aListReadAsTextIsTheSameAsThroughMessages() throws {
+        var drivers = [Samples.driver, Driver_V1_Driver(), Driver_V1_Driver(id: "é\u{1}", distanceM: 0)]
+        for index in 0..<50 {
+            var driver = Samples.driver
+            driver.id = "d-\(index)"
+            driver.distanceM = index % 2 == 0 ? Double(index) * 1.25 : nil
+            driver.heading = index % 3 == 0 ? nil : 0
+            driver.status = index % 5 == 0 ? .UNRECOGNIZED(9) : .unavailable
+            driver.activeTripID = "t"
+            driver.unknownFields = [0xA0, 0x06, 0x01]
+            drivers.append(driver)
+        }
+        let list = Driver_V1_FindAvailableDriversResponse(
+            drivers: drivers, revision: 1 << 40, asOf: Samples.instant, truncated: true)
+        let text = try DriverListText(decoding: list.encoded())
+        let expected = drivers.map { driver in written { $0.appendJSON(driver: driver) } }.joined(separator: ",")
+        #expect(String(decoding: text.drivers, as: UTF8.self) == expected)
+        #expect(text.count == 53)
+        #expect(text.revision == 1 << 40 && text.asOf == Samples.instant && text.truncated)
+        #expect(try DriverListText(decoding: [] as [UInt8]).drivers.isEmpty)
+        #expect(throws: ProtobufError.malformedUTF8) { try DriverListText(decoding: [10, 3, 10, 1, 0xFF]) }
+        #expect(throws: ProtobufError.truncated) { try DriverListText(decoding: [10, 3, 10, 1]) }
+    }
+
     @Test func everyStatusHasAWord() {
         for status in [Driver_V1_DriverStatus.available, .unavailable, .offline] {
             #expect(Driver_V1_DriverStatus(word: "\(status.word)") == status)
