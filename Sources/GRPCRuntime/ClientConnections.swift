@@ -34,7 +34,7 @@ final class ClientConnections: ConnectionHandler {
     /// Kept until `close`: connections must not outlive what they report to.
     private(set) var channel: GRPCChannel?
     private let limits = HTTP2Limits()
-    var connections = Slab<ClientConnection>()
+    let connections = Slab<ClientConnection>()
     /// Open calls by place: the context of their streams.
     var calls: [ClientCall?] = []
     var freePlaces: [UInt32] = []
@@ -43,6 +43,11 @@ final class ClientConnections: ConnectionHandler {
     init(channel: GRPCChannel) {
         loop = channel.loop
         self.channel = channel
+    }
+
+    deinit {
+        // The loop has closed all connections: it keeps this handler while there is one.
+        connections.deallocate()
     }
 
     // MARK: Connections

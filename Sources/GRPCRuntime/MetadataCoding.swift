@@ -38,19 +38,33 @@ extension Metadata {
     /// Whether a field is the application's and not the protocol's.
     @inline(__always)
     static func isCustom(_ field: HeaderField) -> Bool {
-        switch field.token {
-        case .other:
-            return
-                unsafe !(field.name.count >= 5 && field.name[0] == UInt8(ascii: "g")
-                && field.name.starts(with: [0x67, 0x72, 0x70, 0x63, 0x2d]))
-        case .authority, .method, .path, .scheme, .status, .te, .contentType, .contentLength, .userAgent, .grpcTimeout,
-            .grpcEncoding, .grpcAcceptEncoding, .grpcStatus, .grpcMessage, .grpcStatusDetails, .connection, .keepAlive,
-            .proxyConnection, .upgrade, .protocol, .host, .transferEncoding:
-            return false
-        default:
-            return true
+        let token = field.token.rawValue
+        guard token == 0 else {
+            return (token < 64 ? protocolTokens.0 >> UInt64(token) : protocolTokens.1 >> UInt64(token - 64)) & 1 == 0
         }
+        let name = unsafe field.name
+        guard name.count >= 5 else { return true }
+        let isProtocol = unsafe name.loadUnaligned(as: UInt32.self) == grpcPrefix && name[4] == UInt8(ascii: "-")
+        return !isProtocol
     }
+
+    /// "grpc" as it lies in memory.
+    private static var grpcPrefix: UInt32 { UInt32(bigEndian: 0x6772_7063) }
+
+    /// The protocol's own names, one bit for each token.
+    private static let protocolTokens: (UInt64, UInt64) = {
+        let low: [HeaderToken] = [
+            .authority, .method, .path, .scheme, .status, .contentLength, .contentType, .host, .transferEncoding,
+            .userAgent,
+        ]
+        let high: [HeaderToken] = [
+            .te, .connection, .keepAlive, .proxyConnection, .upgrade, .protocol, .grpcTimeout, .grpcEncoding,
+            .grpcAcceptEncoding, .grpcStatus, .grpcMessage, .grpcStatusDetails,
+        ]
+        return (
+            low.reduce(0) { $0 | 1 << UInt64($1.rawValue) }, high.reduce(0) { $0 | 1 << UInt64($1.rawValue - 64) }
+        )
+    }()
 
     static func base64(_ bytes: [UInt8]) -> [UInt8] {
         var buffer = ByteBuffer()

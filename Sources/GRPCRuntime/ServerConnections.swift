@@ -15,8 +15,8 @@ final class ServerConnections: ConnectionHandler {
     let routes: RouteTable
     /// The services that exist, to say "unknown method" instead of "unknown service".
     let serviceNames: Set<String>
-    var connections = Slab<ServerConnection>()
-    var calls = Slab<ServerCallState>()
+    let connections = Slab<ServerConnection>()
+    let calls = Slab<ServerCallState>()
     var nextGeneration: UInt32 = 1
     var isDraining = false
     var onEmpty: (() -> Void)?
@@ -34,6 +34,12 @@ final class ServerConnections: ConnectionHandler {
         routes = RouteTable(registry.methods.map(\.path))
         serviceNames = Set(registry.serviceNames)
         metrics = ServerMetrics(paths: registry.methods.map(\.path))
+    }
+
+    deinit {
+        // The loop has closed all connections: it keeps this handler while there is one.
+        connections.deallocate()
+        calls.deallocate()
     }
 
     // MARK: Reading

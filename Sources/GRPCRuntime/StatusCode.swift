@@ -8,39 +8,39 @@ public struct StatusCode: RawRepresentable, Hashable, Sendable {
     public init(rawValue: Int) { self.rawValue = rawValue }
 
     /// The call succeeded.
-    public static let ok = StatusCode(rawValue: 0)
+    @inlinable public static var ok: StatusCode { StatusCode(rawValue: 0) }
     /// The caller gave up.
-    public static let cancelled = StatusCode(rawValue: 1)
+    @inlinable public static var cancelled: StatusCode { StatusCode(rawValue: 1) }
     /// An error without a better name, or a code that is not known.
-    public static let unknown = StatusCode(rawValue: 2)
+    @inlinable public static var unknown: StatusCode { StatusCode(rawValue: 2) }
     /// The request is wrong, whatever the state of the system.
-    public static let invalidArgument = StatusCode(rawValue: 3)
+    @inlinable public static var invalidArgument: StatusCode { StatusCode(rawValue: 3) }
     /// The deadline passed before the answer came.
-    public static let deadlineExceeded = StatusCode(rawValue: 4)
+    @inlinable public static var deadlineExceeded: StatusCode { StatusCode(rawValue: 4) }
     /// What was asked for does not exist.
-    public static let notFound = StatusCode(rawValue: 5)
+    @inlinable public static var notFound: StatusCode { StatusCode(rawValue: 5) }
     /// What was to be made exists already.
-    public static let alreadyExists = StatusCode(rawValue: 6)
+    @inlinable public static var alreadyExists: StatusCode { StatusCode(rawValue: 6) }
     /// The caller may not do this.
-    public static let permissionDenied = StatusCode(rawValue: 7)
+    @inlinable public static var permissionDenied: StatusCode { StatusCode(rawValue: 7) }
     /// A quota or a limit is used up.
-    public static let resourceExhausted = StatusCode(rawValue: 8)
+    @inlinable public static var resourceExhausted: StatusCode { StatusCode(rawValue: 8) }
     /// The system is not in the state that the call needs; retrying alone does not help.
-    public static let failedPrecondition = StatusCode(rawValue: 9)
+    @inlinable public static var failedPrecondition: StatusCode { StatusCode(rawValue: 9) }
     /// The call was in conflict with another; retrying from the start may help.
-    public static let aborted = StatusCode(rawValue: 10)
+    @inlinable public static var aborted: StatusCode { StatusCode(rawValue: 10) }
     /// A position outside the valid range.
-    public static let outOfRange = StatusCode(rawValue: 11)
+    @inlinable public static var outOfRange: StatusCode { StatusCode(rawValue: 11) }
     /// The method does not exist here.
-    public static let unimplemented = StatusCode(rawValue: 12)
+    @inlinable public static var unimplemented: StatusCode { StatusCode(rawValue: 12) }
     /// An invariant is broken, on either side.
-    public static let `internal` = StatusCode(rawValue: 13)
+    @inlinable public static var `internal`: StatusCode { StatusCode(rawValue: 13) }
     /// The service can't be reached now; retrying may help.
-    public static let unavailable = StatusCode(rawValue: 14)
+    @inlinable public static var unavailable: StatusCode { StatusCode(rawValue: 14) }
     /// Data were lost.
-    public static let dataLoss = StatusCode(rawValue: 15)
+    @inlinable public static var dataLoss: StatusCode { StatusCode(rawValue: 15) }
     /// The caller did not say who he is.
-    public static let unauthenticated = StatusCode(rawValue: 16)
+    @inlinable public static var unauthenticated: StatusCode { StatusCode(rawValue: 16) }
 
     private static let names: [String] = [
         "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",

@@ -5,20 +5,20 @@ public struct HTTP2ErrorCode: RawRepresentable, Hashable, Sendable {
     @inlinable
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    public static let noError = HTTP2ErrorCode(rawValue: 0)
-    public static let protocolError = HTTP2ErrorCode(rawValue: 1)
-    public static let internalError = HTTP2ErrorCode(rawValue: 2)
-    public static let flowControlError = HTTP2ErrorCode(rawValue: 3)
-    public static let settingsTimeout = HTTP2ErrorCode(rawValue: 4)
-    public static let streamClosed = HTTP2ErrorCode(rawValue: 5)
-    public static let frameSizeError = HTTP2ErrorCode(rawValue: 6)
-    public static let refusedStream = HTTP2ErrorCode(rawValue: 7)
-    public static let cancel = HTTP2ErrorCode(rawValue: 8)
-    public static let compressionError = HTTP2ErrorCode(rawValue: 9)
-    public static let connectError = HTTP2ErrorCode(rawValue: 10)
-    public static let enhanceYourCalm = HTTP2ErrorCode(rawValue: 11)
-    public static let inadequateSecurity = HTTP2ErrorCode(rawValue: 12)
-    public static let http11Required = HTTP2ErrorCode(rawValue: 13)
+    @inlinable public static var noError: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 0) }
+    @inlinable public static var protocolError: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 1) }
+    @inlinable public static var internalError: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 2) }
+    @inlinable public static var flowControlError: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 3) }
+    @inlinable public static var settingsTimeout: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 4) }
+    @inlinable public static var streamClosed: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 5) }
+    @inlinable public static var frameSizeError: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 6) }
+    @inlinable public static var refusedStream: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 7) }
+    @inlinable public static var cancel: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 8) }
+    @inlinable public static var compressionError: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 9) }
+    @inlinable public static var connectError: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 10) }
+    @inlinable public static var enhanceYourCalm: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 11) }
+    @inlinable public static var inadequateSecurity: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 12) }
+    @inlinable public static var http11Required: HTTP2ErrorCode { HTTP2ErrorCode(rawValue: 13) }
 }
 
 extension HTTP2ErrorCode: CustomStringConvertible {

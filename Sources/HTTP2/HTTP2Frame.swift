@@ -2,7 +2,7 @@ import Bytes
 
 /// The frame header (RFC 9113 §4.1): 24 bits of length, 8 of type, 8 of flags, 31 of stream identifier.
 public struct HTTP2FrameHeader: Hashable, Sendable {
-    public static let size = 9
+    @inlinable public static var size: Int { 9 }
 
     /// Bytes of payload.
     public var length: Int
@@ -52,28 +52,28 @@ public struct HTTP2FrameType: RawRepresentable, Hashable, Sendable {
     @inlinable
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    public static let data = HTTP2FrameType(rawValue: 0)
-    public static let headers = HTTP2FrameType(rawValue: 1)
-    public static let priority = HTTP2FrameType(rawValue: 2)
-    public static let rstStream = HTTP2FrameType(rawValue: 3)
-    public static let settings = HTTP2FrameType(rawValue: 4)
-    public static let pushPromise = HTTP2FrameType(rawValue: 5)
-    public static let ping = HTTP2FrameType(rawValue: 6)
-    public static let goAway = HTTP2FrameType(rawValue: 7)
-    public static let windowUpdate = HTTP2FrameType(rawValue: 8)
-    public static let continuation = HTTP2FrameType(rawValue: 9)
+    @inlinable public static var data: HTTP2FrameType { HTTP2FrameType(rawValue: 0) }
+    @inlinable public static var headers: HTTP2FrameType { HTTP2FrameType(rawValue: 1) }
+    @inlinable public static var priority: HTTP2FrameType { HTTP2FrameType(rawValue: 2) }
+    @inlinable public static var rstStream: HTTP2FrameType { HTTP2FrameType(rawValue: 3) }
+    @inlinable public static var settings: HTTP2FrameType { HTTP2FrameType(rawValue: 4) }
+    @inlinable public static var pushPromise: HTTP2FrameType { HTTP2FrameType(rawValue: 5) }
+    @inlinable public static var ping: HTTP2FrameType { HTTP2FrameType(rawValue: 6) }
+    @inlinable public static var goAway: HTTP2FrameType { HTTP2FrameType(rawValue: 7) }
+    @inlinable public static var windowUpdate: HTTP2FrameType { HTTP2FrameType(rawValue: 8) }
+    @inlinable public static var continuation: HTTP2FrameType { HTTP2FrameType(rawValue: 9) }
 }
 
 /// The flags of frames.
 public enum HTTP2Flag {
     /// DATA, HEADERS.
-    public static let endStream: UInt8 = 0x1
+    @inlinable public static var endStream: UInt8 { 0x1 }
     /// SETTINGS, PING.
-    public static let ack: UInt8 = 0x1
+    @inlinable public static var ack: UInt8 { 0x1 }
     /// HEADERS, CONTINUATION.
-    public static let endHeaders: UInt8 = 0x4
+    @inlinable public static var endHeaders: UInt8 { 0x4 }
     /// DATA, HEADERS.
-    public static let padded: UInt8 = 0x8
+    @inlinable public static var padded: UInt8 { 0x8 }
     /// HEADERS.
-    public static let priority: UInt8 = 0x20
+    @inlinable public static var priority: UInt8 { 0x20 }
 }

@@ -1,7 +1,8 @@
 /// The live streams of a connection: a slab of entries with a free list, and a hash table from identifier to slot.
 ///
-/// Identifiers come in steps of two, so half the identifier is the hash: neighbours in time are neighbours in the table.
-/// Deletion moves later entries back (no tombstones). An unused table has no memory.
+/// Linear probing, without tombstones: deletion moves later entries back, so neighbours in time must not be neighbours in the
+/// table (a hundred streams in a row would be one cluster, and each end of a stream would walk it). Hence the multiplication.
+/// An unused table has no memory.
 @safe struct HTTP2StreamTable: ~Copyable {
     private(set) var count = 0
     private var entries: UnsafeMutablePointer<HTTP2Stream>?
@@ -33,13 +34,19 @@
     @inline(__always)
     func find(_ id: UInt32) -> UInt32? {
         guard count > 0 else { return nil }
-        var place = Int(id >> 1) & indexMask
+        var place = home(id)
         while true {
             let slot = unsafe index.unsafelyUnwrapped[place]
             if slot == HTTP2Stream.none { return nil }
             if unsafe entries.unsafelyUnwrapped[Int(slot)].id == id { return slot }
             place = (place &+ 1) & indexMask
         }
+    }
+
+    /// Where an identifier is looked for first.
+    @inline(__always)
+    private func home(_ id: UInt32) -> Int {
+        Int(truncatingIfNeeded: (id &* 0x9E37_79B1) >> 16) & indexMask
     }
 
     mutating func add(_ stream: consuming HTTP2Stream) -> UInt32 {
@@ -74,20 +81,20 @@
 
     private func insert(_ slot: UInt32) {
         let id = unsafe entries.unsafelyUnwrapped[Int(slot)].id
-        var place = Int(id >> 1) & indexMask
+        var place = home(id)
         while unsafe index.unsafelyUnwrapped[place] != HTTP2Stream.none { place = (place &+ 1) & indexMask }
         unsafe index.unsafelyUnwrapped[place] = slot
     }
 
     private func unlink(_ id: UInt32, _ slot: UInt32) {
         let index = unsafe self.index.unsafelyUnwrapped
-        var hole = Int(id >> 1) & indexMask
+        var hole = home(id)
         while unsafe index[hole] != slot { hole = (hole &+ 1) & indexMask }
         var place = (hole &+ 1) & indexMask
         while true {
             let other = unsafe index[place]
             if other == HTTP2Stream.none { break }
-            let home = unsafe Int(entries.unsafelyUnwrapped[Int(other)].id >> 1) & indexMask
+            let home = unsafe home(entries.unsafelyUnwrapped[Int(other)].id)
             // It may move into the hole unless its home lies behind it.
             if (place &- home) & indexMask >= (place &- hole) & indexMask {
                 unsafe index[hole] = other

@@ -25,10 +25,26 @@ enum HeaderRules {
         let first = unsafe value[0]
         let last = unsafe value[count - 1]
         if first == 0x20 || first == 0x09 || last == 0x20 || last == 0x09 { return false }
-        for index in 0..<count {
+        var index = 0
+        // Eight bytes at a time: a byte is one of the three if its difference to it is zero.
+        while count &- index >= 8 {
+            let word = unsafe value.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let found =
+                zeroBytes(word) | zeroBytes(word ^ 0x0a0a_0a0a_0a0a_0a0a) | zeroBytes(word ^ 0x0d0d_0d0d_0d0d_0d0d)
+            if found != 0 { return false }
+            index &+= 8
+        }
+        while index < count {
             let byte = unsafe value[index]
             if byte == 0 || byte == 0x0a || byte == 0x0d { return false }
+            index &+= 1
         }
         return true
+    }
+
+    /// Not zero if a byte of `word` is zero.
+    @inline(__always)
+    private static func zeroBytes(_ word: UInt64) -> UInt64 {
+        (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080
     }
 }

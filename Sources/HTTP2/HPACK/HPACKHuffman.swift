@@ -99,40 +99,65 @@ import Bytes
         var written = 0
         let count = input.count
         let short = unsafe self.short
-        while true {
+        // While eight bytes are left they are loaded at once, and any code is whole. A load may bring a few bits more than are
+        // counted; the next one brings the same bits again.
+        while count &- position >= 8 {
+            let word = unsafe UInt64(bigEndian: input.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+            window |= word &>> UInt64(truncatingIfNeeded: bits)
+            position &+= (63 &- bits) >> 3
+            bits |= 56
+            repeat {
+                let entry = unsafe short[Int(truncatingIfNeeded: window >> 56)]
+                if entry != 0 {
+                    unsafe output[written] = UInt8(truncatingIfNeeded: entry >> 8)
+                    written &+= 1
+                    window &<<= UInt64(entry & 0xff)
+                    bits &-= Int(entry & 0xff)
+                } else {
+                    let long = unsafe decodeLong(window, &output[written])
+                    guard long > 0 else { return -1 }
+                    written &+= 1
+                    window &<<= UInt64(truncatingIfNeeded: long)
+                    bits &-= long
+                }
+            } while bits >= 30
+        }
+        while position < count || bits > 0 {
             while bits <= 56 && position < count {
-                window |= UInt64(unsafe input[position]) << UInt64(56 &- bits)
+                window |= UInt64(unsafe input[position]) << UInt64(truncatingIfNeeded: 56 &- bits)
                 bits &+= 8
                 position &+= 1
             }
-            // At least 57 bits, or all that is left.
-            while bits >= 8 || (position == count && bits > 0) {
-                let entry = unsafe short[Int(truncatingIfNeeded: window >> 56)]
-                let length = Int(entry & 0xff)
-                if length != 0 && length <= bits {
-                    unsafe output[written] = UInt8(truncatingIfNeeded: entry >> 8)
-                    written &+= 1
-                    window <<= UInt64(length)
-                    bits &-= length
-                    continue
-                }
+            let entry = unsafe short[Int(truncatingIfNeeded: window >> 56)]
+            var length = Int(entry & 0xff)
+            if length != 0 && length <= bits {
+                unsafe output[written] = UInt8(truncatingIfNeeded: entry >> 8)
+            } else {
+                // Padding: less than a byte of ones (§5.2). No code is all ones in so few bits.
                 if position == count && bits < 8 && window == ~(UInt64.max >> UInt64(bits)) { return written }
-                if bits < 30 && position < count { break }
-                // A long code.
-                let top = window >> 32
-                var long = 9
-                while unsafe long < 30 && top >= limits[long] { long &+= 1 }
-                guard long <= bits else { return -1 }
-                let code = Int32(truncatingIfNeeded: window >> UInt64(64 &- long))
-                let symbol = unsafe symbols[Int(code &+ bases[long])]
-                guard symbol != HPACKHuffman.endOfString else { return -1 }
-                unsafe output[written] = UInt8(truncatingIfNeeded: symbol)
-                written &+= 1
-                window <<= UInt64(long)
-                bits &-= long
+                length = unsafe decodeLong(window, &output[written])
+                guard length > 0 && length <= bits else { return -1 }
             }
-            if position == count && bits == 0 { return written }
+            written &+= 1
+            window &<<= UInt64(truncatingIfNeeded: length)
+            bits &-= length
         }
+        return written
+    }
+
+    /// A code of more than 8 bits: returns its length, -1 for the end of string.
+    @inline(never)
+    private func decodeLong(_ window: UInt64, _ output: inout UInt8) -> Int {
+        let top = window >> 32
+        var length = 9
+        while unsafe length < 30 && top >= limits[length] { length &+= 1 }
+        let code = Int32(truncatingIfNeeded: window >> UInt64(64 &- length))
+        let place = unsafe Int(code &+ bases[length])
+        guard place >= 0 && place < 257 else { return -1 }
+        let symbol = unsafe symbols[place]
+        guard symbol != HPACKHuffman.endOfString else { return -1 }
+        output = UInt8(truncatingIfNeeded: symbol)
+        return length
     }
 
     /// Bytes that the Huffman form of `bytes` takes.

@@ -13,32 +13,32 @@ public struct HeaderToken: RawRepresentable, Hashable, Sendable {
     @inlinable
     init(_ rawValue: UInt8) { self.rawValue = rawValue }
 
-    public static let other = HeaderToken(0)
-    public static let authority = HeaderToken(1)
-    public static let method = HeaderToken(2)
-    public static let path = HeaderToken(4)
-    public static let scheme = HeaderToken(6)
-    public static let status = HeaderToken(8)
-    public static let acceptEncoding = HeaderToken(16)
-    public static let contentLength = HeaderToken(28)
-    public static let contentType = HeaderToken(31)
-    public static let cookie = HeaderToken(32)
-    public static let host = HeaderToken(38)
-    public static let transferEncoding = HeaderToken(57)
-    public static let userAgent = HeaderToken(58)
+    @inlinable public static var other: HeaderToken { HeaderToken(0) }
+    @inlinable public static var authority: HeaderToken { HeaderToken(1) }
+    @inlinable public static var method: HeaderToken { HeaderToken(2) }
+    @inlinable public static var path: HeaderToken { HeaderToken(4) }
+    @inlinable public static var scheme: HeaderToken { HeaderToken(6) }
+    @inlinable public static var status: HeaderToken { HeaderToken(8) }
+    @inlinable public static var acceptEncoding: HeaderToken { HeaderToken(16) }
+    @inlinable public static var contentLength: HeaderToken { HeaderToken(28) }
+    @inlinable public static var contentType: HeaderToken { HeaderToken(31) }
+    @inlinable public static var cookie: HeaderToken { HeaderToken(32) }
+    @inlinable public static var host: HeaderToken { HeaderToken(38) }
+    @inlinable public static var transferEncoding: HeaderToken { HeaderToken(57) }
+    @inlinable public static var userAgent: HeaderToken { HeaderToken(58) }
 
-    public static let te = HeaderToken(64)
-    public static let connection = HeaderToken(65)
-    public static let keepAlive = HeaderToken(66)
-    public static let proxyConnection = HeaderToken(67)
-    public static let upgrade = HeaderToken(68)
-    public static let `protocol` = HeaderToken(69)
-    public static let grpcTimeout = HeaderToken(70)
-    public static let grpcEncoding = HeaderToken(71)
-    public static let grpcAcceptEncoding = HeaderToken(72)
-    public static let grpcStatus = HeaderToken(73)
-    public static let grpcMessage = HeaderToken(74)
-    public static let grpcStatusDetails = HeaderToken(75)
+    @inlinable public static var te: HeaderToken { HeaderToken(64) }
+    @inlinable public static var connection: HeaderToken { HeaderToken(65) }
+    @inlinable public static var keepAlive: HeaderToken { HeaderToken(66) }
+    @inlinable public static var proxyConnection: HeaderToken { HeaderToken(67) }
+    @inlinable public static var upgrade: HeaderToken { HeaderToken(68) }
+    @inlinable public static var `protocol`: HeaderToken { HeaderToken(69) }
+    @inlinable public static var grpcTimeout: HeaderToken { HeaderToken(70) }
+    @inlinable public static var grpcEncoding: HeaderToken { HeaderToken(71) }
+    @inlinable public static var grpcAcceptEncoding: HeaderToken { HeaderToken(72) }
+    @inlinable public static var grpcStatus: HeaderToken { HeaderToken(73) }
+    @inlinable public static var grpcMessage: HeaderToken { HeaderToken(74) }
+    @inlinable public static var grpcStatusDetails: HeaderToken { HeaderToken(75) }
 
     /// Names that the static table lacks.
     private static let extra: [(StaticString, HeaderToken)] = [
