@@ -4,22 +4,28 @@ import Bytes
 /// request.
 public struct HTTP1DateCache: Sendable {
     /// `Date: Sun, 06 Nov 1994 08:49:37 GMT` with CR LF: 37 bytes.
-    @usableFromInline var line: InlineArray<40, UInt8> = .init(repeating: 0)
-    @usableFromInline var second: Int64 = .min
+    /// The first `count` bytes hold the line of the last update.
+    public private(set) var line: InlineArray<40, UInt8> = .init(repeating: 0)
+    private var second: Int64 = .min
 
     public init() {}
 
-    /// Appends the field line for the instant `unixMilliseconds`.
-    @inlinable
-    public mutating func append(to output: inout ByteBuffer, unixMilliseconds: Int64) {
-        // Comparing with the second's edges is cheaper than a division.
+    /// Bytes of the field line.
+    public static var count: Int { @inlinable get { 37 } }
+
+    /// Makes the line for the instant `unixMilliseconds`, unless it is the one that is there.
+    public mutating func update(unixMilliseconds: Int64) {
         let elapsed = unixMilliseconds &- second &* 1000
         if elapsed < 0 || elapsed >= 1000 || second == .min { refresh(unixMilliseconds) }
-        output.append(line.span.extracting(first: 37))
     }
 
-    @usableFromInline
-    mutating func refresh(_ unixMilliseconds: Int64) {
+    /// Appends the field line for the instant `unixMilliseconds`.
+    public mutating func append(to output: inout ByteBuffer, unixMilliseconds: Int64) {
+        update(unixMilliseconds: unixMilliseconds)
+        output.append(line.span.extracting(first: Self.count))
+    }
+
+    private mutating func refresh(_ unixMilliseconds: Int64) {
         let seconds = unixMilliseconds >= 0 ? unixMilliseconds / 1000 : (unixMilliseconds - 999) / 1000
         var buffer = ByteBuffer(capacity: 40)
         buffer.append("Date: ")

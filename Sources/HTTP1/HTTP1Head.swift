@@ -98,16 +98,11 @@ import Bytes
     }
 
     /// The first field line at or behind `start` whose name is `name` (lower-case), or -1.
-    @inlinable @inline(__always)
+    @inlinable
     public func index(of name: StaticString, from start: Int = 0) -> Int {
-        let length: UInt64 = 1 &<< UInt64(truncatingIfNeeded: min(name.utf8CodeUnitCount, 63))
-        // Most names are asked for in vain, and their length tells.
-        return unsafe storage.pointee.nameLengths & length == 0 ? -1 : search(name, start)
-    }
-
-    @usableFromInline
-    func search(_ name: StaticString, _ start: Int) -> Int {
         let count = name.utf8CodeUnitCount
+        let bit = unsafe HTTP1HeadStorage.nameBit(name.utf8Start[0], count)
+        guard unsafe storage.pointee.nameBits & bit != 0 else { return -1 }
         for index in start..<max(start, fieldCount) {
             let field = unsafe storage.pointee.fields[index]
             if Int(field.nameCount) == count,

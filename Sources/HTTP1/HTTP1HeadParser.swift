@@ -19,9 +19,18 @@ enum HTTP1Line {
 extension HTTP1Parser {
     /// Parses a head whose first byte is `base[0]`.
     mutating func nextHead(
-        _ base: UnsafePointer<UInt8>, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>,
-        _ limits: HTTP1Limits
+        _ base: UnsafePointer<UInt8>, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
     ) -> HTTP1Event {
+        // The same head as the last one: the table says everything about it already.
+        if searched == 0, let bytes = unsafe table.pointee.countIfRepeated(base, count) { return .head(bytes: bytes) }
+        return unsafe nextNewHead(base, count, table)
+    }
+
+    @inline(never)
+    private mutating func nextNewHead(
+        _ base: UnsafePointer<UInt8>, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
+    ) -> HTTP1Event {
+        let limits = unsafe table.pointee.limits
         if searched > 0 {
             // A head that drips in. Without a new line's end there is nothing new to judge.
             let start = Int(searched)
@@ -36,12 +45,10 @@ extension HTTP1Parser {
         if resumed {
             unsafe table.pointee.fieldCount = judgedFields
         } else {
-            if unsafe base[0] <= 13 {
-                switch unsafe skipEmptyLines(base, count, limits) {
-                case .next(let start): offset = start
-                case .failed(let error): return fail(error)
-                case .needMore, .end: return unsafe waitForMore(base, count, table, limits)
-                }
+            switch unsafe skipEmptyLines(base, count, limits) {
+            case .next(let start): offset = start
+            case .failed(let error): return fail(error)
+            case .needMore, .end: return unsafe waitForMore(base, count, table, limits)
             }
             switch unsafe parseRequestLine(base, offset, count, table, limits) {
             case .next(let next): offset = next
@@ -51,33 +58,24 @@ extension HTTP1Parser {
             if offset > limits.headBytes { return fail(.headTooLarge) }
             judgedBytes = Int32(offset)
         }
-        while true {
-            switch unsafe parseField(base, offset, count, table) {
-            case .next(let next):
-                if next > limits.headBytes { return fail(.headTooLarge) }
-                if unsafe table.pointee.fieldCount > limits.fields { return fail(.tooManyFields) }
-                offset = next
-            case .end(let end):
-                if end > limits.headBytes { return fail(.headTooLarge) }
-                judgedBytes = 0
-                judgedFields = 0
-                searched = 0
-                // The table has only what came last: fill it again, from lines that are known to be good.
-                if resumed { return unsafe nextHead(base, count, table, limits) }
-                if let error = unsafe finishHead(base, table) { return fail(error) }
-                return .head(bytes: end)
-            case .needMore:
-                judgedBytes = Int32(offset)
-                unsafe judgedFields = table.pointee.fieldCount
-                return unsafe waitForMore(base, count, table, limits)
-            case .failed(let error):
-                return fail(error)
-            }
+        let fields = unsafe parseFields(base, offset, count, table, limits)
+        if let error = fields.error { return fail(error) }
+        guard fields.isEnd else {
+            judgedBytes = Int32(fields.offset)
+            unsafe judgedFields = table.pointee.fieldCount
+            return unsafe waitForMore(base, count, table, limits)
         }
+        judgedBytes = 0
+        judgedFields = 0
+        searched = 0
+        // The table has only what came last: fill it again, from lines that are known to be good.
+        if resumed { return unsafe nextNewHead(base, count, table) }
+        if let error = unsafe finishHead(base, table) { return fail(error) }
+        if phase == .head { unsafe table.pointee.remember(base, fields.offset) }
+        return .head(bytes: fields.offset)
     }
 
     /// Notes that all of `count` bytes were searched; refuses a line that is too long already.
-    @inline(never)
     private mutating func waitForMore(
         _ base: UnsafePointer<UInt8>, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>,
         _ limits: HTTP1Limits
@@ -113,24 +111,17 @@ extension HTTP1Parser {
 
     // MARK: Request line
 
-    @inline(__always)
     private func parseRequestLine(
         _ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>,
         _ limits: HTTP1Limits
     ) -> HTTP1Line {
         var offset = start
-        let methodEnd: Int
-        let isGet = unsafe count &- start > 4 && HTTP1Parser.word(base + start) == 0x2054_4547  // "GET "
-        if isGet {
-            methodEnd = start &+ 3
-        } else {
-            methodEnd = unsafe endOfToken(base, offset, min(count, start + limits.methodBytes + 1))
-            if methodEnd == count { return count - start > limits.methodBytes ? .failed(.badRequestLine) : .needMore }
-            guard methodEnd > start, methodEnd - start <= limits.methodBytes, unsafe base[methodEnd] == 32 else {
-                return unsafe .failed(base[methodEnd] == 10 ? .bareLineFeed : .badRequestLine)
-            }
+        let methodEnd = unsafe endOfMethod(base, offset, min(count, start + limits.methodBytes + 1))
+        if methodEnd == count { return count - start > limits.methodBytes ? .failed(.badRequestLine) : .needMore }
+        guard methodEnd > start, methodEnd - start <= limits.methodBytes, unsafe base[methodEnd] == 32 else {
+            return unsafe .failed(base[methodEnd] == 10 ? .bareLineFeed : .badRequestLine)
         }
-        offset = methodEnd &+ 1
+        offset = methodEnd + 1
 
         let targetStart = offset
         let limit = min(count, targetStart + limits.targetBytes + 1)
@@ -147,7 +138,7 @@ extension HTTP1Parser {
             } else if byte >= 127 {
                 return .failed(.badTarget)
             }
-            offset &+= 1
+            offset += 1
         }
         guard unsafe base[offset] == 32 else {
             return unsafe .failed(base[offset] == 10 ? .bareLineFeed : .badRequestLine)
@@ -183,12 +174,23 @@ extension HTTP1Parser {
         unsafe table.pointee.minorVersion = minor
         unsafe table.pointee.methodStart = UInt16(truncatingIfNeeded: start)
         unsafe table.pointee.methodCount = UInt16(truncatingIfNeeded: methodEnd - start)
-        unsafe table.pointee.method =
-            isGet ? .get : HTTP1Method.named(UnsafeBufferPointer(start: base + start, count: methodEnd - start))
+        unsafe table.pointee.method = HTTP1Method.named(
+            UnsafeBufferPointer(start: base + start, count: methodEnd - start))
         unsafe table.pointee.targetStart = UInt16(truncatingIfNeeded: targetStart)
         unsafe table.pointee.targetCount = UInt16(truncatingIfNeeded: targetEnd - targetStart)
         if let error = unsafe splitTarget(base, targetStart, targetEnd, queryMark, table) { return .failed(error) }
         return .next(offset + 2)
+    }
+
+    /// The end of the method's name. Most are "GET" or "POST", which one load tells.
+    @inline(__always)
+    private func endOfMethod(_ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int) -> Int {
+        if count - start >= 5 {
+            let word = UInt32(littleEndian: unsafe UnsafeRawPointer(base + start).loadUnaligned(as: UInt32.self))
+            if word == 0x2054_4547 { return start + 3 }
+            if unsafe word == 0x5453_4F50 && base[start + 4] == 32 { return start + 4 }
+        }
+        return unsafe endOfToken(base, start, count)
     }
 
     /// Finds path, query and authority in the target (RFC 9112 §3.2).
@@ -241,115 +243,26 @@ extension HTTP1Parser {
         return unsafe isHost(base + range.lowerBound, range.count) ? range : nil
     }
 
-    // MARK: Fields
-
-    /// Parses the field line at `start` and notes it in the table.
-    @inline(__always)
-    private func parseField(
-        _ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
-    ) -> HTTP1Line {
-        if start == count { return .needMore }
-        if unsafe count &- start >= 2 && base[start] == 13 && base[start + 1] == 10 { return .end(start &+ 2) }
-        let nameEnd = unsafe endOfToken(base, start, count)
-        if nameEnd == count { return .needMore }
-        guard nameEnd > start, unsafe base[nameEnd] == UInt8(ascii: ":") else {
-            return unsafe judgeNameEnd(base, start, nameEnd, count)
-        }
-        // The value: skip white space, then find the line's end, eight bytes a step.
-        var valueStart = nameEnd + 1
-        while valueStart < count, case let byte = unsafe base[valueStart], byte == 32 || byte == 9 { valueStart += 1 }
-        var offset = valueStart
-        while true {
-            if count - offset >= 8 {
-                let word = UInt64(
-                    littleEndian: unsafe UnsafeRawPointer(base + offset).loadUnaligned(as: UInt64.self))
-                let mask = HTTP1Parser.controls(word)
-                if mask == 0 {
-                    offset += 8
-                    continue
-                }
-                offset += mask.trailingZeroBitCount >> 3
-            } else if offset == count {
-                return .needMore
-            }
-            let byte = unsafe base[offset]
-            if byte >= 32 && byte != 127 || byte == 9 {
-                offset += 1
-                continue
-            }
-            if byte != 13 { return .failed(byte == 10 ? .bareLineFeed : .badFieldValue) }
-            break
-        }
-        if offset + 1 == count { return .needMore }
-        if unsafe base[offset + 1] != 10 { return .failed(.bareCarriageReturn) }
-        var valueEnd = offset
-        while valueEnd > valueStart, case let byte = unsafe base[valueEnd - 1], byte == 32 || byte == 9 {
-            valueEnd -= 1
-        }
-
-        let index = unsafe Int(table.pointee.fieldCount)
-        unsafe table.pointee.fieldCount += 1
-        if unsafe index < Int(table.pointee.capacity) {
-            let nameCount = nameEnd - start
-            unsafe table.pointee.fields[index] = HTTP1Field(
-                nameStart: UInt16(truncatingIfNeeded: start), nameCount: UInt16(truncatingIfNeeded: nameCount),
-                valueStart: UInt16(truncatingIfNeeded: valueStart),
-                valueCount: UInt16(truncatingIfNeeded: valueEnd - valueStart))
-            unsafe table.pointee.nameLengths |= 1 << UInt64(min(nameCount, 63))
-        }
-        return .next(offset + 2)
-    }
-
-    /// What a line is that has no colon behind its name: the empty line, or an error.
-    @inline(never)
-    private func judgeNameEnd(_ base: UnsafePointer<UInt8>, _ start: Int, _ nameEnd: Int, _ count: Int) -> HTTP1Line {
-        let byte = unsafe base[nameEnd]
-        if nameEnd == start {
-            switch byte {
-            case 13:
-                if start + 1 == count { return .needMore }
-                return unsafe base[start + 1] == 10 ? .end(start + 2) : .failed(.bareCarriageReturn)
-            case 10: return .failed(.bareLineFeed)
-            case UInt8(ascii: ":"): return .failed(.emptyFieldName)
-            case 32, 9: return .failed(.obsoleteFold)
-            default: return .failed(.badFieldName)
-            }
-        }
-        return .failed(byte == 10 ? .bareLineFeed : .badFieldName)
-    }
-
-    /// A mask with the high bit set in each byte of `word` that is below 32 or is 127. Exact for the lowest one.
-    @inline(__always)
-    static func controls(_ word: UInt64) -> UInt64 {
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let highs: UInt64 = 0x8080_8080_8080_8080
-        let below32 = (word &- ones &* 32) & ~word
-        let deletes = word ^ (ones &* 127)
-        return (below32 | ((deletes &- ones) & ~deletes)) & highs
-    }
+    // MARK: Tokens
 
     /// The first offset at or behind `start` whose byte is not allowed in a token (RFC 9110 §5.6.2), or `count`.
     @inline(__always)
     func endOfToken(_ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int) -> Int {
         let table = unsafe HTTP1Parser.tokenBytes.utf8Start
         var offset = start
-        while unsafe offset < count && table[Int(base[offset])] == UInt8(ascii: "1") { offset &+= 1 }
+        while offset < count {
+            let byte = unsafe base[offset]
+            if unsafe byte >= 128 || table[Int(byte)] != UInt8(ascii: "1") { break }
+            offset += 1
+        }
         return offset
     }
 
-    /// Four bytes as a number, the first one lowest.
-    @inline(__always)
-    static func word(_ base: UnsafePointer<UInt8>) -> UInt32 {
-        UInt32(littleEndian: unsafe UnsafeRawPointer(base).loadUnaligned(as: UInt32.self))
-    }
-
-    /// "1" for each byte that may be in a token. A literal, because it lies ready in the program.
+    /// "1" for each of the first 128 bytes that may be in a token. A literal, because it lies ready in the program.
     static var tokenBytes: StaticString {
         """
         0000000000000000000000000000000001011111001101101111111111000000\
-        0111111111111111111111111110001111111111111111111111111111101010\
-        0000000000000000000000000000000000000000000000000000000000000000\
-        0000000000000000000000000000000000000000000000000000000000000000
+        0111111111111111111111111110001111111111111111111111111111101010
         """
     }
 }

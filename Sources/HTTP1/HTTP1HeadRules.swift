@@ -1,30 +1,22 @@
 import Bytes
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#endif
-
 extension HTTP1Parser {
     /// Applies the rules that concern the head as a whole (RFC 9112 §3.2, §6.3, §9.3; RFC 9110 §10.1.1) and chooses how the
     /// body is framed.
-    @inline(__always)
     mutating func finishHead(
         _ base: UnsafePointer<UInt8>, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
     ) -> HTTP1Error? {
         var codings = HTTP1CodingList()
-        for index in 0..<Int(unsafe table.pointee.fieldCount) {
-            let field = unsafe table.pointee.fields[index]
-            // The length tells nearly every field apart from the six that matter here.
-            switch field.nameCount {
-            case 4:
-                // The one field that every request has: its name is one comparison.
-                let name = unsafe HTTP1Parser.word(base + Int(field.nameStart)) | 0x2020_2020
-                if name == 0x7473_6F68, let error = unsafe noteHost(field, base, table) { return error }
-            case 6, 7, 10, 14, 17:
+        var notable = unsafe table.pointee.notable
+        while notable != 0 {
+            let index = notable.trailingZeroBitCount
+            notable &= notable &- 1
+            let last = unsafe index < 63 ? index : Int(table.pointee.fieldCount) - 1
+            for index in index...last {
+                let field = unsafe table.pointee.fields[index]
+                // The last bit stands for many: not all of them are notable.
+                if unsafe index >= 63 && !isNotable(base + Int(field.nameStart), Int(field.nameCount)) { continue }
                 if let error = unsafe noteField(field, base, table, &codings) { return error }
-            default: break
             }
         }
         let flags = unsafe table.pointee.flags
@@ -44,39 +36,6 @@ extension HTTP1Parser {
         return nil
     }
 
-    @inline(__always)
-    private func noteHost(
-        _ field: HTTP1Field, _ base: UnsafePointer<UInt8>, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
-    ) -> HTTP1Error? {
-        if unsafe table.pointee.flags.contains(.hasHost) { return .repeatedHost }
-        if unsafe !isKnownHost(base + Int(field.valueStart), field.valueCount, table) {
-            guard unsafe isHost(base + Int(field.valueStart), Int(field.valueCount)) else { return .invalidHost }
-            unsafe knowHost(base + Int(field.valueStart), field.valueCount, table)
-        }
-        unsafe table.pointee.flags.insert(.hasHost)
-        if unsafe !table.pointee.flags.contains(.absoluteForm) {
-            unsafe table.pointee.authorityStart = field.valueStart
-            unsafe table.pointee.authorityCount = field.valueCount
-        }
-        return nil
-    }
-
-    @inline(__always)
-    private func isKnownHost(
-        _ host: UnsafePointer<UInt8>, _ count: UInt16, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
-    ) -> Bool {
-        guard unsafe count > 0 && count == table.pointee.knownHostCount else { return false }
-        return unsafe withUnsafePointer(to: &table.pointee.knownHost) { unsafe memcmp($0, host, Int(count)) == 0 }
-    }
-
-    private func knowHost(
-        _ host: UnsafePointer<UInt8>, _ count: UInt16, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
-    ) {
-        guard count <= 64 else { return }
-        for index in 0..<Int(count) { unsafe table.pointee.knownHost[index] = host[index] }
-        unsafe table.pointee.knownHostCount = count
-    }
-
     private func noteField(
         _ field: HTTP1Field, _ base: UnsafePointer<UInt8>, _ table: UnsafeMutablePointer<HTTP1HeadStorage>,
         _ codings: inout HTTP1CodingList
@@ -86,6 +45,14 @@ extension HTTP1Parser {
         let value = unsafe Span(
             _unsafeElements: UnsafeBufferPointer(start: base + Int(field.valueStart), count: Int(field.valueCount)))
         switch field.nameCount {
+        case 4:  // Host: the only notable name of four letters, and all four were compared
+            if unsafe table.pointee.flags.contains(.hasHost) { return .repeatedHost }
+            guard unsafe isHost(base + Int(field.valueStart), value.count) else { return .invalidHost }
+            unsafe table.pointee.flags.insert(.hasHost)
+            if unsafe !table.pointee.flags.contains(.absoluteForm) {
+                unsafe table.pointee.authorityStart = field.valueStart
+                unsafe table.pointee.authorityCount = field.valueCount
+            }
         case 6 where ASCII.equalsIgnoringCase(name, "expect"):
             let known = ASCII.equalsIgnoringCase(value, "100-continue")
             unsafe table.pointee.flags.insert(known ? .expectContinue : .expectOther)
@@ -136,8 +103,15 @@ extension HTTP1Parser {
             guard offset < count && offset > 2 else { return false }
             offset += 1
         } else {
+            while count &- offset >= 8 {
+                let word = unsafe UnsafeRawPointer(base + offset).loadUnaligned(as: UInt64.self)
+                if HTTP1Parser.notNameOrAddress(UInt64(littleEndian: word)) != 0 { break }
+                offset &+= 8
+            }
             let table = unsafe HTTP1Parser.hostBytes.utf8Start
-            while unsafe offset < count && table[Int(base[offset])] == UInt8(ascii: "1") { offset &+= 1 }
+            while unsafe offset < count && base[offset] < 128 && table[Int(base[offset])] == UInt8(ascii: "1") {
+                offset += 1
+            }
             guard offset > 0 else { return false }
         }
         if offset == count { return true }
@@ -145,18 +119,30 @@ extension HTTP1Parser {
         offset += 1
         while offset < count {
             guard unsafe base[offset] &- 48 < 10 else { return false }
-            offset &+= 1
+            offset += 1
         }
         return true
     }
 
-    /// "1" for each byte that may be in a registered name or an IPv4 address: unreserved, sub-delims, "%".
+    /// A mask with the high bit set in each byte of `word` that is no letter, no digit, no "-" and no ".".
+    @inline(__always)
+    private static func notNameOrAddress(_ word: UInt64) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let highs: UInt64 = 0x8080_8080_8080_8080
+        // Seven bits a byte and sums below 256: no carry reaches the next byte.
+        let low = word & ~highs
+        let folded = low | ones &* 0x20
+        let letters = (folded &+ ones &* 0x1F) & ~(folded &+ ones &* 0x05)
+        let digits = (low &+ ones &* 0x50) & ~(low &+ ones &* 0x46)
+        let dashOrDot = (low &+ ones &* 0x53) & ~(low &+ ones &* 0x51)
+        return (~(letters | digits | dashOrDot) | word) & highs
+    }
+
+    /// "1" for each of the first 128 bytes that may be in a registered name or an IPv4 address: unreserved, sub-delims, "%".
     private static var hostBytes: StaticString {
         """
         0000000000000000000000000000000001001111111111101111111111010100\
-        0111111111111111111111111110000101111111111111111111111111100010\
-        0000000000000000000000000000000000000000000000000000000000000000\
-        0000000000000000000000000000000000000000000000000000000000000000
+        0111111111111111111111111110000101111111111111111111111111100010
         """
     }
 }

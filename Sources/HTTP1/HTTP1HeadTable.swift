@@ -12,14 +12,18 @@
 @safe public struct HTTP1HeadTable: ~Copyable {
     @usableFromInline let storage: UnsafeMutablePointer<HTTP1HeadStorage>
 
-    /// A table for heads of at most `limits.fields` fields.
+    /// A table for heads, and a parser, within `limits`.
     public init(limits: HTTP1Limits = .init()) {
         unsafe storage = .allocate(capacity: 1)
-        unsafe storage.initialize(to: HTTP1HeadStorage(capacity: limits.fields))
+        unsafe storage.initialize(to: HTTP1HeadStorage(limits: limits))
     }
+
+    /// Counts the heads that were described: while it stays the same, so does all that a head view says.
+    @inlinable public var generation: UInt64 { unsafe storage.pointee.generation }
 
     deinit {
         unsafe storage.pointee.fields.deallocate()
+        unsafe storage.pointee.last.deallocate()
         unsafe storage.deallocate()
     }
 }
@@ -70,25 +74,58 @@ struct HTTP1HeadFlags: OptionSet, Sendable {
     @usableFromInline var authorityCount: UInt16 = 0
     @usableFromInline var fieldCount: UInt16 = 0
     @usableFromInline var capacity: UInt16
-    /// Bit n is set when there is a field whose name has n (at most 63) bytes: most look-ups of an absent field end here.
-    @usableFromInline var nameLengths: UInt64 = 0
+    let limits: HTTP1Limits
+    /// The `nameBit` of every field's name: most look-ups of an absent field end here.
+    @usableFromInline var nameBits: UInt64 = 0
+    /// Bit n is set when field n has a name that the rules of framing may care about. Bit 63 stands for all from 63 on.
+    @usableFromInline var notable: UInt64 = 0
     @usableFromInline var contentLength: UInt64 = 0
+    @usableFromInline var generation: UInt64 = 0
     @usableFromInline var fields: UnsafeMutablePointer<HTTP1Field>
-    /// The last `Host` that was found valid: most requests of a loop name the same one, and comparing is quicker than judging.
-    var knownHost = InlineArray<64, UInt8>(repeating: 0)
-    var knownHostCount: UInt16 = 0
+    /// The bytes of the head that this table describes, while it has no body and is not longer than `lastCapacity`: clients
+    /// send the same head again and again, and what is equal need not be judged twice.
+    var last: UnsafeMutablePointer<UInt8>
+    /// 0: there is none.
+    var lastCount = 0
+    static let lastCapacity = 1024
 
-    init(capacity: Int) {
+    /// One bit for names of that length and first letter.
+    @inlinable @inline(__always)
+    static func nameBit(_ first: UInt8, _ count: Int) -> UInt64 {
+        1 &<< (UInt64(truncatingIfNeeded: count) &* 5 ^ UInt64(first | 0x20))
+    }
+
+    init(limits: HTTP1Limits) {
+        self.limits = limits
+        let capacity = limits.fields
         self.capacity = UInt16(clamping: capacity)
         unsafe fields = .allocate(capacity: max(1, capacity))
+        unsafe last = .allocate(capacity: Self.lastCapacity)
     }
 
     mutating func reset() {
+        generation &+= 1
+        lastCount = 0
         flags = []
         fieldCount = 0
-        nameLengths = 0
+        nameBits = 0
+        notable = 0
         contentLength = 0
         queryCount = 0
         authorityCount = 0
+    }
+
+    /// The length of the described head, if `base` begins with the very same bytes.
+    @inline(__always)
+    func countIfRepeated(_ base: UnsafePointer<UInt8>, _ count: Int) -> Int? {
+        guard lastCount > 0, count >= lastCount, unsafe memcmp(base, last, lastCount) == 0 else { return nil }
+        return lastCount
+    }
+
+    /// Keeps the bytes of the head that was just described.
+    mutating func remember(_ base: UnsafePointer<UInt8>, _ count: Int) {
+        guard count <= Self.lastCapacity else { return }
+        unsafe memcpy(last, base, count)
+        lastCount = count
     }
 }

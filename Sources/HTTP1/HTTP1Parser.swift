@@ -33,45 +33,43 @@ public struct HTTP1Parser: Sendable {
 
     @usableFromInline var phase = Phase.head
     /// In a chunk size: hexadecimal digits read.
-    var digits: UInt8 = 0
+    @usableFromInline var digits: UInt8 = 0
     /// In an unfinished head: field lines judged so far.
-    var judgedFields: UInt16 = 0
+    @usableFromInline var judgedFields: UInt16 = 0
     /// In an unfinished head: where the first line begins that was not judged; 0: nothing was.
-    var judgedBytes: Int32 = 0
+    @usableFromInline var judgedBytes: Int32 = 0
     /// In an unfinished head: bytes that were searched for a line's end. In a chunked body: bytes of extensions.
     @usableFromInline var searched: Int32 = 0
     /// In a trailer section: its bytes.
-    var trailerBytes: Int32 = 0
+    @usableFromInline var trailerBytes: Int32 = 0
     /// Bytes of the body or of the chunk that are still to come.
-    var remaining: UInt64 = 0
+    @usableFromInline var remaining: UInt64 = 0
 
     public init() {}
 
     /// Whether body events come before the next head.
-    @inlinable public var expectsBody: Bool { phase != .head && phase != .failed }
+    @inlinable @inline(__always) public var expectsBody: Bool { phase != .head && phase != .failed }
 
     /// Whether the bytes of a head have begun to arrive and it is not complete: the header deadline runs.
-    @inlinable public var isInsideHead: Bool { phase == .head && searched > 0 }
+    @inlinable @inline(__always) public var isInsideHead: Bool { phase == .head && searched > 0 }
 
     /// Whether a request has begun to arrive and is not complete.
-    @inlinable public var isInsideRequest: Bool { isInsideHead || expectsBody }
+    @inlinable @inline(__always) public var isInsideRequest: Bool { isInsideHead || expectsBody }
 
     /// Looks at `input`, which begins with the first byte that was not consumed.
     ///
-    /// After `.head`, `table` describes that head until the next call.
-    public mutating func next(
-        _ input: Span<UInt8>, into table: borrowing HTTP1HeadTable, limits: HTTP1Limits
-    ) -> HTTP1Event {
+    /// After `.head`, `table` describes that head until the next call. The table brings the limits.
+    public mutating func next(_ input: Span<UInt8>, into table: borrowing HTTP1HeadTable) -> HTTP1Event {
         // Proof: the pointer is used inside the closure only, and never beyond `count`.
         unsafe input.withUnsafeBufferPointer { buffer in
             guard let base = buffer.baseAddress, buffer.count > 0 || phase == .bodyEnd else {
                 return finishBodyIfDue()
             }
             switch phase {
-            case .head: return unsafe nextHead(base, buffer.count, table.storage, limits)
+            case .head: return unsafe nextHead(base, buffer.count, table.storage)
             case .fixed: return nextFixed(buffer.count)
             case .failed: return .needMore(consumed: buffer.count)
-            default: return unsafe nextChunked(base, buffer.count, limits)
+            default: return unsafe nextChunked(base, buffer.count, table.storage.pointee.limits)
             }
         }
     }

@@ -19,10 +19,10 @@ import Reactor
         static let discards = Flags(rawValue: 16)
         /// `100 Continue` is owed as soon as everything before it is answered.
         static let owesContinue = Flags(rawValue: 32)
+        /// Much output was waiting after the last answer: look before the next request.
+        static let full = Flags(rawValue: 128)
         /// The client will send nothing more.
         static let readClosed = Flags(rawValue: 64)
-        /// Much was written of late: before the next request it has to be asked how much still waits.
-        static let written = Flags(rawValue: 128)
     }
 
     /// What the connection's one deadline stands for.

@@ -94,6 +94,13 @@ import Reactor
     var allowedOrigin: UnsafeBufferPointer<UInt8>?
     var hasOrigin = false
 
+    /// The head table's generation when a route was last found for a request without an origin, and what was found: the same
+    /// head again needs no second look.
+    var knownGeneration: UInt64 = .max
+    var knownRoute = -1
+    var knownFlags: ResponseFlags = []
+    var knownRequestID = false
+
     init(router: Router) {
         unsafe self.router = unsafe Unmanaged.passUnretained(router)
         unsafe allowedOrigin = nil

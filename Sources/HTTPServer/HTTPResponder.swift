@@ -5,13 +5,13 @@ import Reactor
 /// The right to answer one request: at once, or later on the same loop, once. Copyable; an answer to a connection that is
 /// gone, or a second answer, is dropped.
 public struct HTTPResponder {
-    let server: HTTPServer
+    let anchor: Ref<ServerAnchor>
     let place: UInt32
     let serial: UInt32
     let sequence: UInt32
 
     /// Whether the client is still there and nothing was answered.
-    public var isOpen: Bool { server.isWaiting(self) }
+    public var isOpen: Bool { server { $0.isWaiting(self) } ?? false }
 
     /// Answers with a body that is known at compile time.
     @inlinable
@@ -35,29 +35,29 @@ public struct HTTPResponder {
     public func respond(
         _ status: Int = 200, _ type: StaticString, fields: HTTPFields = .init(), write: (inout ByteBuffer) -> Void
     ) {
-        server.respond(self, status, type, fields, write)
+        server { $0.respond(self, status, type, fields, write) }
     }
 
     /// Answers with bytes that many responses share: no copy when they can be sent at once.
     public func respond(
         _ status: Int = 200, _ type: StaticString, fields: HTTPFields = .init(), shared: SharedBytes
     ) {
-        server.respond(self, status, type, fields, shared)
+        server { $0.respond(self, status, type, fields, shared) }
     }
 
     /// Answers without a body. 204 and 304 have no Content-Length, the others say 0.
     public func respond(_ status: Int, fields: HTTPFields = .init()) {
-        unsafe server.respond(self, status, nil, fields, UnsafeRawBufferPointer(start: nil, count: 0))
+        server { unsafe $0.respond(self, status, nil, fields, UnsafeRawBufferPointer(start: nil, count: 0)) }
     }
 
     /// Answers with a problem; the request's identifier is added.
     public func problem(_ problem: Problem, fields: HTTPFields = .init()) {
-        server.respond(self, problem, fields)
+        server { $0.respond(self, problem, fields) }
     }
 
     /// Begins a body of unknown length: chunked on HTTP/1.1, up to the connection's end on HTTP/1.0.
     public func stream(_ status: Int = 200, _ type: StaticString, fields: HTTPFields = .init()) -> HTTPBodyStream {
-        server.beginStream(self, status, type, fields)
+        server { $0.beginStream(self, status, type, fields) }
         return HTTPBodyStream(responder: self)
     }
 
@@ -67,12 +67,19 @@ public struct HTTPResponder {
     /// - Returns: false if the connection is gone or the request was answered.
     @discardableResult
     public func upgrade(to handler: ConnectionHandler, context: UInt32, response: Span<UInt8>) -> Bool {
-        server.upgrade(self, handler, context, response)
+        server { $0.upgrade(self, handler, context, response) } ?? false
     }
 
     @usableFromInline
     func respond(_ status: Int, _ type: StaticString, fields: HTTPFields, bytes: UnsafeRawBufferPointer) {
-        unsafe server.respond(self, status, type, fields, bytes)
+        server { unsafe $0.respond(self, status, type, fields, bytes) }
+    }
+
+    /// Does something with the server, if it is still there.
+    @inline(__always)
+    func server<Result>(_ body: (HTTPServer) -> Result) -> Result? {
+        guard let server = unsafe anchor.value.server else { return nil }
+        return unsafe server._withUnsafeGuaranteedRef(body)
     }
 }
 
@@ -81,14 +88,20 @@ public struct HTTPBodyStream {
     let responder: HTTPResponder
 
     /// Bytes that the client has not taken yet: wait with more while they are many.
-    public var pendingBytes: Int { responder.server.streamPending(responder) }
+    public var pendingBytes: Int { responder.server { $0.streamPending(responder) } ?? 0 }
 
     /// Whether the client is still there.
-    public var isOpen: Bool { responder.server.isWaiting(responder) }
+    public var isOpen: Bool { responder.isOpen }
 
     /// Sends a piece.
-    public func write(_ bytes: Span<UInt8>) { responder.server.writeStream(responder, bytes) }
+    public func write(_ bytes: Span<UInt8>) { responder.server { $0.writeStream(responder, bytes) } }
 
     /// Ends the body.
-    public func finish() { responder.server.endStream(responder) }
+    public func finish() { responder.server { $0.endStream(responder) } }
+}
+
+/// Where a responder finds its server: a responder is plain data, and may be kept longer than the server lives. That is why
+/// an anchor is never freed; there is one of a word per server.
+@safe struct ServerAnchor {
+    var server: Unmanaged<HTTPServer>?
 }

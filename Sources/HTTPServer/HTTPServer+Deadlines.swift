@@ -3,7 +3,6 @@ import HTTP1
 import Reactor
 
 extension HTTPServer {
-    @inline(__always)
     func setDeadline(
         _ connection: Ref<HTTPConnection>, _ kind: HTTPConnection.Deadline, _ time: UInt64
     ) {

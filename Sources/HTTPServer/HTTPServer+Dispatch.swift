@@ -7,7 +7,8 @@ extension HTTPServer {
     enum Verdict {
         /// Call the handler of that route; -1 is the router's fallback.
         case route(Int)
-        case answer(EarlyAnswer)
+        /// Boxed: the common case stays a word.
+        indirect case answer(EarlyAnswer)
     }
 
     /// An answer that needs no handler.
@@ -17,35 +18,39 @@ extension HTTPServer {
         case options(String)
     }
 
-    /// What `examine` does, for a request that a route takes as it is. Returns false, and has done nothing, if there is more
-    /// to say about it.
-    @inline(__always)
-    func findRouteQuickly(_ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head) -> Bool {
-        if head.hasUnknownExpectation { return false }
-        let node = routes.value.match(head.path, &context.value.match)
-        guard node >= 0, case let route = routes.value.route(node, head.method), route >= 0 else { return false }
-        introduce(connection, place, head)
-        context.value.route = route
-        return true
+    /// Gives the request its number and its context, and finds its route.
+    func examine(
+        _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head
+    ) -> Verdict {
+        begin(connection, place)
+        let generation = core.value.table.generation
+        if context.value.knownGeneration == generation {
+            context.value.flags = context.value.knownFlags
+            context.value.route = context.value.knownRoute
+            if core.value.requestIDs { identify(head, mayHaveOne: context.value.knownRequestID) }
+            return .route(context.value.knownRoute)
+        }
+        let verdict = examineAnew(head)
+        if case .route(let route) = verdict, !context.value.hasOrigin {
+            context.value.knownGeneration = generation
+            context.value.knownRoute = route
+            context.value.knownFlags = context.value.flags
+            context.value.knownRequestID = head.has("x-request-id")
+        } else {
+            context.value.knownGeneration = .max
+        }
+        return verdict
     }
 
-    /// Gives the request its number and its context.
-    @inline(__always)
-    private func introduce(_ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head) {
-        begin(connection, place)
+    private func examineAnew(_ head: HTTP1Head) -> Verdict {
         var flags: ResponseFlags = []
         if head.method == .head { flags.insert(.noBody) }
         if head.minorVersion == 0 { flags.insert(.version10) }
         if !head.isKeepAlive { flags.insert(.close) }
         context.value.flags = flags
-        identify(head)
-    }
+        if core.value.requestIDs { identify(head, mayHaveOne: true) }
+        lookAtOrigin(head)
 
-    /// Gives the request its number and its context, and finds its route.
-    func examine(
-        _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head
-    ) -> Verdict {
-        introduce(connection, place, head)
         if head.hasUnknownExpectation {
             return .answer(
                 .problem(.init(417, "expectation-failed", "The only expectation that is met here is 100-continue.")))
@@ -76,30 +81,28 @@ extension HTTPServer {
         context.value.requestID.count = 0
     }
 
-    /// Takes or makes the request's identifier; looks at the origin.
+    /// Takes or makes the request's identifier.
     @inline(__always)
-    private func identify(_ head: HTTP1Head) {
-        if core.value.requestIDs {
-            let index = head.index(of: "x-request-id")
-            if index < 0 || !context.value.requestID.adopt(head.value(at: index)) {
-                context.value.requestID.mint(
-                    unixMilliseconds: loop.wallClockMilliseconds, &core.value.random)
+    private func identify(_ head: HTTP1Head, mayHaveOne: Bool) {
+        let index = mayHaveOne ? head.index(of: "x-request-id") : -1
+        if index < 0 || !context.value.requestID.adopt(head.value(at: index)) {
+            context.value.requestID.mint(unixMilliseconds: loop.wallClockMilliseconds, &core.value.random)
+        }
+    }
+
+    private func lookAtOrigin(_ head: HTTP1Head) {
+        let origin = head.index(of: "origin")
+        if origin >= 0 {
+            context.value.hasOrigin = true
+            let value = head.value(at: origin)
+            if core.value.origins.allows(origin: value, authority: head.authority) {
+                // Proof: used only while the handler is being called, when the head's bytes are there.
+                unsafe context.value.allowedOrigin = unsafe value.withUnsafeBufferPointer { unsafe $0 }
             }
         }
-        let origin = head.index(of: "origin")
-        if origin >= 0 { noteOrigin(head, origin) }
     }
 
-    @inline(never)
-    private func noteOrigin(_ head: HTTP1Head, _ origin: Int) {
-        context.value.hasOrigin = true
-        let value = head.value(at: origin)
-        if core.value.origins.allows(origin: value, authority: head.authority) {
-            // Proof: used only while the handler is being called, when the head's bytes are there.
-            unsafe context.value.allowedOrigin = unsafe value.withUnsafeBufferPointer { unsafe $0 }
-        }
-    }
-
+    @inline(__always)
     private func findRoute(_ head: HTTP1Head) -> Verdict {
         let path = head.path
         if path.count == 1 && path[0] == UInt8(ascii: "*") {
@@ -124,6 +127,7 @@ extension HTTPServer {
                     fields: ["Allow": allow])))
     }
 
+    @inline(never)
     private func notFound(_ path: Span<UInt8>) -> Problem {
         let text = PercentCoding.decode(path) ?? "that path"
         return Problem(404, "not-found", "There is nothing at \(text.prefix(200)).")
@@ -141,23 +145,21 @@ extension HTTPServer {
     }
 
     /// Calls the handler of the route that `examine` found.
-    @inline(__always)
     func dispatch(_ connection: Ref<HTTPConnection>, _ request: borrowing HTTPRequest) {
         let responder = currentResponder()
         if context.value.flags.contains(.close) { connection.value.flags.insert(.last) }
         let route = context.value.route
         if route >= 0 {
-            routes.value.handler(route)(request, responder)
+            routes.value.call(route, request, responder)
         } else {
             router.fallback?(request, responder)
         }
         endDispatch(connection)
     }
 
-    @inline(__always)
     private func currentResponder() -> HTTPResponder {
         HTTPResponder(
-            server: self, place: context.value.place, serial: context.value.serial,
+            anchor: anchor, place: context.value.place, serial: context.value.serial,
             sequence: context.value.sequence)
     }
 

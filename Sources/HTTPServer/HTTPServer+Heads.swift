@@ -2,52 +2,13 @@ import Bytes
 import HTTP1
 import Reactor
 
-/// The heads of answers.
+/// The heads of answers that `respondAtOnce` does not write.
 extension HTTPServer {
+    /// - Parameter length: bytes of the body; nil: chunked, or up to the connection's end.
     func writeHead(
         _ target: ResponseTarget, _ status: Int, _ type: StaticString?, _ fields: HTTPFields, length: Int?
     ) {
-        if target.inTurn { target.connection.value.flags.insert(.written) }
-        writeHead(
-            target.output, target.isCurrent ? nil : target.entry, target.flags, status, type, fields, length: length)
-    }
-
-    /// - Parameters:
-    ///   - entry: what was kept of a request that is answered later; nil: the context has it.
-    ///   - length: bytes of the body; nil: chunked, or up to the connection's end.
-    @inline(__always)
-    func writeHead(
-        _ output: Ref<ByteBuffer>, _ entry: Ref<ResponseQueue.Entry>?, _ flags: ResponseFlags, _ status: Int,
-        _ type: StaticString?, _ fields: HTTPFields, length: Int?
-    ) {
-        if status == 200, let type, let length {
-            core.value.beginHead(of: type, unixMilliseconds: loop.wallClockMilliseconds, &output.value)
-            output.value.append(decimal: length)
-            output.value.append("\r\n")
-        } else {
-            composeHead(output, flags, status, type, length)
-        }
-        if let entry {
-            if core.value.requestIDs { writeRequestID(entry.value.requestID, &output.value) }
-            output.value.append(entry.value.fields.span)
-        } else {
-            if core.value.requestIDs { writeRequestID(context.value.requestID, &output.value) }
-            if context.value.hasOrigin { writeOriginFields(&output.value) }
-        }
-        if flags.contains(.close) || (length == nil && flags.contains(.version10)) {
-            output.value.append("Connection: close\r\n")
-        } else if flags.contains(.version10) {
-            output.value.append("Connection: keep-alive\r\n")
-        }
-        if !fields.lines.isEmpty { output.value.append(fields.lines) }
-        output.value.append("\r\n")
-    }
-
-    /// Status line, Date and what describes the body.
-    @inline(never)
-    private func composeHead(
-        _ output: Ref<ByteBuffer>, _ flags: ResponseFlags, _ status: Int, _ type: StaticString?, _ length: Int?
-    ) {
+        let output = target.output
         HTTP1Writer.statusLine(status, to: &output.value)
         core.value.date.append(to: &output.value, unixMilliseconds: loop.wallClockMilliseconds)
         if let type {
@@ -57,12 +18,27 @@ extension HTTPServer {
         }
         if let length {
             if HTTP1Status.allowsBody(status) { HTTP1Writer.contentLength(length, to: &output.value) }
-        } else if !flags.contains(.version10) {
+        } else if !target.flags.contains(.version10) {
             output.value.append("Transfer-Encoding: chunked\r\n")
         }
+        if target.isCurrent {
+            if core.value.requestIDs {
+                writeRequestID(context.value.requestID, &output.value)
+            }
+            writeOriginFields(&output.value)
+        } else if let entry = target.entry {
+            if core.value.requestIDs { writeRequestID(entry.value.requestID, &output.value) }
+            output.value.append(entry.value.fields.span)
+        }
+        if target.flags.contains(.close) || (length == nil && target.flags.contains(.version10)) {
+            output.value.append("Connection: close\r\n")
+        } else if target.flags.contains(.version10) {
+            output.value.append("Connection: keep-alive\r\n")
+        }
+        if !fields.lines.isEmpty { output.value.append(fields.lines) }
+        output.value.append("\r\n")
     }
 
-    @inline(never)
     private func writeRequestID(_ id: borrowing RequestID, _ output: inout ByteBuffer) {
         output.append("X-Request-Id: ")
         output.append(id.bytes.span.extracting(first: id.count))

@@ -6,7 +6,6 @@ extension HTTPServer {
     /// Takes requests from `bytes` until there is none, the pipeline is full, or nothing more is wanted.
     ///
     /// - Returns: bytes that are done with.
-    @inline(__always)
     func read(_ place: UInt32, _ bytes: UnsafeRawBufferPointer) -> Int {
         let connection = core.value.slab.pointer(place)
         guard let base = bytes.baseAddress else { return 0 }
@@ -22,7 +21,7 @@ extension HTTPServer {
             let rest = unsafe Span<UInt8>(
                 _unsafeBytes: UnsafeRawBufferPointer(start: base + offset, count: count - offset))
             let event = connection.value.parser.next(
-                rest, into: core.value.table, limits: core.value.limits.http1)
+                rest, into: core.value.table)
             switch event {
             case .needMore(let consumed):
                 offset += consumed
@@ -77,16 +76,20 @@ extension HTTPServer {
 
     @inline(__always)
     private func mustPause(_ connection: Ref<HTTPConnection>) -> Bool {
-        let isFull = connection.value.inFlight >= core.value.limits.pipelineDepth
-        guard isFull || connection.value.flags.contains(.written) && outputWaits(connection) else { return false }
-        pause(connection)
-        return true
+        if connection.value.inFlight >= core.value.limits.pipelineDepth {
+            pause(connection)
+            return true
+        }
+        return connection.value.flags.contains(.full) && pauseIfFull(connection)
     }
 
-    private func outputWaits(_ connection: Ref<HTTPConnection>) -> Bool {
-        if loop.pendingOutput(connection.value.id) > core.value.limits.outputHighWater { return true }
-        connection.value.flags.remove(.written)
-        return false
+    @inline(never)
+    private func pauseIfFull(_ connection: Ref<HTTPConnection>) -> Bool {
+        connection.value.flags.remove(.full)
+        guard loop.pendingOutput(connection.value.id) > core.value.limits.outputHighWater else { return false }
+        connection.value.flags.insert(.full)
+        pause(connection)
+        return true
     }
 
     private func pause(_ connection: Ref<HTTPConnection>) {
@@ -123,19 +126,7 @@ extension HTTPServer {
     /// Answers, dispatches or begins to collect the request of `head`. `rest` begins with the head.
     ///
     /// - Returns: bytes that are done with: the head, and the body if it was there.
-    @inline(__always)
     private func takeHead(
-        _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head, _ rest: Span<UInt8>,
-        _ headBytes: Int
-    ) -> Int {
-        if !head.hasBody && findRouteQuickly(connection, place, head) {
-            dispatch(connection, HTTPRequest(head: head, body: Span<UInt8>(), context: context))
-            return headBytes
-        }
-        return takeHeadSlowly(connection, place, head, rest, headBytes)
-    }
-
-    private func takeHeadSlowly(
         _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head, _ rest: Span<UInt8>,
         _ headBytes: Int
     ) -> Int {
@@ -157,9 +148,9 @@ extension HTTPServer {
         if let length = head.contentLength.map({ Int($0) }), rest.count - headBytes >= length {
             // The body is here already: no copy. Walk the parser over it.
             let body = rest.extracting(headBytes..<(headBytes + length))
-            _ = connection.value.parser.next(body, into: core.value.table, limits: core.value.limits.http1)
+            _ = connection.value.parser.next(body, into: core.value.table)
             _ = connection.value.parser.next(
-                body.extracting(first: 0), into: core.value.table, limits: core.value.limits.http1)
+                body.extracting(first: 0), into: core.value.table)
             dispatch(connection, HTTPRequest(head: head, body: body, context: context))
             return headBytes + length
         }
@@ -227,7 +218,7 @@ extension HTTPServer {
             let all = unsafe Span<UInt8>(_unsafeBytes: bytes)
             var parser = HTTP1Parser()
             let event = parser.next(
-                all.extracting(first: headBytes), into: core.value.table, limits: core.value.limits.http1)
+                all.extracting(first: headBytes), into: core.value.table)
             guard case .head = event else { preconditionFailure("a head that was accepted is accepted again") }
             let head = HTTP1Head(bytes: all, table: core.value.table)
             guard case .route = examine(connection, place, head) else {

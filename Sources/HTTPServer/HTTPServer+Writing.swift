@@ -32,43 +32,13 @@ extension HTTPServer {
         _ responder: HTTPResponder, _ status: Int, _ type: StaticString?, _ fields: HTTPFields,
         _ body: UnsafeRawBufferPointer
     ) {
-        if let connection = quickly(responder), let output = wire(connection) {
-            context.value.isAnswered = true
-            let flags = context.value.flags
-            writeHead(output, nil, flags, status, type, fields, length: body.count)
-            if !flags.contains(.noBody) && HTTP1Status.allowsBody(status) { unsafe output.value.append(body) }
-            if output.value.count > 4096 { connection.value.flags.insert(.written) }
-            core.value.metrics?.count(
-                route: context.value.route, status: status, nanoseconds: loop.now &- context.value.startedAt)
-            return answered(connection, closes: flags.contains(.close))
-        }
-        unsafe respondLater(responder, status, type, fields, body)
-    }
-
-    /// `respond` where something has to be decided: an answer that comes later, out of turn, or at the server's end.
-    @inline(never)
-    private func respondLater(
-        _ responder: HTTPResponder, _ status: Int, _ type: StaticString?, _ fields: HTTPFields,
-        _ body: UnsafeRawBufferPointer
-    ) {
+        if let type, unsafe respondAtOnce(responder, status, type, fields, body) { return }
         guard let target = claim(responder) else { return }
         writeHead(target, status, type, fields, length: body.count)
         if !target.flags.contains(.noBody) && HTTP1Status.allowsBody(status) {
             unsafe target.output.value.append(body)
         }
         complete(target, responder, status)
-    }
-
-    /// The connection, if `responder` is for the request whose handler is being called, it was not answered, nothing waits
-    /// in front of it and the server goes on: `claim` has nothing to decide then.
-    @inline(__always)
-    private func quickly(_ responder: HTTPResponder) -> Ref<HTTPConnection>? {
-        guard isCurrent(responder), !context.value.isAnswered, !core.value.isDraining else { return nil }
-        let connection = core.value.slab.pointer(responder.place)
-        guard connection.value.serial == responder.serial, connection.value.answered == responder.sequence,
-            connection.value.flags.contains(.open)
-        else { return nil }
-        return connection
     }
 
     func respond(
@@ -90,7 +60,6 @@ extension HTTPServer {
         guard let target = claim(responder) else { return }
         writeHead(target, status, type, fields, length: shared.count)
         if !target.flags.contains(.noBody) && HTTP1Status.allowsBody(status) {
-            if target.inTurn { target.connection.value.flags.insert(.written) }
             if target.inTurn && shared.count > 4096 {
                 loop.send(target.connection.value.id, shared: shared)
             } else {
@@ -154,8 +123,10 @@ extension HTTPServer {
             if isPlain { output.append(bytes) } else { HTTP1Writer.chunk(bytes, to: &output) }
         }
         if connection.value.answered == responder.sequence {
-            connection.value.flags.insert(.written)
-            if let output = wire(connection) { write(&output.value) }
+            if let output = wire(connection) {
+                write(&output.value)
+                if output.value.count > core.value.limits.outputHighWater { connection.value.flags.insert(.full) }
+            }
         } else {
             write(&entry.value.output)
         }
@@ -201,7 +172,6 @@ extension HTTPServer {
     // MARK: Claiming and completing
 
     /// The connection's output, nil if it is closed or closing. Valid until the running callback returns.
-    @inline(__always)
     func wire(_ connection: Ref<HTTPConnection>) -> Ref<ByteBuffer>? {
         unsafe loop.output(connection.value.id).map { unsafe Ref($0) }
     }
@@ -212,7 +182,6 @@ extension HTTPServer {
                 < connection.value.received &- connection.value.answered
     }
 
-    @inline(__always)
     private func isCurrent(_ responder: HTTPResponder) -> Bool {
         context.value.isActive && context.value.sequence == responder.sequence
             && context.value.place == responder.place && context.value.serial == responder.serial
@@ -291,6 +260,9 @@ extension HTTPServer {
         core.value.metrics?.count(
             route: target.route, status: status, nanoseconds: loop.now &- target.startedAt)
         let closes = target.flags.contains(.close)
+        if loop.pendingOutput(target.connection.value.id) > core.value.limits.outputHighWater {
+            target.connection.value.flags.insert(.full)
+        }
         guard target.inTurn else {
             target.entry?.value.state = .ready
             if closes { target.entry?.value.flags.insert(.close) }
@@ -303,22 +275,16 @@ extension HTTPServer {
     }
 
     /// One more answer is in the output: passes on those that waited behind it, or closes.
-    @inline(__always)
     private func answered(_ connection: Ref<HTTPConnection>, closes: Bool) {
         connection.value.answered &+= 1
         if closes { return finish(connection) }
         guard let queue = connection.value.queue else { return payContinueIfOwed(connection) }
-        passOn(connection, queue)
-    }
-
-    private func passOn(_ connection: Ref<HTTPConnection>, _ queue: Ref<ResponseQueue>) {
         while connection.value.inFlight > 0 {
             let entry = queue.value.entry(connection.value.answered)
             let state = entry.value.state
             guard state == .ready || state == .streaming else { return }
             if let output = wire(connection) {
                 output.value.append(entry.value.output.span)
-                connection.value.flags.insert(.written)
             }
             entry.value.output.removeAll()
             if state == .streaming { return }
@@ -332,7 +298,6 @@ extension HTTPServer {
         payContinueIfOwed(connection)
     }
 
-    @inline(__always)
     private func payContinueIfOwed(_ connection: Ref<HTTPConnection>) {
         if connection.value.flags.contains(.owesContinue) { payContinue(connection) }
     }

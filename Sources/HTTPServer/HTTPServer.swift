@@ -19,6 +19,7 @@ import Telemetry
     /// The request whose handler is being called.
     let context: Ref<RequestContext>
     let routes: Ref<RouteTable>
+    let anchor: Ref<ServerAnchor>
     private var listeners: [Listener] = []
     private var drained: (() -> Void)?
 
@@ -33,15 +34,19 @@ import Telemetry
     ) {
         self.loop = loop
         self.router = router
+        anchor = .allocate(ServerAnchor())
         context = .allocate(RequestContext(router: router))
         routes = .allocate(RouteTable(router))
         core = .allocate(
             ServerCore(
                 limits: limits, origins: origins, requestIDs: requestIDs,
                 metrics: metrics.map { HTTPMetrics($0, router: router) }))
+        super.init()
+        unsafe anchor.value.server = Unmanaged.passUnretained(self)
     }
 
     deinit {
+        unsafe anchor.value.server = nil
         core.free()
         context.free()
         routes.free()
@@ -147,17 +152,13 @@ import Telemetry
     var slab = HTTPConnectionSlab()
     let table: HTTP1HeadTable
     var date = HTTP1DateCache()
+    /// Until when, loop nanoseconds, `date` need not be looked at.
+    var dateHolds: UInt64 = 0
     var random = RandomBits()
     /// Where a body is written before its length is known.
     var scratch = ByteBuffer()
     var isDraining = false
     private var spareQueues: [Ref<ResponseQueue>] = []
-    /// The beginning of a 200's head up to the length's digits, for the type and the second of the last one: most answers
-    /// begin as the one before did, and copying once is cheaper than composing.
-    private var template = ByteBuffer()
-    private var templateType: UnsafePointer<UInt8>?
-    /// The second of its Date, in Unix milliseconds.
-    private var templateTime: Int64 = .min
 
     init(limits: HTTPLimits, origins: OriginPolicy, requestIDs: Bool, metrics: HTTPMetrics?) {
         self.limits = limits
@@ -165,28 +166,6 @@ import Telemetry
         self.requestIDs = requestIDs
         self.metrics = metrics
         table = HTTP1HeadTable(limits: limits.http1)
-        unsafe templateType = nil
-    }
-
-    /// Appends status line, Date, Content-Type and `Content-Length: ` of a 200.
-    @inline(__always)
-    mutating func beginHead(of type: StaticString, unixMilliseconds: Int64, _ output: inout ByteBuffer) {
-        if unsafe type.utf8Start != templateType || UInt64(bitPattern: unixMilliseconds &- templateTime) >= 1000 {
-            composeTemplate(type, unixMilliseconds)
-        }
-        output.append(template.span)
-    }
-
-    @inline(never)
-    private mutating func composeTemplate(_ type: StaticString, _ unixMilliseconds: Int64) {
-        template.removeAll()
-        HTTP1Writer.statusLine(200, to: &template)
-        date.append(to: &template, unixMilliseconds: unixMilliseconds)
-        template.append("Content-Type: ")
-        template.append(type)
-        template.append("\r\nContent-Length: ")
-        unsafe templateType = type.utf8Start
-        templateTime = unixMilliseconds - unixMilliseconds % 1000
     }
 
     deinit {

@@ -44,6 +44,7 @@ public struct Problem: Error, Sendable {
 
     /// The code as a short English phrase: `driver-unavailable` is "Driver unavailable".
     public var title: String {
+        if code == "invalid-json" { return "Invalid JSON" }
         let words = code.split(separator: "-").joined(separator: " ")
         return words.prefix(1).uppercased() + words.dropFirst()
     }

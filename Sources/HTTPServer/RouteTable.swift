@@ -21,16 +21,9 @@ import HTTP1
     }
 
     private let nodes: UnsafeMutableBufferPointer<Node>
-    /// The node of `/`; -1: none.
-    private var root = -1
     private let literals: UnsafeMutableBufferPointer<Literal>
     private let text: UnsafeMutableBufferPointer<UInt8>
-    private let handlers: UnsafeMutableBufferPointer<Handler>
-
-    /// Bare, a closure in generic memory is called through a thunk; in a struct it is called directly.
-    private struct Handler {
-        let call: HTTPHandler
-    }
+    private let handlers: UnsafeMutableBufferPointer<Unmanaged<RouteHandler>>
 
     init(_ router: Router) {
         var flatNodes: [Node] = []
@@ -53,17 +46,15 @@ import HTTP1
         unsafe nodes = unsafe Self.copy(flatNodes)
         unsafe literals = unsafe Self.copy(flatLiterals)
         unsafe text = unsafe Self.copy(flatText)
-        unsafe handlers = unsafe Self.copy(router.routes.map { Handler(call: $0.handler) })
-        var match = RouteMatch()
-        let slash: [UInt8] = [UInt8(ascii: "/")]
-        root = descend(0, slash.span, 1, &match)
+        unsafe handlers = Self.copy(
+            router.routes.map { unsafe Unmanaged.passRetained(RouteHandler($0.handler)) })
     }
 
     deinit {
         unsafe nodes.deallocate()
         unsafe literals.deallocate()
         unsafe text.deallocate()
-        unsafe handlers.deinitialize()
+        for index in unsafe 0..<handlers.count { unsafe handlers[index].release() }
         unsafe handlers.deallocate()
     }
 
@@ -76,14 +67,16 @@ import HTTP1
     /// The route of a node for a method; -1: none.
     func route(_ node: Int, _ method: HTTP1Method) -> Int { unsafe Int(nodes[node].routes[Int(method.rawValue)]) }
 
-    func handler(_ route: Int) -> HTTPHandler { unsafe handlers[route].call }
+    /// Calls the handler of `route`.
+    @inline(__always)
+    func call(_ route: Int, _ request: borrowing HTTPRequest, _ responder: HTTPResponder) {
+        unsafe handlers[route]._withUnsafeGuaranteedRef { $0.call(request, responder) }
+    }
 
     /// Finds the node for `path`, which begins with a slash, and notes where its parameters lie. -1: no pattern fits.
-    @inline(__always)
     func match(_ path: Span<UInt8>, _ match: inout RouteMatch) -> Int {
         match.count = 0
         guard path.count > 0, path[0] == UInt8(ascii: "/") else { return -1 }
-        if path.count == 1 { return root }
         return descend(0, path, 1, &match)
     }
 
@@ -136,4 +129,10 @@ import HTTP1
         }
         return false
     }
+}
+
+/// A handler in an object of its own: it is called without counting references.
+private final class RouteHandler {
+    let call: HTTPHandler
+    init(_ call: @escaping HTTPHandler) { self.call = call }
 }

@@ -14,7 +14,6 @@ import Reactor
     private let origins: AllowedOrigins
     private let find: (String) -> WebSocketHandler?
     private let table: HTTP1HeadTable
-    private let limits = HTTP1Limits()
 
     /// How long a handshake may take, nanoseconds.
     public static let timeout: UInt64 = 10_000_000_000
@@ -27,7 +26,7 @@ import Reactor
         self.server = server
         self.origins = origins
         self.find = find
-        table = HTTP1HeadTable(limits: limits)
+        table = HTTP1HeadTable()
     }
 
     public override func connectionOpened(_ id: ConnectionID) {
@@ -43,7 +42,7 @@ import Reactor
         // Proof: the buffer is not changed while this span lives.
         let input = unsafe Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(bytes))
         var parser = HTTP1Parser()
-        switch parser.next(input, into: table, limits: limits) {
+        switch parser.next(input, into: table) {
         case .needMore: return 0
         case .head(let count):
             open(id, HTTP1Head(bytes: input, table: table), expectsBody: parser.expectsBody)

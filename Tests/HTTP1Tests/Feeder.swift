@@ -20,7 +20,6 @@ enum Outcome: Equatable, CustomStringConvertible {
 struct Feeder: ~Copyable {
     var parser = HTTP1Parser()
     let table: HTTP1HeadTable
-    let limits: HTTP1Limits
     var waiting: [UInt8] = []
     var head: String?
     var body: [UInt8] = []
@@ -28,7 +27,6 @@ struct Feeder: ~Copyable {
     var isRefused = false
 
     init(limits: HTTP1Limits = .init()) {
-        self.limits = limits
         table = HTTP1HeadTable(limits: limits)
     }
 
@@ -36,7 +34,7 @@ struct Feeder: ~Copyable {
         waiting += bytes
         while !isRefused {
             let shown = waiting
-            let event = parser.next(shown.span, into: table, limits: limits)
+            let event = parser.next(shown.span, into: table)
             switch event {
             case .needMore(let consumed):
                 waiting.removeFirst(consumed)
@@ -93,7 +91,7 @@ func withHead(_ script: String, _ body: (borrowing HTTP1Head) -> Void) -> HTTP1E
     let bytes = Array(script.utf8)
     var parser = HTTP1Parser()
     let table = HTTP1HeadTable()
-    let event = parser.next(bytes.span, into: table, limits: .init())
+    let event = parser.next(bytes.span, into: table)
     if case .head = event { body(HTTP1Head(bytes: bytes.span, table: table)) }
     return event
 }

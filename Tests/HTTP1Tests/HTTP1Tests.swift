@@ -48,6 +48,52 @@ import Testing
         expectEverywhere(start + "0\r\nA: \(long)\(long)\r\n\r\n", .refused(.trailerTooLarge))
     }
 
+    @Test func everyByteInAHostIsJudgedWherever() {
+        // In the middle of eight bytes that are judged at once, and behind them.
+        let allowed = Set("abcxyzABCXYZ0189-._~%!$&'()*+,;=".utf8)
+        for byte in UInt8(33)...126 where byte != UInt8(ascii: ":") {
+            let isAllowed =
+                allowed.contains(byte) || (byte | 0x20) &- 97 < 26 || byte &- 48 < 10
+            let character = String(decoding: [byte], as: UTF8.self)
+            for host in ["abc\(character)efghij", "abcdefgh\(character)"] {
+                let found = outcomes("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n")
+                #expect(found == [isAllowed ? .request("GET /", body: "") : .refused(.invalidHost)], "\(host)")
+            }
+        }
+    }
+
+    @Test func everyByteInAFieldNameIsJudgedWherever() {
+        let allowed = Set("!#$%&'*+-.^_`|~".utf8)
+        for byte in UInt8(33)...255 where byte != UInt8(ascii: ":") {
+            let isAllowed = allowed.contains(byte) || (byte | 0x20) &- 97 < 26 && byte < 128 || byte &- 48 < 10
+            for (before, after) in [("Abc", "Defghijk"), ("Abcdefghi", "")] {
+                let head = Array("GET / HTTP/1.1\r\nHost: a\r\n\(before)".utf8)
+                let bytes = head + [byte] + Array("\(after): x\r\n\r\n".utf8)
+                let found = outcomes([bytes[...]])
+                #expect(found == [isAllowed ? .request("GET /", body: "") : .refused(.badFieldName)], "byte \(byte)")
+            }
+        }
+    }
+
+    @Test func fieldsBehindTheSixtyThirdAreJudgedToo() {
+        let many = String(repeating: "a: b\r\n", count: 70)
+        let found = outcomes("GET / HTTP/1.1\r\n\(many)From: x y\r\nHost: a\r\nDate: ?\r\n\r\n")
+        #expect(found == [.request("GET /", body: "")])
+        let twice = outcomes("GET / HTTP/1.1\r\nHost: a\r\n\(many)Host: a\r\n\r\n")
+        #expect(twice == [.refused(.repeatedHost)])
+        let length = outcomes("GET / HTTP/1.1\r\nHost: a\r\n\(many)Content-Length: x\r\n\r\n")
+        #expect(length == [.refused(.badContentLength)])
+    }
+
+    @Test func theSameHeadAgainIsTheSameRequest() {
+        let one = "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n"
+        let two = "GET /2 HTTP/1.1\r\nHost: a\r\n\r\n"
+        let post = "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"
+        let found = outcomes(one + one + two + one + post + "x" + post + "y" + one + one)
+        let names = ["GET /1", "GET /1", "GET /2", "GET /1", "POST /p", "POST /p", "GET /1", "GET /1"]
+        #expect(found == zip(names, ["", "", "", "", "x", "y", "", ""]).map { .request($0, body: $1) })
+    }
+
     @Test func aDrippedHeadIsJudgedLineByLineAndNotAgain() {
         // The last line is unfinished: the error in an earlier one is found all the same, without the head's end.
         var feeder = Feeder()

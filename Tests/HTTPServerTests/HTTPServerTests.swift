@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import HTTPServer
 import Reactor
 import Synchronization
@@ -80,7 +81,13 @@ private func hello() throws -> LiveServer {
         #expect(client.send(get("/", "X-Request-ID: abc-1.2_3\r\n")).response().field("x-request-id") == "abc-1.2_3")
         let made = client.send(get("/", "x-request-id: no spaces please\r\n")).response().field("x-request-id") ?? ""
         #expect(made.count == 36)
-        #expect(Array(made)[14] == "7")
+        // A UUID of version 7 and variant 1, from this very hour.
+        let parts = made.split(separator: "-")
+        #expect(parts.map(\.count) == [8, 4, 4, 4, 12])
+        #expect(made.allSatisfy { $0 == "-" || "0123456789abcdef".contains($0) })
+        #expect(parts[2].first == "7" && "89ab".contains(parts[3].first ?? "?"))
+        let milliseconds = UInt64(parts[0] + parts[1], radix: 16) ?? 0
+        #expect(abs(Double(milliseconds) / 1000 - Double(time(nil))) < 3600)
         let problem = client.send(get("/none", "x-request-id: r1\r\n")).response()
         #expect(problem.field("x-request-id") == "r1")
         #expect(problem.body.contains("\"request_id\":\"r1\""))
