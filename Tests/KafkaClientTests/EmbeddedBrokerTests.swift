@@ -124,10 +124,11 @@ struct EmbeddedBrokerTests {
             numbers.go()
         }
         #expect(failures > 0)
-        // At least once, and the first sight of each number is in order.
-        var seen: Set<String> = []
-        let first = records.map(\.value).filter { seen.insert($0).inserted }
-        #expect(first == (0..<50).map(String.init))
+        // The embedded broker checks no sequence numbers, so a batch that was on its way when the first one failed may
+        // stand in front (a real one refuses it). What counts is that everything follows in order after the reset.
+        let values = records.map(\.value)
+        let resumed = values.lastIndex(of: "0").map { Array(values[$0...]) }
+        #expect(resumed == (0..<50).map(String.init))
     }
 
     @Test func kafka30_positionedMeansThatEveryPartitionReported() throws {
