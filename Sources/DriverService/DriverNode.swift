@@ -56,7 +56,8 @@ final class DriverNode {
             topics: [
                 TopicSpecification(KafkaAnnouncer.topic, settings), TopicSpecification(TripEventReader.topic, settings),
             ])
-        channel = GRPCChannel(loop: loop, target: settings[CabstandSettings.tripService].description)
+        channel = GRPCChannel(
+            loop: loop, target: settings[CabstandSettings.tripService].description, options: .betweenServices)
         reconciler = TripReconciler(loop: loop, book: book, channel: channel)
 
         let registry = ServiceRegistry()

@@ -39,13 +39,8 @@ final class TripNode {
         let path = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
         repository = try SQLiteTripRepository(path: path, loop: loop)
         let start = try repository.start()
-        var options = ChannelOptions()
-        // Bookings stand still while the driver service can't be reached: look for it more often than gRPC's default.
-        options.initialBackoff = 100_000_000
-        options.maximumBackoff = 2_000_000_000
-        options.connectTimeout = 2_000_000_000
         channel = GRPCChannel(
-            loop: loop, target: settings[CabstandSettings.driverService].description, options: options)
+            loop: loop, target: settings[CabstandSettings.driverService].description, options: .betweenServices)
         let directory = GRPCDriverDirectory(channel: channel)
         book = TripBook(loop: loop, repository: repository, directory: directory, active: start.active)
 

@@ -34,7 +34,7 @@ final class SimulatedFleet {
         planner = SharedPlanner(RoutePlanner(graph: graph))
         for number in 1...max(1, count) where number <= count {
             if (number - 1) % Self.driversPerConnection == 0 {
-                channels.append(GRPCChannel(loop: loop, target: target))
+                channels.append(GRPCChannel(loop: loop, target: target, options: .betweenServices))
             }
             let client = Driver_V1_DriverServiceClient(channel: channels[channels.count - 1])
             apps.append(SimulatedApp(loop: loop, number: number, drivers: client, trips: self.trips, planner: planner))

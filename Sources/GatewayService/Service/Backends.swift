@@ -28,8 +28,8 @@ final class Backends {
     init(loop: EventLoop, driverService: String, tripService: String, timeout: UInt64) {
         self.loop = loop
         self.timeout = timeout
-        driverChannel = GRPCChannel(loop: loop, target: driverService)
-        tripChannel = GRPCChannel(loop: loop, target: tripService)
+        driverChannel = GRPCChannel(loop: loop, target: driverService, options: .betweenServices)
+        tripChannel = GRPCChannel(loop: loop, target: tripService, options: .betweenServices)
         drivers = Driver_V1_DriverServiceClient(channel: driverChannel)
         trips = Trip_V1_TripServiceClient(channel: tripChannel)
     }

@@ -1,0 +1,14 @@
+import GRPCRuntime
+
+extension ChannelOptions {
+    /// For the channels between Cabstand's own services: they are few and near, and bookings or lists stand still while one
+    /// can't be reached. So a channel looks again after 100 ms to 2 s, where gRPC's default grows to 120 s, and gives up
+    /// one attempt after 2 s.
+    public static var betweenServices: ChannelOptions {
+        var options = ChannelOptions()
+        options.initialBackoff = 100_000_000
+        options.maximumBackoff = 2_000_000_000
+        options.connectTimeout = 2_000_000_000
+        return options
+    }
+}
