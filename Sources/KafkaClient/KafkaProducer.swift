@@ -29,8 +29,10 @@ public final class KafkaProducer {
     public enum Order: Sendable {
         /// They go out.
         case usual
-        /// They wait for `reset`: the first failure stops the client before anything else is sent. One request at a
-        /// time for each broker, which costs a round trip of latency and, as messages share requests, no throughput.
+        /// They wait for `reset`: the first failure stops the client. One request at a time for each broker, which costs
+        /// a round trip of latency and, as messages share requests, no throughput. Not promised: librdkafka has been
+        /// seen to send one more request between a permanent refusal (a message too large) and its stop. After `reset`
+        /// everything is sent again in order, so readers must ignore what is older than what they have (`seq`).
         case strict
     }
 

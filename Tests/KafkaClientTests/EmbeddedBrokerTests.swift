@@ -124,9 +124,15 @@ struct EmbeddedBrokerTests {
             numbers.go()
         }
         #expect(failures > 0)
-        // The embedded broker checks no sequence numbers, so a batch that was on its way when the first one failed may
-        // stand in front (a real one refuses it). What counts is that everything follows in order after the reset.
+        // At least once, and the first sight of each number is in order. librdkafka sometimes sends one more request
+        // before it stops (see `KafkaProducer.Order.strict`): seen once in many runs, with "1" to "10" before "0".
         let values = records.map(\.value)
+        var seen: Set<String> = []
+        let first = values.filter { seen.insert($0).inserted }
+        withKnownIssue("a request may overtake a refused one", isIntermittent: true) {
+            #expect(first == (0..<50).map(String.init))
+        }
+        // In any case everything follows in order after the reset.
         let resumed = values.lastIndex(of: "0").map { Array(values[$0...]) }
         #expect(resumed == (0..<50).map(String.init))
     }
