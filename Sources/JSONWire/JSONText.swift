@@ -19,15 +19,18 @@ extension JSONReader {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Whether the string at `text` is `other`.
-    @inlinable
+    /// Whether the string at `text` is `other`. The lengths are compared where it is called: a chain of names mostly ends there.
+    @inlinable @inline(__always)
     public func isEqual(_ text: JSONText, _ other: StaticString) -> Bool {
         if text.isEscaped { return isEqual(escaped: text, other) }
-        let count = text.end &- text.start
-        guard count == other.utf8CodeUnitCount else { return false }
-        return unsafe input.withUnsafeBufferPointer { bytes in
+        return text.end &- text.start == other.utf8CodeUnitCount && isEqual(plain: text, other)
+    }
+
+    @usableFromInline
+    func isEqual(plain text: JSONText, _ other: StaticString) -> Bool {
+        unsafe input.withUnsafeBufferPointer { bytes in
             let (mine, wanted) = unsafe (bytes.baseAddress.unsafelyUnwrapped + text.start, other.utf8Start)
-            for index in 0..<count where unsafe mine[index] != wanted[index] { return false }
+            for index in 0..<(text.end &- text.start) where unsafe mine[index] != wanted[index] { return false }
             return true
         }
     }
@@ -59,8 +62,15 @@ extension JSONReader {
             }
             return key
         }
-        for place in text.start..<min(text.start &+ 8, text.end) {
-            key |= UInt64(input[place]) &<< UInt64(truncatingIfNeeded: (place &- text.start) &* 8)
+        let count = text.end &- text.start
+        unsafe input.withUnsafeBytes { bytes in
+            if text.start &+ 8 <= bytes.count {
+                let word = unsafe bytes.loadUnaligned(fromByteOffset: text.start, as: UInt64.self)
+                key =
+                    UInt64(littleEndian: word) & (count < 8 ? 1 &<< UInt64(truncatingIfNeeded: count &* 8) &- 1 : .max)
+            } else {
+                for place in 0..<count { key |= UInt64(unsafe bytes[text.start &+ place]) &<< UInt64(place &* 8) }
+            }
         }
         return key
     }

@@ -77,11 +77,21 @@ extension ByteBuffer {
     }
 
     private mutating func appendJSON(utf8 bytes: UnsafeRawBufferPointer) {
-        reserve(bytes.count + 2)
+        let count = bytes.count
+        if unsafe Self.plainEnd(bytes, from: 0) == count {
+            unsafe appendUninitialized(count &+ 2) { output in
+                let start = unsafe output.baseAddress.unsafelyUnwrapped
+                unsafe start.storeBytes(of: UInt8(ascii: "\""), as: UInt8.self)
+                if let text = bytes.baseAddress { unsafe (start + 1).copyMemory(from: text, byteCount: count) }
+                unsafe start.storeBytes(of: UInt8(ascii: "\""), toByteOffset: count &+ 1, as: UInt8.self)
+                return count &+ 2
+            }
+            return
+        }
         append(UInt8(ascii: "\""))
         var start = 0
         var place = unsafe Self.plainEnd(bytes, from: 0)
-        while place < bytes.count {
+        while place < count {
             unsafe append(UnsafeRawBufferPointer(rebasing: bytes[start..<place]))
             unsafe appendEscape(of: bytes[place])
             start = place + 1

@@ -53,6 +53,21 @@ struct JSONWriterTests {
         #expect(written { $0.appendJSON(double: .nan) } == "null")
     }
 
+    @Test func roundedNumbersAreWhatTheySay() throws {
+        var generator = SplitMix(state: 11)
+        for _ in 0..<20_000 {
+            let decimals = Int(generator.next() % 10)
+            var power = 1.0
+            for _ in 0..<decimals { power *= 10 }
+            let value =
+                (Double(generator.next() % 2_000_000_000) - 1e9) / [1, 1e3, 1e6, 1e9][Int(generator.next() % 4)]
+            let text = written { $0.appendJSON(fixed: value, decimals: decimals) }
+            let read = try double(text)
+            #expect(abs(read - value) <= 0.5 / power + 1e-6 / power, "\(value) \(decimals) \(text)")
+            #expect(!text.contains(".") || (!text.hasSuffix("0") && text.split(separator: ".")[1].count <= decimals))
+        }
+    }
+
     @Test func coordinatesHaveSixDecimals() {
         #expect(written { $0.appendJSON(coordinate: 52.5200081) } == "52.520008")
         #expect(written { $0.appendJSON(coordinate: -13.4) } == "-13.4")
@@ -63,6 +78,9 @@ struct JSONWriterTests {
         #expect(written { $0.appendJSON(coordinate: .infinity) } == "null")
         #expect(written { $0.appendJSON(fixed: 1234.56, decimals: 1) } == "1234.6")
         #expect(written { $0.appendJSON(fixed: 7.5, decimals: 0) } == "8")
+        #expect(written { $0.appendJSON(fixed: 999_999_999.999999999, decimals: 9) } == "1000000000")
+        #expect(written { $0.appendJSON(fixed: -999_999_999.5, decimals: 9) } == "-999999999.5")
+        #expect(written { $0.appendJSON(fixed: 0.000000001, decimals: 9) } == "0.000000001")
     }
 }
 
