@@ -23,12 +23,15 @@ final class ClientCall {
     @usableFromInline let channel: GRPCChannel
     let path: StaticString
     let options: CallOptions
-    private let receiver: ClientCallReceiver
+    /// Decodes a message and hands it on; an error ends the call. Nil: one message is expected, and kept until the end.
+    private var onMessage: ((UnsafeRawBufferPointer) -> RPCError?)?
+    /// Called once: with nil and the bytes of the one message (none for a stream), or with why the call failed.
+    private var onEnd: ((RPCError?, UnsafeRawBufferPointer) -> Void)?
     private(set) var phase = Phase.waiting
     @usableFromInline var isEnded: Bool { phase == .ended }
 
-    /// When the call ends with DEADLINE_EXCEEDED, in the loop's nanoseconds.
-    let deadline: UInt64?
+    /// When the call ends with DEADLINE_EXCEEDED, in the loop's nanoseconds; 0: never.
+    let deadline: UInt64
     private var timer = TimerID.none
     private var retries = 0
     /// Stands in the channel's queue.
@@ -47,15 +50,19 @@ final class ClientCall {
 
     // MARK: Response
 
-    /// The connection's place and the stream in its session, while `open`.
+    /// The connection's place and the stream in its session, while `hasStream`.
     private(set) var connection: UInt32 = 0
     private(set) var stream: UInt32 = 0
-    /// The call's place in the channel's table: the stream's context.
-    var place: UInt32 = 0
+    /// The session has a stream for the call: from `opened` until either side has ended it.
+    var hasStream = false
+    /// The call's place in the channel's table while it has not ended: its stream's context, its timer's payload.
+    private(set) var place: UInt32 = 0
     private var hasHeaders = false
     private var httpStatus = 0
     @usableFromInline private(set) var initialMetadata: Metadata?
     private var body = ByteBuffer()
+    /// The one message that is expected, in a buffer of the channel's.
+    private var answer: UnsafeMutablePointer<ByteBuffer>?
     private var remoteEnded = false
     private var isPaused = false
     private var isDelivering = false
@@ -64,34 +71,45 @@ final class ClientCall {
     private var heldEnd: RPCError??
 
     @usableFromInline
-    init(channel: GRPCChannel, path: StaticString, options: CallOptions, receiver: ClientCallReceiver) {
+    init(
+        channel: GRPCChannel, path: StaticString, options: CallOptions,
+        onMessage: ((UnsafeRawBufferPointer) -> RPCError?)?,
+        onEnd: @escaping (RPCError?, UnsafeRawBufferPointer) -> Void
+    ) {
         self.channel = channel
         self.path = path
         self.options = options
-        self.receiver = receiver
-        deadline = options.timeoutNanoseconds.map { channel.loop.now + min($0, GRPCTimeout.longest) }
-        unsafe request = .allocate(capacity: 1)
-        unsafe request.initialize(to: ByteBuffer())
+        unsafe self.onMessage = onMessage
+        unsafe self.onEnd = onEnd
+        deadline = options.timeoutNanoseconds.map { channel.loop.now + min($0, GRPCTimeout.longest) } ?? 0
+        unsafe request = channel.transport.buffers.take()
     }
 
     deinit {
-        unsafe request.deinitialize(count: 1)
-        unsafe request.deallocate()
+        unsafe channel.transport.buffers.giveBack(request)
+        if let answer = unsafe answer { unsafe channel.transport.buffers.giveBack(answer) }
     }
 
     // MARK: The caller's side
 
     @usableFromInline
     func start() {
-        if let deadline {
-            let now = channel.loop.now
-            timer = channel.loop.schedule(after: deadline > now ? deadline - now : 0) { [self] in
-                timer = .none
-                abort(RPCError(code: .deadlineExceeded, message: "no answer within the deadline"), .cancel)
-            }
-        }
+        // A message that was too large has ended the call already.
         guard phase == .waiting else { return }
+        place = channel.transport.calls.insert(self)
+        isStarted = true
+        if deadline != 0 {
+            let now = channel.loop.now
+            timer = channel.transport.schedule(after: deadline > now ? deadline - now : 0, call: place)
+        }
         channel.submit(self)
+    }
+
+    private var isStarted = false
+
+    func deadlinePassed() {
+        timer = .none
+        abort(RPCError(code: .deadlineExceeded, message: "no answer within the deadline"), .cancel)
     }
 
     /// Where to encode a message of `size` bytes; `endMessage` must follow.
@@ -130,7 +148,7 @@ final class ClientCall {
     /// Bytes that have not left this process, as far as the session and this call know.
     private var queuedBytes: Int {
         let mine = unsafe request.pointee.count - handedOver
-        return phase == .open ? mine + channel.transport.pendingCount(self) : mine
+        return hasStream ? mine + channel.transport.pendingCount(self) : mine
     }
 
     @usableFromInline
@@ -138,7 +156,7 @@ final class ClientCall {
         guard phase != .ended else { return false }
         if queuedBytes < channel.options.writableBelow { return true }
         wantsWritable = true
-        if phase == .open { channel.transport.notifyWhenDrained(self) }
+        if hasStream { channel.transport.notifyWhenDrained(self) }
         return false
     }
 
@@ -150,7 +168,7 @@ final class ClientCall {
     /// Ends the call from this side: the server is told, the caller hears of it later in this turn.
     func abort(_ error: RPCError, _ code: HTTP2ErrorCode) {
         guard phase != .ended else { return }
-        if phase == .open { channel.transport.reset(self, code) }
+        if hasStream { channel.transport.reset(self, code) }
         finish(error)
     }
 
@@ -159,6 +177,7 @@ final class ClientCall {
     /// A stream is there: the headers have been written. What was encoded so far follows.
     func opened(connection: UInt32, stream: UInt32) {
         phase = .open
+        hasStream = true
         self.connection = connection
         self.stream = stream
         handOver()
@@ -174,6 +193,7 @@ final class ClientCall {
         retries += 1
         channel.metrics.callRetried()
         phase = .waiting
+        hasStream = false
         handedOver = 0
         isHalfClosed = false
         channel.submit(self)
@@ -181,7 +201,7 @@ final class ClientCall {
 
     /// Gives what was encoded to the session.
     private func handOver() {
-        guard phase == .open, !isHalfClosed else { return }
+        guard hasStream, !isHalfClosed else { return }
         let end = wantsHalfClose
         let count = unsafe request.pointee.count - handedOver
         guard count > 0 || end else { return }
@@ -217,7 +237,7 @@ final class ClientCall {
         httpStatus = head.status
         if endStream {
             remoteEnded = true
-            return complete(head.outcome())
+            return complete(head.outcome(status: httpStatus))
         }
         if let problem = head.problem() { return abort(problem, .cancel) }
         initialMetadata = head.metadata
@@ -225,9 +245,7 @@ final class ClientCall {
 
     func receiveTrailers(_ headers: borrowing HPACKDecoder) {
         remoteEnded = true
-        var head = ResponseHead(headers)
-        head.status = httpStatus
-        complete(head.outcome())
+        complete(ResponseHead(headers).outcome(status: httpStatus))
     }
 
     /// A part of the body. `bytes` lie in the receive buffer.
@@ -241,18 +259,29 @@ final class ClientCall {
                 let message = unsafe GRPCMessage.takeWhole(
                     &rest, limit: channel.options.maximumMessageSize)
             {
-                if let problem = unsafe receiver.receive(message) {
-                    abort(problem, .cancel)
-                }
+                if let problem = unsafe take(message) { abort(problem, .cancel) }
             }
             isDelivering = false
         }
         guard phase == .open else { return }
-        unsafe body.append(rest)
+        if rest.count > 0 { unsafe body.append(rest) }
         deliver()
         guard endStream, phase == .open else { return }
         remoteEnded = true
         complete(RPCError(code: .internal, message: "the server ended the stream without grpc-status"))
+    }
+
+    /// A whole message.
+    @inline(__always)
+    private func take(_ message: UnsafeRawBufferPointer) -> RPCError? {
+        if let onMessage = unsafe self.onMessage { return unsafe onMessage(message) }
+        guard unsafe answer == nil else {
+            return RPCError(code: .internal, message: "the server answered a unary call with more than one message")
+        }
+        let answer = unsafe channel.transport.buffers.take()
+        unsafe answer.pointee.append(message)
+        unsafe self.answer = answer
+        return nil
     }
 
     /// Delivers whole messages, unless the call is paused.
@@ -281,13 +310,13 @@ final class ClientCall {
                 body.consume(size)
             }
             let problem = unsafe message.withUnsafeBytes {
-                unsafe receiver.receive(UnsafeRawBufferPointer(rebasing: $0[GRPCMessage.prefixSize...]))
+                unsafe take(UnsafeRawBufferPointer(rebasing: $0[GRPCMessage.prefixSize...]))
             }
             if let problem { return abort(problem, .cancel) }
         }
         guard phase == .open else { return }
         if !isPaused && unconsumed > 0 {
-            if !remoteEnded { channel.transport.consumed(self, unconsumed) }
+            if hasStream && !remoteEnded { channel.transport.consumed(self, unconsumed) }
             unconsumed = 0
         }
         if !isPaused, let end = heldEnd {
@@ -301,7 +330,7 @@ final class ClientCall {
         guard phase == .open else { return }
         if isPaused && !body.isEmpty {
             heldEnd = .some(error)
-            channel.transport.detach(self)
+            channel.transport.ended(self, isHalfClosed: isHalfClosed)
             return
         }
         if error == nil && !body.isEmpty { return finishFromServer(.truncated) }
@@ -309,8 +338,13 @@ final class ClientCall {
     }
 
     private func finishFromServer(_ error: RPCError?) {
-        channel.transport.ended(self, isHalfClosed: isHalfClosed)
-        finish(error)
+        if hasStream { channel.transport.ended(self, isHalfClosed: isHalfClosed) }
+        let lacksMessage = unsafe onMessage == nil && answer == nil
+        if error == nil && lacksMessage {
+            return finish(RPCError(code: .internal, message: "the server answered OK without a message"))
+        }
+        // The server's end comes from the network, not from inside a call of the caller's: it is told at once.
+        finish(error, isDeferred: isDelivering)
     }
 
     @usableFromInline
@@ -323,19 +357,34 @@ final class ClientCall {
         deliver()
     }
 
-    /// The end, once. The caller hears of it later in this turn, never inside of what he is calling now.
-    func finish(_ error: RPCError?) {
+    /// The end, once. Unless it comes from the network the caller hears of it later in this turn, never inside of what he is
+    /// calling now.
+    func finish(_ error: RPCError?, isDeferred: Bool = true) {
         guard phase != .ended else { return }
         phase = .ended
-        channel.loop.cancel(timer)
+        if timer != .none { channel.loop.cancel(timer) }
         timer = .none
-        unsafe request.pointee.release()
+        if isStarted { channel.transport.calls.remove(place) }
+        unsafe request.pointee.removeAll()
         handedOver = 0
-        body.release()
         onWritable = nil
-        let receiver = self.receiver
-        channel.loop.execute { receiver.end(error) }
         channel.metrics.callEnded(error?.code ?? .ok)
         channel.ended(self)
+        if isDeferred {
+            channel.loop.execute { [self] in tellEnd(error) }
+        } else {
+            tellEnd(error)
+        }
+    }
+
+    private func tellEnd(_ error: RPCError?) {
+        let onEnd = unsafe self.onEnd
+        unsafe self.onEnd = nil
+        unsafe onMessage = nil
+        if error == nil, let answer = unsafe answer {
+            unsafe answer.pointee.withUnsafeBytes { unsafe onEnd?(nil, $0) }
+        } else {
+            unsafe onEnd?(error, UnsafeRawBufferPointer(start: nil, count: 0))
+        }
     }
 }

@@ -13,8 +13,12 @@ extension GRPCChannel {
         _ path: StaticString, _ request: Request, options: CallOptions = CallOptions(),
         _ completion: @escaping (Result<Response, RPCError>) -> Void
     ) -> UnaryCall {
-        let call = ClientCall(
-            channel: self, path: path, options: options, receiver: UnaryReceiver(completion))
+        let call = unsafe ClientCall(
+            channel: self, path: path, options: options, onMessage: nil,
+            onEnd: { error, bytes in
+                if let error { return completion(.failure(error)) }
+                unsafe completion(ResponseDecoding.result(bytes))
+            })
         unsafe request.encode(into: &call.beginMessage(size: request.encodedSize).pointee)
         call.endMessage()
         call.halfClose()
@@ -49,8 +53,18 @@ extension GRPCChannel {
         _ path: StaticString, _ request: Request, options: CallOptions = CallOptions(),
         onMessage: @escaping (Response) -> Void, onEnd: @escaping (RPCError?) -> Void
     ) -> ServerStreamingCall {
-        let call = ClientCall(
-            channel: self, path: path, options: options, receiver: StreamReceiver(onMessage, onEnd))
+        let call = unsafe ClientCall(
+            channel: self, path: path, options: options,
+            onMessage: { bytes in
+                let result: Result<Response, RPCError> = unsafe ResponseDecoding.result(bytes)
+                switch result {
+                case .success(let message):
+                    onMessage(message)
+                    return nil
+                case .failure(let error):
+                    return error
+                }
+            }, onEnd: { error, _ in onEnd(error) })
         unsafe request.encode(into: &call.beginMessage(size: request.encodedSize).pointee)
         call.endMessage()
         call.halfClose()
@@ -63,10 +77,18 @@ extension GRPCChannel {
     public func clientStreaming<Request: ProtobufMessage, Response: ProtobufMessage>(
         _ path: StaticString, options: CallOptions = CallOptions()
     ) -> ClientStreamingCall<Request, Response> {
-        let receiver = UnaryReceiver<Response>(nil)
-        let call = ClientCall(channel: self, path: path, options: options, receiver: receiver)
+        let outcome = CallOutcome<Response>()
+        let call = unsafe ClientCall(
+            channel: self, path: path, options: options, onMessage: nil,
+            onEnd: { error, bytes in
+                if let error {
+                    outcome.set(.failure(error))
+                } else {
+                    unsafe outcome.set(ResponseDecoding.result(bytes))
+                }
+            })
         call.start()
-        return ClientStreamingCall(core: call, receiver: receiver)
+        return ClientStreamingCall(core: call, outcome: outcome)
     }
 }
 
@@ -102,12 +124,12 @@ public final class ServerStreamingCall {
 /// A call that sends a stream of messages and receives one. On the channel's loop.
 public final class ClientStreamingCall<Request: ProtobufMessage, Response: ProtobufMessage> {
     @usableFromInline let core: ClientCall
-    @usableFromInline let receiver: UnaryReceiver<Response>
+    @usableFromInline let outcome: CallOutcome<Response>
 
     @usableFromInline
-    init(core: ClientCall, receiver: UnaryReceiver<Response>) {
+    init(core: ClientCall, outcome: CallOutcome<Response>) {
         self.core = core
-        self.receiver = receiver
+        self.outcome = outcome
     }
 
     /// Whether what was sent has left this process up to a small rest. What is sent when it is false is queued, up to
@@ -122,8 +144,8 @@ public final class ClientStreamingCall<Request: ProtobufMessage, Response: Proto
 
     /// Called once when the call ends (nil: OK), also when it ends before `finish`.
     public var onEnd: ((Result<Response, RPCError>) -> Void)? {
-        get { receiver.completion }
-        set { receiver.completion = newValue }
+        get { outcome.completion }
+        set { outcome.completion = newValue }
     }
 
     /// Whether the call has ended: what is sent now is lost.
@@ -139,7 +161,7 @@ public final class ClientStreamingCall<Request: ProtobufMessage, Response: Proto
 
     /// Ends the stream; `completion` gets the answer. If the call has ended before, it gets that end, later in this turn.
     public func finish(_ completion: @escaping (Result<Response, RPCError>) -> Void) {
-        receiver.complete(completion, on: core.channel.loop)
+        outcome.whenSet(completion, on: core.channel.loop)
         core.halfClose()
     }
 
@@ -150,104 +172,43 @@ public final class ClientStreamingCall<Request: ProtobufMessage, Response: Proto
     public func cancel() { core.cancel() }
 }
 
-/// What a call's messages and its end go to, the types erased.
+/// Decodes answers.
 @usableFromInline
-class ClientCallReceiver {
-    @usableFromInline
-    init() {}
-    /// A message. An error ends the call.
-    @usableFromInline
-    func receive(_ bytes: UnsafeRawBufferPointer) -> RPCError? { nil }
-    /// The call has ended; nil: with OK.
-    @usableFromInline
-    func end(_ error: RPCError?) {}
+enum ResponseDecoding {
+    @inlinable
+    static func result<Response: ProtobufMessage>(_ bytes: UnsafeRawBufferPointer) -> Result<Response, RPCError> {
+        do throws(ProtobufError) {
+            return .success(unsafe try Response(decoding: Span(_unsafeBytes: bytes)))
+        } catch {
+            return .failure(RPCError(code: .internal, message: "the response could not be decoded: \(error)"))
+        }
+    }
 }
 
-/// Receives exactly one message.
+/// How a client stream ended: told to whoever asks for it, before or after.
 @usableFromInline
-final class UnaryReceiver<Response: ProtobufMessage>: ClientCallReceiver {
+final class CallOutcome<Response: ProtobufMessage> {
     @usableFromInline var completion: ((Result<Response, RPCError>) -> Void)?
-    @usableFromInline var response: Response?
-    /// The end, when it came before anyone asked for it.
-    @usableFromInline var outcome: Result<Response, RPCError>?
+    @usableFromInline var result: Result<Response, RPCError>?
 
     @usableFromInline
-    init(_ completion: ((Result<Response, RPCError>) -> Void)?) {
-        self.completion = completion
-    }
+    init() {}
 
     @usableFromInline
-    func complete(_ completion: @escaping (Result<Response, RPCError>) -> Void, on loop: EventLoop) {
-        if let outcome {
-            loop.execute { completion(outcome) }
-        } else {
-            self.completion = completion
-        }
-    }
-
-    @inlinable
-    override func receive(_ bytes: UnsafeRawBufferPointer) -> RPCError? {
-        guard response == nil else {
-            return RPCError(code: .internal, message: "the server answered a unary call with more than one message")
-        }
-        let message: Response
-        do throws(ProtobufError) {
-            message = unsafe try Response(decoding: Span(_unsafeBytes: bytes))
-        } catch {
-            return RPCError(code: .internal, message: "the response could not be decoded: \(error)")
-        }
-        response = message
-        return nil
-    }
-
-    @inlinable
-    override func end(_ error: RPCError?) {
-        let result: Result<Response, RPCError>
-        if let error {
-            result = .failure(error)
-        } else if let response {
-            result = .success(response)
-        } else {
-            result = .failure(RPCError(code: .internal, message: "the server answered OK without a message"))
-        }
-        response = nil
-        outcome = result
+    func set(_ result: Result<Response, RPCError>) {
+        self.result = result
         let completion = self.completion
         self.completion = nil
         completion?(result)
     }
-}
-
-/// Receives any number of messages.
-@usableFromInline
-final class StreamReceiver<Response: ProtobufMessage>: ClientCallReceiver {
-    @usableFromInline var onMessage: ((Response) -> Void)?
-    @usableFromInline var onEnd: ((RPCError?) -> Void)?
 
     @usableFromInline
-    init(_ onMessage: @escaping (Response) -> Void, _ onEnd: @escaping (RPCError?) -> Void) {
-        self.onMessage = onMessage
-        self.onEnd = onEnd
-    }
-
-    @inlinable
-    override func receive(_ bytes: UnsafeRawBufferPointer) -> RPCError? {
-        let message: Response
-        do throws(ProtobufError) {
-            message = unsafe try Response(decoding: Span(_unsafeBytes: bytes))
-        } catch {
-            return RPCError(code: .internal, message: "a response could not be decoded: \(error)")
+    func whenSet(_ completion: @escaping (Result<Response, RPCError>) -> Void, on loop: EventLoop) {
+        if let result {
+            loop.execute { completion(result) }
+        } else {
+            self.completion = completion
         }
-        onMessage?(message)
-        return nil
-    }
-
-    @inlinable
-    override func end(_ error: RPCError?) {
-        let onEnd = self.onEnd
-        self.onEnd = nil
-        onMessage = nil
-        onEnd?(error)
     }
 }
 

@@ -10,14 +10,11 @@ extension ClientConnections {
         guard unsafe connection.pointee.isReady && !connection.pointee.isClosing && !connection.pointee.isGoingAway,
             let output = unsafe loop.output(connection.pointee.id)
         else { return .failure(.exhausted) }
-        let place = freePlaces.last ?? UInt32(calls.count)
-        switch unsafe connection.pointee.session.open(context: place) {
+        switch unsafe connection.pointee.session.open(context: call.place) {
         case .failure(let failure):
             if failure == .exhausted { unsafe retire(index, connection) }
             return .failure(failure)
         case .success(let stream):
-            if freePlaces.popLast() == nil { calls.append(call) } else { calls[Int(place)] = call }
-            call.place = place
             unsafe writeHeaders(call, connection, stream, &output.pointee)
             call.opened(connection: index, stream: stream)
             return .success(())
@@ -33,36 +30,34 @@ extension ClientConnections {
         unsafe connection.pointee.session.encoder.encode(staticIndex: 3, into: &output)
         unsafe connection.pointee.session.encoder.encode(
             staticIndex: loop.isTLS(connection.pointee.id) ? 7 : 6, into: &output)
-        unsafe connection.pointee.session.encoder.encode(
-            ":path", bytes: UnsafeRawBufferPointer(start: call.path.utf8Start, count: call.path.utf8CodeUnitCount),
-            .table, into: &output)
-        unsafe connection.pointee.session.encoder.encode(
-            ":authority", bytes: channel?.authority ?? [], .table, into: &output)
+        unsafe connection.pointee.paths.encode(
+            call.path, &connection.pointee.session.encoder, into: &output)
+        unsafe authority.withUnsafeBytes {
+            unsafe connection.pointee.session.encoder.encode(
+                .authority, $0, remembered: &connection.pointee.authority, into: &output)
+        }
         unsafe connection.pointee.session.encoder.encode(
             "te", "trailers", remembered: &connection.pointee.te, into: &output)
         unsafe connection.pointee.session.encoder.encode(
             "content-type", "application/grpc", remembered: &connection.pointee.contentType, into: &output)
         unsafe connection.pointee.session.encoder.encode(
             "user-agent", "grpc-swift-cabstand/1", remembered: &connection.pointee.userAgent, into: &output)
-        if let deadline = call.deadline {
-            let left = deadline > loop.now ? deadline - loop.now : 1
-            unsafe connection.pointee.session.encoder.encode(
-                "grpc-timeout", bytes: GRPCTimeout.encode(left), .none, into: &output)
+        if call.deadline != 0 {
+            let now = loop.now
+            let text = GRPCTimeout(call.deadline > now ? call.deadline - now : 1)
+            unsafe text.withUnsafeBytes {
+                unsafe connection.pointee.session.encoder.encode(.grpcTimeout, $0, .none, into: &output)
+            }
         }
-        unsafe call.options.metadata.encode(&connection.pointee.session.encoder, into: &output)
+        if !call.options.metadata.isEmpty {
+            unsafe call.options.metadata.encode(&connection.pointee.session.encoder, into: &output)
+        }
         unsafe connection.pointee.session.endHeaders(start, stream: stream, endStream: false, output: &output)
     }
 
     @inline(__always)
     func call(_ place: UInt32) -> ClientCall? {
-        Int(place) < calls.count ? calls[Int(place)] : nil
-    }
-
-    /// Forgets the stream of a call that is gone from the session.
-    func release(_ call: ClientCall) {
-        guard self.call(call.place) === call else { return }
-        calls[Int(call.place)] = nil
-        freePlaces.append(call.place)
+        calls.isUsed(place) ? unsafe calls[place].pointee : nil
     }
 
     func send(_ call: ClientCall, _ bytes: UnsafeRawBufferPointer, endStream: Bool) {
@@ -97,29 +92,22 @@ extension ClientConnections {
 
     /// This side gives a call up.
     func reset(_ call: ClientCall, _ code: HTTP2ErrorCode) {
-        guard self.call(call.place) === call else { return }
         let connection = unsafe connections[call.connection]
         if let output = unsafe loop.output(connection.pointee.id) {
             unsafe connection.pointee.session.reset(call.stream, code, output: &output.pointee)
         }
-        release(call)
+        call.hasStream = false
         unsafe closeIfDone(connection)
     }
 
     /// The server has ended a call. If this side has not, the rest of its stream is of no use any more.
     func ended(_ call: ClientCall, isHalfClosed: Bool) {
-        guard self.call(call.place) === call else { return }
         let connection = unsafe connections[call.connection]
         if unsafe !isHalfClosed || connection.pointee.session.pendingCount(call.stream) > 0,
             let output = unsafe loop.output(connection.pointee.id)
         {
             unsafe connection.pointee.session.reset(call.stream, .noError, output: &output.pointee)
         }
-        release(call)
-    }
-
-    /// The server has ended a call whose messages are still held back by the caller.
-    func detach(_ call: ClientCall) {
-        ended(call, isHalfClosed: true)
+        call.hasStream = false
     }
 }

@@ -20,11 +20,33 @@ struct ClientConnection: ~Copyable {
     var contentType = HPACKEncoder.Remembered()
     var te = HPACKEncoder.Remembered()
     var userAgent = HPACKEncoder.Remembered()
+    var authority = HPACKEncoder.Remembered()
+    var paths = RememberedPaths()
 
     init(id: ConnectionID, address: SocketAddress, limits: HTTP2Limits) {
         self.id = id
         self.address = address
         session = HTTP2Session(role: .client, limits: limits)
+    }
+}
+
+/// Where the paths of calls are in a connection's HPACK table. A path is a literal of the program, so its address names it.
+struct RememberedPaths {
+    private static let count = 16
+    private var places = InlineArray<16, HPACKEncoder.Remembered>(repeating: HPACKEncoder.Remembered())
+    private var addresses = InlineArray<16, UInt>(repeating: 0)
+
+    mutating func encode(_ path: StaticString, _ encoder: inout HPACKEncoder, into output: inout ByteBuffer) {
+        let address = UInt(bitPattern: unsafe path.utf8Start)
+        // Literals lie beside each other, at least their own length apart.
+        let place = Int(truncatingIfNeeded: (address >> 3) ^ (address >> 7)) & (Self.count - 1)
+        if addresses[place] != address {
+            addresses[place] = address
+            places[place] = HPACKEncoder.Remembered()
+        }
+        unsafe encoder.encode(
+            .path, UnsafeRawBufferPointer(start: path.utf8Start, count: path.utf8CodeUnitCount),
+            remembered: &places[place], into: &output)
     }
 }
 
@@ -34,20 +56,28 @@ final class ClientConnections: ConnectionHandler {
     /// Kept until `close`: connections must not outlive what they report to.
     private(set) var channel: GRPCChannel?
     private let limits = HTTP2Limits()
+    private(set) var authority: [UInt8] = []
     let connections = Slab<ClientConnection>()
-    /// Open calls by place: the context of their streams.
-    var calls: [ClientCall?] = []
-    var freePlaces: [UInt32] = []
+    /// Calls that have not ended, by place: the context of their streams, the payload of their timers.
+    let calls = Slab<ClientCall>()
+    /// Buffers of calls that have ended, for the next ones.
+    let buffers = BufferPool()
     private lazy var timers = ClientTimers(self)
 
-    init(channel: GRPCChannel) {
-        loop = channel.loop
+    init(loop: EventLoop) {
+        self.loop = loop
+    }
+
+    /// Once, before anything else.
+    func report(to channel: GRPCChannel) {
         self.channel = channel
+        authority = channel.authority
     }
 
     deinit {
         // The loop has closed all connections: it keeps this handler while there is one.
         connections.deallocate()
+        calls.deallocate()
     }
 
     // MARK: Connections
@@ -143,7 +173,7 @@ final class ClientConnections: ConnectionHandler {
             if let output = unsafe loop.output(connection.pointee.id) {
                 unsafe connection.pointee.session.reset(call.stream, .cancel, output: &output.pointee)
             }
-            release(call)
+            call.hasStream = false
             call.refused(RPCError(code: .unavailable, message: "the server is going away"))
         }
     }
@@ -157,7 +187,7 @@ final class ClientConnections: ConnectionHandler {
 
     private func reset(_ context: UInt32, _ code: HTTP2ErrorCode, _ byPeer: Bool) {
         guard let call = call(context) else { return }
-        release(call)
+        call.hasStream = false
         if byPeer && code == .refusedStream {
             call.refused(.reset(code))
         } else if byPeer {
@@ -191,7 +221,7 @@ final class ClientConnections: ConnectionHandler {
         lastFailure = nil
         for place in lost {
             guard let call = call(place) else { continue }
-            release(call)
+            call.hasStream = false
             call.finish(RPCError(code: .unavailable, message: "the connection to \(address) was lost: \(text)"))
         }
         if !wasGoingAway { channel?.connectionLost(index, address, wasReady: wasReady, reason: text) }
@@ -233,7 +263,7 @@ final class ClientConnections: ConnectionHandler {
 
     /// The channel closes: every open call ends.
     func abortAll(_ error: RPCError) {
-        for call in calls { call?.abort(error, .cancel) }
+        for place in calls.places { call(place)?.abort(error, .cancel) }
     }
 
     /// An address is gone: its connection finishes what it has.
@@ -271,8 +301,11 @@ final class ClientConnections: ConnectionHandler {
 
     func schedulePump(_ index: UInt32, _ connection: UnsafeMutablePointer<ClientConnection>) {
         guard unsafe connection.pointee.session.wantsPump && connection.pointee.pumpTimer == .none else { return }
-        unsafe connection.pointee.pumpTimer = loop.schedule(after: 0, timers, UInt64(index))
+        unsafe connection.pointee.pumpTimer = loop.schedule(after: 0, timers, ClientTimers.pump | UInt64(index))
     }
+
+    /// Arms a call's deadline.
+    func schedule(after delay: UInt64, call: UInt32) -> TimerID { loop.schedule(after: delay, timers, UInt64(call)) }
 
     func pumpTimerFired(_ index: UInt32) {
         guard connections.isUsed(index) else { return }
@@ -304,7 +337,54 @@ final class ClientConnections: ConnectionHandler {
 
 /// Where a channel's timers fire without an allocation.
 private final class ClientTimers: TimerHandler {
+    /// The payload is a connection; without it, a call.
+    static let pump: UInt64 = 1 << 63
+
     private unowned let connections: ClientConnections
     init(_ connections: ClientConnections) { self.connections = connections }
-    override func timerFired(_ payload: UInt64) { connections.pumpTimerFired(UInt32(truncatingIfNeeded: payload)) }
+
+    override func timerFired(_ payload: UInt64) {
+        let place = UInt32(truncatingIfNeeded: payload)
+        if payload & Self.pump != 0 {
+            connections.pumpTimerFired(place)
+        } else {
+            connections.call(place)?.deadlinePassed()
+        }
+    }
+}
+
+/// Buffers that calls encode into, kept for the next calls: in steady state a call allocates none.
+@safe final class BufferPool {
+    private static let maximumCount = 256
+    /// A buffer that has grown beyond this gives its memory back. Bytes.
+    private static let maximumCapacity = 16 << 10
+    private var free: [UnsafeMutablePointer<ByteBuffer>] = unsafe []
+
+    deinit {
+        for index in unsafe free.indices {
+            unsafe free[index].deinitialize(count: 1)
+            unsafe free[index].deallocate()
+        }
+    }
+
+    func take() -> UnsafeMutablePointer<ByteBuffer> {
+        if let buffer = unsafe free.popLast() { return unsafe buffer }
+        let buffer = UnsafeMutablePointer<ByteBuffer>.allocate(capacity: 1)
+        unsafe buffer.initialize(to: ByteBuffer())
+        return unsafe buffer
+    }
+
+    func giveBack(_ buffer: UnsafeMutablePointer<ByteBuffer>) {
+        guard unsafe free.count < Self.maximumCount else {
+            unsafe buffer.deinitialize(count: 1)
+            unsafe buffer.deallocate()
+            return
+        }
+        if unsafe buffer.pointee.capacity > Self.maximumCapacity {
+            unsafe buffer.pointee.release()
+        } else {
+            unsafe buffer.pointee.removeAll()
+        }
+        unsafe free.append(buffer)
+    }
 }

@@ -26,7 +26,7 @@ public final class GRPCChannel {
     public var onStateChange: ((State) -> Void)?
 
     let authority: [UInt8]
-    private(set) lazy var transport = ClientConnections(channel: self)
+    let transport: ClientConnections
     let metrics: ChannelMetrics
     private var subchannels: [Subchannel] = []
     private var nextSubchannel = 0
@@ -52,7 +52,9 @@ public final class GRPCChannel {
         authority = Array((options.authority ?? target).utf8)
         resolveBackoff = Backoff(options)
         metrics = ChannelMetrics(target: target)
+        transport = ClientConnections(loop: loop)
         randomState = loop.preciseNow() | 1
+        transport.report(to: self)
     }
 
     // MARK: Calls

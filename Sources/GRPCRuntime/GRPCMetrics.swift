@@ -60,7 +60,8 @@ final class ChannelMetrics {
     private let queued: Gauge
     private let retried: Counter
     private let lost: Counter
-    private var ended: [Int: Counter] = [:]
+    /// By status code, made when they are first needed; codes that are not known count as UNKNOWN.
+    private var ended: [Counter?] = Array(repeating: nil, count: 17)
 
     init(target: String) {
         self.target = target
@@ -81,11 +82,12 @@ final class ChannelMetrics {
     func connectionLost() { lost.increment() }
 
     func callEnded(_ code: StatusCode) {
-        if let counter = ended[code.rawValue] { return counter.increment() }
+        let known = ended.indices.contains(code.rawValue) ? code.rawValue : StatusCode.unknown.rawValue
+        if let counter = ended[known] { return counter.increment() }
         let counter = MetricRegistry.shared.counter(
             name: "cabstand_grpc_client_calls_total", help: "Calls that have ended.",
-            labels: ["target": target, "code": code.description])
-        ended[code.rawValue] = counter
+            labels: ["target": target, "code": StatusCode(rawValue: known).description])
+        ended[known] = counter
         counter.increment()
     }
 }

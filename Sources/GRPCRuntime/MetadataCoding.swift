@@ -115,7 +115,46 @@ enum PercentCoding {
 }
 
 /// `grpc-timeout`: at most eight digits and a unit.
-enum GRPCTimeout {
+struct GRPCTimeout {
+    private var text = InlineArray<9, UInt8>(repeating: 0)
+    private var count = 0
+
+    /// The text for a timeout: the finest unit in which it has at most eight digits, rounded up, since a deadline must not come
+    /// early at the server.
+    init(_ nanoseconds: UInt64) {
+        var value = nanoseconds
+        var unit = UInt8(ascii: "n")
+        if value > 99_999_999 {
+            let units: [(UInt64, UInt8)] = [
+                (1000, UInt8(ascii: "u")), (1000, UInt8(ascii: "m")), (1000, UInt8(ascii: "S")),
+                (60, UInt8(ascii: "M")),
+                (60, UInt8(ascii: "H")),
+            ]
+            for (size, letter) in units where value > 99_999_999 {
+                value = value / size + (value % size == 0 ? 0 : 1)
+                unit = letter
+            }
+        }
+        var digits = 1
+        var power: UInt64 = 10
+        while value >= power {
+            digits += 1
+            power *= 10
+        }
+        count = digits + 1
+        text[digits] = unit
+        while digits > 0 {
+            digits -= 1
+            text[digits] = UInt8(truncatingIfNeeded: value % 10) + UInt8(ascii: "0")
+            value /= 10
+        }
+    }
+
+    /// Calls `body` with the text.
+    func withUnsafeBytes(_ body: (UnsafeRawBufferPointer) -> Void) {
+        unsafe text.span.withUnsafeBytes { unsafe body(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+    }
+
     /// Nanoseconds; nil when the text is not a timeout.
     static func decode(_ text: UnsafeRawBufferPointer) -> UInt64? {
         guard text.count >= 2 && text.count <= 9 else { return nil }
@@ -138,17 +177,4 @@ enum GRPCTimeout {
 
     /// Longer timeouts are cut to this, so that adding one to a clock can't overflow: 146 years.
     static let longest = UInt64(1) << 62
-
-    /// The finest unit in which the value has at most eight digits, rounded up: a deadline must not come early at the server.
-    static func encode(_ nanoseconds: UInt64) -> [UInt8] {
-        let units: [(UInt64, Character)] = [
-            (1, "n"), (1000, "u"), (1_000_000, "m"), (1_000_000_000, "S"), (60_000_000_000, "M"),
-            (3_600_000_000_000, "H"),
-        ]
-        for (size, unit) in units {
-            let value = nanoseconds / size + (nanoseconds % size == 0 ? 0 : 1)
-            if value < 100_000_000 { return Array("\(value)\(unit)".utf8) }
-        }
-        return Array("99999999H".utf8)
-    }
 }

@@ -3,7 +3,7 @@ import HTTP2
 
 /// What a client reads from a response's headers or trailers.
 struct ResponseHead {
-    var status = 0
+    private(set) var status = 0
     private var hasContentType = false
     private var isGRPC = false
     private var contentType = ""
@@ -20,16 +20,24 @@ struct ResponseHead {
             case .status: status = Int(unsafe ASCII.decimal(Span(_unsafeBytes: field.value)) ?? 0)
             case .contentType:
                 hasContentType = true
-                isGRPC = unsafe field.value.starts(with: "application/grpc".utf8)
+                isGRPC = unsafe Self.isGRPC(field.value)
                 if !isGRPC { contentType = field.valueText }
             case .grpcEncoding: if !field.valueEquals("identity") { encoding = field.valueText }
             case .grpcStatus:
                 code = StatusCode(rawValue: unsafe ASCII.decimal(Span(_unsafeBytes: field.value)).map { Int($0) } ?? 2)
             case .grpcMessage: unsafe message = PercentCoding.decode(field.value)
             case .grpcStatusDetails: unsafe details = Base64.decode(Span(_unsafeBytes: field.value)) ?? []
-            default: metadata.append(field)
+            default: if Metadata.isCustom(field) { metadata.append(field) }
             }
         }
+    }
+
+    /// `application/grpc`, and what may follow.
+    private static func isGRPC(_ value: UnsafeRawBufferPointer) -> Bool {
+        let expected: StaticString = "application/grpc"
+        guard value.count >= expected.utf8CodeUnitCount else { return false }
+        return unsafe ASCII.equals(
+            Span(_unsafeBytes: UnsafeRawBufferPointer(rebasing: value[..<expected.utf8CodeUnitCount])), expected)
     }
 
     /// Why these headers are not the beginning of a gRPC response; nil when they are.
@@ -53,7 +61,8 @@ struct ResponseHead {
     }
 
     /// How the call ended, read from trailers; nil: OK.
-    func outcome() -> RPCError? {
+    /// - Parameter status: HTTP's, from the response's headers.
+    func outcome(status: Int) -> RPCError? {
         guard let code else {
             return status != 200 && status != 0
                 ? RPCError(

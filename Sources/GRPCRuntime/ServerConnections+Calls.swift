@@ -136,7 +136,9 @@ extension ServerConnections {
             return
         }
         unsafe state.pointee.onCancel = nil
+        let receiver = unsafe state.pointee.receiver
         unsafe state.pointee.receiver = nil
+        receiver?.ended()
         let connection = unsafe connections[state.pointee.connection]
         let stream = unsafe state.pointee.stream
         if unsafe connection.pointee.session.pendingCount(stream) > 0 {
@@ -224,7 +226,9 @@ extension ServerConnections {
     private func remove(_ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>) {
         let timer = unsafe state.pointee.timer
         if timer != .none { loop.cancel(timer) }
+        let receiver = unsafe state.pointee.receiver
         calls.remove(call)
+        receiver?.ended()
     }
 
     // MARK: Deadlines

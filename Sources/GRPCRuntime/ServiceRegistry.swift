@@ -45,7 +45,9 @@ public final class ServiceRegistry {
                     return token.rejectRequest("\(error)")
                 }
                 let call = ServerStreamingServerCall<Response>(token: token)
-                token.attach(call)
+                unsafe token.attach(
+                    ServerCallReceiver(
+                        call: call, becameWritable: { call.onWritable?() }, ended: { call.onWritable = nil }))
                 handler(request, call)
             })
     }
@@ -60,7 +62,22 @@ public final class ServiceRegistry {
             service: service, method: method,
             kind: .manyRequests { token in
                 let call = ClientStreamingServerCall<Request, Response>(token: token)
-                token.attach(call)
+                unsafe token.attach(
+                    ServerCallReceiver(
+                        call: call,
+                        receive: { bytes in
+                            let request: Request
+                            do throws(ProtobufError) {
+                                request = unsafe try Request(decoding: Span(_unsafeBytes: bytes))
+                            } catch {
+                                return token.rejectRequest("\(error)")
+                            }
+                            call.onMessage(request)
+                        }, receiveEnd: { call.onEnd() },
+                        ended: {
+                            call.onMessage = { _ in }
+                            call.onEnd = {}
+                        }))
                 handler(call)
             })
     }
@@ -74,7 +91,22 @@ public final class ServiceRegistry {
             service: service, method: method,
             kind: .manyRequests { token in
                 let call = BidirectionalServerCall<Request, Response>(token: token)
-                token.attach(call)
+                unsafe token.attach(
+                    ServerCallReceiver(
+                        call: call,
+                        receive: { bytes in
+                            let request: Request
+                            do throws(ProtobufError) {
+                                request = unsafe try Request(decoding: Span(_unsafeBytes: bytes))
+                            } catch {
+                                return token.rejectRequest("\(error)")
+                            }
+                            call.onMessage(request)
+                        }, receiveEnd: { call.onEnd() },
+                        ended: {
+                            call.onMessage = { _ in }
+                            call.onEnd = {}
+                        }))
                 handler(call)
             })
     }

@@ -2,24 +2,37 @@ import Bytes
 import ProtobufWire
 import Reactor
 
-/// What is attached to a streaming call and told what happens to it. On the loop.
-public class ServerCallReceiver {
-    @usableFromInline
-    init() {}
-
-    /// One request message. False: it could not be decoded, and the call has been failed.
-    @usableFromInline
-    func receive(_ bytes: UnsafeRawBufferPointer) {}
+/// What is attached to a streaming call and told what happens to it: the types erased by closures, which the service's module
+/// specializes (methods of a generic class would find their types at run time). On the loop.
+@safe @usableFromInline
+final class ServerCallReceiver {
+    /// The call object lives as long as the call.
+    private let call: AnyObject
+    /// One request message.
+    let receive: (UnsafeRawBufferPointer) -> Void
     /// The client has ended its side.
-    @usableFromInline
-    func receiveEnd() {}
+    let receiveEnd: () -> Void
     /// What was sent has left; there is room again.
+    let becameWritable: () -> Void
+    /// The call has ended: what was set on the call object is dropped, since it tends to hold the call.
+    let ended: () -> Void
+
     @usableFromInline
-    func becameWritable() {}
+    init(
+        call: AnyObject, receive: @escaping (UnsafeRawBufferPointer) -> Void = { _ in },
+        receiveEnd: @escaping () -> Void = {}, becameWritable: @escaping () -> Void = {},
+        ended: @escaping () -> Void
+    ) {
+        self.call = call
+        unsafe self.receive = receive
+        self.receiveEnd = receiveEnd
+        self.becameWritable = becameWritable
+        self.ended = ended
+    }
 }
 
 /// A call that answers a stream of messages.
-public final class ServerStreamingServerCall<Response: ProtobufMessage>: ServerCallReceiver {
+public final class ServerStreamingServerCall<Response: ProtobufMessage> {
     @usableFromInline let token: ServerCallToken
     /// Called when `isWritable` turns true again.
     public var onWritable: (() -> Void)?
@@ -59,12 +72,10 @@ public final class ServerStreamingServerCall<Response: ProtobufMessage>: ServerC
     /// Ends the stream with an error, after what was sent.
     public func fail(_ error: RPCError) { token.fail(error) }
 
-    @usableFromInline
-    override func becameWritable() { onWritable?() }
 }
 
 /// A call that takes a stream of messages and answers one.
-public final class ClientStreamingServerCall<Request: ProtobufMessage, Response: ProtobufMessage>: ServerCallReceiver {
+public final class ClientStreamingServerCall<Request: ProtobufMessage, Response: ProtobufMessage> {
     @usableFromInline let token: ServerCallToken
     /// Called with each message, in order. What arrives before it is set is lost: set it in the handler.
     public var onMessage: (Request) -> Void = { _ in }
@@ -105,24 +116,11 @@ public final class ClientStreamingServerCall<Request: ProtobufMessage, Response:
     /// Takes messages again; those that were kept are delivered first, before this returns.
     public func resume() { token.resumeReading() }
 
-    @inlinable
-    override func receive(_ bytes: UnsafeRawBufferPointer) {
-        let request: Request
-        do throws(ProtobufError) {
-            request = unsafe try Request(decoding: Span(_unsafeBytes: bytes))
-        } catch {
-            return token.rejectRequest("\(error)")
-        }
-        onMessage(request)
-    }
-
-    @usableFromInline
-    override func receiveEnd() { onEnd() }
 }
 
 /// A call with streams in both directions.
 @usableFromInline
-final class BidirectionalServerCall<Request: ProtobufMessage, Response: ProtobufMessage>: ServerCallReceiver {
+final class BidirectionalServerCall<Request: ProtobufMessage, Response: ProtobufMessage> {
     @usableFromInline let token: ServerCallToken
     @usableFromInline var onMessage: (Request) -> Void = { _ in }
     @usableFromInline var onEnd: () -> Void = {}
@@ -139,17 +137,4 @@ final class BidirectionalServerCall<Request: ProtobufMessage, Response: Protobuf
 
     func finish() { token.finish(Metadata()) }
 
-    @inlinable
-    override func receive(_ bytes: UnsafeRawBufferPointer) {
-        let request: Request
-        do throws(ProtobufError) {
-            request = unsafe try Request(decoding: Span(_unsafeBytes: bytes))
-        } catch {
-            return token.rejectRequest("\(error)")
-        }
-        onMessage(request)
-    }
-
-    @usableFromInline
-    override func receiveEnd() { onEnd() }
 }

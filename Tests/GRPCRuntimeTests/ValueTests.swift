@@ -22,7 +22,8 @@ import Testing
         for value in [1, 99_999_999, 100_000_000, 100_000_001, 5_000_000_000, 86_400_000_000_000, UInt64.max]
             as [UInt64]
         {
-            let text = String(decoding: GRPCTimeout.encode(value), as: UTF8.self)
+            var text = ""
+            unsafe GRPCTimeout(value).withUnsafeBytes { text = unsafe String(decoding: $0, as: UTF8.self) }
             #expect(text.utf8.count <= 9)
             if value < .max { #expect(decode(text)! >= value && decode(text)! <= value + value / 90_000, "\(text)") }
         }

@@ -41,6 +41,9 @@ import Bytes
     /// Absolute number of the entry that the last field was found in or put into, 0: none.
     private var lastEntry = 0
 
+    /// Entries that have the names which the static table lacks, by token; 0: none.
+    private var nameEntries = InlineArray<16, Int>(repeating: 0)
+
     private let huffman = HPACKHuffman.shared
     private let staticFields: UnsafePointer<HeaderField>
 
@@ -111,6 +114,40 @@ import Bytes
         remembered.entry = lastEntry
     }
 
+    /// Encodes a field whose value never changes, remembering where it is.
+    @inline(__always)
+    public mutating func encode(
+        _ token: HeaderToken, _ value: UnsafeRawBufferPointer, remembered: inout Remembered,
+        into output: inout ByteBuffer
+    ) {
+        let age = table.insertions &- remembered.entry
+        if remembered.entry > 0 && age < table.count && age &+ 62 < 127 {
+            output.append(UInt8(truncatingIfNeeded: 0x80 | (age &+ 62)))
+            return
+        }
+        unsafe encode(token, value, .table, into: &output)
+        remembered.entry = lastEntry
+    }
+
+    /// Encodes one field whose name has a token. A name that the static table lacks enters the dynamic table with its first
+    /// value, whatever `indexing` says, so that it costs an index from then on.
+    public mutating func encode(
+        _ token: HeaderToken, _ value: UnsafeRawBufferPointer, _ indexing: Indexing, into output: inout ByteBuffer
+    ) {
+        let extra = Int(token.rawValue) &- HeaderToken.firstExtra
+        if extra >= 0 && indexing == .none {
+            let age = table.insertions &- nameEntries[extra]
+            if nameEntries[extra] > 0 && age < table.count {
+                appendInteger(age &+ 62, prefix: 4, first: 0x00, into: &output)
+                return unsafe appendString(value, into: &output)
+            }
+            unsafe encode(HeaderToken.name(token), value, .table, into: &output)
+            nameEntries[extra] = lastEntry
+            return
+        }
+        unsafe encode(HeaderToken.name(token), value, indexing, into: &output)
+    }
+
     /// Encodes one field. The name must be lower-case.
     public mutating func encode(
         _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ indexing: Indexing,
@@ -171,8 +208,12 @@ import Bytes
         unsafe appendString(value, into: &output)
     }
 
-    /// A string in Huffman code, or as it is when that is not longer.
+    /// A string in Huffman code, or as it is when that is not longer, or so short that there is little to win.
     private func appendString(_ bytes: UnsafeRawBufferPointer, into output: inout ByteBuffer) {
+        if bytes.count <= 9 {
+            output.append(UInt8(truncatingIfNeeded: bytes.count))
+            return unsafe output.append(bytes)
+        }
         let encoded = unsafe huffman.encodedCount(bytes)
         if encoded < bytes.count {
             appendInteger(encoded, prefix: 7, first: 0x80, into: &output)

@@ -40,7 +40,17 @@ public struct HeaderToken: RawRepresentable, Hashable, Sendable {
     @inlinable public static var grpcMessage: HeaderToken { HeaderToken(74) }
     @inlinable public static var grpcStatusDetails: HeaderToken { HeaderToken(75) }
 
-    /// Names that the static table lacks.
+    /// The first token of a name that the static table lacks.
+    static let firstExtra = 64
+
+    /// The name of a token other than `.other`.
+    static func name(_ token: HeaderToken) -> UnsafeRawBufferPointer {
+        let raw = Int(token.rawValue)
+        let text = raw < firstExtra ? HPACKStaticTable.entries[raw - 1].0 : extra[raw - firstExtra].0
+        return unsafe UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+    }
+
+    /// Names that the static table lacks, in the order of their tokens.
     private static let extra: [(StaticString, HeaderToken)] = [
         ("te", .te), ("connection", .connection), ("keep-alive", .keepAlive), ("proxy-connection", .proxyConnection),
         ("upgrade", .upgrade), (":protocol", .protocol), ("grpc-timeout", .grpcTimeout),
