@@ -9,6 +9,7 @@ import WebSocketServer
 /// What the gateway is on one loop: the routes, and the ways to the services.
 final class GatewayNode {
     let server: HTTPServer
+    private let router = Router()
     private let backends: Backends
     private let live: LiveEndpoints
     /// Seconds over which WebSockets are closed at the end.
@@ -22,7 +23,6 @@ final class GatewayNode {
         let loop = backends.loop
         closingTime = min(10, settings[CabstandSettings.graceSeconds] / 4)
         let origins = settings[CabstandSettings.allowedOrigins]
-        let router = Router()
         for prefix in ["", "/v1"] {
             DriverRoutes(backends: backends).register(on: router, prefix: prefix)
             TripRoutes(backends: backends).register(on: router, prefix: prefix)
@@ -34,8 +34,13 @@ final class GatewayNode {
         live.register(on: router)
         router.addHealth(readiness, loop: loop)
         if settings[CabstandSettings.adminPort] == nil { router.addMetrics() }
-        router.fallback { request, responder in files.respond(to: request, responder) }
         server = HTTPServer(loop: loop, router: router, origins: OriginPolicy(origins), metrics: .shared)
+        serve(files)
+    }
+
+    /// Serves these files from now on.
+    func serve(_ files: StaticFiles) {
+        router.fallback { request, responder in files.respond(to: request, responder) }
     }
 
     /// Ends in order; `completion` is called on the loop when nobody is connected any more.
@@ -62,6 +67,7 @@ final class GatewayHome {
     private let loop: EventLoop
     private let consumer: KafkaConsumer
     private var operations: HTTPServer?
+    private var folder: LiveFolder?
 
     init(loop: EventLoop, backends: Backends, settings: SettingsValues, readiness: ServiceReadiness) throws {
         self.loop = loop
@@ -103,6 +109,12 @@ final class GatewayHome {
         }
     }
 
+    /// Calls `onChange` when files of the page's folder change.
+    func serve(_ folder: LiveFolder, onChange: @escaping (StaticFiles) -> Void) {
+        self.folder = folder
+        folder.watch(on: loop, onChange: onChange)
+    }
+
     /// Health and metrics on a port of their own.
     func listenForOperations(_ address: SocketAddress, _ readiness: ServiceReadiness) throws -> Listener {
         let router = Router()
@@ -118,6 +130,7 @@ final class GatewayHome {
     }
 
     func close(_ completion: @escaping () -> Void) {
+        folder?.close()
         feed.close()
         consumer.close(completion)
     }

@@ -37,16 +37,20 @@ public final class GatewayServer: ServerProcess {
             loops: loops, dependencies: ["driver_service", "trip_service", "kafka"], now: loops[0].preciseNow())
         self.readiness = readiness
 
-        let files = try StaticFiles(folder: settings[CabstandSettings.publicDir])
-        for path in files.skipped { logger.warning("not served: too large, or a link", metadata: ["path": path]) }
+        let folder = try LiveFolder(settings[CabstandSettings.publicDir])
         let backends = loops.map { Backends(loop: $0, settings: settings) }
         let home = try GatewayHome(loop: loops[0], backends: backends[0], settings: settings, readiness: readiness)
         let links = FeedLink.links(home.feed, loops: loops)
         let nodes = zip(backends, links).map { backends, link in
-            GatewayNode(backends: backends, link: link.value, settings: settings, readiness: readiness, files: files)
+            GatewayNode(
+                backends: backends, link: link.value, settings: settings, readiness: readiness, files: folder.files)
         }
         self.home = LoopBound(home, loop: loops[0])
-        self.nodes = zip(nodes, loops).map { LoopBound($0, loop: $1) }
+        let boundNodes = zip(nodes, loops).map { LoopBound($0, loop: $1) }
+        self.nodes = boundNodes
+        home.serve(folder) { files in
+            for node in boundNodes { node.loop.submit { node.value.serve(files) } }
+        }
 
         address = try Self.listen(nodes, settings)
         if let port = settings[CabstandSettings.adminPort] {
@@ -59,7 +63,7 @@ public final class GatewayServer: ServerProcess {
             "serving",
             metadata: [
                 "http": "\(address)", "admin": adminAddress.map { "\($0)" } ?? "on the same port",
-                "loops": "\(loops.count)", "files": "\(files.paths.count)",
+                "loops": "\(loops.count)", "files": "\(folder.files.paths.count)",
             ])
     }
 

@@ -1,6 +1,7 @@
 import Bytes
 import CZlib
 import HTTP1
+import Reactor
 
 #if canImport(Glibc)
     import Glibc
@@ -8,19 +9,71 @@ import HTTP1
     import Musl
 #endif
 
-/// Reads a folder and everything below it into memory, at start.
-struct FolderScan {
-    let limits: StaticFiles.Limits
-    var files: [String: StaticFiles.File] = [:]
-    var skipped: [String] = []
+/// Reads a folder and everything below it into memory; of what was read before, only what has changed. Blocking.
+struct FolderScan: Sendable {
+    /// By what a file is known to be the same without reading it.
+    struct Identity: Sendable, Equatable {
+        let device: UInt64
+        let inode: UInt64
+        let size: Int64
+        let modified: Int
+        let changed: Int
+    }
+
+    private let limits: StaticFiles.Limits
+    /// Told of each folder before it is read, so that no change falls between the watching and the reading.
+    private let events: FolderEvents?
+    private let previous: StaticFiles?
+    /// Files that are being written: they keep their form.
+    private let unfinished: Set<FolderEvents.Entry>
+    private(set) var files: [String: StaticFiles.File] = [:]
+    private(set) var identities: [String: Identity] = [:]
+    private(set) var omissions: [StaticFiles.Omission] = []
+    /// Why a folder could not be watched.
+    private(set) var watchFailure: SystemError?
+    private var watched: Set<Int32> = []
     private var entries = 0
     private var bytes = 0
+    /// Unix nanoseconds. A file that changed after this could change again within the same tick of the file system's
+    /// clock: it is read anew next time, whatever its times say.
+    private var settledBefore = 0
 
-    init(limits: StaticFiles.Limits) { self.limits = limits }
+    init(
+        limits: StaticFiles.Limits, events: FolderEvents? = nil, previous: StaticFiles? = nil,
+        unfinished: Set<FolderEvents.Entry> = []
+    ) {
+        self.limits = limits
+        self.events = events
+        self.previous = previous
+        self.unfinished = unfinished
+    }
+
+    /// Reads the folder.
+    ///
+    /// - Throws: `StaticFilesError` when it or a folder below it can't be read; when there are files from before, also when
+    ///   there is too much now: which files were left out would be a matter of chance.
+    mutating func readAll(_ path: String) throws(StaticFilesError) {
+        var now = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &now)
+        settledBefore = Self.nanoseconds(now) - 100_000_000
+        do throws(StaticFilesError) {
+            try read(path, at: "/")
+        } catch {
+            guard error.isMissing, let events else { throw error }
+            events.watchForReturn(of: path)
+            try read(path, at: "/")
+        }
+        events?.keep(watched)
+    }
 
     /// Reads the folder `path`; its files are known under `prefix`, which ends in a slash.
-    mutating func read(_ path: String, at prefix: String) throws(StaticFilesError) {
-        guard let folder = unsafe opendir(path) else { throw StaticFilesError(path: path, errno: errno) }
+    private mutating func read(_ path: String, at prefix: String) throws(StaticFilesError) {
+        let number = watch(path)
+        guard let folder = unsafe opendir(path) else {
+            // Gone since its name was read: the watch of the folder above tells of it.
+            if errno == ENOENT && prefix != "/" { return }
+            throw StaticFilesError(path: path, errno: errno)
+        }
         defer { unsafe closedir(folder) }
         while let entry = unsafe readdir(folder) {
             // Proof: d_name is NUL-terminated inside the entry, which is valid up to the next readdir.
@@ -29,41 +82,102 @@ struct FolderScan {
             }
             if name.hasPrefix(".") { continue }
             entries += 1
-            var status = stat()
-            guard entries <= limits.entries, unsafe lstat("\(path)/\(name)", &status) == 0 else {
-                skipped.append(prefix + name)
+            if entries > limits.entries {
+                try omitForSize(prefix + name, "there are more than \(limits.entries) files and folders")
                 continue
+            }
+            var status = stat()
+            if unsafe lstat("\(path)/\(name)", &status) != 0 {
+                if errno == ENOENT { continue }
+                throw StaticFilesError(path: "\(path)/\(name)", errno: errno)
             }
             switch status.st_mode & S_IFMT {
             case S_IFDIR: try read("\(path)/\(name)", at: "\(prefix)\(name)/")
-            case S_IFREG: readFile("\(path)/\(name)", prefix + name, status)
-            default: skipped.append(prefix + name)
+            case S_IFREG:
+                let isUnfinished = unfinished.contains(FolderEvents.Entry(folder: number, name: name))
+                try take("\(path)/\(name)", prefix + name, status, isUnfinished: isUnfinished)
+            default: omissions.append(.init(path: prefix + name, reason: "it is not a regular file"))
             }
         }
     }
 
-    private mutating func readFile(_ path: String, _ name: String, _ status: stat) {
-        let size = Int(status.st_size)
-        guard size <= limits.fileBytes, bytes + size <= limits.totalBytes, let content = contents(path, size) else {
-            skipped.append(name)
-            return
+    /// - Returns: the number of the folder's watch; -1: it has none.
+    private mutating func watch(_ path: String) -> Int32 {
+        guard let events else { return -1 }
+        do throws(SystemError) {
+            let number = try events.watch(path)
+            watched.insert(number)
+            return number
+        } catch {
+            if error.errno != ENOENT { watchFailure = error }
+            return -1
         }
-        bytes += content.count
-        let type = MediaType.of(name)
-        let tag = Self.tag(content)
-        let compressed = type.compresses && content.count > 256 ? Self.gzip(content) : nil
-        var date = ByteBuffer()
-        HTTP1Date.append(unixSeconds: Int64(status.st_mtim.tv_sec), to: &date)
-        files[name] = StaticFiles.File(
-            type: type.name, content: SharedBytes(content), compressed: compressed, tag: "\"\(tag)\"",
-            compressedTag: "\"\(tag)-gzip\"", modified: String(decoding: date.array(), as: UTF8.self))
     }
 
-    /// The whole file, or nil. A link that was put in the file's place meanwhile is not followed.
+    private mutating func take(
+        _ path: String, _ name: String, _ status: stat, isUnfinished: Bool
+    ) throws(StaticFilesError) {
+        let identity = Identity(status)
+        if let known = previous?.identities[name], known == identity, let file = previous?.files[name] {
+            identities[name] = known
+            return try add(file, name)
+        }
+        if isUnfinished { return try keep(name, "it is being written") }
+        let size = Int(status.st_size)
+        if size > limits.fileBytes { return try keep(name, "it has more than \(limits.fileBytes) bytes") }
+        if bytes + size > limits.totalBytes { return try omitForSize(name, Self.tooMuch(limits)) }
+        guard let content = contents(path, size) else {
+            let reason = unsafe String(cString: strerror(errno))
+            return errno == ENOENT ? () : try keep(name, "it can't be read: \(reason)")
+        }
+        if identity.changed < settledBefore { identities[name] = identity }
+        var date = ByteBuffer()
+        HTTP1Date.append(unixSeconds: Int64(status.st_mtim.tv_sec), to: &date)
+        let modified = String(decoding: date.array(), as: UTF8.self)
+        let tag = "\"\(Self.tag(content))\""
+        if let file = previous?.files[name], file.tag == tag && file.modified == modified { return try add(file, name) }
+        let type = MediaType.of(name)
+        let compressed = type.compresses && content.count > 256 ? Self.gzip(content) : nil
+        try add(
+            StaticFiles.File(
+                type: type.name, content: SharedBytes(content), compressed: compressed, tag: tag,
+                compressedTag: "\(tag.dropLast())-gzip\"", modified: modified), name)
+    }
+
+    private mutating func add(_ file: StaticFiles.File, _ name: String) throws(StaticFilesError) {
+        guard bytes + file.content.count <= limits.totalBytes else {
+            return try omitForSize(name, Self.tooMuch(limits))
+        }
+        bytes += file.content.count
+        files[name] = file
+    }
+
+    /// A file can't be served as it is: as it was, then, if it was.
+    private mutating func keep(_ name: String, _ reason: String) throws(StaticFilesError) {
+        omissions.append(.init(path: name, reason: reason))
+        if let file = previous?.files[name] { try add(file, name) }
+    }
+
+    private mutating func omitForSize(_ name: String, _ reason: String) throws(StaticFilesError) {
+        if previous != nil { throw StaticFilesError(path: name, reason: reason) }
+        omissions.append(.init(path: name, reason: reason))
+    }
+
+    private static func tooMuch(_ limits: StaticFiles.Limits) -> String {
+        "all files together have more than \(limits.totalBytes) bytes"
+    }
+
+    fileprivate static func nanoseconds(_ time: timespec) -> Int { time.tv_sec * 1_000_000_000 + time.tv_nsec }
+
+    /// The whole file, or nil and `errno`. A link that was put in the file's place meanwhile is not followed.
     private func contents(_ path: String, _ size: Int) -> [UInt8]? {
         let descriptor = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
+        defer {
+            let failure = errno
+            close(descriptor)
+            errno = failure
+        }
         var content: [UInt8] = []
         content.reserveCapacity(size)
         var piece = [UInt8](repeating: 0, count: 64 * 1024)
@@ -78,6 +192,7 @@ struct FolderScan {
             }
             content += piece[..<count]
         }
+        errno = EFBIG
         return nil
     }
 
@@ -116,6 +231,16 @@ struct FolderScan {
         }
         guard outcome == Z_STREAM_END, output.count < content.count - content.count / 10 else { return nil }
         return SharedBytes(output)
+    }
+}
+
+extension FolderScan.Identity {
+    init(_ status: stat) {
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        size = Int64(status.st_size)
+        modified = FolderScan.nanoseconds(status.st_mtim)
+        changed = FolderScan.nanoseconds(status.st_ctim)
     }
 }
 

@@ -4,7 +4,7 @@ import HTTP1
 /// Answers one request. The request is a view: it can't be kept beyond the call; the responder can.
 public typealias HTTPHandler = (borrowing HTTPRequest, HTTPResponder) -> Void
 
-/// Finds the handler for a method and a path. Filled once, before the server is made; then it is read only.
+/// Finds the handler for a method and a path. Filled once, before the server is made; then only the fallback may change.
 ///
 /// A pattern is a path whose segments may be `{name}`: any one segment that is not empty. A literal goes before a name.
 /// Paths are compared after percent-decoding, once; a trailing slash makes another path.
@@ -80,6 +80,7 @@ public final class Router {
     }
 
     /// What answers a path that no pattern fits, whatever the method: files of a folder, for example. Without it: 404.
+    /// May be called again at any time, on the loop; requests in flight are answered by the old one.
     public func fallback(_ handler: @escaping HTTPHandler) { fallback = handler }
 
     private func addNode() -> Int {

@@ -7,10 +7,11 @@ import HTTP1
     import Musl
 #endif
 
-/// The files of a folder, read once at start: no request ever waits for a disk, and no path can lead out of the folder,
-/// because a path is only looked up among the files that are there. Links and names that begin with a dot are left out.
+/// The files of a folder as they were when they were read: no request ever waits for a disk, and no path can lead out of
+/// the folder, because a path is only looked up among the files that are there. Links and names that begin with a dot are
+/// left out. Text is compressed when it is read.
 ///
-/// Shared by all loops. Text is compressed once, at start. A changed file is served after the next start.
+/// Immutable and shared by all loops. `LiveFolder` makes new ones when files change.
 public final class StaticFiles: Sendable {
     /// One file, in the forms in which it is sent.
     struct File: Sendable {
@@ -43,26 +44,40 @@ public final class StaticFiles: Sendable {
         + "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
         + "frame-ancestors 'none'"
 
-    private let files: [String: File]
-    private let commonFields: HTTPFields
-    /// Paths that were left out because of a limit.
-    public let skipped: [String]
+    /// A file that is not served, or not as it is now.
+    public struct Omission: Sendable, Hashable {
+        public let path: String
+        public let reason: String
+    }
 
-    /// Reads the folder. Blocking: call it before the loops run, or on another thread.
+    let files: [String: File]
+    /// For the next reading.
+    let identities: [String: FolderScan.Identity]
+    private let commonFields: HTTPFields
+    /// What was left out, or kept as it was before.
+    public let omissions: [Omission]
+
+    /// Reads the folder once. Blocking: call it before the loops run, or on another thread.
     ///
     /// - Throws: `StaticFilesError` when the folder can't be read.
-    public init(
+    public convenience init(
         folder: String, contentSecurityPolicy: String = StaticFiles.defaultContentSecurityPolicy,
         limits: Limits = .init()
     ) throws(StaticFilesError) {
         var scan = FolderScan(limits: limits)
-        try scan.read(folder, at: "/")
+        try scan.readAll(folder)
+        self.init(scan, contentSecurityPolicy: contentSecurityPolicy)
+    }
+
+    init(_ scan: FolderScan, contentSecurityPolicy: String) {
         files = scan.files
-        skipped = scan.skipped
+        identities = scan.identities
+        omissions = scan.omissions
         var fields = HTTPFields()
         fields.add("Content-Security-Policy", contentSecurityPolicy)
         fields.add("X-Content-Type-Options", "nosniff")
         fields.add("Referrer-Policy", "same-origin")
+        // Kept, but asked for each time: a reload shows what has changed, and costs a 304 where nothing has.
         fields.add("Cache-Control", "no-cache")
         fields.add("Accept-Ranges", "bytes")
         commonFields = fields
@@ -70,6 +85,16 @@ public final class StaticFiles: Sendable {
 
     /// Paths that are served.
     public var paths: [String] { files.keys.sorted() }
+
+    /// How many files are new, gone or different.
+    func changes(since old: StaticFiles) -> Int {
+        let gone = old.files.keys.count { files[$0] == nil }
+        return gone
+            + files.count {
+                guard let before = old.files[$0.key] else { return true }
+                return before.tag != $0.value.tag || before.modified != $0.value.modified
+            }
+    }
 
     /// Answers GET and HEAD for a file of the folder: a router's fallback. Other methods get 405 where there is a file, and
     /// everything else 404.
@@ -141,7 +166,21 @@ public final class StaticFiles: Sendable {
 /// Why a folder can't be served.
 public struct StaticFilesError: Error, CustomStringConvertible {
     public let path: String
-    public let errno: Int32
+    public let reason: String
+    /// The folder is not there.
+    let isMissing: Bool
 
-    public var description: String { "the folder \(path) can't be read: \(unsafe String(cString: strerror(errno)))" }
+    init(path: String, errno: Int32) {
+        self.path = path
+        reason = unsafe "the folder can't be read: \(String(cString: strerror(errno)))"
+        isMissing = errno == ENOENT || errno == ENOTDIR
+    }
+
+    init(path: String, reason: String) {
+        self.path = path
+        self.reason = reason
+        isMissing = false
+    }
+
+    public var description: String { "\(path): \(reason)" }
 }

@@ -7,20 +7,24 @@ import TestSupport
 /// A server on a loop and a thread of its own, for as long as the test runs.
 final class LiveServer: Sendable {
     private let group: EventLoopGroup
-    private let bound = Mutex<UInt16>(0)
+    /// What the loop's thread made; that thread must not hold the server, or nothing would ever end it.
+    private let made = Made()
 
-    /// Proof: made on the loop and only used there, by `onServer`.
-    private struct Box: @unchecked Sendable { let server: HTTPServer }
-    private let box = Mutex<Box?>(nil)
+    private final class Made: Sendable {
+        let port = Mutex<UInt16>(0)
+        /// Proof: made on the loop and only used there, by `onServer`.
+        struct Box: @unchecked Sendable { let server: HTTPServer }
+        let box = Mutex<Box?>(nil)
+    }
 
     /// - Parameter setUp: fills the router and returns the server, on the loop.
     init(_ setUp: @escaping @Sendable (EventLoop) -> HTTPServer) throws {
         group = try EventLoopGroup(count: 1)
-        group.start { [self] loop in
+        group.start { [made] loop in
             let server = setUp(loop)
-            self.box.withLock { $0 = Box(server: server) }
+            made.box.withLock { $0 = Made.Box(server: server) }
             let listener = try? server.listen(.loopback(port: 0))
-            self.bound.withLock { $0 = listener?.localAddress.port ?? UInt16.max }
+            made.port.withLock { $0 = listener?.localAddress.port ?? UInt16.max }
             // The listener, which the loop knows, keeps the server alive.
         }
         while port == 0 { usleep(500) }
@@ -37,11 +41,11 @@ final class LiveServer: Sendable {
         }
     }
 
-    var port: UInt16 { bound.withLock { $0 } }
+    var port: UInt16 { made.port.withLock { $0 } }
 
     /// Calls `work` on the loop.
     func onServer(_ work: @escaping @Sendable (HTTPServer) -> Void) {
-        guard let box = box.withLock({ $0 }) else { return }
+        guard let box = made.box.withLock({ $0 }) else { return }
         group.loops[0].submit { work(box.server) }
     }
 
