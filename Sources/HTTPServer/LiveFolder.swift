@@ -161,7 +161,7 @@ public final class LiveFolder {
     }
 
     private func adopt(_ result: Result<FolderScan, StaticFilesError>) {
-        guard let loop, watch != nil else { return }
+        guard watch != nil else { return }
         isReading = false
         switch result {
         case .failure(let error):
