@@ -91,8 +91,8 @@ var targets: [Target] = [
 
     // Floor 5: programs
     program("gateway", ["GatewayService", "HTTPServer", "Settings"]),
-    program("driver", ["DriverService", "HTTPServer", "Settings"]),
-    program("trip", ["TripService", "HTTPServer", "Settings"]),
+    program("driver", ["DriverService", "GRPCRuntime", "HTTPServer", "Settings"]),
+    program("trip", ["TripService", "GRPCRuntime", "HTTPServer", "Settings"]),
     program("cabstand", ["GatewayService", "DriverService", "TripService", "HTTPServer", "KafkaClient", "Settings"]),
     program("protoc-gen-cabstand", ["ProtobufWire", "Bytes"]),
     program(

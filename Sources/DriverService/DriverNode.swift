@@ -76,6 +76,7 @@ final class DriverNode {
             adminAddress = nil
         }
         connect()
+        MetricRegistry.shared.addLoops([loop], role: "driver")
         let simulated = settings[CabstandSettings.simulatedDrivers]
         if simulated > 0 { try simulate(simulated, publicFolder: settings[CabstandSettings.publicDir]) }
         logger.notice(

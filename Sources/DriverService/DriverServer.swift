@@ -5,7 +5,7 @@ import Settings
 /// The driver service as a whole: one loop with a thread of its own, its database thread and its Kafka clients, and the
 /// simulated drivers, if any.
 ///
-///     let server = try DriverServer(settings: SettingsDeclaration.driver.readOrExit())
+///     let server = try DriverServer(settings: settings)
 ///     server.start()
 ///
 /// Thread-safe from `start` on.

@@ -9,7 +9,7 @@ import Telemetry
 /// The gateway as a whole: loops with a thread each, and on every one of them REST, WebSockets and the page. The feed of
 /// live lists and its Kafka consumer live on the first.
 ///
-///     let server = try GatewayServer(settings: SettingsDeclaration.gateway.readOrExit())
+///     let server = try GatewayServer(settings: settings)
 ///     server.start()
 ///
 /// Thread-safe from `start` on.

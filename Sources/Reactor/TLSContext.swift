@@ -116,5 +116,21 @@ private func selectProtocol(
         }
     }
 
+    /// Encrypts without knowing to whom: no certificate is asked for any proof. Only for a server that is known by other
+    /// means, such as one's own on the loopback address.
+    /// - Throws: `TLSError`
+    public init(trustingAnyone alpn: [String]) throws(TLSError) {
+        guard let context = unsafe SSL_CTX_new(TLS_client_method()) else { throw TLSError("making a TLS context") }
+        unsafe self.context = context
+        serverName = ""
+        _ = unsafe copenssl_set_tls12_or_later(context)
+        unsafe SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nil)
+        let protocols = alpn.flatMap { [UInt8($0.utf8.count)] + Array($0.utf8) }
+        guard unsafe protocols.isEmpty || SSL_CTX_set_alpn_protos(context, protocols, UInt32(protocols.count)) == 0
+        else {
+            throw TLSError("offering \(alpn)")
+        }
+    }
+
     deinit { unsafe SSL_CTX_free(context) }
 }

@@ -49,8 +49,10 @@ import COpenSSL
         case .server: unsafe SSL_set_accept_state(ssl)
         case .client(let client):
             unsafe SSL_set_connect_state(ssl)
-            _ = unsafe copenssl_set_server_name(ssl, client.serverName)
-            _ = unsafe SSL_set1_host(ssl, client.serverName)
+            if !client.serverName.isEmpty {
+                _ = unsafe copenssl_set_server_name(ssl, client.serverName)
+                _ = unsafe SSL_set1_host(ssl, client.serverName)
+            }
         }
     }
 

@@ -30,10 +30,13 @@ extension SettingsDeclaration {
 
     /// Reads the process's own arguments and environment. Prints and exits when that is all there is to do: 0 after
     /// `--help` and `--print-config`, 64 (EX_USAGE) after a bad value.
-    public func readOrExit() -> SettingsValues {
+    ///
+    /// - Parameter check: does what `--check` asks for.
+    public func readOrExit(check: (SettingsValues) -> Never) -> SettingsValues {
         do {
             switch try read(arguments: Array(CommandLine.arguments.dropFirst()), environment: Self.environment()) {
             case .run(let values): return values
+            case .check(let values): check(values)
             case .print(let text):
                 Self.write(text, to: STDOUT_FILENO)
                 exit(0)

@@ -8,6 +8,8 @@ public struct SettingsError: Error, Equatable, CustomStringConvertible {
 public enum SettingsOutcome: Sendable {
     /// Run with these; log the warnings.
     case run(SettingsValues)
+    /// Ask the server that runs with these how it is, and exit: `--check`.
+    case check(SettingsValues)
     /// Print this to standard output and exit with 0: `--help` and `--print-config`.
     case print(String)
 }
@@ -47,6 +49,7 @@ public struct SettingsDeclaration: Sendable {
         var errors: [String] = []
         var warnings: [String] = []
         var wantsConfig = false
+        var wantsCheck = false
 
         for (variable, text) in environment.sorted(by: { $0.key < $1.key }) where variable.hasPrefix("CABSTAND_") {
             if let setting = settings.first(where: { $0.variable == variable }) {
@@ -67,6 +70,9 @@ public struct SettingsDeclaration: Sendable {
             case "--help", "-h": return .print(help)
             case "--print-config":
                 wantsConfig = true
+                continue
+            case "--check":
+                wantsCheck = true
                 continue
             default: break
             }
@@ -96,8 +102,8 @@ public struct SettingsDeclaration: Sendable {
         var final: [String: String] = [:]
         for setting in settings { final[setting.name] = texts[setting.name]?.text ?? setting.defaultText }
         if wantsConfig { return .print(config(final)) }
-        return .run(
-            SettingsValues(texts: final, given: Set(texts.keys), warnings: warnings))
+        let values = SettingsValues(program: program, texts: final, given: Set(texts.keys), warnings: warnings)
+        return wantsCheck ? .check(values) : .run(values)
     }
 
     /// The text of `--help`.
@@ -111,8 +117,12 @@ public struct SettingsDeclaration: Sendable {
             lines.append("      Takes \(setting.allowed). Default: \(shown)")
         }
         lines += [
-            "", "  --print-config    Prints the settings that are in force, secrets hidden, and exits.",
+            "",
+            "  --check           Asks the \(program) that runs here with the same settings whether it is ready, and exits.",
+            "  --print-config    Prints the settings that are in force, secrets hidden, and exits.",
             "  --help            Prints this and exits.", "",
+            "Exits with 0 when all went well, 1 when it could not start, did not end in time, or is not ready, 64 after an",
+            "option or a value that is not allowed.", "",
         ]
         return lines.joined(separator: "\n")
     }
@@ -164,12 +174,15 @@ public struct SettingsDeclaration: Sendable {
 
 /// The settings that are in force.
 public struct SettingsValues: Sendable {
+    /// The executable's name.
+    public let program: String
     private let texts: [String: String]
     private let given: Set<String>
     /// What the operator should know: unknown `CABSTAND_…` variables.
     public let warnings: [String]
 
-    init(texts: [String: String], given: Set<String>, warnings: [String]) {
+    init(program: String, texts: [String: String], given: Set<String>, warnings: [String]) {
+        self.program = program
         self.texts = texts
         self.given = given
         self.warnings = warnings
@@ -193,6 +206,6 @@ public struct SettingsValues: Sendable {
         var texts = texts
         texts[setting.description.name] = text
         return SettingsValues(
-            texts: texts, given: given.union([setting.description.name]), warnings: warnings)
+            program: program, texts: texts, given: given.union([setting.description.name]), warnings: warnings)
     }
 }

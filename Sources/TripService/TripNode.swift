@@ -99,6 +99,16 @@ final class TripNode {
         }
         channel.connect()
         loop.schedule(every: TripLimits.keySweepInterval) { [weak book] in book?.forgetOldKeys() }
+        // A health check that watches must learn when the service has started: nobody asks for it.
+        server.health.set(.notServing, for: Trip_V1_TripService.name)
+        server.health.set(.notServing)
+        loop.schedule(every: 250_000_000) { [weak self] in self?.tellHealth() }
+    }
+
+    private func tellHealth() {
+        let isReady = readiness.report(now: loop.now).isReady
+        server.health.set(isReady ? .serving : .notServing, for: Trip_V1_TripService.name)
+        server.health.set(isReady ? .serving : .notServing)
     }
 
     // MARK: The end
@@ -107,6 +117,7 @@ final class TripNode {
     /// the database closes.
     func drain(_ completion: @escaping @Sendable () -> Void) {
         readiness.drain()
+        tellHealth()
         loop.schedule(after: drainDelay) { [self] in
             book.endWatches()
             once(within: drainTimeout, { self.server.drain($0) }) { [self] in

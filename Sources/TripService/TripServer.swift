@@ -4,7 +4,7 @@ import Settings
 
 /// The trip service as a whole: one loop with a thread of its own, its database threads and its Kafka client.
 ///
-///     let server = try TripServer(settings: SettingsDeclaration.trip.readOrExit())
+///     let server = try TripServer(settings: settings)
 ///     server.start()
 ///
 /// Thread-safe from `start` on.

@@ -2,7 +2,7 @@ import Glibc
 import HTTPServer
 import Settings
 
-let settings = SettingsDeclaration.cabstand.readOrExit()
+let settings = SettingsDeclaration.cabstand.readOrExit { HealthCheck.exit($0) }
 ServerProgram.run(settings: settings) {
     let house = try AllInOne(settings: settings)
     house.start()

@@ -73,6 +73,18 @@ import Testing
         #expect(!error([], ["CABSTAND_KAFKA_CONFIG": "secret"]).contains("secret"))
     }
 
+    @Test func aCheckReadsTheSameSettingsAsTheServer() throws {
+        let outcome = try SettingsDeclaration.gateway.read(
+            arguments: ["--check", "--http-port", "9001"], environment: ["CABSTAND_BIND": "::1"])
+        guard case .check(let values) = outcome else {
+            Issue.record("nothing is checked")
+            return
+        }
+        #expect(values.program == "gateway")
+        #expect(values[CabstandSettings.httpPort] == 9001)
+        #expect(values[CabstandSettings.bind] == "::1")
+    }
+
     @Test func helpNamesEverySettingOfTheProgram() {
         let help = SettingsDeclaration.gateway.help
         #expect(help.contains("--http-port VALUE    CABSTAND_HTTP_PORT"))
