@@ -89,25 +89,6 @@ import CSQLite
         return value
     }
 
-    /// Runs `body` inside a savepoint of the transaction that is open: when it throws, only its own changes are undone.
-    ///
-    /// An error that made SQLite roll back everything (disk full, I/O error) leaves no transaction: see `isInTransaction`.
-    public func savepoint<Value>(_ body: () throws -> Value) throws -> Value {
-        try statement("SAVEPOINT job").run()
-        let value: Value
-        do {
-            value = try body()
-            try statement("RELEASE job").run()
-        } catch {
-            if isInTransaction {
-                try statement("ROLLBACK TO job").run()
-                try statement("RELEASE job").run()
-            }
-            throw error
-        }
-        return value
-    }
-
     func begin() throws(SQLiteError) { try statement("BEGIN IMMEDIATE").run() }
     func commit() throws(SQLiteError) { try statement("COMMIT").run() }
 

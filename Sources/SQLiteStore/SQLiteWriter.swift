@@ -3,9 +3,10 @@ import Telemetry
 
 /// The one writer of a database file: a thread that commits what waits, at most 64 jobs, in one transaction.
 ///
-/// A commit with `synchronous=FULL` waits for the disk, so jobs that arrive meanwhile share the next one. Each job runs
-/// in a savepoint: one that throws undoes its own changes and nobody else's. Completions run on the submitting loop
-/// after the commit; a completion with a value means that the change is durable.
+/// A commit with `synchronous=FULL` waits for the disk, so jobs that arrive meanwhile share the next one. When one throws,
+/// the transaction is rolled back and the others run again, so a job may run more than once and is atomic all the same.
+/// (A savepoint for each would have SQLite copy every page before a job changes it: more writes than the change itself.)
+/// Completions run on the submitting loop after the commit; a completion with a value means that the change is durable.
 ///
 /// Thread-safe.
 public final class SQLiteWriter: Sendable {
@@ -56,7 +57,8 @@ public final class SQLiteWriter: Sendable {
     /// Jobs that wait or run.
     public var pending: Int { thread.pending }
 
-    /// Runs `work` on the writer's thread inside a transaction, then `completion` on `loop` after the commit.
+    /// Runs `work` on the writer's thread inside a transaction, then `completion` on `loop` after the commit. `work` has no
+    /// effect but on the database: it may run again.
     ///
     /// `deadline` (monotonic nanoseconds): a job whose turn comes later is not begun and ends with
     /// `SQLiteError.deadlineExceeded`. `completion` gets what `work` threw, or the error of the commit.
@@ -88,29 +90,32 @@ public final class SQLiteWriter: Sendable {
 
     private static func process(_ jobs: [SQLiteJob], _ database: SQLiteDatabase) {
         let now = SQLiteThread.monotonicNow()
-        var begun = 0
+        for job in jobs {
+            if let deadline = job.deadline, deadline < now { job.failure = SQLiteError.deadlineExceeded }
+        }
         do {
-            try database.begin()
-            for (index, job) in jobs.enumerated() {
-                if let deadline = job.deadline, deadline < now {
-                    job.failure = SQLiteError.deadlineExceeded
-                    continue
-                }
-                do {
-                    try database.savepoint { try job.run(database) }
-                } catch {
-                    job.failure = error
-                    guard !database.isInTransaction else { continue }
-                    // SQLite rolled back everything (disk full, I/O error): what ran before is undone with it.
-                    for undone in jobs[begun..<index] where undone.failure == nil { undone.failure = error }
-                    begun = index + 1
-                    try database.begin()
-                }
+            // Each round is the last one or has one job less than the one before.
+            while jobs.contains(where: { $0.failure == nil }) {
+                try database.begin()
+                if run(jobs, database) { return try database.commit() }
+                database.rollBack()
             }
-            try database.commit()
         } catch {
             database.rollBack()
-            for job in jobs[begun...] where job.failure == nil { job.failure = error }
+            for job in jobs where job.failure == nil { job.failure = error }
         }
+    }
+
+    /// Runs what has not failed, up to the first job that throws; false: there was one.
+    private static func run(_ jobs: [SQLiteJob], _ database: SQLiteDatabase) -> Bool {
+        for job in jobs where job.failure == nil {
+            do {
+                try job.run(database)
+            } catch {
+                job.failure = error
+                return false
+            }
+        }
+        return true
     }
 }
