@@ -117,16 +117,16 @@ final class DriverBook {
 
     // MARK: Trips
 
-    /// Takes over a trip event. Returns what is to be stored of it; nil: nothing.
-    func apply(_ fact: TripFact) -> TripProjection? {
+    /// Takes over a trip event. Returns the driver whose `projection` is to be stored; nil: nothing is.
+    func apply(_ fact: TripFact) -> Int32? {
         switch registry.apply(fact, at: now) {
         case .changed(let slot):
             metrics.tripEvents.increment()
-            changed(slot, .status)
-            return projection(slot)
+            tell(slot, .status)
+            return slot
         case .noted(let slot):
             metrics.tripEvents.increment()
-            return projection(slot)
+            return slot
         case .old:
             metrics.staleTripEvents.increment()
             return nil
@@ -141,7 +141,7 @@ final class DriverBook {
         guard !corrected.isEmpty else { return }
         metrics.corrected.increment(by: UInt64(corrected.count))
         logger.notice("drivers corrected from the trip service's list", metadata: ["drivers": "\(corrected.count)"])
-        for slot in corrected { changed(slot, .status) }
+        for slot in corrected { tell(slot, .status) }
         saveTrips(corrected.map(projection))
     }
 
@@ -156,7 +156,8 @@ final class DriverBook {
         }
     }
 
-    private func projection(_ slot: Int32) -> TripProjection {
+    /// What is known about a driver from trips, as it is now.
+    func projection(_ slot: Int32) -> TripProjection {
         let driver = registry[slot]
         return TripProjection(
             driverID: driver.id, activeTripID: driver.activeTripID, tripSeq: driver.tripSeq,
@@ -170,6 +171,10 @@ final class DriverBook {
             isDirty[Int(slot)] = true
             dirty.append(slot)
         }
+        tell(slot, reason)
+    }
+
+    private func tell(_ slot: Int32, _ reason: DriverLocationUpdate.Reason) {
         let driver = registry[slot]
         announcer.announce(slot, driver, reason)
         if watchers.count > 0 { watchers.tell(slot, driver) }

@@ -16,6 +16,9 @@ enum DriverLimits {
     static let tick: UInt64 = 1_000_000_000
     /// Nanoseconds between two writes of positions: what a crash may forget of them.
     static let savePositionsEvery: UInt64 = 5_000_000_000
+    /// Nanoseconds between a trip event and its write, which takes all that came meanwhile: after a crash so much is read
+    /// again.
+    static let saveTripsAfter: UInt64 = 200_000_000
     /// Drivers in one write. Reason: a job of the writer should not keep a booking's status waiting.
     static let driversPerSave = 256
     /// Writes of positions that may wait; more are left for the next round.

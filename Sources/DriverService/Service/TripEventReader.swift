@@ -6,9 +6,10 @@ import Telemetry
 
 /// Takes over `trip_events`: what changed a driver's trip is stored together with how far was read, in one transaction.
 ///
-///     records of a turn ──▶ registry at once ──▶ one write (the next waits for it) ──▶ offsets committed for the lag
+///     record ──▶ registry at once ──▶ one write of what 200 ms brought ──▶ offsets committed for the lag
 ///
-/// A crash reads again from what was stored; the guard by `seq` makes that harmless. On the loop.
+/// A crash reads again from what was stored; the guard by `seq` makes that harmless, so nobody waits for the write. On the
+/// loop.
 final class TripEventReader {
     static let topic = "trip_events"
 
@@ -19,8 +20,8 @@ final class TripEventReader {
     private let logger = Logger(label: "trip-events")
 
     private var cursor: EventCursor
-    /// By driver: what is to be stored.
-    private var projections: [String: TripProjection] = [:]
+    /// Drivers whose trips are to be stored.
+    private var unsaved: Set<Int32> = []
     private var hasUnsaved = false
     private var isSaveDue = false
     private var isSaving = false
@@ -75,7 +76,7 @@ final class TripEventReader {
         let fact = TripFact(
             driverID: event.trip.driverID, tripID: event.trip.id, seq: event.seq,
             isActive: event.trip.status == .inProgress)
-        if let projection = book.apply(fact) { projections[projection.driverID] = projection }
+        if let slot = book.apply(fact) { unsaved.insert(slot) }
     }
 
     private func belong(to cluster: String) {
@@ -98,11 +99,11 @@ final class TripEventReader {
 
     // MARK: Storing
 
-    /// Stores what this turn brought, at its end; while a write is under way, what comes is stored with the next one.
+    /// Stores, a little later, what comes until then. One write is under way at a time.
     private func saveSoon() {
         guard !isSaveDue, !isSaving else { return }
         isSaveDue = true
-        loop.execute { [weak self] in self?.save() }
+        loop.schedule(after: DriverLimits.saveTripsAfter) { [weak self] in self?.save() }
     }
 
     private func save() {
@@ -110,22 +111,23 @@ final class TripEventReader {
         guard hasUnsaved, !isSaving else { return }
         isSaving = true
         hasUnsaved = false
-        let batch = projections
+        let batch = unsaved
         let cursor = cursor
-        projections = [:]
-        repository.saveTrips(Array(batch.values), cursor: cursor) { [weak self] result in
+        unsaved = []
+        repository.saveTrips(batch.map(book.projection), cursor: cursor) { [weak self] result in
             guard let self else { return }
             isSaving = false
             switch result {
             case .success:
                 book.onStorage(nil)
                 if !cursor.offsets.isEmpty { consumer.commit(cursor.offsets) }
-                if hasUnsaved { save() }
+                if hasUnsaved { saveSoon() }
             case .failure(let error):
                 book.onStorage("\(error)")
                 logger.error("trip events are not stored yet", metadata: ["error": "\(error)"])
-                projections.merge(batch) { newer, _ in newer }
+                unsaved.formUnion(batch)
                 hasUnsaved = true
+                isSaveDue = true
                 loop.schedule(after: DriverLimits.storeRetry) { [weak self] in self?.save() }
             }
         }
