@@ -2,7 +2,7 @@ import CRdKafka
 import Reactor
 import Telemetry
 
-/// An idempotent producer on a loop: acks from all replicas, no time limit, no linger.
+/// An idempotent producer on a loop: acks from all replicas, no time limit.
 ///
 ///     produce ──true──▶ held by librdkafka ──▶ onDelivery(opaque, offset or error)
 ///        └────false──▶ the queue is full (or being reset): wait for onWritable
@@ -27,12 +27,13 @@ public final class KafkaProducer {
 
     /// What a message that can't be delivered does to the ones behind it.
     public enum Order: Sendable {
-        /// They go out.
+        /// They go out, each at once.
         case usual
-        /// They wait for `reset`: the first failure stops the client. One request at a time for each broker, which costs
-        /// a round trip of latency and, as messages share requests, no throughput. Not promised: librdkafka has been
-        /// seen to send one more request between a permanent refusal (a message too large) and its stop. After `reset`
-        /// everything is sent again in order, so readers must ignore what is older than what they have (`seq`).
+        /// They wait for `reset`: the first failure stops the client. One request at a time for each broker, with what 5 ms
+        /// bring, which costs that and a round trip of latency and, as messages share requests, no throughput. Not
+        /// promised: librdkafka has been seen to send one more request between a permanent refusal (a message too large)
+        /// and its stop. After `reset` everything is sent again in order, so readers must ignore what is older than what
+        /// they have (`seq`).
         case strict
     }
 
@@ -40,9 +41,11 @@ public final class KafkaProducer {
         KafkaProperty("enable.idempotence", "true"),
         KafkaProperty("acks", "all"),
         KafkaProperty("message.timeout.ms", "0"),
-        KafkaProperty("linger.ms", "0"),
     ]
+    private static let usualOrder = [KafkaProperty("linger.ms", "0")]
     private static let strictOrder = [
+        // A request of its own for each message costs this client, the broker and every reader more than the message does.
+        KafkaProperty("linger.ms", "5"),
         KafkaProperty("max.in.flight.requests.per.connection", "1"),
         KafkaProperty("enable.gapless.guarantee", "true"),
     ]
@@ -92,7 +95,7 @@ public final class KafkaProducer {
             KafkaProperty("queue.buffering.max.kbytes", String(limits.producerKilobytes)),
         ]
         let client = try NativeClient(
-            .producer, configuration, defaults: defaults + bounds + (order == .strict ? strictOrder : []),
+            .producer, configuration, defaults: defaults + bounds + (order == .strict ? strictOrder : usualOrder),
             events: events)
         unsafe rd_kafka_set_log_queue(client.handle, nil)
         return client
