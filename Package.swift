@@ -93,7 +93,9 @@ var targets: [Target] = [
     program("gateway", ["GatewayService", "HTTPServer", "Settings"]),
     program("driver", ["DriverService", "GRPCRuntime", "HTTPServer", "Settings"]),
     program("trip", ["TripService", "GRPCRuntime", "HTTPServer", "Settings"]),
-    program("cabstand", ["GatewayService", "DriverService", "TripService", "HTTPServer", "KafkaClient", "Settings"]),
+    program(
+        "cabstand",
+        ["GatewayService", "DriverService", "TripService", "HTTPServer", "KafkaClient", "Settings", "Telemetry"]),
     program("protoc-gen-cabstand", ["ProtobufWire", "Bytes"]),
     program(
         "benchmarks",
@@ -128,7 +130,10 @@ var targets: [Target] = [
         ["Bytes", "Reactor", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "TestSupport"]),
     tests(
         "TripService",
-        ["Bytes", "Reactor", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "TestSupport"]),
+        [
+            "Bytes", "Reactor", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "Telemetry",
+            "TestSupport",
+        ]),
     tests(
         "GatewayService",
         [

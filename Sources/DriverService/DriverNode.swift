@@ -62,7 +62,7 @@ final class DriverNode {
 
         let registry = ServiceRegistry()
         Driver_V1_DriverService.register(DriverHandler(loop: loop, book: book), in: registry)
-        server = GRPCServer(loop: loop, registry: registry)
+        server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         grpcAddress = try server.listen(settings.listenAddress(port: settings[CabstandSettings.grpcPort])).localAddress
         if let port = settings[CabstandSettings.adminPort] {
             let router = Router()

@@ -1,5 +1,6 @@
 import HTTP2
 import Reactor
+import Telemetry
 
 /// A gRPC server on one loop: HTTP/2 with prior knowledge (h2c), or over TLS with ALPN `h2`.
 ///
@@ -16,16 +17,19 @@ public final class GRPCServer {
     private let connections: ServerConnections
     private var listeners: [Listener] = []
 
-    /// - Parameter registry: what is registered in it from now on is not served.
+    /// - Parameters:
+    ///   - registry: what is registered in it from now on is not served.
+    ///   - logger: where calls are logged (`RequestLog` says which), and connections that broke the rules; nil: nowhere.
     public init(
         loop: EventLoop, registry: ServiceRegistry, limits: GRPCLimits = GRPCLimits(),
-        http2Limits: HTTP2Limits = HTTP2Limits()
+        http2Limits: HTTP2Limits = HTTP2Limits(), logger: Logger? = nil
     ) {
         self.loop = loop
         health = HealthService(services: registry.serviceNames)
         health.register(in: registry)
         ReflectionService.register(in: registry)
-        connections = ServerConnections(loop: loop, registry: registry, limits: limits, http2Limits: http2Limits)
+        connections = ServerConnections(
+            loop: loop, registry: registry, limits: limits, http2Limits: http2Limits, logger: logger)
     }
 
     /// Called with a line for the log when a connection ends for a reason that someone should know.

@@ -48,6 +48,8 @@ struct ServerCallState: ~Copyable {
     var isDelivering = false
     /// Bytes of body that were not reported to flow control.
     var unconsumed = 0
+    /// When its headers came, in the loop's nanoseconds.
+    let startedAt: UInt64
     /// When the client stops waiting, in the loop's nanoseconds; 0: never.
     var deadline: UInt64 = 0
     var timer = TimerID.none
@@ -60,7 +62,11 @@ struct ServerCallState: ~Copyable {
     /// The end that waits behind pending messages.
     var end: ServerCallEnd?
 
-    init(generation: UInt32, connection: UInt32, connectionGeneration: UInt32, stream: UInt32, method: Int) {
+    init(
+        generation: UInt32, connection: UInt32, connectionGeneration: UInt32, stream: UInt32, method: Int,
+        startedAt: UInt64
+    ) {
+        self.startedAt = startedAt
         self.generation = generation
         self.connection = connection
         self.connectionGeneration = connectionGeneration

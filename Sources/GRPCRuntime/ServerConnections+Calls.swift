@@ -11,7 +11,7 @@ extension ServerConnections {
 
     /// The state of a call that has not ended; nil for a token that was kept too long.
     @inline(__always)
-    private func find(_ token: ServerCallToken) -> UnsafeMutablePointer<ServerCallState>? {
+    func find(_ token: ServerCallToken) -> UnsafeMutablePointer<ServerCallState>? {
         isCurrent(token.call, token.generation) ? unsafe calls[token.call] : nil
     }
 
@@ -22,8 +22,21 @@ extension ServerConnections {
     // MARK: Asking
 
     func metadata(_ token: ServerCallToken) -> Metadata {
+        guard let state = unsafe find(token) else { return Metadata() }
+        return unsafe Self.metadata(of: state)
+    }
+
+    private static func metadata(of state: UnsafeMutablePointer<ServerCallState>) -> Metadata {
         var result = Metadata()
-        guard let state = unsafe find(token) else { return result }
+        unsafe forEachEntry(of: state) { unsafe result.append(key: $0, value: $1) }
+        return result
+    }
+
+    /// The entries of a call's custom metadata as they came.
+    static func forEachEntry(
+        of state: UnsafeMutablePointer<ServerCallState>,
+        _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
+    ) {
         unsafe state.pointee.metadata.withUnsafeBytes { bytes in
             var offset = 0
             while offset < bytes.count {
@@ -33,13 +46,12 @@ extension ServerConnections {
                     UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)))
                 let key = offset + 8
                 let value = key + keyCount
-                unsafe result.append(
-                    key: UnsafeRawBufferPointer(rebasing: bytes[key..<value]),
-                    value: UnsafeRawBufferPointer(rebasing: bytes[value..<value + valueCount]))
+                unsafe body(
+                    UnsafeRawBufferPointer(rebasing: bytes[key..<value]),
+                    UnsafeRawBufferPointer(rebasing: bytes[value..<value + valueCount]))
                 offset = value + valueCount
             }
         }
-        return result
     }
 
     func deadline(_ token: ServerCallToken) -> UInt64? {
@@ -153,7 +165,9 @@ extension ServerConnections {
     private func writeEnd(_ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>, _ end: ServerCallEnd) {
         let connection = unsafe connections[state.pointee.connection]
         let stream = unsafe state.pointee.stream
-        unsafe metrics.callEnded(method: state.pointee.method, code: end.code)
+        let code = end.code
+        unsafe metrics.callEnded(method: state.pointee.method, code: code)
+        if unsafe code != .ok || loop.now &- state.pointee.startedAt >= log.noteFrom { unsafe note(state, code) }
         if let output = unsafe loop.output(connection.pointee.id) {
             let isWhole = unsafe connection.pointee.session.isRemoteEnded(stream)
             unsafe connection.pointee.pingStrikes = 0
@@ -197,6 +211,7 @@ extension ServerConnections {
     private func cancelled(_ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>) {
         let action = unsafe state.pointee.onCancel
         unsafe metrics.callEnded(method: state.pointee.method, code: .cancelled)
+        unsafe note(state, .cancelled)
         let stillRuns = unsafe state.pointee.phase == .running && state.pointee.receiver == nil && action == nil
         let connection = unsafe connections[state.pointee.connection]
         if unsafe stillRuns && !connection.pointee.isClosing {

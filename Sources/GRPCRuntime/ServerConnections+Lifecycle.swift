@@ -46,6 +46,10 @@ extension ServerConnections {
         let peer = unsafe loop.peerAddress(connection.pointee.id).map { "\($0)" } ?? "a peer"
         metrics.connectionFailed(failure.reason)
         onNotice?("gRPC connection of \(peer) ended: \(failure)")
+        if let logger, let heldBack = failureLines.admit(now: loop.now) {
+            logger.warning(
+                "connection ended", metadata: ["peer": peer, "reason": "\(failure)", "held_back": "\(heldBack)"])
+        }
         unsafe connection.pointee.isClosing = true
         if failure.reason == .http1Preface {
             unsafe loop.output(connection.pointee.id)?.pointee.append(Self.http1Hint)

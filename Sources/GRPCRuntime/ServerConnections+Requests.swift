@@ -54,7 +54,8 @@ extension ServerConnections {
         let call = calls.insert(
             ServerCallState(
                 generation: generation, connection: index,
-                connectionGeneration: unsafe connection.pointee.generation, stream: stream, method: method))
+                connectionGeneration: unsafe connection.pointee.generation, stream: stream, method: method,
+                startedAt: loop.now))
         unsafe connection.pointee.session.setContext(stream, call)
         let state = unsafe calls[call]
         if timeout != 0 { unsafe state.pointee.deadline = loop.now &+ timeout }

@@ -1,6 +1,7 @@
 import Bytes
 import HTTP2
 import Reactor
+import Telemetry
 
 /// All connections of one gRPC server on its loop: reads frames into calls. What handlers do with calls is in
 /// `ServerConnections+Calls.swift`, keepalive and draining in `ServerConnections+Lifecycle.swift`.
@@ -24,8 +25,17 @@ final class ServerConnections: ConnectionHandler {
     /// Called when something is worth a line in the log.
     var onNotice: ((String) -> Void)?
     let metrics: ServerMetrics
+    var log: RequestLog
+    let logger: Logger?
+    /// Connections that break the rules come in crowds, too.
+    var failureLines = LogRateLimit()
 
-    init(loop: EventLoop, registry: ServiceRegistry, limits: GRPCLimits, http2Limits: HTTP2Limits) {
+    init(
+        loop: EventLoop, registry: ServiceRegistry, limits: GRPCLimits, http2Limits: HTTP2Limits,
+        logger: Logger? = nil
+    ) {
+        self.logger = logger
+        log = RequestLog(logger)
         self.loop = loop
         self.limits = limits
         self.http2Limits = http2Limits

@@ -18,7 +18,7 @@ public final class ServiceRegistry {
         service: String, method: String, _ handler: @escaping (Request, UnaryServerCall<Response>) -> Void
     ) {
         add(
-            service: service, method: method,
+            service: service, method: method, isUnary: true,
             kind: unsafe .oneRequest { bytes, token in
                 let request: Request
                 do throws(ProtobufError) {
@@ -118,11 +118,11 @@ public final class ServiceRegistry {
     }
 
     @usableFromInline
-    func add(service: String, method: String, kind: MethodRecord.Kind) {
+    func add(service: String, method: String, isUnary: Bool = false, kind: MethodRecord.Kind) {
         let path = "/\(service)/\(method)"
         precondition(!methods.contains { $0.path == path }, "\(path) is registered twice")
         if !serviceNames.contains(service) { serviceNames.append(service) }
-        methods.append(MethodRecord(path: path, kind: kind))
+        methods.append(MethodRecord(path: path, isUnary: isUnary, kind: kind))
     }
 }
 
@@ -139,11 +139,14 @@ struct MethodRecord {
 
     /// `/package.Service/Method`.
     @usableFromInline let path: String
+    /// One message each way: how long it takes says something.
+    @usableFromInline let isUnary: Bool
     @usableFromInline let kind: Kind
 
     @usableFromInline
-    init(path: String, kind: Kind) {
+    init(path: String, isUnary: Bool, kind: Kind) {
         self.path = path
+        self.isUnary = isUnary
         self.kind = kind
     }
 }

@@ -34,7 +34,9 @@ final class GatewayNode {
         live.register(on: router)
         router.addHealth(readiness, loop: loop)
         if settings[CabstandSettings.adminPort] == nil { router.addMetrics() }
-        server = HTTPServer(loop: loop, router: router, origins: OriginPolicy(origins), metrics: .shared)
+        server = HTTPServer(
+            loop: loop, router: router, origins: OriginPolicy(origins), metrics: .shared,
+            logger: Logger(label: "http"))
         serve(files)
     }
 

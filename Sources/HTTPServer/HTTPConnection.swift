@@ -1,6 +1,7 @@
 import Bytes
 import HTTP1
 import Reactor
+import Telemetry
 
 /// What the server remembers of a connection: flat, in a slab, and freed at an upgrade. What is big (a body that is still
 /// coming, answers that wait for their turn) lies behind a pointer and is there only while it is needed.
@@ -78,6 +79,7 @@ struct PendingRequest: ~Copyable {
         var route = -1
         var startedAt: UInt64 = 0
         var requestID = RequestID()
+        var trace = TraceContext.none
         /// CORS field lines.
         var fields = ByteBuffer()
         var output = ByteBuffer()

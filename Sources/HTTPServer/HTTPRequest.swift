@@ -1,6 +1,7 @@
 import Bytes
 import HTTP1
 import Reactor
+import Telemetry
 
 /// A request: a view of its bytes, valid during the handler's call. Copy what is needed longer.
 @safe public struct HTTPRequest: ~Escapable {
@@ -51,6 +52,9 @@ import Reactor
     /// The identifier of this request: the client's `x-request-id`, or one made here.
     public var requestID: String { context.value.requestID.text }
 
+    /// What the client's `traceparent` says; `none` if there is none that is valid.
+    public var trace: TraceContext { context.value.trace }
+
     /// The connection that it came on.
     public var connection: ConnectionID { context.value.connection }
 
@@ -90,6 +94,8 @@ import Reactor
     var route = -1
     var match = RouteMatch()
     var requestID = RequestID()
+    /// What `traceparent` says. Of the last head that was looked at; the same head again says the same.
+    var trace = TraceContext.none
     /// Where `Origin` lies, if it is allowed; nil else.
     var allowedOrigin: UnsafeBufferPointer<UInt8>?
     var hasOrigin = false

@@ -1,6 +1,7 @@
 import Bytes
 import HTTP1
 import Reactor
+import Telemetry
 
 extension HTTPServer {
     /// What is to be done with a request, as far as its head tells.
@@ -49,6 +50,8 @@ extension HTTPServer {
         if !head.isKeepAlive { flags.insert(.close) }
         context.value.flags = flags
         if core.value.requestIDs { identify(head, mayHaveOne: true) }
+        let parent = head.index(of: "traceparent")
+        context.value.trace = parent < 0 ? .none : TraceContext(head.value(at: parent))
         lookAtOrigin(head)
 
         if head.hasUnknownExpectation {
@@ -213,6 +216,8 @@ extension HTTPServer {
             context.value.requestID.mint(
                 unixMilliseconds: loop.wallClockMilliseconds, &core.value.random)
         }
+        context.value.trace = .none
+        context.value.knownGeneration = .max
         context.value.flags = .close
         connection.value.flags.insert(.last)
         currentResponder().problem(problem)

@@ -44,6 +44,7 @@ extension HTTPServer {
         if let metrics = core.value.metrics {
             metrics.count(route: context.value.route, status: status, nanoseconds: 0)
         }
+        if status >= 500 || core.value.log.noteFrom == 0 { noteCurrent(status) }
         connection.value.answered &+= 1
         if output.value.count > core.value.limits.outputHighWater { connection.value.flags.insert(.full) }
         return true

@@ -93,6 +93,7 @@ extension HTTPServer {
         context.value.isAnswered = true
         output.value.append(response)
         core.value.metrics?.count(route: context.value.route, status: 101, nanoseconds: 0)
+        if core.value.log.noteFrom == 0 { noteCurrent(101) }
         free(responder.place)
         loop.clearDeadline(id)
         loop.setContext(id, number)
@@ -145,6 +146,10 @@ extension HTTPServer {
         core.value.metrics?.count(
             route: entry.value.route, status: entry.value.status,
             nanoseconds: loop.now &- entry.value.startedAt)
+        if core.value.log.noteFrom == 0 {
+            // A stream takes as long as it takes: it is never slow.
+            note(entry.value.route, entry.value.status, 0, entry.value.requestID, entry.value.trace)
+        }
         if inTurn {
             entry.value.reset()
             answered(connection, closes: flags.contains(.close))
@@ -241,6 +246,7 @@ extension HTTPServer {
         entry.value.route = context.value.route
         entry.value.startedAt = context.value.startedAt
         entry.value.requestID = context.value.requestID
+        entry.value.trace = context.value.trace
         writeOriginFields(&entry.value.fields)
         // From now on the queue answers for it.
         context.value.isAnswered = true
@@ -257,8 +263,9 @@ extension HTTPServer {
 
     /// The answer is written: sends it if it is its turn, and what waited behind it.
     private func complete(_ target: ResponseTarget, _ responder: HTTPResponder, _ status: Int) {
-        core.value.metrics?.count(
-            route: target.route, status: status, nanoseconds: loop.now &- target.startedAt)
+        let duration = loop.now &- target.startedAt
+        core.value.metrics?.count(route: target.route, status: status, nanoseconds: duration)
+        if status >= 500 || duration >= core.value.log.noteFrom { note(target, status, duration) }
         let closes = target.flags.contains(.close)
         if loop.pendingOutput(target.connection.value.id) > core.value.limits.outputHighWater {
             target.connection.value.flags.insert(.full)

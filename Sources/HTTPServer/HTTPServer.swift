@@ -28,9 +28,10 @@ import Telemetry
     ///   - origins: whose pages may read the answers.
     ///   - requestIDs: whether each answer carries an `X-Request-Id`, the client's or one made here.
     ///   - metrics: where requests are counted and timed, by route; nil: nowhere.
+    ///   - logger: where requests are logged (`RequestLog` says which); nil: nowhere.
     public init(
         loop: EventLoop, router: Router, limits: HTTPLimits = .init(), origins: OriginPolicy = .init(),
-        requestIDs: Bool = true, metrics: MetricRegistry? = nil
+        requestIDs: Bool = true, metrics: MetricRegistry? = nil, logger: Logger? = nil
     ) {
         self.loop = loop
         self.router = router
@@ -40,7 +41,7 @@ import Telemetry
         core = .allocate(
             ServerCore(
                 limits: limits, origins: origins, requestIDs: requestIDs,
-                metrics: metrics.map { HTTPMetrics($0, router: router) }))
+                metrics: metrics.map { HTTPMetrics($0, router: router) }, log: RequestLog(logger)))
         super.init()
         unsafe anchor.value.server = Unmanaged.passUnretained(self)
     }
@@ -149,6 +150,7 @@ import Telemetry
     let origins: OriginPolicy
     let requestIDs: Bool
     let metrics: HTTPMetrics?
+    var log: RequestLog
     var slab = HTTPConnectionSlab()
     let table: HTTP1HeadTable
     var date = HTTP1DateCache()
@@ -160,11 +162,14 @@ import Telemetry
     var isDraining = false
     private var spareQueues: [Ref<ResponseQueue>] = []
 
-    init(limits: HTTPLimits, origins: OriginPolicy, requestIDs: Bool, metrics: HTTPMetrics?) {
+    init(
+        limits: HTTPLimits, origins: OriginPolicy, requestIDs: Bool, metrics: HTTPMetrics?, log: RequestLog
+    ) {
         self.limits = limits
         self.origins = origins
         self.requestIDs = requestIDs
         self.metrics = metrics
+        self.log = log
         table = HTTP1HeadTable(limits: limits.http1)
     }
 

@@ -6,7 +6,7 @@ import Glibc
 enum LogLine {
     static func text(
         _ level: LogLevel, _ label: String, _ message: String, _ context: [(name: String, value: String)],
-        _ metadata: LogMetadata, into line: inout ByteBuffer
+        _ values: [(String, LogValue)], into line: inout ByteBuffer
     ) {
         appendTime(into: &line)
         line.append(UInt8(ascii: " "))
@@ -16,13 +16,13 @@ enum LogLine {
         line.append(": ")
         appendEscaped(message, quotes: false, into: &line)
         for (name, value) in context { appendPair(name, value, into: &line) }
-        for (name, value) in metadata { appendPair(name, value, into: &line) }
+        for (name, value) in values { appendPair(name, value.description, into: &line) }
         line.append(UInt8(ascii: "\n"))
     }
 
     static func json(
         _ level: LogLevel, _ label: String, _ message: String, _ context: [(name: String, value: String)],
-        _ metadata: LogMetadata, into line: inout ByteBuffer
+        _ values: [(String, LogValue)], into line: inout ByteBuffer
     ) {
         line.append("{\"time\":\"")
         appendTime(into: &line)
@@ -32,7 +32,16 @@ enum LogLine {
         appendMember("label", label, into: &line)
         appendMember("message", message, into: &line)
         for (name, value) in context { appendMember(name, value, into: &line) }
-        for (name, value) in metadata { appendMember(name, value, into: &line) }
+        for (name, value) in values {
+            if case .text(let text) = value {
+                appendMember(name, text, into: &line)
+            } else {
+                line.append(",\"")
+                appendEscaped(name, quotes: true, into: &line)
+                line.append("\":")
+                line.append(utf8: value.description)
+            }
+        }
         line.append("}\n")
     }
 

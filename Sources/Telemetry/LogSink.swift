@@ -51,14 +51,10 @@ public final class LogSink: Sendable {
 
     func write(
         level: LogLevel, label: String, message: String, context: [(name: String, value: String)],
-        metadata: LogMetadata
+        values: [(String, LogValue)]
     ) {
         var line = ByteBuffer(capacity: 160)
-        if json.load(ordering: .relaxed) {
-            LogLine.json(level, label, message, context, metadata, into: &line)
-        } else {
-            LogLine.text(level, label, message, context, metadata, into: &line)
-        }
+        compose(level, label, message, context, values, into: &line)
         let start = queue.withLock { queue in
             guard queue.pending.count + line.count <= Self.queueLimit else {
                 queue.dropped += 1
@@ -70,6 +66,17 @@ public final class LogSink: Sendable {
         }
         if start { startWriter() }
         wakeUp.signal()
+    }
+
+    private func compose(
+        _ level: LogLevel, _ label: String, _ message: String, _ context: [(name: String, value: String)],
+        _ values: [(String, LogValue)], into line: inout ByteBuffer
+    ) {
+        if json.load(ordering: .relaxed) {
+            LogLine.json(level, label, message, context, values, into: &line)
+        } else {
+            LogLine.text(level, label, message, context, values, into: &line)
+        }
     }
 
     /// Waits until what was logged so far is written. For a program's last words; not for a loop.
@@ -97,9 +104,9 @@ public final class LogSink: Sendable {
         }
         guard !taken.isEmpty else { return false }
         if dropped > 0 {
-            taken.append("warning log: lines were dropped because nobody reads them fast enough, count=")
-            taken.append(decimal: dropped)
-            taken.append(UInt8(ascii: "\n"))
+            compose(
+                .warning, "log", "lines were dropped because nobody reads them fast enough", [],
+                [("count", .integer(dropped))], into: &taken)
         }
         while !taken.isEmpty {
             let written = unsafe taken.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }

@@ -54,7 +54,15 @@ public struct Logger: Sendable {
         _ level: LogLevel, _ message: @autoclosure () -> String, metadata: @autoclosure () -> LogMetadata = [:]
     ) {
         guard sink.isEnabled(level) else { return }
-        sink.write(level: level, label: label, message: message(), context: context, metadata: metadata())
+        sink.write(
+            level: level, label: label, message: message(), context: context,
+            values: metadata().map { ($0, .text($1)) })
+    }
+
+    /// The same with names and values that were put together before.
+    func log(_ level: LogLevel, _ message: String, values: [(String, LogValue)]) {
+        guard sink.isEnabled(level) else { return }
+        sink.write(level: level, label: label, message: message, context: context, values: values)
     }
 
     public func trace(_ message: @autoclosure () -> String, metadata: @autoclosure () -> LogMetadata = [:]) {

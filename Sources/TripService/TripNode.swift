@@ -52,7 +52,7 @@ final class TripNode {
 
         let registry = ServiceRegistry()
         Trip_V1_TripService.register(TripHandler(loop: loop, book: book), in: registry)
-        server = GRPCServer(loop: loop, registry: registry)
+        server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         grpcAddress = try server.listen(settings.listenAddress(port: settings[CabstandSettings.grpcPort])).localAddress
         if let port = settings[CabstandSettings.adminPort] {
             let router = Router()

@@ -15,7 +15,7 @@ struct AllInOne {
     /// In the order in which they end: what serves requests goes before what it asks.
     let servers: [any ServerProcess]
     /// What the terminal shows.
-    let greeting: String
+    let greeting: [String]
     private let driver: DriverServer
     private let trip: TripServer
     private let gateway: GatewayServer
@@ -39,15 +39,15 @@ struct AllInOne {
         servers = [gateway, trip, driver] + (broker.map { [EmbeddedBrokerProcess($0)] } ?? [])
 
         var lines = [
-            "cabstand: the map is at http://\(gateway.address)/",
-            "cabstand: gRPC at \(driver.grpcAddress) (drivers) and \(trip.grpcAddress) (trips)",
+            "the map is at http://\(gateway.address)/",
+            "gRPC at \(driver.grpcAddress) (drivers) and \(trip.grpcAddress) (trips)",
         ]
         if let broker {
             lines.append(
-                "cabstand: embedded broker at \(broker.bootstrapServers); it keeps nothing: "
+                "embedded broker at \(broker.bootstrapServers); it keeps nothing: "
                     + "kcat -C -b \(broker.bootstrapServers) -t trip_events")
         }
-        greeting = lines.joined(separator: "\n")
+        greeting = lines
     }
 
     func start() {

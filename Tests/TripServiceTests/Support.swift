@@ -2,6 +2,7 @@ import KafkaClient
 import Reactor
 import RideAPI
 import RideDomain
+import Telemetry
 import TestSupport
 import Testing
 
@@ -34,7 +35,8 @@ final class FakeDirectory: DriverDirectory {
     }
 
     func driver(
-        _ id: String, timeout: UInt64, _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
+        _ id: String, timeout: UInt64, origin: RequestOrigin,
+        _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
     ) {
         answer { [self] in
             if let failure { return completion(.failure(failure)) }
@@ -43,7 +45,7 @@ final class FakeDirectory: DriverDirectory {
     }
 
     func nearest(
-        to position: Position, radius: Double?, limit: Int, timeout: UInt64,
+        to position: Position, radius: Double?, limit: Int, timeout: UInt64, origin: RequestOrigin,
         _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void
     ) {
         answer { [self] in

@@ -3,6 +3,7 @@ import HTTPServer
 import Reactor
 import RideAPI
 import RideDomain
+import Telemetry
 
 /// A service behind the gateway, as people call it.
 enum Backend: String {
@@ -98,22 +99,10 @@ struct RequestScope {
         self.responder = responder
         startedAt = request.startedAt
         var metadata = Metadata()
-        metadata.add("x-request-id", request.requestID)
-        if let parent = request.text("traceparent"), Self.isTraceparent(parent) {
-            metadata.add("traceparent", parent)
-            if let state = request.text("tracestate"), state.utf8.count <= 512 { metadata.add("tracestate", state) }
+        metadata.add(RequestOrigin(requestID: request.requestID, trace: request.trace))
+        if !request.trace.isNone, let state = request.text("tracestate"), state.utf8.count <= 512 {
+            metadata.add("tracestate", state)
         }
         self.metadata = metadata
-    }
-
-    /// W3C Trace Context §3.2: `00-` 32 hex `-` 16 hex `-` 2 hex, neither identifier all zeros.
-    private static func isTraceparent(_ text: String) -> Bool {
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-        guard text.utf8.count == 55, parts.count == 4, parts[0] == "00" else { return false }
-        guard parts[1].utf8.count == 32, parts[2].utf8.count == 16, parts[3].utf8.count == 2 else { return false }
-        func isHex(_ part: Substring) -> Bool {
-            part.utf8.allSatisfy { $0 &- 48 < 10 || $0 &- 97 < 6 }
-        }
-        return parts.allSatisfy(isHex) && parts[1].contains { $0 != "0" } && parts[2].contains { $0 != "0" }
     }
 }

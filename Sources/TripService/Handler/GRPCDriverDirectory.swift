@@ -2,6 +2,7 @@ import GRPCRuntime
 import Reactor
 import RideAPI
 import RideDomain
+import Telemetry
 
 /// The driver service over gRPC.
 final class GRPCDriverDirectory: DriverDirectory {
@@ -12,10 +13,11 @@ final class GRPCDriverDirectory: DriverDirectory {
     init(channel: GRPCChannel) { client = Driver_V1_DriverServiceClient(channel: channel) }
 
     func driver(
-        _ id: String, timeout: UInt64, _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
+        _ id: String, timeout: UInt64, origin: RequestOrigin,
+        _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
     ) {
         let request = Driver_V1_GetDriverRequest(driverID: id)
-        client.getDriver(request, options: CallOptions(timeoutNanoseconds: timeout)) { [weak self] result in
+        client.getDriver(request, options: Self.options(timeout, origin)) { [weak self] result in
             switch result {
             case .success(let response):
                 self?.onAnswer(true)
@@ -29,12 +31,12 @@ final class GRPCDriverDirectory: DriverDirectory {
     }
 
     func nearest(
-        to position: Position, radius: Double?, limit: Int, timeout: UInt64,
+        to position: Position, radius: Double?, limit: Int, timeout: UInt64, origin: RequestOrigin,
         _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void
     ) {
         let request = Driver_V1_FindAvailableDriversRequest(
             lat: position.lat, lon: position.lon, radiusM: radius, limit: UInt32(limit))
-        client.findAvailableDrivers(request, options: CallOptions(timeoutNanoseconds: timeout)) { [weak self] result in
+        client.findAvailableDrivers(request, options: Self.options(timeout, origin)) { [weak self] result in
             switch result {
             case .success(let response):
                 self?.onAnswer(true)
@@ -42,6 +44,13 @@ final class GRPCDriverDirectory: DriverDirectory {
             case .failure(let error): completion(.failure(self?.failure(error) ?? Self.translate(error)))
             }
         }
+    }
+
+    /// The driver service's log lines name the request that the question is asked for.
+    private static func options(_ timeout: UInt64, _ origin: RequestOrigin) -> CallOptions {
+        var options = CallOptions(timeoutNanoseconds: timeout)
+        options.metadata.add(origin)
+        return options
     }
 
     private func failure(_ error: RPCError) -> TripError {

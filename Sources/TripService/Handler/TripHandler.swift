@@ -19,6 +19,7 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         do throws(TripError) {
             var checked = try Self.checked(request)
             checked.deadline = deadline(call.deadline)
+            checked.origin = call.origin
             book.create(checked) { result in
                 switch result {
                 case .success(let created):

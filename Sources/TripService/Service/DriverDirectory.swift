@@ -1,5 +1,6 @@
 import RideAPI
 import RideDomain
+import Telemetry
 
 /// A driver as the driver service knows him.
 struct KnownDriver: Sendable {
@@ -16,10 +17,11 @@ struct KnownDriver: Sendable {
 protocol DriverDirectory: AnyObject {
     /// nil: there is no such driver. `timeout` in nanoseconds.
     func driver(
-        _ id: String, timeout: UInt64, _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void)
+        _ id: String, timeout: UInt64, origin: RequestOrigin,
+        _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void)
 
     /// Available drivers, nearest first, at most `limit`; within `radius` metres if given.
     func nearest(
-        to position: Position, radius: Double?, limit: Int, timeout: UInt64,
+        to position: Position, radius: Double?, limit: Int, timeout: UInt64, origin: RequestOrigin,
         _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void)
 }

@@ -49,6 +49,8 @@ final class TripBook {
         var key: IdempotencyKey?
         /// Monotonic nanoseconds.
         var deadline: UInt64
+        /// What the driver service is asked for it carries this on.
+        var origin = RequestOrigin.none
     }
 
     struct Created {
@@ -103,7 +105,7 @@ final class TripBook {
             return match(work, limit: Matching.candidateLimit)
         }
         if active.tripID(ofDriver: driverID) != nil { return finish(work, .driversTaken) }
-        directory.driver(driverID, timeout: timeout(request.deadline)) { [self] result in
+        directory.driver(driverID, timeout: timeout(request.deadline), origin: request.origin) { [self] result in
             switch result {
             case .failure(let error): finish(work, .failure(error))
             case .success(nil): finish(work, .failure(.unknownDriver(driverID)))
@@ -118,7 +120,8 @@ final class TripBook {
     private func match(_ work: Attempt, limit: Int) {
         let request = work.request
         directory.nearest(
-            to: request.pickup, radius: Matching.candidateRadius, limit: limit, timeout: timeout(request.deadline)
+            to: request.pickup, radius: Matching.candidateRadius, limit: limit, timeout: timeout(request.deadline),
+            origin: request.origin
         ) { [self] result in
             switch result {
             case .failure(let error): finish(work, .failure(error))
@@ -185,7 +188,7 @@ final class TripBook {
         let request = work.request
         directory.nearest(
             to: request.pickup, radius: nil, limit: TripLimits.alternativeSearchLimit,
-            timeout: timeout(request.deadline)
+            timeout: timeout(request.deadline), origin: request.origin
         ) { [self] result in
             let found = ((try? result.get()) ?? []).filter { $0.snapshot.id != driverID }
             let chosen = Matching.alternatives(Self.candidates(found), excluding: taken(among: found))

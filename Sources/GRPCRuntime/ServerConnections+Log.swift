@@ -1,0 +1,70 @@
+import Bytes
+import Telemetry
+
+// Lines about calls. Off the common path: whoever calls it has compared before.
+extension ServerConnections {
+    /// A call has ended.
+    @inline(never)
+    func note(_ state: UnsafeMutablePointer<ServerCallState>, _ code: StatusCode) {
+        let level = Self.level(code)
+        guard level != nil || log.noteFrom != .max else { return }
+        let method = unsafe methods[state.pointee.method]
+        // A stream takes as long as it takes: it is never slow.
+        let duration = unsafe method.isUnary ? loop.now &- state.pointee.startedAt : 0
+        unsafe log.note(
+            level, "call", nanoseconds: duration, now: loop.now, origin(state),
+            [("method", .text(method.path)), ("code", .text(code.description))])
+    }
+
+    /// The codes that say that this server, or what it needs, has failed. The others are answers.
+    private static func level(_ code: StatusCode) -> LogLevel? {
+        switch code {
+        case .unknown, .internal, .dataLoss: .error
+        case .unavailable, .deadlineExceeded, .resourceExhausted: .warning
+        default: nil
+        }
+    }
+
+    /// Of the call's request, as far as the client's metadata says it.
+    func origin(_ token: ServerCallToken) -> RequestOrigin {
+        guard let state = unsafe find(token) else { return .none }
+        return unsafe origin(state)
+    }
+
+    private func origin(_ state: UnsafeMutablePointer<ServerCallState>) -> RequestOrigin {
+        guard unsafe !state.pointee.metadata.isEmpty else { return .none }
+        var requestID = ""
+        var trace = TraceContext.none
+        unsafe Self.forEachEntry(of: state) { key, value in
+            // Anybody may call: what is too long for an identifier is none.
+            if unsafe Self.equals(key, "x-request-id") && value.count <= 64 {
+                requestID = unsafe String(decoding: value, as: UTF8.self)
+            } else if unsafe Self.equals(key, "traceparent") {
+                trace = unsafe TraceContext(Span(_unsafeBytes: value))
+            }
+        }
+        return RequestOrigin(requestID: requestID, trace: trace)
+    }
+
+    private static func equals(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+        unsafe bytes.elementsEqual(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+}
+
+extension UnaryServerCall {
+    /// The request that the call is made for, as far as the client's metadata says it: for calls that are made for it in
+    /// turn (`Metadata.add`), and for log lines.
+    public var origin: RequestOrigin { token.origin }
+}
+
+extension ServerCallToken {
+    @usableFromInline var origin: RequestOrigin { server.origin(self) }
+}
+
+extension Metadata {
+    /// Adds `x-request-id` and `traceparent`, those that are there.
+    public mutating func add(_ origin: RequestOrigin) {
+        if !origin.requestID.isEmpty { add("x-request-id", origin.requestID) }
+        if !origin.trace.isNone { add("traceparent", origin.trace.traceparent) }
+    }
+}
