@@ -8,16 +8,16 @@ import Telemetry
 
 /// Everything of the driver service that lives on its loop, wired together.
 final class DriverNode {
-    /// Nanoseconds that the end waits for Kafka to take the last events; readers learn of everything by their poll.
-    private static let flushTimeout: UInt64 = 3_000_000_000
-
     let grpcAddress: SocketAddress
     let adminAddress: SocketAddress?
 
     private let loop: EventLoop
     private let logger = Logger(label: "driver")
     private let drainDelay: UInt64
+    /// Nanoseconds that the end waits for calls in flight.
     private let drainTimeout: UInt64
+    /// Nanoseconds that the end waits for Kafka to take the last events; readers learn of everything by their poll.
+    private let flushTimeout: UInt64
     private let repository: SQLiteDriverRepository
     private let book: DriverBook
     private let producer: KafkaProducer
@@ -35,7 +35,9 @@ final class DriverNode {
     init(loop: EventLoop, settings: SettingsValues) throws {
         self.loop = loop
         drainDelay = UInt64(settings[CabstandSettings.drainDelaySeconds]) * 1_000_000_000
-        drainTimeout = UInt64(settings[CabstandSettings.graceSeconds]) * 500_000_000
+        let grace = UInt64(settings[CabstandSettings.graceSeconds]) * 1_000_000_000
+        drainTimeout = grace / 2
+        flushTimeout = min(3_000_000_000, grace / 8)
         readiness = ServiceReadiness(
             loops: [loop], dependencies: ["database", "kafka", "trip_service"], now: loop.preciseNow())
 
@@ -145,9 +147,9 @@ final class DriverNode {
                 topics.cancel()
                 channel.close()
                 reader.close { [self] in
-                    once(within: Self.flushTimeout, { self.reader.whenSaved($0) }) { [self] in
+                    once(within: flushTimeout, { self.reader.whenSaved($0) }) { [self] in
                         book.saveStates { [self] in
-                            producer.close(timeout: Self.flushTimeout) { [self] _ in
+                            producer.close(timeout: flushTimeout) { [self] _ in
                                 repository.close(completion)
                             }
                         }

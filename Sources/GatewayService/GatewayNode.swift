@@ -12,8 +12,10 @@ final class GatewayNode {
     private let router = Router()
     private let backends: Backends
     private let live: LiveEndpoints
-    /// Seconds over which WebSockets are closed at the end.
+    /// Seconds over which WebSockets are closed at the end, and for which quiet connections may still ask for something.
     private let closingTime: Int
+    /// Nanoseconds after which whoever is still connected at the end is cut off.
+    private let patience: UInt64
 
     /// On the thread that made the loop, before it runs.
     init(
@@ -21,7 +23,9 @@ final class GatewayNode {
     ) {
         self.backends = backends
         let loop = backends.loop
-        closingTime = min(10, settings[CabstandSettings.graceSeconds] / 4)
+        let grace = settings[CabstandSettings.graceSeconds]
+        closingTime = min(10, grace / 4)
+        patience = UInt64(grace) * 750_000_000
         let origins = settings[CabstandSettings.allowedOrigins]
         for prefix in ["", "/v1"] {
             DriverRoutes(backends: backends).register(on: router, prefix: prefix)
@@ -45,6 +49,12 @@ final class GatewayNode {
         router.fallback { request, responder in files.respond(to: request, responder) }
     }
 
+    /// Asks clients to go on elsewhere: answers are the last of their connection, new WebSockets are refused.
+    func announceEnd() {
+        live.refuseNew()
+        server.announceEnd()
+    }
+
     /// Ends in order; `completion` is called on the loop when nobody is connected any more.
     func drain(_ completion: @escaping () -> Void) {
         var left = 2
@@ -52,9 +62,12 @@ final class GatewayNode {
             left -= 1
             if left == 0 { completion() }
         }
-        server.stopAccepting()
+        server.drain(keepingQuietFor: UInt64(closingTime) * 1_000_000_000, partDone)
         live.drain(over: closingTime, partDone)
-        server.drain(partDone)
+        server.loop.schedule(after: patience) { [weak self] in
+            self?.server.closeAll()
+            self?.live.closeAll()
+        }
     }
 
     func close() { backends.close() }

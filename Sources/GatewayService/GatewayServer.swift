@@ -101,10 +101,11 @@ public final class GatewayServer: ServerProcess {
 
     // MARK: The end
 
-    /// Readiness turns; after the configured delay no new connections are accepted, WebSockets are closed 1001 one after the
-    /// other, requests in flight are answered.
+    /// Readiness turns, and every answer asks its client to go on elsewhere; after the configured delay no new connections
+    /// are accepted, WebSockets are closed 1001 one after the other, requests in flight are answered.
     public func drain(_ completion: @escaping @Sendable () -> Void) {
         readiness.drain()
+        for node in nodes { node.loop.submit { node.value.announceEnd() } }
         let first = home.loop
         first.submit { [self] in
             first.schedule(after: drainDelay) { [self] in

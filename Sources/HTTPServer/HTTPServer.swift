@@ -66,19 +66,34 @@ import Telemetry
     /// Connections that are open, without those that were upgraded.
     public var connectionCount: Int { core.value.slab.count }
 
-    /// Stops gracefully: no new connections, quiet ones close now, the others after their last answer.
+    /// From now on every answer is the last of its connection (`Connection: close`, RFC 9112 §9.6), so that clients go on
+    /// elsewhere. New connections are still accepted and quiet ones stay open: this is for the time before `drain`.
+    public func announceEnd() { core.value.isDraining = true }
+
+    /// Stops gracefully: no new connections, quiet ones are half-closed, the others end with their answer.
     ///
-    /// - Parameter completion: called once no connection is left.
-    public func drain(_ completion: @escaping () -> Void = {}) {
+    /// - Parameters:
+    ///   - quietTime: nanoseconds for which quiet connections are kept. A request that comes on one is answered; one that
+    ///     crosses the half-closing can't be, so clients need time to hear of the end from an answer.
+    ///   - completion: called once no connection is left.
+    public func drain(keepingQuietFor quietTime: UInt64 = 0, _ completion: @escaping () -> Void = {}) {
         stopAccepting()
         core.value.isDraining = true
         drained = completion
+        if quietTime == 0 {
+            closeQuiet()
+        } else {
+            loop.schedule(after: quietTime) { [weak self] in self?.closeQuiet() }
+        }
+        reportIfDrained()
+    }
+
+    private func closeQuiet() {
         for place in 0..<UInt32(core.value.slab.used) {
             let connection = core.value.slab.pointer(place)
             let isQuiet = connection.value.inFlight == 0 && !connection.value.parser.isInsideRequest
             if connection.value.flags.contains(.open) && isQuiet { finish(connection) }
         }
-        reportIfDrained()
     }
 
     /// Closes the listeners and nothing else.

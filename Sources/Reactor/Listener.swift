@@ -17,6 +17,7 @@ public final class Listener {
     let alpn: [String: ConnectionHandler]
     private var pausedByUser = false
     private var retry = TimerID.none
+    private var isClosing = false
 
     init(
         loop: EventLoop, id: ConnectionID, localAddress: SocketAddress, handler: ConnectionHandler,
@@ -30,8 +31,12 @@ public final class Listener {
         self.alpn = alpn
     }
 
-    /// Stops listening. Connections that were accepted go on.
+    /// Stops listening. Connections that were accepted go on, and so do those that waited to be: closing the socket would
+    /// reset them.
     public func close() {
+        if isClosing { return }
+        isClosing = true
+        loop.acceptAll(id)
         loop.cancel(retry)
         loop.closeListener(id)
     }
@@ -107,6 +112,22 @@ extension EventLoop {
         let listener = hot.value.listeners[index]
         hot.value.listeners[index] = nil
         withExtendedLifetime(listener) {}
+    }
+
+    /// Accepts everything that waits, as far as there are descriptors and places.
+    func acceptAll(_ id: ConnectionID) {
+        guard let place = hot.value.slab.find(id.token), place.value.kind == .listener,
+            let listener = hot.value.listeners[Int(place.value.detail)]
+        else { return }
+        let source = place.value.descriptor
+        while true {
+            let descriptor = system.accept(source)
+            if descriptor >= 0 {
+                guard adopt(descriptor, listener) else { return }
+            } else if ![ECONNABORTED, EINTR, EPROTO].contains(-descriptor) {
+                return
+            }
+        }
     }
 
     func listen(_ id: ConnectionID, for interest: Readiness) {

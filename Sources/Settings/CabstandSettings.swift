@@ -40,7 +40,8 @@ public enum CabstandSettings {
         "EVENT_LOOPS", default: 0, 0...1024,
         help: "Event loops, one thread each. 0: as many as there are CPUs for the gateway, 1 for the services.")
     public static let graceSeconds = Setting.integer(
-        "GRACE_S", default: 20, 0...3600, unit: "seconds", help: "Time to finish after SIGTERM.")
+        "GRACE_S", default: 20, 0...3600, unit: "seconds",
+        help: "Time to finish after SIGTERM and CABSTAND_DRAIN_DELAY_S.")
     public static let drainDelaySeconds = Setting.integer(
         "DRAIN_DELAY_S", default: 0, 0...600, unit: "seconds",
         help: "After SIGTERM, how long to go on accepting while load balancers take notice.")

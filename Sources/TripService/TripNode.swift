@@ -8,16 +8,16 @@ import Telemetry
 
 /// Everything of the trip service that lives on its loop, wired together.
 final class TripNode {
-    /// Nanoseconds that the end waits for Kafka to take what is in the outbox: the rest is sent after the next start.
-    private static let flushTimeout: UInt64 = 3_000_000_000
-
     let grpcAddress: SocketAddress
     let adminAddress: SocketAddress?
 
     private let loop: EventLoop
     private let logger = Logger(label: "trip")
     private let drainDelay: UInt64
+    /// Nanoseconds that the end waits for calls in flight.
     private let drainTimeout: UInt64
+    /// Nanoseconds that the end waits for Kafka to take what is in the outbox: the rest is sent after the next start.
+    private let flushTimeout: UInt64
     private let repository: SQLiteTripRepository
     private let channel: GRPCChannel
     private let book: TripBook
@@ -32,7 +32,9 @@ final class TripNode {
     init(loop: EventLoop, settings: SettingsValues) throws {
         self.loop = loop
         drainDelay = UInt64(settings[CabstandSettings.drainDelaySeconds]) * 1_000_000_000
-        drainTimeout = UInt64(settings[CabstandSettings.graceSeconds]) * 500_000_000
+        let grace = UInt64(settings[CabstandSettings.graceSeconds]) * 1_000_000_000
+        drainTimeout = grace / 2
+        flushTimeout = min(3_000_000_000, grace / 8)
         readiness = ServiceReadiness(
             loops: [loop], dependencies: ["database", "kafka", "driver_service"], now: loop.preciseNow())
 
@@ -122,7 +124,7 @@ final class TripNode {
             book.endWatches()
             once(within: drainTimeout, { self.server.drain($0) }) { [self] in
                 topics.cancel()
-                once(within: Self.flushTimeout, { self.relay.whenIdle($0) }) { [self] in
+                once(within: flushTimeout, { self.relay.whenIdle($0) }) { [self] in
                     producer.close(timeout: 0) { [self] _ in
                         channel.close()
                         if relay.pending > 0 {

@@ -169,6 +169,14 @@ import WebSockets
         }
     }
 
+    /// Closes every connection now, without a word.
+    public func closeAll() {
+        for slot in 0..<sockets.end {
+            guard let socket = unsafe sockets.find(slot), unsafe socket.pointee.state != .free else { continue }
+            unsafe loop.close(WebSocketID(slot: slot, generation: socket.pointee.generation))
+        }
+    }
+
     private func leave(_ slot: UInt32, _ socket: UnsafeMutablePointer<Socket>) {
         unsafe socket.pointee.flags.insert(.leaving)
         unsafe close(

@@ -27,15 +27,19 @@ struct AllInOne {
         let (shared, broker) = try Self.withKafka(settings)
         let folder = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
         try Self.makeFolder(folder)
+        // They end one after the other, in a third of the time each; only the gateway has clients that must be warned.
+        let grace = settings[CabstandSettings.graceSeconds] / 3
+        let inTurn = shared.replacing(CabstandSettings.graceSeconds, with: "\(grace)")
         // A service listens where the others look for it.
         func service(_ name: String, port: UInt16) -> SettingsValues {
-            shared.replacing(CabstandSettings.grpcPort, with: "\(port)")
+            inTurn.replacing(CabstandSettings.grpcPort, with: "\(port)")
                 .replacing(CabstandSettings.databaseURL, with: "sqlite:\(folder)/\(name).db")
                 .replacing(CabstandSettings.adminPort, with: "")
+                .replacing(CabstandSettings.drainDelaySeconds, with: "0")
         }
         driver = try DriverServer(settings: service("driver", port: settings[CabstandSettings.driverService].port))
         trip = try TripServer(settings: service("trip", port: settings[CabstandSettings.tripService].port))
-        gateway = try GatewayServer(settings: shared)
+        gateway = try GatewayServer(settings: inTurn)
         servers = [gateway, trip, driver] + (broker.map { [EmbeddedBrokerProcess($0)] } ?? [])
 
         var lines = [

@@ -159,6 +159,63 @@ private final class Upper: ConnectionHandler {
         while !isDrained.load(ordering: .relaxed) {}
     }
 
+    @Test func rfc9112_9_6_anAnnouncedEndIsInEveryAnswer() throws {
+        let server = try LiveServer { _, router in router.get("/") { _, responder in responder.respond(body: "here") } }
+        let quiet = Client(server.port).send(get("/"))
+        #expect(quiet.response().field("connection") == nil)
+        let isAnnounced = Atomic<Bool>(false)
+        server.onServer {
+            $0.announceEnd()
+            isAnnounced.store(true, ordering: .relaxed)
+        }
+        #expect(waitUntil(10) { isAnnounced.load(ordering: .relaxed) })
+        // Whoever comes is let in, and told.
+        for path in ["/", "/nothing"] {
+            let answer = Client(server.port).send(get(path)).all()
+            #expect(answer.field("connection") == "close")
+            #expect(answer.status == (path == "/" ? 200 : 404))
+        }
+        // Who was quiet is answered whenever he asks.
+        let answer = quiet.send(get("/")).all()
+        #expect(answer.body == "here")
+        #expect(answer.field("connection") == "close")
+    }
+
+    @Test func quietConnectionsAreAnsweredWhileTheyAreKept() throws {
+        let isDrained = Atomic<Bool>(false)
+        let server = try LiveServer { _, router in router.get("/") { _, responder in responder.respond(body: "here") } }
+        let late = Client(server.port).send(get("/"))
+        let silent = Client(server.port).send(get("/"))
+        #expect(late.response().body == "here" && silent.response().body == "here")
+        let isDraining = Atomic<Bool>(false)
+        server.onServer {
+            $0.drain(keepingQuietFor: 2_000_000_000) { isDrained.store(true, ordering: .relaxed) }
+            isDraining.store(true, ordering: .relaxed)
+        }
+        #expect(waitUntil(10) { isDraining.load(ordering: .relaxed) })
+        let answer = late.send(get("/")).all()
+        #expect(answer.body == "here")
+        #expect(answer.field("connection") == "close")
+        #expect(silent.all() == "")
+        #expect(waitUntil(10) { isDrained.load(ordering: .relaxed) })
+    }
+
+    @Test func whoWaitsToBeAcceptedIsNotReset() throws {
+        let isHeld = Atomic<Bool>(false)
+        let isFull = Atomic<Bool>(false)
+        let server = try LiveServer { _, router in router.get("/") { _, responder in responder.respond(body: "here") } }
+        server.onServer {
+            isHeld.store(true, ordering: .relaxed)
+            _ = waitUntil(10) { isFull.load(ordering: .relaxed) }
+            $0.drain(keepingQuietFor: 2_000_000_000)
+        }
+        #expect(waitUntil(10) { isHeld.load(ordering: .relaxed) })
+        // The loop does not turn: the system has taken these connections, and nobody has accepted them.
+        let clients = (0..<100).map { _ in Client(server.port).send(get("/")) }
+        isFull.store(true, ordering: .relaxed)
+        for client in clients { #expect(client.all().body == "here") }
+    }
+
     @Test func outputThatNobodyTakesStopsTheReading() throws {
         let count = Atomic<Int>(0)
         let server = try LiveServer { _, router in

@@ -46,11 +46,17 @@ final class LiveEndpoints {
         }
     }
 
+    /// Refuses new WebSockets (503) from now on.
+    func refuseNew() { isDraining = true }
+
     /// Refuses new WebSockets (503) and closes those that are there 1001, spread over `seconds`.
     func drain(over seconds: Int, _ completion: @escaping () -> Void) {
         isDraining = true
         sockets.drain(over: seconds, completion)
     }
+
+    /// Cuts every WebSocket off.
+    func closeAll() { sockets.closeAll() }
 
     // MARK: Routes
 

@@ -28,7 +28,8 @@ public enum ServerProgram {
         let logger = Logger(label: "program")
         for warning in settings.warnings { logger.warning("\(warning)") }
         ProcessMetrics.install()
-        let grace = UInt64(settings[CabstandSettings.graceSeconds]) * 1_000_000_000
+        let seconds = settings[CabstandSettings.drainDelaySeconds] + settings[CabstandSettings.graceSeconds]
+        let grace = UInt64(seconds) * 1_000_000_000
         do {
             let loop = try EventLoop()
             let servers = ServerList()

@@ -1,0 +1,120 @@
+import Glibc
+import KafkaClient
+import TestSupport
+import Testing
+
+/// CONTRACT, SIGTERM, with real programs: two gateways in front of the same services, and one of them ends.
+@Suite(.serialized, .enabled(if: Fleet.isBuilt, "skipped: the programs are not built beside the tests"))
+struct DrainTests {
+    /// A second gateway beside a fleet's.
+    private func gateway(_ fleet: Fleet, _ broker: EmbeddedBroker, delay: Int, grace: Int) throws -> (
+        process: ChildProcess, port: UInt16
+    ) {
+        let port = freePort()
+        let process = try ChildProcess(
+            Tool.program("gateway"),
+            environment: [
+                "CABSTAND_BIND": "127.0.0.1", "CABSTAND_HTTP_PORT": "\(port)", "CABSTAND_EVENT_LOOPS": "2",
+                "CABSTAND_DRIVER_SERVICE": "127.0.0.1:\(fleet.driverPort)",
+                "CABSTAND_TRIP_SERVICE": "127.0.0.1:\(fleet.tripPort)",
+                "CABSTAND_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers,
+                "CABSTAND_PUBLIC_DIR": Tool.repository + "/public", "CABSTAND_DRAIN_DELAY_S": "\(delay)",
+                "CABSTAND_GRACE_S": "\(grace)",
+            ])
+        let probe = HTTPConnection(port: port)
+        let isReady = waitUntil(30) { probe.request("GET", "/readyz")?.status == 200 }
+        #expect(isReady, "\(process.errors)")
+        return (process, port)
+    }
+
+    private func world() throws -> (EmbeddedBroker, Fleet) {
+        let broker = try EmbeddedBroker(
+            topics: ["driver_locations", "trip_events"].map {
+                TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
+            })
+        return (broker, try Fleet(bootstrapServers: broker.bootstrapServers))
+    }
+
+    @Test func notOneRequestFailsWhileOneOfTwoGatewaysEnds() throws {
+        let (broker, fleet) = try world()
+        defer { broker.stop() }
+        let drivers = try Load.register(4, on: fleet)
+        let (process, port) = try gateway(fleet, broker, delay: 2, grace: 24)
+        var clients = (0..<16).map { _ in HTTPConnection(port: port) }
+        let quiet = (0..<8).map { _ in HTTPConnection(port: port) }
+        let silent = Client(port).send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(silent.response().status == 200)
+        for connection in quiet { #expect(connection.request("GET", "/healthz")?.status == 200) }
+        let socket = Client(port).send(upgrade("/ws/drivers/available"))
+        #expect(socket.response().status == 101)
+
+        var failures: [String] = []
+        var moved = 0
+        func round(_ number: Int, _ accident: () -> Void = {}) {
+            for (index, client) in clients.enumerated() {
+                let isSent =
+                    switch index % 4 {
+                    case 0: client.send("GET", "/")
+                    case 1: client.send("GET", "/drivers/available?lat=53.55&lon=13.26&radius_m=5000")
+                    case 2: client.send("PATCH", "/drivers/\(drivers[index / 4])/status", #"{"status":"available"}"#)
+                    default:
+                        client.send(
+                            "POST", "/trips",
+                            #"{"rider_id":"r\#(index)-\#(number)","pickup":{"lat":53.55,"lon":13.26},"#
+                                + #""dropoff":{"lat":53.56,"lon":13.27}}"#)
+                    }
+                if !isSent { failures.append("round \(number), client \(index): not sent") }
+            }
+            accident()
+            for (index, client) in clients.enumerated() {
+                guard let answer = client.receive() else {
+                    failures.append("round \(number), client \(index): no answer")
+                    continue
+                }
+                // All cars may be taken, or on a trip: that is an answer.
+                if ![200, 201, 409].contains(answer.status) {
+                    failures.append("round \(number), client \(index): \(answer.status) \(answer.body)")
+                }
+                if answer.head.lowercased().contains("connection: close") {
+                    moved += 1
+                    clients[index] = fleet.connection()
+                }
+            }
+        }
+        for number in 0..<50 { round(number) }
+        #expect(moved == 0)
+        round(50) { process.signal(SIGTERM) }
+        // Ready no more, but still accepting.
+        let probe = HTTPConnection(port: port)
+        let readiness = probe.request("GET", "/readyz")
+        #expect(readiness?.status == 503)
+        #expect(readiness?.head.lowercased().contains("connection: close") == true)
+        #expect(Client(port).send(upgrade("/ws/drivers/available")).response().status == 503)
+        var number = 51
+        // The delay is over when nobody new gets in; those who are there still do, once.
+        let isClosed = waitUntil(20) {
+            round(number)
+            number += 1
+            return HTTPConnection(port: port).request("GET", "/healthz") == nil
+        }
+        #expect(isClosed)
+        #expect(moved == 16)
+        for connection in quiet {
+            let answer = connection.request("GET", "/healthz")
+            #expect(answer?.status == 200)
+            #expect(answer?.head.lowercased().contains("connection: close") == true)
+        }
+        // Who says nothing is half-closed, not reset.
+        #expect(waitUntil(20) { silent.all() == "" })
+        // A close frame's 1001 and reason; the second byte of the code is no UTF-8.
+        #expect(socket.all().contains("\u{03}\u{FFFD}the server is stopping"))
+        round(number)
+        #expect(process.waitForExit(20) == 0, "\(process.errors)")
+        #expect(failures == [])
+    }
+
+    private func upgrade(_ path: String) -> String {
+        "GET \(path) HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    }
+}
