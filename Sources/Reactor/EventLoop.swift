@@ -73,9 +73,10 @@ import Synchronization
         /// How long a closing connection may take to accept its last output, nanoseconds.
         public var closeTimeout: UInt64 = 15_000_000_000
         /// How long, nanoseconds, and how many bytes a closing connection reads on, so that what was in flight does not turn
-        /// the answer into a reset.
+        /// the answer into a reset. Many clients send a refused body to its end before they look at the answer, and one
+        /// reset ends a whole `kubectl port-forward` with everybody in it: enough bytes for a photograph too many.
         public var lingerTimeout: UInt64 = 1_000_000_000
-        public var lingerBytes = 1 << 20
+        public var lingerBytes = 32 << 20
 
         public init() {}
     }

@@ -239,6 +239,17 @@ private func hello() throws -> LiveServer {
         #expect(!answer.hasSuffix("RESET") && !answer.hasSuffix("TIMEOUT"))
     }
 
+    /// A reset of one connection ends a `kubectl port-forward` for everybody in it.
+    @Test func behaviour8_aBodyOfMegabytesThatIsSentToItsEndIsDrainedWithoutAReset() throws {
+        let server = try hello()
+        let client = Client(server.port)
+        client.send("POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 6000000\r\n\r\n")
+        for _ in 0..<6 { client.send(String(repeating: "x", count: 1_000_000)) }
+        let answer = client.all()
+        #expect(answer.status == 413)
+        #expect(!answer.hasSuffix("RESET") && !answer.hasSuffix("TIMEOUT"))
+    }
+
     @Test func behaviour8_aShortUnwantedBodyKeepsTheConnection() throws {
         let server = try hello()
         let client = Client(server.port)
