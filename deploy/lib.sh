@@ -7,6 +7,8 @@ TEST_PACKAGES=(
     binutils ca-certificates chromium curl jq kcat nodejs openjdk-17-jre-headless openssl protobuf-compiler
     python3 python3-venv xz-utils
 )
+# Packages that are unpacked into .build/tools and not installed: prometheus (20 MB, with promtool) would start a server.
+UNPACKED_PACKAGES=(prometheus)
 TEST_PYTHON=(playwright protobuf grpcio grpcio-tools grpcio-reflection grpcio-health-checking)
 
 say() { printf '%s\n' "$*"; }
@@ -103,6 +105,22 @@ run_apt() {
         die "The packages could not be installed."
     fi
     rm -f "$log"
+}
+
+# unpack_packages PACKAGE…: their commands in .build/tools/usr/bin, nothing installed and nothing started.
+unpack_packages() {
+    local package folder
+    for package; do
+        command -v "$package" >/dev/null || [ -x ".build/tools/usr/bin/$package" ] && continue
+        command -v dpkg-deb >/dev/null || return 1
+        mkdir -p .build/tools
+        folder=$(mktemp -d) || return 1
+        (cd "$folder" && apt-get download "$package") >/dev/null 2>&1 && dpkg-deb -x "$folder"/*.deb .build/tools || {
+            rm -rf "$folder"
+            return 1
+        }
+        rm -rf "$folder"
+    done
 }
 
 # A virtual environment of the repository's own with these packages from PyPI.

@@ -24,6 +24,8 @@ step "what the build and the tests need"
 install_packages "$install" "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 if [ "$install" != no ]; then
     python_packages "${TEST_PYTHON[@]}" || say "Python's packages could not be installed: tests that need them are skipped"
+    unpack_packages "${UNPACKED_PACKAGES[@]}" ||
+        say "not unpacked: ${UNPACKED_PACKAGES[*]}: tests that need them are skipped"
     if [ -x ../shared/tools/unpack.sh ]; then
         ../shared/tools/unpack.sh "${CABSTAND_TOOLS_FOLDER:-/tmp/cabstand-tools}" >/dev/null ||
             say "the test tools could not be unpacked: tests that need them are skipped"

@@ -79,6 +79,7 @@ final class DriverNode {
         }
         connect()
         MetricRegistry.shared.addLoops([loop], role: "driver")
+        readiness.install(role: "driver")
         let simulated = settings[CabstandSettings.simulatedDrivers]
         if simulated > 0 { try simulate(simulated, publicFolder: settings[CabstandSettings.publicDir]) }
         logger.notice(

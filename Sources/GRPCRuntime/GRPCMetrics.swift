@@ -7,19 +7,27 @@ final class ServerMetrics {
     private let open: Gauge
     private let rejected: Counter
     private let paths: [String]
+    /// By method; nil for streams, which take as long as they take.
+    private let durations: [Histogram?]
     /// By method and status code, made when they are first needed.
     private var ended: [Counter?]
     private var failures: [HTTP2Failure.Reason: Counter] = [:]
     private static let codes = 17
 
-    init(paths: [String]) {
+    init(_ methods: [MethodRecord]) {
         let registry = MetricRegistry.shared
         connections = registry.gauge(
             name: "cabstand_grpc_server_connections", help: "HTTP/2 connections of clients that are open.")
         open = registry.gauge(name: "cabstand_grpc_server_calls", help: "Calls that have not ended.")
         rejected = registry.counter(
             name: "cabstand_grpc_server_rejected_total", help: "Requests that did not become a call of a method.")
-        self.paths = paths
+        paths = methods.map(\.path)
+        durations = methods.map { method in
+            guard method.isUnary else { return nil }
+            return registry.histogram(
+                name: "cabstand_grpc_server_call_seconds", help: "Unary calls, from their headers to their answer.",
+                labels: ["method": method.path])
+        }
         ended = Array(repeating: nil, count: paths.count * Self.codes)
     }
 
@@ -31,7 +39,8 @@ final class ServerMetrics {
     func setOpen(_ count: Int) { open.set(count) }
 
     @inline(__always)
-    func callEnded(method: Int, code: StatusCode) {
+    func callEnded(method: Int, code: StatusCode, nanoseconds: UInt64) {
+        durations[method]?.observe(nanoseconds: nanoseconds)
         let known = code.rawValue >= 0 && code.rawValue < Self.codes ? code.rawValue : StatusCode.unknown.rawValue
         let place = method &* Self.codes &+ known
         if let counter = ended[place] { return counter.increment() }

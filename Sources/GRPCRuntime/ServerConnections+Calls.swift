@@ -166,8 +166,9 @@ extension ServerConnections {
         let connection = unsafe connections[state.pointee.connection]
         let stream = unsafe state.pointee.stream
         let code = end.code
-        unsafe metrics.callEnded(method: state.pointee.method, code: code)
-        if unsafe code != .ok || loop.now &- state.pointee.startedAt >= log.noteFrom { unsafe note(state, code) }
+        let duration = unsafe loop.now &- state.pointee.startedAt
+        unsafe metrics.callEnded(method: state.pointee.method, code: code, nanoseconds: duration)
+        if code != .ok || duration >= log.noteFrom { unsafe note(state, code) }
         if let output = unsafe loop.output(connection.pointee.id) {
             let isWhole = unsafe connection.pointee.session.isRemoteEnded(stream)
             unsafe connection.pointee.pingStrikes = 0
@@ -210,7 +211,8 @@ extension ServerConnections {
     /// counts as an open stream until it answers: else resetting would buy more work than MAX_CONCURRENT_STREAMS allows.
     private func cancelled(_ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>) {
         let action = unsafe state.pointee.onCancel
-        unsafe metrics.callEnded(method: state.pointee.method, code: .cancelled)
+        unsafe metrics.callEnded(
+            method: state.pointee.method, code: .cancelled, nanoseconds: loop.now &- state.pointee.startedAt)
         unsafe note(state, .cancelled)
         let stillRuns = unsafe state.pointee.phase == .running && state.pointee.receiver == nil && action == nil
         let connection = unsafe connections[state.pointee.connection]

@@ -43,7 +43,7 @@ final class ServerConnections: ConnectionHandler {
         methods = registry.methods
         routes = RouteTable(registry.methods.map(\.path))
         serviceNames = Set(registry.serviceNames)
-        metrics = ServerMetrics(paths: registry.methods.map(\.path))
+        metrics = ServerMetrics(registry.methods)
     }
 
     deinit {

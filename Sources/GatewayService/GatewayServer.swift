@@ -59,6 +59,7 @@ public final class GatewayServer: ServerProcess {
             adminAddress = nil
         }
         MetricRegistry.shared.addLoops(loops, role: "gateway")
+        readiness.install(role: "gateway")
         logger.notice(
             "serving",
             metadata: [

@@ -17,10 +17,14 @@ public struct LoopStatistics: Sendable {
     public var queued: Int = 0
     /// The longest turn so far, from its events to the end of its flush.
     public var longestTurn: UInt64 = 0
+    /// The length of all turns together: what part of the time the loop was busy.
+    public var turnTime: UInt64 = 0
     /// Turns by length: below 1, 2, 4 … µs, the last open-ended.
     public var turnHistogram: [UInt64] = []
 
     public static let turnHistogramBuckets = 20
+    /// Turns in the buckets up to `bucket` are shorter than this, nanoseconds.
+    public static func turnHistogramBound(_ bucket: Int) -> UInt64 { 1024 << UInt64(bucket) }
 }
 
 /// The counters behind `LoopStatistics`: written by the loop alone, read by anyone.
@@ -33,6 +37,7 @@ final class LoopCounters: Sendable {
     let timers = Atomic<Int>(0)
     let queued = Atomic<Int>(0)
     let longestTurn = Atomic<UInt64>(0)
+    private let turnTime = Atomic<UInt64>(0)
     private let histogram = Histogram()
 
     /// Adds without a locked instruction: there is one writer.
@@ -49,6 +54,7 @@ final class LoopCounters: Sendable {
     @inline(__always)
     func turnEnded(_ length: UInt64) {
         if length > longestTurn.load(ordering: .relaxed) { longestTurn.store(length, ordering: .relaxed) }
+        Self.add(turnTime, length)
         // Nanoseconds in units of 1,024 are near enough to microseconds for buckets that double.
         let bucket = min(UInt64.bitWidth - (length >> 10).leadingZeroBitCount, LoopStatistics.turnHistogramBuckets - 1)
         histogram.add(bucket)
@@ -64,6 +70,7 @@ final class LoopCounters: Sendable {
         result.timers = timers.load(ordering: .relaxed)
         result.queued = queued.load(ordering: .relaxed)
         result.longestTurn = longestTurn.load(ordering: .relaxed)
+        result.turnTime = turnTime.load(ordering: .relaxed)
         result.turnHistogram = histogram.values()
         return result
     }

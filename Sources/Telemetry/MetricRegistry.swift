@@ -17,6 +17,7 @@ public final class MetricRegistry: Sendable {
         case gauge(Gauge)
         case histogram(Histogram)
         case sampled(@Sendable () -> Double)
+        case sampledHistogram([Double], @Sendable () -> (buckets: [UInt64], sum: Double))
     }
 
     private enum Kind: String {
@@ -76,6 +77,15 @@ public final class MetricRegistry: Sendable {
         return histogram
     }
 
+    /// A histogram that is asked at each scrape, on the thread that scrapes, for the observations per bucket (one more than
+    /// there are bounds) and their sum.
+    public func sampledHistogram(
+        name: String, help: String, labels: MetricLabels = [:], bounds: [Double],
+        _ sample: @escaping @Sendable () -> (buckets: [UInt64], sum: Double)
+    ) {
+        add(.sampledHistogram(bounds, sample), .histogram, name, help, labels)
+    }
+
     private func add(_ instance: Instance, _ kind: Kind, _ name: String, _ help: String, _ labels: MetricLabels) {
         let text = labels.map { "\($0)=\"\(Self.escaped($1))\"" }.joined(separator: ",")
         state.withLock { state in
@@ -111,7 +121,7 @@ public final class MetricRegistry: Sendable {
         case .counter(let counter): Double(counter.value)
         case .gauge(let gauge): gauge.value
         case .sampled(let sample): sample()
-        case .histogram: 0
+        case .histogram, .sampledHistogram: 0
         }
     }
 
@@ -121,13 +131,19 @@ public final class MetricRegistry: Sendable {
         var bounds: [Double] = []
         var counts: [UInt64] = []
         var sum = 0.0
-        for case .histogram(let histogram) in instances {
-            let snapshot = histogram.snapshot()
+        for instance in instances {
+            let snapshot: (buckets: [UInt64], sum: Double)
+            let own: [Double]
+            switch instance {
+            case .histogram(let histogram): (own, snapshot) = (histogram.bounds, histogram.snapshot())
+            case .sampledHistogram(let given, let sample): (own, snapshot) = (given, sample())
+            case .counter, .gauge, .sampled: continue
+            }
             if counts.isEmpty {
-                bounds = histogram.bounds
+                bounds = own
                 counts = snapshot.buckets
             } else {
-                precondition(histogram.bounds == bounds, "\(name) has the same bounds everywhere")
+                precondition(own == bounds, "\(name) has the same bounds everywhere")
                 for index in counts.indices { counts[index] += snapshot.buckets[index] }
             }
             sum += snapshot.sum

@@ -69,6 +69,7 @@ final class TripNode {
         }
         connect()
         MetricRegistry.shared.addLoops([loop], role: "trip")
+        readiness.install(role: "trip")
         logger.notice(
             "serving",
             metadata: [

@@ -22,6 +22,10 @@ final class WebSocketMetrics {
         conflated = registry.counter(
             name: "cabstand_websocket_conflated_total",
             help: "Times that a subscriber was not ready for a new list and waits for the newest instead.")
+        // From the start: the rate of a series that begins with its first close misses that one.
+        for code in [CloseCode.normal, .goingAway, .abnormal, .tooSlow, .noPong] {
+            closes[code.rawValue] = Self.closes(code)
+        }
     }
 
     func opened() { open.add(1) }
@@ -32,13 +36,15 @@ final class WebSocketMetrics {
 
     func closed(_ code: CloseCode) {
         open.add(-1)
-        let counter =
-            closes[code.rawValue]
-            ?? MetricRegistry.shared.counter(
-                name: "cabstand_websocket_closed_total", help: "WebSockets that have ended.",
-                labels: ["code": code.rawValue >= 4000 ? "4xxx" : code.description])
+        let counter = closes[code.rawValue] ?? Self.closes(code)
         closes[code.rawValue] = counter
         counter.increment()
+    }
+
+    private static func closes(_ code: CloseCode) -> Counter {
+        MetricRegistry.shared.counter(
+            name: "cabstand_websocket_closed_total", help: "WebSockets that have ended.",
+            labels: ["code": code.rawValue >= 4000 ? "4xxx" : code.description])
     }
 
     func violated(_ violation: ProtocolViolation) {

@@ -33,6 +33,9 @@ public final class Fleet {
         for process in processes.values { process.kill() }
     }
 
+    /// Where a service's /metrics is.
+    public func metricsPort(_ service: Service) -> UInt16 { adminPorts[service] ?? httpPort }
+
     public func process(_ service: Service) -> ChildProcess? { processes[service] }
 
     /// Starts a service, with the data that it had, on the port that it had.

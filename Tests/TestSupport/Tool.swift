@@ -15,12 +15,12 @@ public enum Tool {
         return exists(whole) ? whole : nil
     }
 
-    /// The path of a tool: of the test venv (.build/venv), of the PATH, or of the unpacked test tools
-    /// (CABSTAND_TOOLS, default /tmp/cabstand-tools/tools). nil: not on this machine.
+    /// The path of a tool: of the test venv (.build/venv), of the PATH, of Debian packages that were only unpacked
+    /// (.build/tools), or of the unpacked test tools (CABSTAND_TOOLS, default /tmp/cabstand-tools/tools). nil: not on this machine.
     public static func find(_ name: String) -> String? {
         var folders = [repository + "/.build/venv/bin"]
         folders += (variable("PATH") ?? "/usr/bin:/bin").split(separator: ":").map(String.init)
-        folders.append(unpacked)
+        folders += [repository + "/.build/tools/usr/bin", unpacked]
         return folders.lazy.map { $0 + "/" + name }.first { unsafe access($0, X_OK) == 0 && !isFolder($0) }
     }
 

@@ -24,13 +24,21 @@ extension MetricRegistry {
                 name: "cabstand_loop_longest_turn_seconds", help: "The longest turn since the start: the worst lag.",
                 labels: labels
             ) { Double(loop.statistics.longestTurn) * 1e-9 }
-            sampledCounter(
-                name: "cabstand_loop_slow_turns_total", help: "Turns of 16 ms and more, each a lag for everybody.",
-                labels: labels
-            ) { Double(loop.statistics.turnHistogram.dropFirst(Self.slowBucket).reduce(0, +)) }
+            sampledHistogram(
+                name: "cabstand_loop_turn_seconds",
+                help: "How long a turn takes, which is how long everybody else waits.",
+                labels: labels, bounds: Self.shown.map { Double(LoopStatistics.turnHistogramBound($0)) * 1e-9 }
+            ) {
+                let statistics = loop.statistics
+                return (Self.merged(statistics.turnHistogram), Double(statistics.turnTime) * 1e-9)
+            }
         }
     }
 
-    /// Buckets double from 1 µs: number 15 begins at 16 ms.
-    private static let slowBucket = 15
+    /// The loop's buckets that are shown, from 66 µs to 268 ms: shorter turns are all fine, and each costs a series.
+    private static let shown = 6...(LoopStatistics.turnHistogramBuckets - 2)
+
+    private static func merged(_ buckets: [UInt64]) -> [UInt64] {
+        [buckets[...shown.lowerBound].reduce(0, +)] + buckets[(shown.lowerBound + 1)...]
+    }
 }

@@ -2,6 +2,7 @@ import Bytes
 import JSONWire
 import Reactor
 import Synchronization
+import Telemetry
 
 /// What `/readyz` says of a process: which of its dependencies answer, and whether it takes requests.
 ///
@@ -44,6 +45,23 @@ public final class ServiceReadiness: Sendable {
         began = now
         state = Mutex(
             State(checks: dependencies.map { ($0, .unknown) }, askedAt: [UInt64](repeating: 0, count: loops.count)))
+    }
+
+    /// Shows what `/readyz` says as metrics, asked at each scrape.
+    ///
+    /// - Parameter role: of the service, such as `gateway`.
+    public func install(in registry: MetricRegistry = .shared, role: String) {
+        guard let clock = loops.first else { return }
+        registry.sampledGauge(
+            name: "cabstand_ready", help: "1 while the service takes requests: what /readyz says.",
+            labels: ["role": role]
+        ) { self.report(now: clock.preciseNow()).isReady ? 1 : 0 }
+        for name in state.withLock({ $0.checks.map(\.name) }) {
+            registry.sampledGauge(
+                name: "cabstand_dependency_up", help: "1 while the service's dependency answers: a check of /readyz.",
+                labels: ["role": role, "dependency": name]
+            ) { self.state.withLock { $0.checks.first { $0.name == name }?.check == .ok ? 1 : 0 } }
+        }
     }
 
     public func set(_ name: String, _ check: Check) {

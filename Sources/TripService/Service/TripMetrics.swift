@@ -8,12 +8,23 @@ final class TripMetrics {
         name: "cabstand_trips_in_progress", help: "Trips in progress.")
     private var refusals: [String: Counter] = [:]
 
+    init() {
+        // From the start: the rate of a series that begins with its first refusal misses that one.
+        for code in ["driver-unavailable", "no-driver-available", "backend-unavailable", "backend-timeout"] {
+            refusals[code] = Self.counter(code)
+        }
+    }
+
     func refused(_ code: String) {
         if let counter = refusals[code] { return counter.increment() }
-        let counter = MetricRegistry.shared.counter(
-            name: "cabstand_bookings_refused_total", help: "Requests for a trip that were refused, by problem code.",
-            labels: ["code": code])
+        let counter = Self.counter(code)
         refusals[code] = counter
         counter.increment()
+    }
+
+    private static func counter(_ code: String) -> Counter {
+        MetricRegistry.shared.counter(
+            name: "cabstand_bookings_refused_total", help: "Requests for a trip that were refused, by problem code.",
+            labels: ["code": code])
     }
 }
