@@ -64,14 +64,15 @@ final class DriverNode {
 
         let registry = ServiceRegistry()
         Driver_V1_DriverService.register(DriverHandler(loop: loop, book: book), in: registry)
-        server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
-        grpcAddress = try server.listen(settings.listenAddress(port: settings[CabstandSettings.grpcPort])).localAddress
+        let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
+        self.server = server
+        grpcAddress = try settings.listening(CabstandSettings.grpcPort) { try server.listen($0) }
         if let port = settings[CabstandSettings.adminPort] {
             let router = Router()
             router.addHealth(readiness, loop: loop)
             router.addMetrics()
             let admin = HTTPServer(loop: loop, router: router)
-            adminAddress = try admin.listen(settings.listenAddress(port: port)).localAddress
+            adminAddress = try settings.listening(CabstandSettings.adminPort, port) { try admin.listen($0) }
             self.admin = admin
         } else {
             admin = nil

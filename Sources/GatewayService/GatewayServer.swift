@@ -78,6 +78,11 @@ public final class GatewayServer: ServerProcess {
         let port = settings[CabstandSettings.httpPort]
         var address = try settings.listenAddress(port: port)
         var tls: TLSServerContext?
+        guard settings[CabstandSettings.tlsCert].isEmpty == settings[CabstandSettings.tlsKey].isEmpty else {
+            throw GatewayStartError(
+                description:
+                    "CABSTAND_TLS_CERT and CABSTAND_TLS_KEY belong together; give both, or none for plain HTTP.")
+        }
         if !settings[CabstandSettings.tlsCert].isEmpty {
             tls = try TLSServerContext(
                 certificatePath: settings[CabstandSettings.tlsCert], keyPath: settings[CabstandSettings.tlsKey],

@@ -1,6 +1,6 @@
 /// Every setting of the house. The names are CONTRACT's; each has the variable `CABSTAND_…` and a flag of the same name.
 public enum CabstandSettings {
-    public static let bind = Setting.text(
+    public static let bind = Setting.ipAddress(
         "BIND", default: "0.0.0.0", allowed: "an IP address of this machine",
         help: "The address to listen on; 0.0.0.0 is every one.")
     public static let httpPort = Setting.integer(

@@ -1,8 +1,17 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// One setting, declared once: its name, what it takes, and what it is for. From this come the parser, `--help`,
 /// `--print-config` and the README's table.
 public struct Setting<Value: Sendable>: Sendable {
     let description: SettingDescription
     let parse: @Sendable (String) -> Value?
+
+    /// The environment variable: `CABSTAND_HTTP_PORT`.
+    public var variable: String { description.variable }
 
     /// - Parameters:
     ///   - name: without the prefix `CABSTAND_`.
@@ -83,6 +92,16 @@ extension Setting where Value == String {
         _ name: String, default value: String, allowed: String, help: String, isSecret: Bool = false
     ) -> Setting<String> {
         Setting(name, default: value, allowed: allowed, help: help, isSecret: isSecret) { $0 }
+    }
+
+    /// An IPv4 or IPv6 address in text.
+    public static func ipAddress(
+        _ name: String, default value: String, allowed: String, help: String
+    ) -> Setting<String> {
+        Setting(name, default: value, allowed: allowed, help: help) { text in
+            var bytes = in6_addr()
+            return unsafe inet_pton(AF_INET, text, &bytes) == 1 || inet_pton(AF_INET6, text, &bytes) == 1 ? text : nil
+        }
     }
 
     /// One of `choices`.

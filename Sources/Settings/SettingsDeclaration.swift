@@ -101,7 +101,7 @@ public struct SettingsDeclaration: Sendable {
 
         var final: [String: String] = [:]
         for setting in settings { final[setting.name] = texts[setting.name]?.text ?? setting.defaultText }
-        if wantsConfig { return .print(config(final)) }
+        if wantsConfig { return .print(config(texts, warnings)) }
         let values = SettingsValues(program: program, texts: final, given: Set(texts.keys), warnings: warnings)
         return wantsCheck ? .check(values) : .run(values)
     }
@@ -119,7 +119,7 @@ public struct SettingsDeclaration: Sendable {
         lines += [
             "",
             "  --check           Asks the \(program) that runs here with the same settings whether it is ready, and exits.",
-            "  --print-config    Prints the settings that are in force, secrets hidden, and exits.",
+            "  --print-config    Prints the settings that are in force and where each came from, secrets hidden, and exits.",
             "  --help            Prints this and exits.", "",
             "Exits with 0 when all went well, 1 when it could not start, did not end in time, or is not ready, 64 after an",
             "option or a value that is not allowed.", "",
@@ -137,11 +137,26 @@ public struct SettingsDeclaration: Sendable {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    private func config(_ texts: [String: String]) -> String {
-        settings.map { setting in
-            let text = texts[setting.name] ?? ""
-            return "\(setting.variable)=\(setting.isSecret && !text.isEmpty ? Self.hidden(text) : text)\n"
-        }.joined()
+    /// A line per setting that a shell or an env file of compose can read back, and behind it where the value came from.
+    private func config(_ texts: [String: (text: String, source: String)], _ warnings: [String]) -> String {
+        warnings.map { "# \($0)\n" }.joined()
+            + settings.map { setting in
+                let (text, source) = texts[setting.name] ?? (setting.defaultText, "default")
+                let shown = setting.isSecret && !text.isEmpty ? Self.hidden(text) : text
+                return
+                    "\(setting.variable)=\(Self.quoted(shown))  # \(source == setting.variable ? "environment" : source)\n"
+            }.joined()
+    }
+
+    /// As a shell reads it back.
+    private static func quoted(_ text: String) -> String {
+        let isPlain = text.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), 48...57: true
+            default: "_-./:,@%+=".utf8.contains(byte)
+            }
+        }
+        return isPlain ? text : "'" + text.replacing("'", with: "'\\''") + "'"
     }
 
     /// A secret as it may be shown: a database URL keeps what comes before any password, the rest is hidden.

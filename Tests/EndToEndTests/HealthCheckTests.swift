@@ -121,7 +121,7 @@ import Testing
 }
 
 /// A port of this machine on which connections wait for ever.
-private final class SilentListener {
+final class SilentListener {
     let port = freePort()
     private let descriptor: Int32
 

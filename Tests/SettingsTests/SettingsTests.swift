@@ -68,9 +68,32 @@ import Testing
             Issue.record("nothing was printed")
             return
         }
-        #expect(text.contains("CABSTAND_KAFKA_CONFIG=(hidden)\n"))
+        #expect(text.contains("CABSTAND_KAFKA_CONFIG='(hidden)'  # environment\n"))
         #expect(!text.contains("secret"))
         #expect(!error([], ["CABSTAND_KAFKA_CONFIG": "secret"]).contains("secret"))
+    }
+
+    @Test func theConfigurationSaysWhereEachValueCameFromAndAShellReadsItBack() throws {
+        let outcome = try SettingsDeclaration.gateway.read(
+            arguments: ["--http-port", "9001", "--print-config"],
+            environment: [
+                "CABSTAND_HTTP_PORT": "9000", "CABSTAND_GRACE_S": "7", "CABSTAND_GRACE": "8",
+                "CABSTAND_PUBLIC_DIR": "my page's #1",
+            ])
+        guard case .print(let text) = outcome else {
+            Issue.record("nothing was printed")
+            return
+        }
+        let lines = text.split(separator: "\n")
+        #expect(lines[0] == "# CABSTAND_GRACE is not a setting; the nearest one is CABSTAND_GRACE_S.")
+        #expect(lines.contains("CABSTAND_HTTP_PORT=9001  # --http-port"))
+        #expect(lines.contains("CABSTAND_GRACE_S=7  # environment"))
+        #expect(lines.contains("CABSTAND_BIND=0.0.0.0  # default"))
+        #expect(lines.contains("CABSTAND_PUBLIC_DIR='my page'\\''s #1'  # environment"))
+    }
+
+    @Test(arguments: ["localhost", "1.2.3", "::1::", ""]) func whatIsNoAddressCannotBeListenedOn(text: String) {
+        #expect(error([], ["CABSTAND_BIND": text]).contains("it takes an IP address of this machine"))
     }
 
     @Test func aCheckReadsTheSameSettingsAsTheServer() throws {

@@ -12,6 +12,37 @@ extension SettingsValues {
     }
 }
 
+extension SettingsValues {
+    /// Listens on the configured address and the port of a setting.
+    ///
+    /// - Throws: `ListenError`, which names the setting, if the port can't be had.
+    /// - Returns: the address with the port that was taken.
+    public func listening(
+        _ setting: Setting<Int>, _ listen: (SocketAddress) throws -> Listener
+    ) throws -> SocketAddress { try listening(setting.variable, self[setting], listen) }
+
+    /// The same for an optional setting that is given.
+    public func listening(
+        _ setting: Setting<Int?>, _ port: Int, _ listen: (SocketAddress) throws -> Listener
+    ) throws -> SocketAddress { try listening(setting.variable, port, listen) }
+
+    private func listening(
+        _ variable: String, _ port: Int, _ listen: (SocketAddress) throws -> Listener
+    ) throws -> SocketAddress {
+        let address = try listenAddress(port: port)
+        do {
+            return try listen(address).localAddress
+        } catch let error as SystemError {
+            throw ListenError(description: "\(error); \(variable) chooses another port.")
+        }
+    }
+}
+
+/// A port that can't be had, with the setting that helps.
+public struct ListenError: Error, Sendable, CustomStringConvertible {
+    public let description: String
+}
+
 /// An address to listen on that is none.
 public struct ListenAddressError: Error, Sendable, CustomStringConvertible {
     let text: String
