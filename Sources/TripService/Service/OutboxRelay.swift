@@ -10,8 +10,9 @@ import Telemetry
 ///       └─ all delivered ─┘                    from the watermark again ◀────────────────────────────┘
 ///
 /// The watermark is the last row up to which every row was acknowledged. It is stored now and then: what lies behind it
-/// after a crash is sent again. A change that follows the last one sent goes out of memory; anything else is read from
-/// the outbox. What waits is in the database, so the memory used does not grow with an outage.
+/// after a crash is sent again. A change that follows the last one sent goes out of memory, together with what 5 ms bring:
+/// a request of its own for each would cost the producer, the broker and every reader more than the event. Anything else is
+/// read from the outbox. What waits for Kafka is in the database, so the memory used does not grow with an outage.
 ///
 /// On the loop.
 final class OutboxRelay {
@@ -30,6 +31,8 @@ final class OutboxRelay {
     private var lastSeq: UInt64
     /// The last row that the producer took.
     private var sentSeq: UInt64
+    /// What follows it, held back for a moment.
+    private var held: [OutboxEvent] = []
     /// Sent and not below the watermark yet, in order.
     private var inFlight = InFlight()
     private var isReading = false
@@ -70,14 +73,27 @@ final class OutboxRelay {
 
     /// A durable change. In the order of `seq`.
     func add(_ event: OutboxEvent) {
-        if event.seq == sentSeq + 1 && event.seq == lastSeq + 1 && state == .sending && !isReading {
-            lastSeq = event.seq
-            _ = produce(event)
+        let isNext = event.seq == lastSeq + 1 && event.seq == sentSeq + UInt64(held.count) + 1
+        lastSeq = max(lastSeq, event.seq)
+        if isNext && state == .sending && !isReading {
+            held.append(event)
+            if held.count == 1 { loop.schedule(after: TripLimits.relayDelay) { [weak self] in self?.sendHeld() } }
         } else {
-            lastSeq = max(lastSeq, event.seq)
             send()
         }
         depth.set(pending)
+    }
+
+    /// What can't be sent now, or was read from the outbox meanwhile, is in the outbox.
+    private func sendHeld() {
+        let events = held
+        held = []
+        if state == .sending && !isReading && events.first?.seq == sentSeq + 1 {
+            for event in events {
+                if !produce(event) { return }
+            }
+        }
+        send()
     }
 
     /// Calls back when everything is acknowledged and the watermark is stored.
