@@ -2,6 +2,8 @@
 public protocol SQLiteCompletionTarget: AnyObject, Sendable {
     /// Runs `work` on the loop soon. Thread-safe.
     func submit(_ work: @escaping @Sendable () -> Void)
+    /// Runs `work` once the loop has handled the events at hand; at once for a caller on another thread.
+    func afterEvents(_ work: @escaping @Sendable () -> Void)
 }
 
 /// A piece of work for a database thread.

@@ -61,12 +61,17 @@ import Synchronization
         }
         let wasIdle = refusal == nil && waiting.count == 1
         unsafe pthread_mutex_unlock(mutex)
-        if wasIdle { unsafe pthread_cond_signal(wakeUp) }
+        if wasIdle {
+            // Not before the loop has seen the rest of its events: the jobs that they bring go into the same batch.
+            if let target = job.target { target.afterEvents { self.wake() } } else { wake() }
+        }
         if let refusal {
             job.failure = refusal
             Self.deliver([job])
         }
     }
+
+    private func wake() { unsafe pthread_cond_signal(wakeUp) }
 
     /// Starts the thread. `process` runs on it with each batch; the thread owns `database` and closes it at its end.
     func start(_ database: SQLiteDatabase, process: @escaping @Sendable ([SQLiteJob], SQLiteDatabase) -> Void) {
@@ -96,7 +101,7 @@ import Synchronization
         unsafe pthread_mutex_lock(mutex)
         isClosed = true
         unsafe pthread_mutex_unlock(mutex)
-        unsafe pthread_cond_signal(wakeUp)
+        wake()
     }
 
     /// Waits until everything is done and the database is closed. Never on a loop.

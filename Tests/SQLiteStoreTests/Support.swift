@@ -34,6 +34,7 @@ final class Mailbox: SQLiteCompletionTarget {
     private let work = Mutex<[@Sendable () -> Void]>([])
 
     func submit(_ item: @escaping @Sendable () -> Void) { work.withLock { $0.append(item) } }
+    func afterEvents(_ item: @escaping @Sendable () -> Void) { item() }
 
     /// Runs what has arrived; returns how many entries there were.
     @discardableResult
