@@ -141,6 +141,13 @@ public struct JSONReader: ~Copyable, ~Escapable {
         return try scanString()
     }
 
+    /// Unix milliseconds of the RFC 3339 date-time in the string that is the next value; nil if it is none.
+    public mutating func readInstant() throws(JSONError) -> Int64? {
+        let text = try readText()
+        if text.isEscaped { return RFC3339.milliseconds(string(of: text)) }
+        return RFC3339.milliseconds(input.extracting(text.start..<text.end))
+    }
+
     public mutating func readBool() throws(JSONError) -> Bool {
         try expect(.boolean)
         let value = input[offset] == UInt8(ascii: "t")

@@ -6,8 +6,9 @@
 
 /// What a reader remembers of the objects and arrays that are open: where it is, and the names it has seen.
 ///
-/// One block of memory, taken when the first object or array opens. Inside the reader itself it would be three kilobytes
-/// that the compiler moves with each call: reading was six times slower so.
+/// Two blocks of memory, taken when the first object or array opens, small enough for malloc's quick ways: a block of more
+/// than a kilobyte would have it sort its free list each time. Inside the reader itself it would be three kilobytes that
+/// the compiler moves with each call: reading was six times slower so.
 @safe struct ReaderStack: ~Copyable {
     /// An open object or array.
     struct Level {
@@ -31,8 +32,9 @@
 
     static let maximumDepth = 32
 
-    /// Room for `maximumDepth` levels; nil until the first one opens.
+    /// Nil until the first one opens.
     private var levels: UnsafeMutablePointer<Level>?
+    private var levelCapacity = 0
     private var names: UnsafeMutablePointer<Name>?
     private var nameCapacity = 0
     private(set) var depth = 0
@@ -55,14 +57,15 @@
         return unsafe levels.unsafelyUnwrapped[place]
     }
 
-    /// Opens a level. There must be room.
+    /// Opens a level; at most `maximumDepth` are open.
     mutating func open(isObject: Bool) {
         precondition(depth < Self.maximumDepth, "too deep")
-        if unsafe levels == nil {
-            guard let block = unsafe malloc(MemoryLayout<Level>.stride * Self.maximumDepth) else {
+        if depth == levelCapacity {
+            levelCapacity = max(8, levelCapacity * 2)
+            guard let block = unsafe realloc(levels, MemoryLayout<Level>.stride * levelCapacity) else {
                 fatalError("out of memory")
             }
-            unsafe levels = block.bindMemory(to: Level.self, capacity: Self.maximumDepth)
+            unsafe levels = block.bindMemory(to: Level.self, capacity: levelCapacity)
         }
         unsafe levels.unsafelyUnwrapped[depth] = Level(isObject: isObject, firstName: nameCount)
         depth += 1

@@ -13,20 +13,25 @@ extension RideEvent {
         } catch {
             throw .notJSON(error)
         }
-        guard let type = members.type else { throw .missing("type") }
-        if type == DriverLocationUpdate.type.description {
+        if members.isDriverLocationUpdate {
             self = .driverLocationUpdate(try members.driverLocationUpdate())
-        } else if let kind = TripEventKind(rawValue: type) {
-            self = .trip(try members.tripEvent(kind))
+        } else if let type = members.type {
+            if let kind = TripEventKind(rawValue: type) {
+                self = .trip(try members.tripEvent(kind))
+            } else {
+                self = .other(type: type)
+            }
         } else {
-            self = .other(type: type)
+            throw .missing("type")
         }
     }
 }
 
 /// All members that any event has, in whatever order they come.
 private struct EventMembers {
+    /// Nil also for a `DriverLocationUpdate`, whose name is too long for a string without memory of its own.
     var type: String?
+    var isDriverLocationUpdate = false
     var eventID: String?
     var seq: UInt64?
     var at: Int64?
@@ -44,13 +49,15 @@ private struct EventMembers {
         while let name = try json.nextMember() {
             if try json.readNullIfPresent() { continue }
             if json.isEqual(name, "type") {
-                type = try json.readString()
+                let text = try json.readText()
+                isDriverLocationUpdate = json.isEqual(text, DriverLocationUpdate.type)
+                if !isDriverLocationUpdate { type = json.string(of: text) }
             } else if json.isEqual(name, "event_id") {
                 eventID = try json.readString()
             } else if json.isEqual(name, "seq") {
                 seq = UInt64(exactly: try json.readInt64())
             } else if json.isEqual(name, "at") {
-                at = RFC3339.milliseconds(try json.readString())
+                at = try json.readInstant()
             } else if json.isEqual(name, "driver_id") {
                 driverID = try json.readString()
             } else if json.isEqual(name, "lat") {
@@ -145,7 +152,7 @@ private struct TripMembers {
     }
 
     private static func instant(_ json: inout JSONReader) throws(JSONError) -> Google_Protobuf_Timestamp? {
-        RFC3339.milliseconds(try json.readString()).map { Google_Protobuf_Timestamp(unixMilliseconds: $0) }
+        try json.readInstant().map { Google_Protobuf_Timestamp(unixMilliseconds: $0) }
     }
 
     private static func place(_ json: inout JSONReader) throws(JSONError) -> Trip_V1_Place {
