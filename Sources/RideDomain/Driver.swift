@@ -28,7 +28,7 @@ public enum Presence: Int64, Sendable, Hashable {
     case silent = 2
 }
 
-/// Who a driver is. It does not change, so copies of a driver share it.
+/// Who a driver is. It does not change, so copies of a driver, and of a trip, share it.
 public final class DriverProfile: Sendable, Hashable {
     public let id: String
     public let name: String

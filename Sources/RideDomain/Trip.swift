@@ -48,24 +48,12 @@ public enum TripRefusal: Error, Equatable, Sendable {
     case alreadyEnded(TripStatus)
 }
 
-/// The driver as he was when he was booked.
-public struct TripDriver: Hashable, Sendable {
-    public var id: String
-    public var name: String
-    public var vehicle: Vehicle
-
-    public init(id: String, name: String, vehicle: Vehicle) {
-        self.id = id
-        self.name = name
-        self.vehicle = vehicle
-    }
-}
-
 /// A booking and its course. Instants are Unix milliseconds.
 public struct Trip: Hashable, Sendable {
     public let id: String
     public let riderID: String
-    public let driver: TripDriver
+    /// As he was when he was booked.
+    public let driver: DriverProfile
     public private(set) var status: TripStatus
     public let pickup: Position
     public let dropoff: Position
@@ -78,8 +66,9 @@ public struct Trip: Hashable, Sendable {
     public var driverID: String { driver.id }
 
     /// A new booking: in progress, not picked up.
-    public init(id: String, riderID: String, driver: TripDriver, pickup: Position, dropoff: Position, createdAt: Int64)
-    {
+    public init(
+        id: String, riderID: String, driver: DriverProfile, pickup: Position, dropoff: Position, createdAt: Int64
+    ) {
         self.init(
             id: id, riderID: riderID, driver: driver, status: .inProgress, pickup: pickup, dropoff: dropoff,
             createdAt: createdAt, pickedUpAt: nil, endedAt: nil, seq: 0)
@@ -87,7 +76,7 @@ public struct Trip: Hashable, Sendable {
 
     /// A trip as it was stored.
     public init(
-        id: String, riderID: String, driver: TripDriver, status: TripStatus, pickup: Position, dropoff: Position,
+        id: String, riderID: String, driver: DriverProfile, status: TripStatus, pickup: Position, dropoff: Position,
         createdAt: Int64, pickedUpAt: Int64?, endedAt: Int64?, seq: UInt64
     ) {
         self.id = id

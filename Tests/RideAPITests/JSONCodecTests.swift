@@ -96,7 +96,7 @@ struct JSONCodecTests {
     @Test func tripsOfTheDomainBecomeMessages() {
         let trip = Trip(
             id: "t-1", riderID: "r-1",
-            driver: TripDriver(id: "d-1", name: "Ada", vehicle: Vehicle(Samples.vehicle)), status: .inProgress,
+            driver: DriverProfile(id: "d-1", name: "Ada", vehicle: Vehicle(Samples.vehicle)), status: .inProgress,
             pickup: Position(lat: 53.5, lon: 13.2), dropoff: Position(lat: 0, lon: -0.5), createdAt: 1_795_545_628_123,
             pickedUpAt: nil, endedAt: nil, seq: 7)
         #expect(Trip_V1_Trip(trip) == Samples.trip)

@@ -5,7 +5,7 @@ import Testing
     func trip(createdAt: Int64 = 1_000) -> Trip {
         Trip(
             id: "t", riderID: "r",
-            driver: TripDriver(
+            driver: DriverProfile(
                 id: "d", name: "Anna",
                 vehicle: Vehicle(make: "VW", model: "ID.4", color: "white", plate: "NB-A 1", category: "standard")),
             pickup: Position(lat: 53.56, lon: 13.26), dropoff: Position(lat: 53.55, lon: 13.25), createdAt: createdAt)

@@ -25,7 +25,7 @@ final class FakeDirectory: DriverDirectory {
     static func make(_ id: String, distance: Double, isPresent: Bool = true) -> KnownDriver {
         let vehicle = Vehicle(make: "Skoda", model: "Octavia", color: "white", plate: "NB-C 12", category: "standard")
         return KnownDriver(
-            snapshot: TripDriver(id: id, name: "Ada", vehicle: vehicle), isPresent: isPresent, distance: distance,
+            snapshot: DriverProfile(id: id, name: "Ada", vehicle: vehicle), isPresent: isPresent, distance: distance,
             message: Driver_V1_Driver(id: id, name: "Ada", distanceM: distance))
     }
 

@@ -67,7 +67,7 @@ final class GRPCDriverDirectory: DriverDirectory {
 
     private static func known(_ driver: Driver_V1_Driver) -> KnownDriver {
         KnownDriver(
-            snapshot: TripDriver(id: driver.id, name: driver.name, vehicle: Vehicle(driver.vehicle)),
+            snapshot: DriverProfile(id: driver.id, name: driver.name, vehicle: Vehicle(driver.vehicle)),
             isPresent: driver.present, distance: driver.distanceM ?? 0, message: driver)
     }
 }

@@ -9,7 +9,7 @@ struct Booking: Sendable {
     /// nil: whoever is found.
     let selectedDriverID: String?
     /// Whom to try, in this order. The first who is free is booked.
-    let candidates: [TripDriver]
+    let candidates: [DriverProfile]
     let key: IdempotencyKey?
     /// Unix milliseconds.
     let now: Int64

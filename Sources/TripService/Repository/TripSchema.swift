@@ -90,7 +90,7 @@ enum TripSchema {
     static func trip(_ row: SQLiteRow) -> Trip {
         Trip(
             id: row.text(0), riderID: row.text(1),
-            driver: TripDriver(
+            driver: DriverProfile(
                 id: row.text(2), name: row.text(3),
                 vehicle: Vehicle(
                     make: row.text(4), model: row.text(5), color: row.text(6), plate: row.text(7),

@@ -4,7 +4,7 @@ import Telemetry
 
 /// A driver as the driver service knows him.
 struct KnownDriver: Sendable {
-    let snapshot: TripDriver
+    let snapshot: DriverProfile
     /// On duty, with or without a trip.
     let isPresent: Bool
     /// Metres from the position that was asked for.

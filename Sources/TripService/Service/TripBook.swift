@@ -84,7 +84,7 @@ final class TripBook {
         let id: String
         let completion: (Result<Created, TripError>) -> Void
 
-        func booking(_ candidates: [TripDriver], now: Int64) -> Booking {
+        func booking(_ candidates: [DriverProfile], now: Int64) -> Booking {
             Booking(
                 tripID: id, riderID: request.riderID, pickup: request.pickup, dropoff: request.dropoff,
                 selectedDriverID: request.driverID, candidates: candidates, key: request.key, now: now)
@@ -141,8 +141,8 @@ final class TripBook {
         }
     }
 
-    private func choose(_ found: [KnownDriver]) -> [TripDriver] {
-        var snapshots: [String: TripDriver] = [:]
+    private func choose(_ found: [KnownDriver]) -> [DriverProfile] {
+        var snapshots: [String: DriverProfile] = [:]
         for driver in found { snapshots[driver.snapshot.id] = driver.snapshot }
         return Matching.order(Self.candidates(found), excluding: taken(among: found)).compactMap {
             snapshots[$0.driverID]
@@ -158,7 +158,7 @@ final class TripBook {
     }
 
     /// - Parameter taken: called when every candidate is on a trip.
-    private func book(_ work: Attempt, _ candidates: [TripDriver], then taken: @escaping () -> Void) {
+    private func book(_ work: Attempt, _ candidates: [DriverProfile], then taken: @escaping () -> Void) {
         let booking = work.booking(candidates, now: loop.wallClockMilliseconds)
         repository.book(booking, deadline: work.request.deadline) { [self] result in
             switch result {
