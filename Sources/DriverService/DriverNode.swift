@@ -42,7 +42,7 @@ final class DriverNode {
             loops: [loop], dependencies: ["database", "kafka", "trip_service"], now: loop.preciseNow())
 
         let path = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
-        let opened = try SQLiteDriverRepository.open(path: path)
+        let opened = try SQLiteDriverRepository.open(path: path, wall: loop.wallClockMilliseconds)
         repository = SQLiteDriverRepository(loop: loop, writer: opened.writer)
 
         let kafka = KafkaConfiguration(settings, clientID: "cabstand-driver", group: "cabstand-driver")

@@ -20,7 +20,8 @@ struct TripProjection: Equatable, Sendable {
 /// Everything that a start finds.
 struct StoredDrivers: Sendable {
     var drivers: [Driver] = []
-    var reservedRevision: UInt64 = 0
+    /// Begins behind every number that was given out before, and has its first block on disk.
+    var revisions = RevisionCounter(reserved: 0, wall: 0)
     var cursor = EventCursor()
 }
 

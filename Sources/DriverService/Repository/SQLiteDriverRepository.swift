@@ -30,12 +30,14 @@ final class SQLiteDriverRepository: DriverRepository {
         let stored: StoredDrivers
     }
 
-    /// Opens the file, brings its schema up to date and reads everything. Blocking: before the loop runs.
-    static func open(path: String) throws -> Opened {
+    /// Opens the file, brings its schema up to date, reads everything and reserves revisions: a crash right after the start
+    /// must not give a number twice. Blocking: before the loop runs. `wall` are Unix milliseconds.
+    static func open(path: String, wall: Int64) throws -> Opened {
         var stored = StoredDrivers()
         let writer = try SQLiteWriter(path: path, name: "driver-sqlite") { database in
             try database.migrate(schema)
-            stored = try read(database)
+            stored = try read(database, wall)
+            if let revision = stored.revisions.reservation() { try reserve(revision, database) }
         }
         return Opened(writer: writer, stored: stored)
     }
@@ -141,20 +143,24 @@ final class SQLiteDriverRepository: DriverRepository {
 
     func reserveRevision(_ revision: UInt64, _ completion: @escaping Completion) {
         writer.submit(on: loop) { database in
-            try database.statement(
-                """
-                INSERT INTO facts VALUES ('reserved_revision', ?)
-                ON CONFLICT (name) DO UPDATE SET value = excluded.value
-                """
-            ).run(.text(String(revision)))
+            try Self.reserve(revision, database)
         } completion: {
             completion($0)
         }
     }
 
+    private static func reserve(_ revision: UInt64, _ database: SQLiteDatabase) throws {
+        try database.statement(
+            """
+            INSERT INTO facts VALUES ('reserved_revision', ?)
+            ON CONFLICT (name) DO UPDATE SET value = excluded.value
+            """
+        ).run(.text(String(revision)))
+    }
+
     // MARK: Reading (at start)
 
-    private static func read(_ database: SQLiteDatabase) throws -> StoredDrivers {
+    private static func read(_ database: SQLiteDatabase, _ wall: Int64) throws -> StoredDrivers {
         var stored = StoredDrivers()
         try database.statement(
             """
@@ -173,13 +179,15 @@ final class SQLiteDriverRepository: DriverRepository {
                     activeTripID: row.textIfPresent(14), tripSeq: UInt64(row.int64(15)), updatedAt: row.int64(16),
                     revision: UInt64(row.int64(17))))
         }
+        var reserved: UInt64 = 0
         try database.statement("SELECT name, value FROM facts").query { row in
             switch row.text(0) {
             case "event_cluster": stored.cursor.clusterID = row.text(1)
-            case "reserved_revision": stored.reservedRevision = UInt64(row.text(1)) ?? 0
+            case "reserved_revision": reserved = UInt64(row.text(1)) ?? 0
             default: break
             }
         }
+        stored.revisions = RevisionCounter(reserved: reserved, wall: wall)
         try database.statement("SELECT partition, next_offset FROM event_offsets").query { row in
             stored.cursor.offsets[Int32(row.int64(0))] = row.int64(1)
         }

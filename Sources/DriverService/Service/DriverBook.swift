@@ -38,10 +38,9 @@ final class DriverBook {
         self.announcer = announcer
         let wall = loop.wallClockMilliseconds
         registry = DriverRegistry(
-            timeToLive: timeToLive, revisions: RevisionCounter(reserved: stored.reservedRevision, wall: wall))
+            timeToLive: timeToLive, revisions: stored.revisions)
         registry.restore(stored.drivers, at: Moment(wall: wall, monotonic: loop.preciseNow()))
         isDirty = [Bool](repeating: false, count: registry.count)
-        reserveRevisions()
         loop.schedule(every: DriverLimits.tick) { [weak self] in self?.tick() }
         loop.schedule(every: DriverLimits.savePositionsEvery) { [weak self] in self?.saveStates() }
     }
