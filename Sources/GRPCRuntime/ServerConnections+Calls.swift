@@ -168,7 +168,7 @@ extension ServerConnections {
         let code = end.code
         let duration = unsafe loop.now &- state.pointee.startedAt
         unsafe metrics.callEnded(method: state.pointee.method, code: code, nanoseconds: duration)
-        if code != .ok || duration >= log.noteFrom { unsafe note(state, code) }
+        if code != .ok || duration >= noteFrom { unsafe note(state, code) }
         if let output = unsafe loop.output(connection.pointee.id) {
             let isWhole = unsafe connection.pointee.session.isRemoteEnded(stream)
             unsafe connection.pointee.pingStrikes = 0

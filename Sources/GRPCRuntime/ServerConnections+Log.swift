@@ -7,7 +7,7 @@ extension ServerConnections {
     @inline(never)
     func note(_ state: UnsafeMutablePointer<ServerCallState>, _ code: StatusCode) {
         let level = Self.level(code)
-        guard level != nil || log.noteFrom != .max else { return }
+        guard noteFrom != .max else { return }
         let method = unsafe methods[state.pointee.method]
         // A stream takes as long as it takes: it is never slow.
         let duration = unsafe method.isUnary ? loop.now &- state.pointee.startedAt : 0

@@ -26,6 +26,8 @@ final class ServerConnections: ConnectionHandler {
     var onNotice: ((String) -> Void)?
     let metrics: ServerMetrics
     var log: RequestLog
+    /// Of `log`, as a constant: a variable of a class is guarded at each access.
+    let noteFrom: UInt64
     let logger: Logger?
     /// Connections that break the rules come in crowds, too.
     var failureLines = LogRateLimit()
@@ -36,6 +38,7 @@ final class ServerConnections: ConnectionHandler {
     ) {
         self.logger = logger
         log = RequestLog(logger)
+        noteFrom = log.noteFrom
         self.loop = loop
         self.limits = limits
         self.http2Limits = http2Limits

@@ -101,10 +101,17 @@ final class Uplink: TripObserver {
 
     private var loop: EventLoop { sockets.loop }
 
+    /// The driver service's log lines name the request that became this WebSocket.
+    private var options: CallOptions {
+        var options = CallOptions()
+        options.metadata.add("x-request-id", requestID)
+        return options
+    }
+
     func begin() {
         retry = nil
         watch = drivers.watchDriver(
-            Driver_V1_WatchDriverRequest(driverID: driver),
+            Driver_V1_WatchDriverRequest(driverID: driver), options: options,
             onMessage: { [weak self] in self?.driverChanged($0) },
             onEnd: { [weak self] in self?.watchEnded($0) })
     }
@@ -128,7 +135,7 @@ final class Uplink: TripObserver {
             ackTimer = loop.schedule(after: Self.ackInterval) { [weak self] in self?.acknowledge() }
         }
         if stream?.isEnded == true { lose() }
-        let stream = stream ?? drivers.reportLocations()
+        let stream = stream ?? drivers.reportLocations(options: options)
         self.stream = stream
         guard stream.isWritable || reported == 0 else {
             lost += 1
