@@ -117,7 +117,7 @@ var targets: [Target] = [
     tests("RideDomain", ["Bytes"]),
     tests("Telemetry", ["Bytes"]),
     tests("Settings"),
-    tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "TestSupport"]),
+    tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "Telemetry", "TestSupport"]),
     tests("WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "TestSupport"]),
     tests(
         "GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "TestSupport"],
