@@ -120,7 +120,7 @@ var targets: [Target] = [
     tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "Telemetry", "TestSupport"]),
     tests("WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "TestSupport"]),
     tests(
-        "GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "TestSupport"],
+        "GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "Telemetry", "TestSupport"],
         exclude: ["protos", "grpcio_peer.py"]),
     tests("KafkaClient", ["Bytes", "Reactor", "TestSupport"]),
     tests("SQLiteStore", ["Bytes", "Reactor"]),

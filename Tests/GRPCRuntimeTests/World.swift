@@ -2,6 +2,7 @@ import GRPCRuntime
 import HTTP2
 import Reactor
 import ReactorSim
+import Telemetry
 
 /// A server and a client on the simulated network: one seed, one run.
 final class World {
@@ -18,7 +19,8 @@ final class World {
 
     init(
         seed: UInt64 = 1, options: SimulationOptions = .init(), limits: GRPCLimits = .init(),
-        http2Limits: HTTP2Limits = .init(), channelOptions: ChannelOptions = .init(), listens: Bool = true
+        http2Limits: HTTP2Limits = .init(), channelOptions: ChannelOptions = .init(), listens: Bool = true,
+        logger: Logger? = nil
     ) throws {
         network = SimulatedNetwork(seed: seed, options: options)
         serverLoop = try network.makeLoop()
@@ -27,7 +29,8 @@ final class World {
         self.http2Limits = http2Limits
         let registry = ServiceRegistry()
         Cabstand_Test_Echo.register(service, in: registry)
-        server = GRPCServer(loop: serverLoop, registry: registry, limits: limits, http2Limits: http2Limits)
+        server = GRPCServer(
+            loop: serverLoop, registry: registry, limits: limits, http2Limits: http2Limits, logger: logger)
         channel = GRPCChannel(loop: clientLoop, target: "localhost:\(Self.port)", options: channelOptions)
         echo = Cabstand_Test_EchoClient(channel: channel)
         if listens { try listen() }
