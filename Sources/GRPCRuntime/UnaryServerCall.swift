@@ -39,6 +39,14 @@ public struct UnaryServerCall<Response: ProtobufMessage> {
         token.finish(trailers)
     }
 
+    /// Answers with OK and the bytes of a `Response`, which are copied: for who encodes it better than message by message.
+    public func respond(encoded response: Span<UInt8>, trailers: Metadata = Metadata()) {
+        guard let output = unsafe token.beginMessage(size: response.count) else { return }
+        unsafe output.pointee.append(response)
+        token.endMessage()
+        token.finish(trailers)
+    }
+
     /// Answers with an error.
     public func fail(_ error: RPCError) { token.fail(error) }
 }

@@ -8,6 +8,7 @@ import RideDomain
 final class DriverHandler: Driver_V1_DriverServiceHandler {
     private let loop: EventLoop
     private let book: DriverBook
+    private var lists = DriverListEncoder()
 
     init(loop: EventLoop, book: DriverBook) {
         self.loop = loop
@@ -90,11 +91,10 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
             let question = try DriverRequests.find(request)
             let answer = book.findAvailable(in: question.area, limit: question.limit)
             var response = Driver_V1_FindAvailableDriversResponse()
-            response.drivers = answer.found.map { Driver_V1_Driver(book.registry[$0.slot], distance: $0.distance) }
             response.revision = book.registry.revision
             response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)
             response.truncated = answer.truncated
-            call.respond(response)
+            lists.encode(answer.found, of: book.registry, response) { call.respond(encoded: $0) }
         } catch {
             call.fail(error.rpcError)
         }
@@ -107,13 +107,10 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
         do throws(DriverError) {
             let boxes = try DriverRequests.boxes(request)
             var response = Driver_V1_ListDriversInAreasResponse()
-            response.areas = boxes.map { box in
-                Driver_V1_DriversInArea(
-                    drivers: book.available(in: box).map { Driver_V1_Driver(book.registry[$0]) })
-            }
             response.revision = book.registry.revision
             response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)
-            call.respond(response)
+            let areas = boxes.map { book.available(in: $0) }
+            lists.encode(areas: areas, of: book.registry, response) { call.respond(encoded: $0) }
         } catch {
             call.fail(error.rpcError)
         }

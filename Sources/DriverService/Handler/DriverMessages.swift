@@ -27,10 +27,22 @@ extension DriverStatus {
 }
 
 extension Driver_V1_Driver {
-    /// `distance` in metres, from the position that was asked for; a tenth of a metre is all that it is good for.
-    init(_ driver: Driver, distance: Double? = nil) {
+    init(_ driver: Driver) {
+        self.init(stateOf: driver)
+        id = driver.id
+        name = driver.profile.name
+        vehicle = Driver_V1_Vehicle(driver.profile.vehicle)
+    }
+
+    /// What never changes, and nothing else.
+    init(_ profile: DriverProfile) {
+        self.init(id: profile.id, name: profile.name, vehicle: Driver_V1_Vehicle(profile.vehicle))
+    }
+
+    /// What changes, and nothing else. `distance` in metres, from the position that was asked for; a tenth of a metre is all
+    /// that it is good for.
+    init(stateOf driver: Driver, distance: Double? = nil) {
         self.init(
-            id: driver.id, name: driver.profile.name, vehicle: Driver_V1_Vehicle(driver.profile.vehicle),
             lat: driver.position.lat, lon: driver.position.lon, heading: driver.heading, speed: driver.speed,
             status: Driver_V1_DriverStatus(driver.status), distanceM: distance.map { ($0 * 10).rounded() / 10 },
             updatedAt: Google_Protobuf_Timestamp(unixMilliseconds: driver.updatedAt),

@@ -1,0 +1,67 @@
+import Bytes
+import ProtobufWire
+import RideAPI
+import RideDomain
+
+/// Encodes lists of drivers: the bytes of `FindAvailableDriversResponse` and `ListDriversInAreasResponse`, without a message
+/// for each driver.
+///
+/// Who a driver is does not change, so it is encoded once; a list copies it and puts what does change behind it. (Messages
+/// behind each other are one message, says the encoding; and as the fields come in their order, these are the very bytes
+/// that the whole message would have.) On the loop.
+struct DriverListEncoder: ~Copyable {
+    /// Bytes of memory kept for the next list. Reason: one huge list should not stay for ever.
+    private static let keptBytes = 1 << 20
+    /// Field 1 (`drivers`, `areas`) as a message.
+    private static let firstField: UInt8 = 1 << 3 | 2
+
+    /// By slot: the fields of `Driver_V1_Driver` that never change.
+    private var profiles: [[UInt8]] = []
+    private var output = ByteBuffer()
+
+    /// Hands over the encoded `response`, which has no drivers yet, with these in front of its other fields.
+    mutating func encode(
+        _ found: [FoundDriver], of registry: borrowing DriverRegistry,
+        _ response: Driver_V1_FindAvailableDriversResponse, _ body: (Span<UInt8>) -> Void
+    ) {
+        output.removeAll()
+        for driver in found { append(driver.slot, registry, distance: driver.distance) }
+        response.encode(into: &output)
+        handOver(body)
+    }
+
+    /// Hands over the encoded `response`, which has no areas yet, with one for each list of slots.
+    mutating func encode(
+        areas: [[Int32]], of registry: borrowing DriverRegistry, _ response: Driver_V1_ListDriversInAreasResponse,
+        _ body: (Span<UInt8>) -> Void
+    ) {
+        output.removeAll()
+        for slots in areas {
+            output.append(Self.firstField)
+            output.append(0)
+            let start = output.count
+            for slot in slots { append(slot, registry, distance: nil) }
+            output.setProtobufLength(before: start)
+        }
+        response.encode(into: &output)
+        handOver(body)
+    }
+
+    private mutating func handOver(_ body: (Span<UInt8>) -> Void) {
+        body(output.span)
+        if output.capacity > Self.keptBytes { output.release() }
+    }
+
+    private mutating func append(_ slot: Int32, _ registry: borrowing DriverRegistry, distance: Double?) {
+        let driver = registry[slot]
+        while profiles.count <= Int(slot) {
+            profiles.append(Driver_V1_Driver(registry[Int32(profiles.count)].profile).encoded())
+        }
+        let state = Driver_V1_Driver(stateOf: driver, distance: distance)
+        let profile = profiles[Int(slot)]
+        output.append(Self.firstField)
+        output.append(varint: UInt64(profile.count + state.encodedSize))
+        output.append(profile)
+        state.encode(into: &output)
+    }
+}
