@@ -134,7 +134,8 @@ public struct GeoIndex: Sendable {
             if heap.seen > limit || reach >= widest { break }
             reach = min(widest, reach * 2)
         }
-        let hits = heap.sorted().map { ($0.member, UnitVector.metres(squaredChord: $0.distance)) }
+        // With its labels from the start: giving them to a whole array casts each element at run time.
+        let hits = heap.sorted().map { (member: $0.member, metres: UnitVector.metres(squaredChord: $0.distance)) }
         return (hits, heap.seen > limit)
     }
 
