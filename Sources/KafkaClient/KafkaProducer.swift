@@ -29,10 +29,10 @@ public final class KafkaProducer {
     public enum Order: Sendable {
         /// They go out.
         case usual
-        /// They wait for `reset`: the first failure stops the client. One request at a time for each broker, which costs
-        /// a round trip of latency and, as messages share requests, no throughput. Not promised: librdkafka has been
-        /// seen to send one more request between a permanent refusal (a message too large) and its stop. After `reset`
-        /// everything is sent again in order, so readers must ignore what is older than what they have (`seq`).
+        /// They wait for `reset`: nothing that was given after a message that failed is sent before. At most one request is
+        /// on its way for each partition, with what gathered behind the one before: many messages share their requests.
+        /// After `reset` what has no report is to be sent again, so readers must ignore what is older than what they have
+        /// (`seq`).
         case strict
     }
 
@@ -41,30 +41,29 @@ public final class KafkaProducer {
         KafkaProperty("acks", "all"),
         KafkaProperty("message.timeout.ms", "0"),
         KafkaProperty("linger.ms", "0"),
-    ]
-    private static let usualOrder = [
         // The scar: with five requests under way, which is the default and the most that idempotence allows, and a message
         // behind them, librdkafka (2.0.2) polls without a pause until the broker answers.
-        KafkaProperty("max.in.flight.requests.per.connection", "4")
-    ]
-    private static let strictOrder = [
-        KafkaProperty("max.in.flight.requests.per.connection", "1"),
-        KafkaProperty("enable.gapless.guarantee", "true"),
+        KafkaProperty("max.in.flight.requests.per.connection", "4"),
     ]
     private static let events = RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG
 
-    private let core: ClientCore
+    let core: ClientCore
     private let order: Order
-    private var client: NativeClient
+    private(set) var client: NativeClient
     private var pump: EventPump?
     private var topics: [String: NativeTopic] = [:]
     private var refused = false
+    /// Messages that librdkafka has and has not reported.
+    private(set) var sent = 0
+    /// What a strict order needs beyond librdkafka.
+    var batches: StrictBatches
     /// The client failed for good: it is made anew as soon as all its reports are in.
     private var hasFailed = false
-    private var resetting: (() -> Void)?
+    private(set) var resetting: (() -> Void)?
+    private var isPurging = false
     private var idleWaiters: [() -> Void] = []
     private var lookTimer: TimerID?
-    private var closed = false
+    private(set) var closed = false
     private let deliveredCount: Counter
     private let failedCount: Counter
     private let pendingGauge: Gauge
@@ -74,6 +73,7 @@ public final class KafkaProducer {
         loop: EventLoop, configuration: KafkaConfiguration, order: Order = .usual
     ) throws(KafkaError) {
         self.order = order
+        batches = StrictBatches(configuration)
         core = ClientCore(loop: loop, configuration: configuration, role: "producer")
         let registry = MetricRegistry.shared
         deliveredCount = registry.counter(
@@ -97,8 +97,8 @@ public final class KafkaProducer {
             KafkaProperty("queue.buffering.max.kbytes", String(limits.producerKilobytes)),
         ]
         let client = try NativeClient(
-            .producer, configuration, defaults: defaults + bounds + (order == .strict ? strictOrder : usualOrder),
-            events: events)
+            .producer, configuration, defaults: defaults + bounds,
+            overrides: order == .strict ? StrictBatches.properties : [], events: events)
         unsafe rd_kafka_set_log_queue(client.handle, nil)
         return client
     }
@@ -124,6 +124,25 @@ public final class KafkaProducer {
             refused = true
             return false
         }
+        if order == .strict {
+            guard pending < core.configuration.limits.producerMessages,
+                batches.held.bytes < core.configuration.limits.producerKilobytes * 1024
+            else {
+                refused = true
+                return false
+            }
+            pending += 1
+            let value = unsafe value.withUnsafeBytes { unsafe [UInt8]($0) }
+            hold(HeldMessages.Message(topic: topic, key: key, value: value, headers: headers, opaque: opaque))
+            return true
+        }
+        let isTaken = send(topic: topic, key: key, value: value, headers: headers, opaque: opaque)
+        if isTaken { pending += 1 }
+        return isTaken
+    }
+
+    /// Gives a message to librdkafka.
+    func send(topic: String, key: String, value: Span<UInt8>, headers: [KafkaHeader], opaque: UInt64) -> Bool {
         guard let topic = topicHandle(topic) else { return false }
         let native = unsafe Self.nativeHeaders(headers)
         var key = key
@@ -135,7 +154,7 @@ public final class KafkaProducer {
             }
         }
         if error == RD_KAFKA_RESP_ERR_NO_ERROR {
-            pending += 1
+            sent += 1
             return true
         }
         if let native = unsafe native { unsafe rd_kafka_headers_destroy(native) }
@@ -189,6 +208,7 @@ public final class KafkaProducer {
         case RD_KAFKA_EVENT_DR:
             while let message = unsafe rd_kafka_event_message_next(event) {
                 pending -= 1
+                sent -= 1
                 let opaque = UInt64(UInt(bitPattern: unsafe message.pointee._private))
                 if unsafe message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
                     deliveredCount.increment()
@@ -198,6 +218,7 @@ public final class KafkaProducer {
                     failedCount.increment()
                     let error = unsafe KafkaError(message.pointee.err)
                     if resetting == nil { core.report(error, "a message was not delivered") }
+                    batches.hasFailed = true
                     onDelivery(opaque, .failure(error))
                 }
             }
@@ -217,13 +238,15 @@ public final class KafkaProducer {
 
     private func afterDrain() {
         pendingGauge.set(pending)
-        if pending == 0 && !closed {
+        if sent == 0 && !closed && !isPurging {
             if hasFailed && !renew() { return }
             if let completion = resetting {
                 resetting = nil
+                batches.restart()
                 completion()
             }
         }
+        if sent == 0 { sendHeld() }
         if pending == 0 {
             let waiters = idleWaiters
             idleWaiters.removeAll()
@@ -242,12 +265,27 @@ public final class KafkaProducer {
     public func reset(_ completion: @escaping () -> Void) {
         if closed || resetting != nil { return }
         resetting = completion
-        let flags = RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING
         // A client that failed for good sends nothing any more; what it calls in flight never comes back.
         hasFailed = hasFailed || client.fatalError != nil
-        let more = hasFailed ? RD_KAFKA_PURGE_F_INFLIGHT : 0
-        unsafe rd_kafka_purge(client.handle, flags | more)
-        if pending == 0 { core.loop.execute { [weak self] in self?.afterDrain() } }
+        if sent > 0 { purge(RD_KAFKA_PURGE_F_QUEUE | (hasFailed ? RD_KAFKA_PURGE_F_INFLIGHT : 0)) }
+        for message in batches.held.removeAll() {
+            pending -= 1
+            failedCount.increment()
+            onDelivery(message.opaque, .failure(KafkaError(RD_KAFKA_RESP_ERR__PURGE_QUEUE)))
+        }
+        if sent == 0 { core.loop.execute { [weak self] in self?.afterDrain() } }
+    }
+
+    /// The scar: a purge that does not block goes on behind its call, and takes messages that were given after it.
+    private func purge(_ flags: Int32) {
+        isPurging = true
+        let client = client
+        core.worker.run(on: core.loop) {
+            unsafe rd_kafka_purge(client.handle, flags)
+        } then: { [weak self] _ in
+            self?.isPurging = false
+            self?.afterDrain()
+        }
     }
 
     /// Replaces a client that failed for good. False: not now, it is tried again.
@@ -263,6 +301,7 @@ public final class KafkaProducer {
             client = next
             pump = try makePump()
             hasFailed = false
+            batches.knownTopics = []
             return true
         } catch {
             core.report(error, "no new producer")
@@ -274,6 +313,7 @@ public final class KafkaProducer {
     /// Waits until every message has its report, at most `timeout` nanoseconds. The completion gets how many have none.
     public func flush(timeout: UInt64, _ completion: @escaping (_ left: Int) -> Void) {
         if pending == 0 { return completion(0) }
+        sendHeld()
         var done = false
         var timer: TimerID?
         let finish = { [weak self] in
@@ -297,6 +337,7 @@ public final class KafkaProducer {
         flush(timeout: timeout) { left in
             // Not inside the pump's own drain: its event is still to be destroyed.
             self.core.loop.execute {
+                _ = self.batches.held.removeAll()
                 unsafe rd_kafka_purge(self.client.handle, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
                 self.release()
                 self.core.worker.finish()

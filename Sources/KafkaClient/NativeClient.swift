@@ -11,10 +11,12 @@ import CRdKafka
 
     /// - Parameters:
     ///   - defaults: the house's choices; `configuration.properties` go over them.
+    ///   - overrides: what this client can't do without: they go over everything.
     ///   - events: `RD_KAFKA_EVENT_…` flags that are to be delivered by queue.
     /// - Throws: a property that librdkafka does not know or whose value it refuses.
     init(
-        _ kind: Kind, _ configuration: KafkaConfiguration, defaults: [KafkaProperty], events: Int32
+        _ kind: Kind, _ configuration: KafkaConfiguration, defaults: [KafkaProperty],
+        overrides: [KafkaProperty] = [], events: Int32
     ) throws(KafkaError) {
         let common = [
             KafkaProperty("bootstrap.servers", configuration.bootstrapServers),
@@ -28,7 +30,7 @@ import CRdKafka
         ]
         guard let conf = unsafe rd_kafka_conf_new() else { throw KafkaError.configuration("out of memory") }
         var text = [CChar](repeating: 0, count: 512)
-        for property in common + defaults + configuration.properties {
+        for property in common + defaults + configuration.properties + overrides {
             let result = unsafe rd_kafka_conf_set(conf, property.key, property.value, &text, text.count)
             if result != RD_KAFKA_CONF_OK {
                 unsafe rd_kafka_conf_destroy(conf)

@@ -11,9 +11,10 @@ import Testing
     .enabled(if: KafkaBroker.isAvailable, "skipped: no ../shared/kafka or no Java on this machine"))
 struct RealBrokerTests {
     /// One broker for all of it: starting it is what takes the time.
-    @Test func kafka29_aKilledBrokerLosesNothing_kafka30_changedTopicsAreNoticed() throws {
+    @Test func kafka29_aKilledBrokerLosesNothing_kafka30_changedTopicsAreNoticed_kafka37_order() throws {
         let broker = try KafkaBroker()
         defer { broker.stop() }
+        try nothingOvertakesARefusedMessage(broker)
         try aKilledBrokerLosesNothingAndKeepsTheOrder(broker)
         try newPartitionsAreNoticedAndReadFromTheirBeginning(broker)
         try aTopicMadeAnewWithFewerPartitionsIsReadAgain(broker)
@@ -133,5 +134,61 @@ struct RealBrokerTests {
             }
         }
         #expect(lost.contains(0))
+    }
+
+    /// A producer's first request on a partition is the one whose refusal the broker's sequence check does not notice. And
+    /// a broker that takes less than the client's batches gets smaller ones.
+    private func nothingOvertakesARefusedMessage(_ broker: KafkaBroker) throws {
+        for first in [0, 3] {
+            let name = "strict-\(first)"
+            try broker.topics(
+                "--create", "--topic", name, "--partitions", "1", "--config", "max.message.bytes=20000")
+            var records: [String] = []
+            var failures: [UInt64] = []
+            try onLoop(seconds: 150) { loop, done in
+                let producer = try KafkaProducer(
+                    loop: loop, configuration: configuration(broker.bootstrapServers), order: .strict)
+                let consumer = try KafkaConsumer(
+                    loop: loop, configuration: configuration(broker.bootstrapServers), topic: name, start: .beginning)
+                var next = 0
+                var isResetting = false
+                var watermark = 0
+                var isRefusedForGood = false
+                func go() {
+                    while next < 200 {
+                        // Number `first` is larger than the broker ever takes.
+                        let size = next == first && !isRefusedForGood ? 30_000 : 1_000
+                        let value = Array("\(next) ".utf8) + [UInt8](repeating: 120, count: size)
+                        guard producer.produce(topic: name, key: "a", value: value, opaque: UInt64(next)) else {
+                            return
+                        }
+                        next += 1
+                    }
+                }
+                producer.onDelivery = { number, result in
+                    switch result {
+                    case .success:
+                        if !isResetting { watermark = max(watermark, Int(number) + 1) }
+                    case .failure:
+                        if isResetting { return }
+                        failures.append(number)
+                        isResetting = true
+                        if failures.count > 20 { isRefusedForGood = true }
+                        producer.reset {
+                            isResetting = false
+                            next = watermark
+                            go()
+                        }
+                    }
+                }
+                consumer.onRecord = { record in
+                    records.append(String(text(record.value).prefix { $0 != " " }))
+                    if records.last == "199" { producer.close(timeout: 1_000_000_000) { _ in consumer.close(done) } }
+                }
+                go()
+            }
+            #expect(failures.count > 20)
+            #expect(records == (0..<200).map(String.init))
+        }
     }
 }
