@@ -2,13 +2,14 @@ import HTTP2
 import Telemetry
 
 /// What the gRPC server of one loop counts.
-final class ServerMetrics {
+@safe final class ServerMetrics {
     private let connections: Gauge
     private let open: Gauge
     private let rejected: Counter
     private let paths: [String]
-    /// By method; nil for streams, which take as long as they take.
-    private let durations: [Histogram?]
+    /// By method; nil for streams, which take as long as they take. Not retained at each use: the registry, which lives as
+    /// long as the process, keeps them.
+    private let durations: [Unmanaged<Histogram>?]
     /// By method and status code, made when they are first needed.
     private var ended: [Counter?]
     private var failures: [HTTP2Failure.Reason: Counter] = [:]
@@ -22,11 +23,12 @@ final class ServerMetrics {
         rejected = registry.counter(
             name: "cabstand_grpc_server_rejected_total", help: "Requests that did not become a call of a method.")
         paths = methods.map(\.path)
-        durations = methods.map { method in
+        unsafe durations = methods.map { method in
             guard method.isUnary else { return nil }
-            return registry.histogram(
+            let histogram = registry.histogram(
                 name: "cabstand_grpc_server_call_seconds", help: "Unary calls, from their headers to their answer.",
                 labels: ["method": method.path])
+            return unsafe Unmanaged.passUnretained(histogram)
         }
         ended = Array(repeating: nil, count: paths.count * Self.codes)
     }
@@ -40,7 +42,9 @@ final class ServerMetrics {
 
     @inline(__always)
     func callEnded(method: Int, code: StatusCode, nanoseconds: UInt64) {
-        durations[method]?.observe(nanoseconds: nanoseconds)
+        if let histogram = unsafe durations[method] {
+            unsafe histogram._withUnsafeGuaranteedRef { $0.observe(nanoseconds: nanoseconds) }
+        }
         let known = code.rawValue >= 0 && code.rawValue < Self.codes ? code.rawValue : StatusCode.unknown.rawValue
         let place = method &* Self.codes &+ known
         if let counter = ended[place] { return counter.increment() }

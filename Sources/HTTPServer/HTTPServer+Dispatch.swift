@@ -51,7 +51,11 @@ extension HTTPServer {
         context.value.flags = flags
         if core.value.requestIDs { identify(head, mayHaveOne: true) }
         let parent = head.index(of: "traceparent")
-        context.value.trace = parent < 0 ? .none : TraceContext(head.value(at: parent))
+        if parent >= 0 {
+            context.value.trace = TraceContext(head.value(at: parent))
+        } else if !context.value.trace.isNone {
+            context.value.trace = .none
+        }
         lookAtOrigin(head)
 
         if head.hasUnknownExpectation {

@@ -4,18 +4,19 @@ import Bytes
 ///
 /// This house records no spans of its own, so it passes the context on as it came and writes its identifiers into log lines:
 /// they are those of the caller's span.
-public struct TraceContext: Sendable, Equatable {
+@frozen public struct TraceContext: Sendable, Equatable {
     /// The trace's 16 bytes; not all zeros, except in `none`.
-    private let high: UInt64
-    private let low: UInt64
+    @usableFromInline let high: UInt64
+    @usableFromInline let low: UInt64
     /// The caller's span.
-    private let parent: UInt64
-    private let flags: UInt8
+    @usableFromInline let parent: UInt64
+    @usableFromInline let flags: UInt8
 
     /// No context: the caller gave none, or one that is not valid.
-    public static let none = TraceContext(high: 0, low: 0, parent: 0, flags: 0)
+    @inlinable public static var none: TraceContext { TraceContext(high: 0, low: 0, parent: 0, flags: 0) }
 
-    private init(high: UInt64, low: UInt64, parent: UInt64, flags: UInt8) {
+    @inlinable
+    init(high: UInt64, low: UInt64, parent: UInt64, flags: UInt8) {
         self.high = high
         self.low = low
         self.parent = parent
@@ -36,7 +37,7 @@ public struct TraceContext: Sendable, Equatable {
         self.init(high: high, low: low, parent: parent, flags: UInt8(truncatingIfNeeded: flags))
     }
 
-    public var isNone: Bool { parent == 0 }
+    @inlinable public var isNone: Bool { parent == 0 }
 
     /// 32 hexadecimal digits.
     public var traceID: String { Self.hex(high, 16) + Self.hex(low, 16) }
