@@ -113,6 +113,48 @@ struct DrainTests {
         #expect(failures == [])
     }
 
+    /// A request that never ends and a WebSocket that never answers a Close. The program itself exits 1 when the grace
+    /// period is over, so 0 says that it was in time.
+    @Test func whoHoldsOnIsCutOffWithinTheGracePeriod() throws {
+        let (broker, fleet) = try world()
+        defer { broker.stop() }
+        let (process, port) = try gateway(fleet, broker, delay: 1, grace: 4)
+        let endless = Client(port).send("POST /trips HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{")
+        let deaf = Client(port).send(upgrade("/ws/drivers/available"))
+        #expect(deaf.response().status == 101)
+        process.signal(SIGTERM)
+        #expect(process.waitForExit(30) == 0, "\(process.errors)")
+        _ = endless.all()
+    }
+
+    @Test func aSecondSignalExitsAtOnce() throws {
+        let (broker, fleet) = try world()
+        defer { broker.stop() }
+        let (process, _) = try gateway(fleet, broker, delay: 600, grace: 600)
+        process.signal(SIGTERM)
+        try process.waitForOutput("ending")
+        process.signal(SIGTERM)
+        #expect(process.waitForExit(20) == 1)
+    }
+
+    /// The services end while calls and streams are open: what was promised is kept, and Kafka has it.
+    @Test func servicesFinishTheirCallsAndTellKafkaEverything() throws {
+        let (broker, fleet) = try world()
+        defer { broker.stop() }
+        let drivers = try Load.register(6, on: fleet)
+        let load = Load(fleet, drivers: drivers, riders: 12, prefix: "d")
+        for _ in 0..<10 { load.step() }
+        // Streams from the gateway to both services.
+        let uplink = Client(fleet.httpPort).send(upgrade("/ws/drivers/\(drivers[0])/location"))
+        #expect(uplink.response().status == 101)
+        var status: Int32 = -1
+        load.step { status = fleet.terminate(.trip) }
+        #expect(status == 0)
+        #expect(fleet.terminate(.driver) == 0)
+        try Checks.everyEventArrived(load, bootstrapServers: broker.bootstrapServers)
+        #expect(fleet.terminate(.gateway) == 0)
+    }
+
     private func upgrade(_ path: String) -> String {
         "GET \(path) HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
