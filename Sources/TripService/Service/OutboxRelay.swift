@@ -10,7 +10,7 @@ import Telemetry
 ///       └─ all delivered ─┘                    from the watermark again ◀────────────────────────────┘
 ///
 /// The watermark is the last row up to which every row was acknowledged. It is stored now and then: what lies behind it
-/// after a crash is sent again. A change that follows the last one sent goes out of memory, together with what 5 ms bring:
+/// after a crash is sent again. A change that follows the last one sent goes out of memory, together with what 20 ms bring:
 /// a request of its own for each would cost the producer, the broker and every reader more than the event. Anything else is
 /// read from the outbox. What waits for Kafka is in the database, so the memory used does not grow with an outage.
 ///

@@ -20,7 +20,7 @@ enum TripLimits {
     /// Nanoseconds between two stores of the relay's watermark: after a crash so much is sent again.
     static let watermarkInterval: UInt64 = 200_000_000
     /// Nanoseconds that the relay holds an event back, so that several go out together.
-    static let relayDelay: UInt64 = 5_000_000
+    static let relayDelay: UInt64 = 20_000_000
     /// Nanoseconds before the relay tries again: doubled from the first up to the second.
     static let relayBackoff: (first: UInt64, last: UInt64) = (250_000_000, 5_000_000_000)
     /// Nanoseconds between two sweeps over idempotency keys.
