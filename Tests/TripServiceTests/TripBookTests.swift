@@ -1,5 +1,6 @@
 import Reactor
 import RideDomain
+import SQLiteStore
 import TestSupport
 import Testing
 
@@ -160,6 +161,24 @@ import Testing
         #expect(code(try desk.create(rider: "r2", driver: "d0")) == "driver-unavailable")
         #expect(try desk.create(rider: "r1", driver: "d0", key: "k").get().replayed)
         #expect(try desk.outbox().map(\.kind) == [.created])
+    }
+
+    @Test func aFileOfTheFirstSchemaKeepsItsNumbers() throws {
+        let folder = TemporaryFolder()
+        let path = folder.file("trip.db")
+        do {
+            let database = try SQLiteDatabase(path: path)
+            try database.migrate(Array(TripSchema.migrations.prefix(1)))
+            for number in 1...3 {
+                try database.statement("INSERT INTO outbox (trip_id, kind) VALUES (?1, 1)").run(.text("t\(number)"))
+            }
+        }
+        let desk = try Desk(path: path)
+        #expect(desk.start.lastSeq == 3)
+        let trip = try desk.create(rider: "r1", driver: "d1").get().trip
+        #expect(trip.seq == 4)
+        #expect(try desk.outbox(after: 3).map(\.trip.id) == [trip.id])
+        desk.close()
     }
 
     @Test func contract_listsAreNewestFirstFilteredAndPaged() throws {

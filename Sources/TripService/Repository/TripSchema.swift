@@ -49,7 +49,19 @@ enum TripSchema {
         );
         CREATE TABLE relay (watermark INTEGER NOT NULL);
         INSERT INTO relay VALUES (0);
+        """,
         """
+        -- AUTOINCREMENT writes one more page with each commit, and says nothing new: nothing is ever deleted here, so the number
+        -- behind the last one was never used.
+        CREATE TABLE numbered (
+            seq INTEGER PRIMARY KEY,
+            trip_id TEXT NOT NULL,
+            kind INTEGER NOT NULL
+        );
+        INSERT INTO numbered SELECT seq, trip_id, kind FROM outbox;
+        DROP TABLE outbox;
+        ALTER TABLE numbered RENAME TO outbox;
+        """,
     ]
 
     static func number(of status: TripStatus) -> Int64 {
