@@ -10,9 +10,10 @@ import Telemetry
 ///       └─ all delivered ─┘                    from the watermark again ◀────────────────────────────┘
 ///
 /// The watermark is the last row up to which every row was acknowledged. It is stored now and then: what lies behind it
-/// after a crash is sent again. A change that follows the last one sent goes out of memory, together with what 20 ms bring:
-/// a request of its own for each would cost the producer, the broker and every reader more than the event. Anything else is
-/// read from the outbox. What waits for Kafka is in the database, so the memory used does not grow with an outage.
+/// after a crash is sent again. A change that follows the last one sent goes out of memory: the first at once, what follows
+/// within 20 ms together. A request of its own for each would cost the producer, the broker and every reader more than the
+/// event. Anything else is read from the outbox. What waits for Kafka is in the database, so the memory used does not grow
+/// with an outage.
 ///
 /// On the loop.
 final class OutboxRelay {
@@ -33,6 +34,8 @@ final class OutboxRelay {
     private var sentSeq: UInt64
     /// What follows it, held back for a moment.
     private var held: [OutboxEvent] = []
+    /// When something may be sent again, on the loop's clock.
+    private var sendsAgain: UInt64 = 0
     /// Sent and not below the watermark yet, in order.
     private var inFlight = InFlight()
     private var isReading = false
@@ -77,7 +80,12 @@ final class OutboxRelay {
         lastSeq = max(lastSeq, event.seq)
         if isNext && state == .sending && !isReading {
             held.append(event)
-            if held.count == 1 { loop.schedule(after: TripLimits.relayDelay) { [weak self] in self?.sendHeld() } }
+            guard held.count == 1 else { return depth.set(pending) }
+            if loop.now >= sendsAgain {
+                sendHeld()
+            } else {
+                loop.schedule(after: sendsAgain - loop.now) { [weak self] in self?.sendHeld() }
+            }
         } else {
             send()
         }
@@ -88,6 +96,7 @@ final class OutboxRelay {
     private func sendHeld() {
         let events = held
         held = []
+        sendsAgain = loop.now &+ TripLimits.relayInterval
         if state == .sending && !isReading && events.first?.seq == sentSeq + 1 {
             for event in events {
                 if !produce(event) { return }

@@ -19,8 +19,8 @@ enum TripLimits {
     static let outboxBatch = 512
     /// Nanoseconds between two stores of the relay's watermark: after a crash so much is sent again.
     static let watermarkInterval: UInt64 = 200_000_000
-    /// Nanoseconds that the relay holds an event back, so that several go out together.
-    static let relayDelay: UInt64 = 20_000_000
+    /// Nanoseconds between two hand-overs of the relay to Kafka, so that under load several events go out together.
+    static let relayInterval: UInt64 = 20_000_000
     /// Nanoseconds before the relay tries again: doubled from the first up to the second.
     static let relayBackoff: (first: UInt64, last: UInt64) = (250_000_000, 5_000_000_000)
     /// Nanoseconds between two sweeps over idempotency keys.
