@@ -193,6 +193,23 @@ import Testing
         #expect(world.shard.lists(1).last.map { ids($0) } == ["a"])
     }
 
+    @Test func aTriggerDoesNotWaitForAPollThatBroughtNothingNew() throws {
+        let world = try FeedWorld(.init(pollInterval: 5_000))
+        world.feed.positioned()
+        world.areas.put("a", 53.556, 13.256)
+        world.subscribe(1, here)
+        world.run(1)
+        let before = world.areas.calls.count
+        for _ in 0..<1_000 where world.areas.calls.count == before { world.run(0.005) }
+        #expect(world.areas.calls.count == before + 1)
+        // The poll's answer is there, and was no news; the interval of 100 ms has hardly begun.
+        world.run(0.005)
+        world.move("a", 53.557, 13.256)
+        world.run(0.01)
+        #expect(world.areas.calls.count == before + 2)
+        #expect(world.shard.lists(1).count == 2)
+    }
+
     @Test func contract_listsAreStaleWhileTheDriverServiceIsAway() throws {
         let world = try FeedWorld()
         world.areas.put("a", 53.556, 13.256)

@@ -60,6 +60,8 @@ final class DriverFeed {
     private var fetchTimer: TimerID?
     private var pollTimer: TimerID?
     private var lastFetch: UInt64 = 0
+    /// The next fetch is for the poll alone: no trigger, no new query.
+    private var isPollAlone = false
     private var isPositioned = false
     private var mustSweep = false
     private var isClosed = false
@@ -166,6 +168,7 @@ final class DriverFeed {
         if let old = cache.cell(of: update.driverID), old != cell, queries.mark(old) { isSeen = true }
         guard isSeen else { return metrics.ignored.increment() }
         metrics.triggers.increment()
+        isPollAlone = false
         if cause == 0, let timestamp { cause = timestamp }
         planFetch()
     }
@@ -199,6 +202,7 @@ final class DriverFeed {
         pollTimer = loop.schedule(after: UInt64(interval) * 1_000_000) { [weak self] in
             guard let self, !isClosed else { return }
             pollTimer = nil
+            isPollAlone = !queries.hasDirty
             everythingIsDirty()
             schedulePoll()
         }
@@ -245,6 +249,8 @@ final class DriverFeed {
         metrics.dirty.set(queries.dirtyCellCount)
         guard !areas.isEmpty else { return }
         isFetching = true
+        let previous = isPollAlone ? lastFetch : loop.now
+        isPollAlone = false
         lastFetch = loop.now
         let cause = cause
         self.cause = 0
@@ -255,14 +261,16 @@ final class DriverFeed {
             isFetching = false
             metrics.duration.observe(nanoseconds: loop.preciseNow() - began)
             switch result {
-            case .success(let response): fetched(areas, response, cause: cause)
+            case .success(let response): fetched(areas, response, cause: cause, previous: previous)
             case .failure(let error): failed(areas, error, cause: cause)
             }
         }
     }
 
+    /// - Parameter previous: when the pace began, should this fetch bring nothing new: a trigger does not wait for a poll
+    ///   that nobody saw.
     private func fetched(
-        _ areas: [DriverCache.Area], _ response: Driver_V1_ListDriversInAreasResponse, cause: Int64
+        _ areas: [DriverCache.Area], _ response: Driver_V1_ListDriversInAreasResponse, cause: Int64, previous: UInt64
     ) {
         guard response.areas.count == areas.count else {
             let words = "\(response.areas.count) areas were answered and \(areas.count) were asked for"
@@ -282,7 +290,9 @@ final class DriverFeed {
             schedulePoll()
         }
         metrics.drivers.set(cache.count)
-        send(makeLists(), cause: cause)
+        let lists = makeLists()
+        if lists.allSatisfy(\.isEmpty) { lastFetch = previous }
+        send(lists, cause: cause)
         if queries.hasDirty { planFetch() }
     }
 
