@@ -4,6 +4,8 @@ import COpenSSL
 /// The TLS state of one connection: OpenSSL between two of our buffers. It does no I/O, so it runs on a simulated kernel.
 ///
 /// Everything that is read from the socket goes in by `feed`, everything to be sent comes out in `ciphertext`. On the loop.
+///
+/// Proof of `@safe`: the `SSL` is made in `init`, freed in `deinit` and never handed out.
 @safe final class TLSSession {
     enum Role {
         case server(TLSServerContext)

@@ -8,8 +8,8 @@ public protocol SQLiteCompletionTarget: AnyObject, Sendable {
 
 /// A piece of work for a database thread.
 ///
-/// Unchecked because its state is handed over, never shared: the loop makes it, the queue's lock passes it to the
-/// database thread, and the loop's mailbox passes it back; at each moment one thread holds it.
+/// Proof of `@unchecked Sendable`: its state is handed over, never shared. The loop makes it, the queue's lock passes it to
+/// the database thread, and the loop's mailbox passes it back; at each moment one thread holds it.
 class SQLiteJob: @unchecked Sendable {
     let target: (any SQLiteCompletionTarget)?
     /// Monotonic nanoseconds after which the job is not begun; nil: whenever its turn comes.
@@ -27,7 +27,7 @@ class SQLiteJob: @unchecked Sendable {
     func finish() {}
 }
 
-/// Unchecked for the reason given at `SQLiteJob`.
+/// Proof of `@unchecked Sendable`: as for `SQLiteJob`.
 final class SQLiteJobOf<Value: Sendable>: SQLiteJob, @unchecked Sendable {
     private let work: @Sendable (SQLiteDatabase) throws -> Value
     private let completion: (Result<Value, any Error>) -> Void

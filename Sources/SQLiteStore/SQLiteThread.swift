@@ -12,7 +12,8 @@ import Synchronization
 /// Loops put jobs into the queue under a lock that is held for a few instructions and never over a system call other
 /// than the wake-up; the thread takes everything that waits (at most `batch`) at once.
 ///
-/// Unchecked: `waiting` and `isClosed` are touched under `mutex` only, the rest never changes after `init`.
+/// Proof of `@unchecked Sendable`: `waiting`, `isClosed` and `isFinished` are touched under `mutex` only, the rest never
+/// changes after `init`.
 @safe final class SQLiteThread: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let wakeUp: UnsafeMutablePointer<pthread_cond_t>
@@ -113,7 +114,7 @@ import Synchronization
 
     // MARK: On the thread
 
-    /// What a new thread is given. Unchecked: it is made by one thread and then used by the new one only.
+    /// What a new thread is given. Proof of `@unchecked Sendable`: one thread makes it, then the new one alone uses it.
     private final class Start: @unchecked Sendable {
         let thread: SQLiteThread
         var database: SQLiteDatabase?
