@@ -101,7 +101,9 @@ final class DriverFeed {
             return
         }
         if queries.queries[index]?.unknown == 0 || snapshot.isStale { send(makeLists(), cause: 0) }
-        if queries.hasDirty { fetchAtOnce() }
+        guard queries.hasDirty else { return }
+        isPollAlone = false
+        fetchAtOnce()
     }
 
     func unsubscribe(_ shard: Int, _ number: UInt64, _ query: AreaQuery) {
@@ -202,7 +204,7 @@ final class DriverFeed {
         pollTimer = loop.schedule(after: UInt64(interval) * 1_000_000) { [weak self] in
             guard let self, !isClosed else { return }
             pollTimer = nil
-            isPollAlone = !queries.hasDirty
+            isPollAlone = !queries.isEmpty && !queries.hasDirty
             everythingIsDirty()
             schedulePoll()
         }
