@@ -111,15 +111,7 @@ public final class HTTPConnection {
         guard new >= 0 else { return false }
         var limit = timeval(tv_sec: timeout, tv_usec: 0)
         unsafe setsockopt(new, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let result = unsafe withUnsafePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe Glibc.connect(new, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
+        let result = unsafe withLoopbackAddress(port) { unsafe Glibc.connect(new, $0, $1) }
         guard result == 0 else {
             Glibc.close(new)
             return false
