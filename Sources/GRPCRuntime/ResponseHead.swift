@@ -17,19 +17,23 @@ struct ResponseHead {
         for index in 0..<headers.count {
             let field = headers[index]
             switch field.token {
-            case .status: status = Int(unsafe ASCII.decimal(Span(_unsafeBytes: field.value)) ?? 0)
+            case .status: status = Self.number(field) ?? 0
             case .contentType:
                 hasContentType = true
                 isGRPC = unsafe Self.isGRPC(field.value)
                 if !isGRPC { contentType = field.valueText }
             case .grpcEncoding: if !field.valueEquals("identity") { encoding = field.valueText }
-            case .grpcStatus:
-                code = StatusCode(rawValue: unsafe ASCII.decimal(Span(_unsafeBytes: field.value)).map { Int($0) } ?? 2)
+            case .grpcStatus: code = Self.number(field).map(StatusCode.init(rawValue:)) ?? .unknown
             case .grpcMessage: unsafe message = PercentCoding.decode(field.value)
             case .grpcStatusDetails: unsafe details = Base64.decode(Span(_unsafeBytes: field.value)) ?? []
             default: if Metadata.isCustom(field) { metadata.append(field) }
             }
         }
+    }
+
+    /// The decimal number that a field is; nil when it is none, or more than an `Int` holds.
+    private static func number(_ field: HeaderField) -> Int? {
+        unsafe ASCII.decimal(Span(_unsafeBytes: field.value)).flatMap(Int.init(exactly:))
     }
 
     /// `application/grpc`, and what may follow.

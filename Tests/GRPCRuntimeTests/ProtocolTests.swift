@@ -318,6 +318,26 @@ final class RawPeer: ConnectionHandler {
         #expect(error?.trailers["x-extra"] == "1")
     }
 
+    /// What no program wrote must not end the one that reads it: a number is kept as it came as far as an `Int` holds it.
+    @Test func aStatusThatIsNoNumberOfOursIsUnknown() throws {
+        let texts: [(String, StatusCode)] = [
+            ("18446744073709551615", .unknown), ("9223372036854775808", .unknown), ("99999999999999999999", .unknown),
+            ("9223372036854775807", StatusCode(rawValue: .max)), ("17", StatusCode(rawValue: 17)), ("-1", .unknown),
+            ("", .unknown), ("5x", .unknown),
+        ]
+        for (text, code) in texts {
+            let (only, _) = try answer { peer, stream, _ in
+                peer.headers(stream, Self.head + [("grpc-status", text)], endStream: true)
+            }
+            #expect(only?.code == code, "\(text)")
+            let (trailing, _) = try answer { peer, stream, _ in
+                peer.headers(stream, Self.head)
+                peer.headers(stream, [("grpc-status", text)], endStream: true)
+            }
+            #expect(trailing?.code == code, "\(text)")
+        }
+    }
+
     @Test func okWithoutAMessageIsNoAnswer() throws {
         let (error, _) = try answer { peer, stream, _ in
             peer.headers(stream, Self.head + [("grpc-status", "0")], endStream: true)
