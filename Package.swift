@@ -48,13 +48,14 @@ var targets: [Target] = [
 
     // Floor 1: ground
     room("Bytes"),
-    room("Reactor", ["Bytes", "CLinux", "COpenSSL"]),
+    room("Memory"),
+    room("Reactor", ["Bytes", "Memory", "CLinux", "COpenSSL"]),
     room("ReactorSim", ["Bytes", "Reactor"]),
 
     // Floor 2: engines (no I/O, no clock, no Foundation)
     room("HTTP1", ["Bytes"]),
     room("WebSockets", ["Bytes", "CZlib"]),
-    room("HTTP2", ["Bytes"]),
+    room("HTTP2", ["Bytes", "Memory"]),
     room("ProtobufWire", ["Bytes"], exclude: ["protos"]),
     room("JSONWire", ["Bytes"]),
     room("RideDomain", ["Bytes"]),
@@ -62,9 +63,9 @@ var targets: [Target] = [
     // Floor 3: parts. Telemetry and Settings lie half a floor below the others, RideAPI half a floor above.
     room("Telemetry", ["Bytes"]),
     room("Settings"),
-    room("HTTPServer", ["Bytes", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry", "Settings"]),
-    room("WebSocketServer", ["Bytes", "Reactor", "HTTP1", "WebSockets", "COpenSSL", "Telemetry"]),
-    room("GRPCRuntime", ["Bytes", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"], exclude: ["protos"]),
+    room("HTTPServer", ["Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry", "Settings"]),
+    room("WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "WebSockets", "COpenSSL", "Telemetry"]),
+    room("GRPCRuntime", ["Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"], exclude: ["protos"]),
     room("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "CLinux", "Telemetry", "Settings"]),
     room("SQLiteStore", ["Bytes", "Reactor", "CSQLite", "Telemetry"]),
     room("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
@@ -108,6 +109,7 @@ var targets: [Target] = [
     // Tests mirror the rooms. TestSupport starts and stops real programs.
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
     tests("Bytes"),
+    tests("Memory"),
     tests("Reactor", ["ReactorSim", "Bytes"]),
     tests("HTTP1", ["Bytes"]),
     tests("WebSockets", ["Bytes"]),
