@@ -44,8 +44,6 @@ import Telemetry
     /// Bytes of the body that is coming.
     var bodyBytes = 0
     var bodyBegan: UInt64 = 0
-    /// Output that was waiting when the idle deadline was last looked at.
-    var outputSeen = 0
     /// The request whose body is coming.
     var pending: Ref<PendingRequest>?
     /// Requests that were dispatched and are not answered.

@@ -122,4 +122,6 @@ struct ResponseFlags: OptionSet {
     static let close = ResponseFlags(rawValue: 2)
     /// HTTP/1.0: keeping the connection must be said.
     static let version10 = ResponseFlags(rawValue: 4)
+    /// The client asks for another protocol and sends no body: behind the 101 there are only bytes of that protocol.
+    static let mayUpgrade = ResponseFlags(rawValue: 8)
 }

@@ -64,7 +64,10 @@ public struct HTTPResponder {
     /// Hands the connection over to another protocol: sends `response` (the 101), then `handler` gets every following byte,
     /// under the context number `context`. Only while the request's handler is being called.
     ///
-    /// - Returns: false if the connection is gone or the request was answered.
+    /// A request that did not ask for it (`Upgrade` and `Connection: upgrade`, HTTP/1.1; RFC 9110 §7.8), or that has a body,
+    /// is answered with 400 here, and the connection ends: nobody could say which bytes belong to which protocol.
+    ///
+    /// - Returns: false if the connection is gone or the request was answered, be it by this call.
     @discardableResult
     public func upgrade(to handler: ConnectionHandler, context: UInt32, response: Span<UInt8>) -> Bool {
         server { $0.upgrade(self, handler, context, response) } ?? false

@@ -10,6 +10,12 @@ extension HTTPServer {
         loop.setDeadline(connection.value.id, at: loop.now &+ time)
     }
 
+    func clearDeadline(_ connection: Ref<HTTPConnection>) {
+        if connection.value.deadline == .none { return }
+        connection.value.deadline = .none
+        loop.clearDeadline(connection.value.id)
+    }
+
     /// A deadline has passed: decides by what it stood for.
     func deadlinePassed(_ connection: Ref<HTTPConnection>) {
         let kind = connection.value.deadline
@@ -18,13 +24,9 @@ extension HTTPServer {
         switch kind {
         case .none: break
         case .idle:
-            let waiting = loop.pendingOutput(connection.value.id)
-            if waiting > 0 && waiting != connection.value.outputSeen {
-                // It is slow but it reads: look again later.
-                connection.value.outputSeen = waiting
+            if loop.pendingOutput(connection.value.id) > 0 {
+                // Not quiet but slow: how fast it must read is the loop's affair.
                 setDeadline(connection, .idle, limits.idleTime)
-            } else if waiting > 0 {
-                loop.close(connection.value.id)
             } else {
                 finish(connection)
             }
@@ -35,36 +37,54 @@ extension HTTPServer {
                     408, "request-timeout", "The request's head took longer than \(limits.headTime / 1_000_000_000) s.")
             )
         case .body:
-            let elapsed = loop.now &- connection.value.bodyBegan
-            let counted = elapsed > limits.bodyGrace ? elapsed - limits.bodyGrace : 0
-            let wanted = Double(counted) * 1e-9 * Double(limits.bodyRate)
-            if Double(connection.value.bodyBytes) >= wanted {
-                // Nothing is owed yet: look again when it would be.
-                let paid = Double(connection.value.bodyBytes) / Double(limits.bodyRate) * 1e9
-                let ahead = UInt64(paid) + limits.bodyGrace
-                setDeadline(
-                    connection, .body, max(1_000_000_000, ahead > elapsed ? ahead - elapsed : 0))
-            } else {
-                dropPending(connection)
-                refuse(
-                    connection, loop.context(connection.value.id),
-                    Problem(
-                        408, "request-timeout",
-                        "The request's body came slower than \(limits.bodyRate) bytes a second."))
-            }
+            bodyDeadlinePassed(connection)
+        }
+    }
+
+    /// Counted in milliseconds: a body of 2⁶³ bytes at one byte a second is no overflow.
+    private func bodyDeadlinePassed(_ connection: Ref<HTTPConnection>) {
+        let limits = core.value.limits
+        let elapsed = (loop.now &- connection.value.bodyBegan) / 1_000_000
+        let grace = limits.bodyGrace / 1_000_000
+        let rate = UInt64(max(1, limits.bodyRate))
+        let came = UInt64(max(0, connection.value.bodyBytes))
+        // When, from the beginning, this many bytes are due.
+        let paid = grace &+ came / rate &* 1000 &+ came % rate &* 1000 / rate
+        if paid > elapsed {
+            // Nothing is owed yet: look again when it would be.
+            setDeadline(connection, .body, max(1000, paid - elapsed) &* 1_000_000)
+        } else if connection.value.pending == nil {
+            // It was answered already: a second answer would be taken for the next request's.
+            connection.value.flags.insert(.last)
+            endIfAnswered(connection)
+        } else {
+            dropPending(connection)
+            refuse(
+                connection, loop.context(connection.value.id),
+                Problem(
+                    408, "request-timeout",
+                    "The request's body came slower than \(limits.bodyRate) bytes a second."))
         }
     }
 
     /// Everything is said: writes what waits, half-closes, reads on for a moment, closes.
     func finish(_ connection: Ref<HTTPConnection>) {
         connection.value.flags.insert([.last, .closing])
+        connection.value.deadline = .none
         loop.closeAfterFlush(connection.value.id, drain: true)
     }
 
-    /// The client has closed its side: once its last request is answered, there is nothing more to do.
-    func closeIfReadClosed(_ connection: Ref<HTTPConnection>) {
-        guard connection.value.inFlight == 0 && !connection.value.flags.contains(.paused) else { return }
+    /// Nothing further is looked at (`last`) or will come (`readClosed`): once everything is answered, the connection ends.
+    /// What was read before the client's end and waits for its turn is answered first.
+    ///
+    /// - Returns: whether it was ended.
+    @discardableResult
+    func endIfAnswered(_ connection: Ref<HTTPConnection>) -> Bool {
+        let flags = connection.value.flags
+        guard connection.value.inFlight == 0 else { return false }
+        guard flags.contains(.last) || flags.contains(.readClosed) && !flags.contains(.paused) else { return false }
         finish(connection)
+        return true
     }
 
     func resumeIfPaused(_ connection: Ref<HTTPConnection>) {

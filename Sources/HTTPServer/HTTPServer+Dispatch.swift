@@ -48,6 +48,7 @@ extension HTTPServer {
         if head.method == .head { flags.insert(.noBody) }
         if head.minorVersion == 0 { flags.insert(.version10) }
         if !head.isKeepAlive { flags.insert(.close) }
+        if head.asksForUpgrade && !head.hasBody && head.minorVersion == 1 { flags.insert(.mayUpgrade) }
         context.value.flags = flags
         if core.value.requestIDs { identify(head, mayHaveOne: true) }
         let parent = head.index(of: "traceparent")

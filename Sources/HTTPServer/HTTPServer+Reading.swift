@@ -10,10 +10,16 @@ extension HTTPServer {
         let connection = core.value.slab.pointer(place)
         guard let base = bytes.baseAddress else { return 0 }
         let count = bytes.count
+        let serial = connection.value.serial
         var offset = 0
+        // A request has ended in these bytes: what begins behind it has a deadline of its own.
+        var hasEnded = false
         reading: while true {
             // What comes behind the last request is read and forgotten, until its answer is written.
-            if !connection.value.flags.isDisjoint(with: [.last, .closing]) { return count }
+            if !connection.value.flags.isDisjoint(with: [.last, .closing]) {
+                offset = count
+                break
+            }
             if !connection.value.parser.expectsBody {
                 if offset == count { break }
                 if mustPause(connection) { return offset }
@@ -33,45 +39,61 @@ extension HTTPServer {
                     pause(connection)
                     return offset
                 }
-                let serial = connection.value.serial
+                hasEnded = true
                 offset += takeHead(connection, place, head, rest, headBytes)
-                if connection.value.serial != serial || !connection.value.flags.contains(.open) {
-                    return offset  // upgraded: what follows is for the new handler
-                }
+                // Upgraded: what follows is for the new handler.
+                guard isStillHere(connection, serial) else { return offset }
             case .body(let skip, let bodyBytes):
                 takeBody(connection, rest.extracting(skip..<(skip + bodyBytes)))
                 offset += skip + bodyBytes
             case .end(let consumed):
+                hasEnded = true
                 offset += consumed
                 endBody(connection, place)
+                guard isStillHere(connection, serial) else { return offset }
             case .failed(let error):
                 refuse(connection, place, .refused(error))
-                return count
             }
         }
-        rest(connection)
+        rest(connection, behindRequest: hasEnded)
         return offset
     }
 
-    /// Nothing more can be read for now: sets the deadline that fits.
+    /// Whether the connection is still this server's after a handler was called: it may be another protocol's now.
     @inline(__always)
-    private func rest(_ connection: Ref<HTTPConnection>) {
+    private func isStillHere(_ connection: Ref<HTTPConnection>, _ serial: UInt32) -> Bool {
+        connection.value.serial == serial && connection.value.flags.contains(.open)
+    }
+
+    /// Nothing more can be read for now: sets the deadline that fits.
+    ///
+    /// - Parameter behindRequest: a request has ended in the bytes that were read, so that what has begun is new.
+    @inline(__always)
+    private func rest(_ connection: Ref<HTTPConnection>, behindRequest: Bool) {
+        if !connection.value.flags.isDisjoint(with: [.last, .closing, .readClosed]) {
+            return restBeforeTheEnd(connection)
+        }
         if connection.value.parser.isInsideRequest {
             if connection.value.parser.expectsBody {
-                if connection.value.deadline != .body {
+                if connection.value.deadline != .body || behindRequest {
                     setDeadline(connection, .body, core.value.limits.bodyGrace)
                 }
-            } else if connection.value.deadline != .head {
-                // Counted from the first byte: further bytes don't move it.
+            } else if connection.value.deadline != .head || behindRequest {
+                // Counted from the head's first byte: further bytes don't move it.
                 setDeadline(connection, .head, core.value.limits.headTime)
             }
         } else if connection.value.inFlight == 0 {
             setDeadline(connection, .idle, core.value.limits.idleTime)
-        } else if connection.value.deadline != .none {
-            connection.value.deadline = .none
-            loop.clearDeadline(connection.value.id)
+        } else {
+            clearDeadline(connection)
         }
-        if connection.value.flags.contains(.readClosed) { closeIfReadClosed(connection) }
+    }
+
+    /// No further request is looked at: the connection lasts as long as there are answers to come.
+    @inline(never)
+    private func restBeforeTheEnd(_ connection: Ref<HTTPConnection>) {
+        if connection.value.flags.contains(.closing) { return }
+        if !endIfAnswered(connection) { clearDeadline(connection) }
     }
 
     @inline(__always)
@@ -96,12 +118,11 @@ extension HTTPServer {
         connection.value.flags.insert(.paused)
         loop.pauseReading(connection.value.id)
         if connection.value.inFlight == 0 {
-            // It is the client that does not read: the idle deadline watches it.
+            // It is the client that does not read: the loop watches how fast it does.
             setDeadline(connection, .idle, core.value.limits.idleTime)
             resumeOnceWritten(connection)
         } else {
-            connection.value.deadline = .none
-            loop.clearDeadline(connection.value.id)
+            clearDeadline(connection)
         }
     }
 
@@ -138,6 +159,10 @@ extension HTTPServer {
         guard head.hasBody else {
             let none = Span<UInt8>()
             dispatch(connection, HTTPRequest(head: head, body: none, context: context))
+            return headBytes
+        }
+        if head.asksForUpgrade && head.hasToken("upgrade", "websocket") {
+            answerEarly(connection, head, .problem(.upgradeWithBody), keeps: false)
             return headBytes
         }
         let limit = bodyLimit(verdict)
@@ -190,10 +215,9 @@ extension HTTPServer {
         connection.value.bodyBytes += bytes.count
         connection.value.flags.remove(.owesContinue)
         guard let pending = connection.value.pending else {
-            // The body of a request that was answered already: bounded, or the connection ends.
+            // The body of a request that was answered already: bounded, or the connection ends behind its answers.
             if connection.value.bodyBytes > core.value.limits.discardedBodyBytes {
                 connection.value.flags.insert(.last)
-                if connection.value.inFlight == 0 { finish(connection) }
             }
             return
         }

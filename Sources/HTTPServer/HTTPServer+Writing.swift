@@ -88,8 +88,15 @@ extension HTTPServer {
         let connection = core.value.slab.pointer(responder.place)
         guard isAlive(connection, responder), isCurrent(responder), !context.value.isAnswered,
             connection.value.answered == responder.sequence,
-            case let id = connection.value.id, let output = wire(connection)
+            case let id = connection.value.id
         else { return false }
+        guard context.value.flags.contains(.mayUpgrade) else {
+            context.value.flags.insert(.close)
+            connection.value.flags.insert(.last)
+            responder.problem(.upgradeWithBody)
+            return false
+        }
+        guard let output = wire(connection) else { return false }
         context.value.isAnswered = true
         output.value.append(response)
         core.value.metrics?.count(route: context.value.route, status: 101, nanoseconds: 0)
@@ -313,9 +320,9 @@ extension HTTPServer {
     private func settle(_ connection: Ref<HTTPConnection>) {
         if !connection.value.flags.isDisjoint(with: .closing) { return }
         resumeIfPaused(connection)
+        if endIfAnswered(connection) { return }
         if connection.value.inFlight == 0 && connection.value.deadline == .none {
             setDeadline(connection, .idle, core.value.limits.idleTime)
         }
-        if connection.value.flags.contains(.readClosed) { closeIfReadClosed(connection) }
     }
 }

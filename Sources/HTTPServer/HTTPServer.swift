@@ -132,7 +132,7 @@ import Telemetry
     public override func connectionReadClosed(_ id: ConnectionID) {
         let connection = core.value.slab.pointer(loop.context(id))
         connection.value.flags.insert(.readClosed)
-        closeIfReadClosed(connection)
+        endIfAnswered(connection)
     }
 
     public override func connectionDrained(_ id: ConnectionID) {

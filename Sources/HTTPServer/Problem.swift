@@ -92,4 +92,12 @@ public struct Problem: Error, Sendable {
         }
         return Problem(error.status, code, "\(error.reason)")
     }
+
+    /// A request that has a body, or that does not ask for another protocol, can't begin one (RFC 9110 §7.8).
+    static var upgradeWithBody: Problem {
+        Problem(
+            400, "bad-upgrade",
+            "Another protocol begins with an HTTP/1.1 request that asks for it by Upgrade and Connection and has no body."
+        )
+    }
 }
