@@ -32,6 +32,9 @@ struct ServerCallState: ~Copyable {
     let connectionGeneration: UInt32
     /// The stream in the connection's session.
     let stream: UInt32
+    /// Neighbours in the list of the connection's calls.
+    var next = UInt32.max
+    var previous = UInt32.max
     /// Index in the registry's methods.
     let method: Int
     var phase = Phase.receiving

@@ -14,6 +14,8 @@ struct ServerConnection: ~Copyable {
     var writer = ResponseWriter()
     /// Nothing is read or written any more.
     var isClosing = false
+    /// Its calls, those that are only waited for too: no call outlives its connection.
+    var firstCall = UInt32.max
     /// The first GOAWAY of a drain has gone out, the second one.
     var isDraining = false
     var isDrained = false

@@ -194,9 +194,18 @@ extension ServerConnections {
 
     // MARK: Ending early
 
+    /// The call that a stream of a connection has in its context, if it has not ended.
+    func call(
+        _ context: UInt32, of index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>
+    ) -> UInt32? {
+        guard calls.isUsed(context) else { return nil }
+        let state = unsafe calls[context]
+        let isIts = unsafe state.pointee.connection == index
+        return unsafe isIts && state.pointee.connectionGeneration == connection.pointee.generation ? context : nil
+    }
+
     /// The client reset the stream, the deadline passed, or the connection is lost.
     func cancel(_ call: UInt32, sendsReset: Bool) {
-        guard call != UInt32.max else { return }
         let state = unsafe calls[call]
         if sendsReset {
             let connection = unsafe connections[state.pointee.connection]
@@ -210,6 +219,8 @@ extension ServerConnections {
     /// The stream is gone. A handler that can hear of it is told; a unary handler that can not still works, and its call
     /// counts as an open stream until it answers: else resetting would buy more work than MAX_CONCURRENT_STREAMS allows.
     private func cancelled(_ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>) {
+        // It was counted when its stream ended.
+        if unsafe state.pointee.phase == .cancelled { return unsafe release(call, state) }
         let action = unsafe state.pointee.onCancel
         unsafe metrics.callEnded(
             method: state.pointee.method, code: .cancelled, nanoseconds: loop.now &- state.pointee.startedAt)
@@ -228,19 +239,36 @@ extension ServerConnections {
 
     /// The handler of a cancelled call is done.
     private func release(_ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>) {
-        let index = unsafe state.pointee.connection
-        if connections.isUsed(index) {
-            let connection = unsafe connections[index]
-            if unsafe connection.pointee.generation == state.pointee.connectionGeneration {
-                unsafe connection.pointee.session.unhold()
-                unsafe remove(call, state)
-                return unsafe closeIfDrained(connection)
-            }
-        }
+        let connection = unsafe connections[state.pointee.connection]
+        unsafe connection.pointee.session.unhold()
         unsafe remove(call, state)
+        unsafe closeIfDrained(connection)
+    }
+
+    /// Puts a new call in front of its connection's calls.
+    func link(
+        _ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>,
+        _ connection: UnsafeMutablePointer<ServerConnection>
+    ) {
+        let first = unsafe connection.pointee.firstCall
+        unsafe state.pointee.next = first
+        if first != UInt32.max { unsafe calls[first].pointee.previous = call }
+        unsafe connection.pointee.firstCall = call
+    }
+
+    private func unlink(_ state: UnsafeMutablePointer<ServerCallState>) {
+        let next = unsafe state.pointee.next
+        let previous = unsafe state.pointee.previous
+        if next != UInt32.max { unsafe calls[next].pointee.previous = previous }
+        if previous != UInt32.max {
+            unsafe calls[previous].pointee.next = next
+        } else {
+            unsafe connections[state.pointee.connection].pointee.firstCall = next
+        }
     }
 
     private func remove(_ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>) {
+        unsafe unlink(state)
         let timer = unsafe state.pointee.timer
         if timer != .none { loop.cancel(timer) }
         let receiver = unsafe state.pointee.receiver

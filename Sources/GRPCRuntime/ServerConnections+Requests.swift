@@ -58,6 +58,7 @@ extension ServerConnections {
                 startedAt: loop.now))
         unsafe connection.pointee.session.setContext(stream, call)
         let state = unsafe calls[call]
+        unsafe link(call, state, connection)
         if timeout != 0 { unsafe state.pointee.deadline = loop.now &+ timeout }
         if hasMetadata { unsafe keepMetadata(connection, state) }
         if case .manyRequests(let start) = methods[method].kind {

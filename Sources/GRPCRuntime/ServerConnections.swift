@@ -96,7 +96,8 @@ final class ServerConnections: ConnectionHandler {
                 // Request trailers mean nothing in gRPC; they only end the stream.
                 unsafe receive(connection, stream, UnsafeRawBufferPointer(start: nil, count: 0), true, output)
             case .reset(let context, _, _):
-                cancel(context, sendsReset: false)
+                // The number may be of a call that has ended without its stream, and of another one since.
+                if let call = unsafe call(context, of: index, connection) { cancel(call, sendsReset: false) }
             case .goAway, .settings:
                 break
             case .ping:
@@ -130,9 +131,10 @@ final class ServerConnections: ConnectionHandler {
         let connection = unsafe connections[index]
         guard unsafe connection.pointee.id == id else { return }
         unsafe connection.pointee.isClosing = true
-        var open: [UInt32] = []
-        unsafe connection.pointee.session.forEachContext { if $0 != UInt32.max { open.append($0) } }
-        for call in open { cancel(call, sendsReset: false) }
+        // Each call takes itself out of the list, once; a handler that hears of the end may end others.
+        while unsafe connection.pointee.firstCall != UInt32.max {
+            unsafe cancel(connection.pointee.firstCall, sendsReset: false)
+        }
         loop.cancel(unsafe connection.pointee.pumpTimer)
         loop.cancel(unsafe connection.pointee.drainTimer)
         connections.remove(index)
@@ -173,7 +175,7 @@ final class ServerConnections: ConnectionHandler {
         _ endStream: Bool, _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
         let call = unsafe connection.pointee.session.context(stream)
-        guard call != UInt32.max else {
+        guard calls.isUsed(call) else {
             // A request that was refused with 405 or 415 while its body was on the way.
             return unsafe connection.pointee.session.consumed(stream, bytes.count, output: &output.pointee)
         }

@@ -17,6 +17,8 @@ final class EchoService: Cabstand_Test_EchoHandler {
     var pausesCollect = false
     /// `Expand` sends without asking `isWritable`.
     var ignoresBackpressure = false
+    /// `Unary` does not ask to hear of a call's early end.
+    var ignoresCancel = false
 
     func unary(_ request: EchoRequest, _ call: UnaryServerCall<EchoResponse>) {
         received += 1
@@ -35,6 +37,7 @@ final class EchoService: Cabstand_Test_EchoHandler {
         }
         guard request.delayMs > 0 else { return answer() }
         let timer = call.loop.schedule(after: UInt64(request.delayMs) * 1_000_000, answer)
+        if ignoresCancel { return }
         call.onCancel = { [self] in
             cancelled += 1
             call.loop.cancel(timer)
