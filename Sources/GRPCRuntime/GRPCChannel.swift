@@ -377,7 +377,8 @@ struct Backoff {
     mutating func next(random: Double) -> UInt64 {
         let wait = current * (1 + jitter * (2 * random - 1))
         current = min(current * multiplier, maximum)
-        return UInt64(max(wait, 0))
+        // Options may say anything; 2⁶² nanoseconds are 146 years.
+        return UInt64(exactly: min(max(wait, 0), Double(GRPCTimeout.longest)).rounded(.down)) ?? 0
     }
 
     mutating func reset() { current = initial }

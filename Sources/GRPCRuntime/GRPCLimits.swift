@@ -19,6 +19,23 @@ public struct GRPCLimits: Sendable {
     /// Between the first GOAWAY of a drain and the second, unless the PING between them is answered sooner. Nanoseconds.
     public var drainGrace: UInt64 = 1_000_000_000
 
+    // MARK: What goes out because of what came in
+
+    /// Bytes of a `grpc-message`, percent-encoded: what is longer is cut. A message is for people, and much of it may be what
+    /// the client itself sent.
+    static let maximumStatusMessage = 1024
+    /// Bytes of a call's trailers and error details, encoded: beyond, they are left out and the message says so. Most
+    /// clients take 8 KiB of header fields in all.
+    static let maximumTrailers = 8192 - maximumStatusMessage
+    /// Bytes of a client's own words (a path, a name, an encoding) that an answer repeats.
+    static let maximumQuote = 128
+    /// Bytes of the name of a service that may be watched: it is kept as long as the watch.
+    static let maximumServiceName = 256
+    /// Bytes of a request of server reflection: its answer repeats it, as the protocol wants it.
+    static let maximumReflectionRequest = 1024
+    /// Values that one `-bin` field may have, joined by commas.
+    static let maximumJoinedValues = 64
+
     public init() {}
 }
 

@@ -25,7 +25,7 @@ public final class GRPCServer {
         http2Limits: HTTP2Limits = HTTP2Limits(), logger: Logger? = nil
     ) {
         self.loop = loop
-        health = HealthService(services: registry.serviceNames)
+        health = HealthService(loop: loop, services: registry.serviceNames)
         health.register(in: registry)
         ReflectionService.register(in: registry)
         connections = ServerConnections(

@@ -29,7 +29,10 @@ extension Metadata {
         }
         // Several values of one key may have been joined with commas.
         let text = unsafe Array(value).filter { $0 != UInt8(ascii: " ") }
-        for part in text.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
+        let parts = text.split(
+            separator: UInt8(ascii: ","), maxSplits: GRPCLimits.maximumJoinedValues - 1,
+            omittingEmptySubsequences: false)
+        for part in parts {
             let bytes = Array(part)
             if let value = Base64.decode(bytes.span) { storage.append(Entry(key: key, value: value)) }
         }
@@ -66,6 +69,11 @@ extension Metadata {
         )
     }()
 
+    /// What the entries take in a header block, about.
+    var encodedSize: Int {
+        entries.reduce(0) { $0 + $1.key.utf8.count + ($1.isBinary ? $1.value.count * 4 / 3 : $1.value.count) + 8 }
+    }
+
     static func base64(_ bytes: [UInt8]) -> [UInt8] {
         var buffer = ByteBuffer()
         Base64.encode(bytes.span, into: &buffer)
@@ -77,11 +85,17 @@ extension Metadata {
 
 /// The percent-encoding of `grpc-message`: everything but printable ASCII, and `%` itself.
 enum PercentCoding {
-    static func encode(_ text: String) -> [UInt8] {
+    /// The text, or as many whole characters of its beginning as fit into `limit` bytes, and an ellipsis.
+    static func encode(_ text: String, limit: Int = .max) -> [UInt8] {
+        let ellipsis = Array("%E2%80%A6".utf8)
         var result: [UInt8] = []
-        result.reserveCapacity(text.utf8.count)
+        result.reserveCapacity(min(text.utf8.count, limit))
         let digits = Array("0123456789ABCDEF".utf8)
+        // Where the last character ended behind which the ellipsis has room.
+        var whole = 0
         for byte in text.utf8 {
+            let beginsCharacter = byte & 0xc0 != 0x80
+            if beginsCharacter && result.count <= limit - ellipsis.count { whole = result.count }
             if byte >= 0x20 && byte <= 0x7e && byte != UInt8(ascii: "%") {
                 result.append(byte)
             } else {
@@ -89,6 +103,7 @@ enum PercentCoding {
                 result.append(digits[Int(byte >> 4)])
                 result.append(digits[Int(byte & 15)])
             }
+            if result.count > limit { return result[..<whole] + ellipsis }
         }
         return result
     }
@@ -177,4 +192,18 @@ struct GRPCTimeout {
 
     /// Longer timeouts are cut to this, so that adding one to a clock can't overflow: 146 years.
     static let longest = UInt64(1) << 62
+}
+
+extension String {
+    /// The text, cut to what an answer may repeat of it.
+    var clipped: String {
+        guard utf8.count > GRPCLimits.maximumQuote else { return self }
+        return String(decoding: utf8.prefix(GRPCLimits.maximumQuote), as: UTF8.self) + "…"
+    }
+
+    /// The text of a client's bytes, cut to what an answer may repeat of them.
+    init(clipped bytes: UnsafeRawBufferPointer) {
+        self = unsafe String(decoding: bytes.prefix(GRPCLimits.maximumQuote), as: UTF8.self)
+        if bytes.count > GRPCLimits.maximumQuote { self += "…" }
+    }
 }

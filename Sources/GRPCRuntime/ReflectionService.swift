@@ -17,8 +17,16 @@ enum ReflectionService {
                 [unowned registry] (call: BidirectionalServerCall<Request, Response>) in
                 // What is registered when a call begins does not change while it runs.
                 let pool = registry.descriptors
-                let services = registry.serviceNames
-                call.onMessage = { [unowned call] request in call.send(answer(request, pool, services)) }
+                let services = registry.serviceNames.sorted()
+                call.onMessage = { [unowned call] request in
+                    guard request.encodedSize <= GRPCLimits.maximumReflectionRequest else {
+                        return call.fail(
+                            RPCError(
+                                code: .invalidArgument,
+                                message: "a request has at most \(GRPCLimits.maximumReflectionRequest) bytes"))
+                    }
+                    call.send(answer(request, pool, services))
+                }
                 call.onEnd = { [unowned call] in call.finish() }
             }
         }
@@ -30,18 +38,18 @@ enum ReflectionService {
         response.originalRequest = request
         switch request.messageRequest {
         case .fileByFilename(let name)?:
-            response.messageResponse = files(pool.closure(of: name), "file \(name) is not known")
+            response.messageResponse = files(pool.closure(of: name), "file \(name.clipped) is not known")
         case .fileContainingSymbol(let symbol)?:
             response.messageResponse = files(
-                pool.fileName(containing: symbol).flatMap(pool.closure), "symbol \(symbol) is not known")
+                pool.fileName(containing: symbol).flatMap(pool.closure), "symbol \(symbol.clipped) is not known")
         case .fileContainingExtension(let query)?:
             let name = pool.fileName(extending: query.containingType, number: query.extensionNumber)
             response.messageResponse = files(
                 name.flatMap(pool.closure),
-                "extension \(query.extensionNumber) of \(query.containingType) is not known")
+                "extension \(query.extensionNumber) of \(query.containingType.clipped) is not known")
         case .allExtensionNumbersOfType(let type)?:
             if pool.fileName(containing: type) == nil {
-                response.messageResponse = error(.notFound, "type \(type) is not known")
+                response.messageResponse = error(.notFound, "type \(type.clipped) is not known")
             } else {
                 var numbers = Grpc_Reflection_V1_ExtensionNumberResponse()
                 numbers.baseTypeName = type
@@ -50,7 +58,7 @@ enum ReflectionService {
             }
         case .listServices?:
             var list = Grpc_Reflection_V1_ListServiceResponse()
-            list.service = services.sorted().map { name in
+            list.service = services.map { name in
                 var service = Grpc_Reflection_V1_ServiceResponse()
                 service.name = name
                 return service

@@ -28,6 +28,9 @@ struct ResponseWriter {
             session.encoder.encode("content-type", "application/grpc", remembered: &contentType, into: &output)
         }
         switch end {
+        case .ok(let trailers) where trailers.encodedSize > GRPCLimits.maximumTrailers:
+            RPCError(code: .resourceExhausted, message: "the answer's trailers are too large")
+                .encode(&session.encoder, into: &output)
         case .ok(let trailers):
             session.encoder.encode("grpc-status", "0", remembered: &statusOK, into: &output)
             if !trailers.isEmpty { trailers.encode(&session.encoder, into: &output) }
@@ -89,9 +92,15 @@ extension RPCError {
         // OK is no error: who fails with it meant something else.
         let code = code == .ok ? StatusCode.unknown : code
         encoder.encode("grpc-status", bytes: Array(String(code.rawValue).utf8), .table, into: &output)
+        let size = trailers.encodedSize + statusDetails.count / 3 * 4
+        let isWhole = size <= GRPCLimits.maximumTrailers
+        let message = isWhole ? message : "(details left out: \(size) bytes) \(message)"
         if !message.isEmpty {
-            encoder.encode("grpc-message", bytes: PercentCoding.encode(message), .none, into: &output)
+            encoder.encode(
+                "grpc-message", bytes: PercentCoding.encode(message, limit: GRPCLimits.maximumStatusMessage), .none,
+                into: &output)
         }
+        guard isWhole else { return }
         if !statusDetails.isEmpty {
             encoder.encode(
                 "grpc-status-details-bin", bytes: Metadata.base64(statusDetails), .none, into: &output)

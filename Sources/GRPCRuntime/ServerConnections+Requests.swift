@@ -30,10 +30,12 @@ extension ServerConnections {
                 if let value = unsafe GRPCTimeout.decode(field.value) {
                     timeout = max(value, 1)
                 } else {
-                    problem = RPCError(code: .internal, message: "grpc-timeout \"\(field.valueText)\" is not a timeout")
+                    problem = RPCError(
+                        code: .internal,
+                        message: "grpc-timeout \"\(unsafe String(clipped: field.value))\" is not a timeout")
                 }
             case .grpcEncoding:
-                if !field.valueEquals("identity") { problem = .unknownEncoding(field.valueText) }
+                if !field.valueEquals("identity") { problem = unsafe .unknownEncoding(String(clipped: field.value)) }
             default:
                 if Metadata.isCustom(field) { hasMetadata = true }
             }
@@ -92,16 +94,17 @@ extension ServerConnections {
         let start = unsafe Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(rebasing: value[..<count]))
         guard ASCII.equalsIgnoringCase(start, expected) else { return false }
         if unsafe value.count == count || value[count] == UInt8(ascii: ";") { return true }
-        let rest = unsafe String(decoding: value[count...], as: UTF8.self)
-        return rest == "+proto" || rest.hasPrefix("+proto;")
+        let rest = unsafe String(decoding: value[count...].prefix(7), as: UTF8.self)
+        return rest == "+proto" || rest == "+proto;"
     }
 
     private func unknownMethod(_ path: UnsafeRawBufferPointer) -> RPCError {
-        let text = unsafe String(decoding: path, as: UTF8.self)
+        let text = unsafe String(clipped: path)
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0].isEmpty else {
             return RPCError(code: .unimplemented, message: "malformed method name: \"\(text)\"")
         }
+        // A path that was cut names no service: those that exist have short names.
         return serviceNames.contains(String(parts[1]))
             ? RPCError(code: .unimplemented, message: "unknown method \(parts[2]) of service \(parts[1])")
             : RPCError(code: .unimplemented, message: "unknown service \(parts[1])")

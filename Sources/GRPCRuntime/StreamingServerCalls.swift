@@ -137,4 +137,5 @@ final class BidirectionalServerCall<Request: ProtobufMessage, Response: Protobuf
 
     func finish() { token.finish(Metadata()) }
 
+    func fail(_ error: RPCError) { token.fail(error) }
 }

@@ -41,6 +41,42 @@ import Testing
         #expect(decoded == "a%4 %zz %")
     }
 
+    @Test func statusMessagesHaveABound() {
+        for text in [
+            String(repeating: "a", count: 5000), String(repeating: "€", count: 5000),
+            "ab" + String(repeating: "%", count: 999),
+        ] {
+            for limit in [40, 41, 42, 43, 44, 1024] {
+                let encoded = PercentCoding.encode(text, limit: limit)
+                #expect(encoded.count <= limit && encoded.count > limit - 20)
+                let decoded = unsafe encoded.withUnsafeBytes { unsafe PercentCoding.decode($0) }
+                #expect(decoded.last == "…" && text.hasPrefix(decoded.dropLast()), "whole characters")
+            }
+        }
+        #expect(PercentCoding.encode("just fits", limit: 9) == Array("just fits".utf8))
+    }
+
+    /// Each comma would be an entry of its own: 16 kB of header into 800 kB.
+    @Test func joinedBinaryValuesHaveABound() {
+        var metadata = Metadata()
+        let key = Array("x-bin".utf8)
+        let commas = Array(repeating: UInt8(ascii: ","), count: 16_000)
+        unsafe key.withUnsafeBytes { key in
+            unsafe commas.withUnsafeBytes { unsafe metadata.append(key: key, value: $0) }
+        }
+        #expect(metadata.entries.count <= GRPCLimits.maximumJoinedValues)
+    }
+
+    @Test func backoffTakesAnyOptions() {
+        var options = ChannelOptions()
+        options.initialBackoff = .max
+        options.maximumBackoff = .max
+        options.backoffMultiplier = .infinity
+        options.backoffJitter = .nan
+        var backoff = Backoff(options)
+        for _ in 0..<3 { #expect(backoff.next(random: 0.9) <= GRPCTimeout.longest) }
+    }
+
     @Test func metadataTakesOnlyWhatMayTravel() {
         var metadata = Metadata()
         var taken: [Bool] = []
