@@ -110,7 +110,7 @@ var targets: [Target] = [
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
     tests("Bytes"),
     tests("Memory"),
-    tests("Reactor", ["ReactorSim", "Bytes"]),
+    tests("Reactor", ["ReactorSim", "Bytes", "TestSupport"]),
     tests("HTTP1", ["Bytes"]),
     tests("WebSockets", ["Bytes"]),
     tests("HTTP2", ["Bytes"]),

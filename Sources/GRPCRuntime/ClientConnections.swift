@@ -227,6 +227,8 @@ final class ClientConnections: ConnectionHandler {
         if !wasGoingAway { channel?.connectionLost(index, address, wasReady: wasReady, reason: text) }
     }
 
+    override func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) { connectionClosed(id, reason) }
+
     /// A connection that was never opened may report its end before its context is known.
     private func index(of id: ConnectionID) -> UInt32? {
         for index in connections.places where connections.isUsed(index) {

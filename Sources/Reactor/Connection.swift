@@ -2,7 +2,6 @@ import Bytes
 
 /// What a place of the slab holds.
 enum PlaceKind: UInt8 {
-    case free
     case connection
     case listener
     /// A library's descriptor.
@@ -46,6 +45,8 @@ struct ConnectionFlags: OptionSet {
     static let writable = ConnectionFlags(rawValue: 1 << 13)
     /// It speaks TLS.
     static let tls = ConnectionFlags(rawValue: 1 << 14)
+    /// `connectionOpened` was told: so is `connectionClosed`, and nobody else hears of an end.
+    static let opened = ConnectionFlags(rawValue: 1 << 15)
 
     /// The handler gets no more reads.
     static let deaf: ConnectionFlags = [.closed, .finishing, .lingering, .connecting, .handshaking]
@@ -60,18 +61,17 @@ enum CloseCode: UInt8 {
 /// through a pointer and only while it is needed.
 @safe struct Connection: ~Copyable {
     var descriptor: Int32 = -1
-    var generation: UInt32 = 1
-    var kind = PlaceKind.free
+    let kind: PlaceKind
     var closeCode = CloseCode.local
+    /// This side began it: the handler hears of its end also when it was never open.
+    var isClient = false
     var flags: ConnectionFlags = []
-    /// The handler's own number.
-    var context: UInt32 = 0
+    /// The handler's own number or handle.
+    var context: UInt64 = 0
     /// The error number of `closeCode`; for listeners and watches the index of their object.
     var detail: Int32 = 0
     /// What epoll was told.
     var interest: Readiness = []
-    /// The place's next free one, while it is free.
-    var nextFree: UInt32 = 0
 
     /// Retained by the place.
     var handler: Unmanaged<ConnectionHandler>?
@@ -99,7 +99,8 @@ enum CloseCode: UInt8 {
     /// Retained; nil is plain TCP.
     var tls: Unmanaged<TLSSession>?
 
-    init() {
+    init(_ kind: PlaceKind) {
+        self.kind = kind
         unsafe handler = nil
         unsafe shared = nil
         unsafe kept = nil

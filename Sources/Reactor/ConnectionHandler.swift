@@ -29,9 +29,20 @@ open class ConnectionHandler {
     /// The deadline of `setDeadline` has passed. It is cleared before the call.
     open func connectionDeadline(_ id: ConnectionID) {}
 
-    /// The last call for this connection, exactly once, also for a connect that failed. Nothing can be sent any more;
-    /// `loop.context(id)` is still there.
+    /// The last call for a connection that was opened, exactly once. Nothing can be sent any more; `loop.context(id)` is still
+    /// there.
     open func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {}
+
+    /// The only call for a connect that came to nothing (refused, timed out, TLS failed, closed before it was there), exactly
+    /// once. `loop.context(id)` is still there. Of an accepted connection whose TLS handshake fails nobody hears; it is
+    /// counted in `LoopStatistics.handshakesFailed`.
+    open func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) {}
+}
+
+/// Something that wants to be called at the end of a turn: to reclaim the places of what it removed.
+public protocol TurnEnding: AnyObject {
+    /// On the loop, after the flush, when no callback is running.
+    func turnEnded()
 }
 
 /// Something that timers fire at without an allocation per timer. One instance serves any number of timers.

@@ -1,4 +1,5 @@
 import Bytes
+import Memory
 
 #if canImport(Glibc)
     import Glibc
@@ -9,22 +10,21 @@ import Bytes
 extension EventLoop {
     /// Marks a connection closed. It is freed, and its handler told, at the end of the turn: whoever is running in one of its
     /// callbacks still finds everything in place.
-    func close(_ place: Ref<Connection>, _ slot: UInt32, _ code: CloseCode, _ detail: Int32 = 0) {
+    func close(_ place: Place<Connection>, _ token: UInt64, _ code: CloseCode, _ detail: Int32 = 0) {
         if place.value.flags.contains(.closed) { return }
         place.value.flags.insert(.closed)
         place.value.closeCode = code
         place.value.detail = detail
-        hot.value.closed.append(slot)
+        hot.value.closed.append(token)
     }
 
     /// All output is written: half-closes and reads on for a moment, or closes.
-    func finished(_ place: Ref<Connection>, _ token: UInt64) {
-        let slot = UInt32(truncatingIfNeeded: token)
+    func finished(_ place: Place<Connection>, _ token: UInt64) {
         guard place.value.flags.contains(.drains), !place.value.flags.contains(.readClosed) else {
-            return close(place, slot, .local)
+            return close(place, token, .local)
         }
         guard !place.value.flags.contains(.lingering) else { return }
-        guard system.shutdownWrite(place.value.descriptor) == 0 else { return close(place, slot, .local) }
+        guard system.shutdownWrite(place.value.descriptor) == 0 else { return close(place, token, .local) }
         place.value.flags.insert(.lingering)
         armDeadline(place, token, at: hot.value.now &+ configuration.lingerTimeout)
         applyInterest(place, token)
@@ -38,9 +38,9 @@ extension EventLoop {
         hot.value.closed.removeFirst(count)
     }
 
-    private func free(_ slot: UInt32) {
-        let place = hot.value.slab.place(slot)
-        let id = ConnectionID(slot: slot, generation: place.value.generation)
+    private func free(_ token: UInt64) {
+        guard let place = hot.value.find(token) else { return }
+        let id = ConnectionID(token: token)
         if place.value.descriptor >= 0 { system.close(place.value.descriptor) }
         place.value.descriptor = -1
         if place.value.timerDue != 0 {
@@ -61,12 +61,18 @@ extension EventLoop {
         LoopCounters.add(counters.connections, -1)
 
         let handler = unsafe place.value.handler.unsafelyUnwrapped.takeRetainedValue()
-        handler.connectionClosed(id, reason)
+        if place.value.flags.contains(.opened) {
+            handler.connectionClosed(id, reason)
+        } else if place.value.isClient {
+            handler.connectionFailed(id, reason)
+        } else {
+            LoopCounters.add(counters.handshakesFailed, 1)
+        }
         unsafe place.value.handler = nil
-        hot.value.slab.giveBack(slot)
+        hot.value.giveBack(id)
     }
 
-    private func closeReason(_ place: Ref<Connection>) -> CloseReason {
+    private func closeReason(_ place: Place<Connection>) -> CloseReason {
         let detail = place.value.detail
         return switch place.value.closeCode {
         case .local: place.value.flags.contains(.readClosed) ? .peer : .local

@@ -1,3 +1,5 @@
+import Memory
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -5,7 +7,7 @@
 #endif
 
 extension EventLoop {
-    /// Connects to `address`. The outcome is `connectionOpened` or `connectionClosed` of `handler`, never before this call
+    /// Connects to `address`. The outcome is `connectionOpened` or `connectionFailed` of `handler`, never before this call
     /// returns. Output may be given at once; it is sent when the connection is there.
     /// - Parameters:
     ///   - timeout: nanoseconds until `.connectTimeout`, the TLS handshake included.
@@ -14,8 +16,11 @@ extension EventLoop {
     public func connect(
         _ address: SocketAddress, timeout: UInt64, tls: TLSClientContext? = nil, handler: ConnectionHandler
     ) -> ConnectionID {
-        guard let (id, place) = hot.value.slab.take(.connection) else { return refuse(handler, EMFILE) }
+        guard let id = hot.value.take(.connection), let place = hot.value.find(id.token) else {
+            return refuse(handler, EMFILE)
+        }
         place.value.flags = .connecting
+        place.value.isClient = true
         unsafe place.value.handler = Unmanaged.passRetained(handler)
         LoopCounters.add(counters.connections, 1)
         if let tls {
@@ -24,14 +29,14 @@ extension EventLoop {
         }
         let descriptor = system.connect(address)
         guard descriptor >= 0 else {
-            close(place, id.slot, .connectFailed, -descriptor)
+            close(place, id.token, .connectFailed, -descriptor)
             return id
         }
         place.value.descriptor = descriptor
         place.value.interest = .writable
         let registered = system.register(descriptor, token: id.token, interest: .writable)
         guard registered == 0 else {
-            close(place, id.slot, .connectFailed, -registered)
+            close(place, id.token, .connectFailed, -registered)
             return id
         }
         // `now` is the turn's beginning; before the first turn it may be long past.
@@ -41,16 +46,15 @@ extension EventLoop {
 
     /// No place is left: the handler hears of it by an identifier that names nothing.
     private func refuse(_ handler: ConnectionHandler, _ code: Int32) -> ConnectionID {
-        execute { handler.connectionClosed(.none, .connectFailed(errno: code)) }
+        execute { handler.connectionFailed(.none, .connectFailed(errno: code)) }
         return .none
     }
 
     /// The outcome of a connect is there.
-    func connectReady(_ place: Ref<Connection>, _ token: UInt64, _ readiness: Readiness) {
-        let slot = UInt32(truncatingIfNeeded: token)
+    func connectReady(_ place: Place<Connection>, _ token: UInt64, _ readiness: Readiness) {
         let code = system.pendingError(place.value.descriptor)
-        if code != 0 { return close(place, slot, .connectFailed, code) }
-        if readiness.contains(.hangUp) { return close(place, slot, .connectFailed, ECONNREFUSED) }
+        if code != 0 { return close(place, token, .connectFailed, code) }
+        if readiness.contains(.hangUp) { return close(place, token, .connectFailed, ECONNREFUSED) }
         guard readiness.contains(.writable) else { return }
         place.value.flags.remove(.connecting)
         applyInterest(place, token)
@@ -63,8 +67,9 @@ extension EventLoop {
     }
 
     /// The connection is there: its first deadline is over, output that came early goes out in this turn.
-    func opened(_ place: Ref<Connection>, _ token: UInt64) {
+    func opened(_ place: Place<Connection>, _ token: UInt64) {
         place.value.deadline = 0
+        place.value.flags.insert(.opened)
         if place.value.pendingOutput > 0 { queueFlush(place, token) }
         unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
             $0.connectionOpened(ConnectionID(token: token))

@@ -1,10 +1,12 @@
 import Bytes
+import Memory
 
 /// What a handler does with its connections. Every verb ignores an identifier that names nothing any more.
 extension EventLoop {
     @inline(__always)
-    func connection(_ id: ConnectionID) -> Ref<Connection>? {
-        guard let place = hot.value.slab.find(id.token), place.value.kind == .connection else { return nil }
+    @_lifetime(immortal)
+    func connection(_ id: ConnectionID) -> Place<Connection>? {
+        guard let place = hot.value.find(id.token), place.value.kind == .connection else { return nil }
         return place
     }
 
@@ -16,7 +18,7 @@ extension EventLoop {
         guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return nil }
         if place.value.output.capacity == 0 { hot.value.takeBuffer(&place.value.output) }
         queueFlush(place, id.token)
-        return unsafe withUnsafeMutablePointer(to: &place.pointer.pointee.output) { unsafe $0 }
+        return unsafe withUnsafeMutablePointer(to: &place.value.output) { unsafe $0 }
     }
 
     /// Sends `shared` behind what is in `output(id)` now. The bytes are not copied, unless shared bytes wait there already:
@@ -86,7 +88,7 @@ extension EventLoop {
     /// Closes now: output that waits is dropped. Freed, with the last callback, at the end of the turn.
     public func close(_ id: ConnectionID) {
         guard let place = connection(id) else { return }
-        close(place, id.slot, .local)
+        close(place, id.token, .local)
     }
 
     /// Writes everything, then closes; `output` is closed from now on, and nothing is read for the handler any more.
@@ -94,7 +96,7 @@ extension EventLoop {
     ///   `lingerTimeout` and `lingerBytes`: input that was in flight must not turn the answer into a reset (RFC 9112 §9.6).
     public func closeAfterFlush(_ id: ConnectionID, drain: Bool = false) {
         guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return }
-        if place.value.flags.contains(.connecting) { return close(place, id.slot, .local) }
+        if place.value.flags.contains(.connecting) { return close(place, id.token, .local) }
         place.value.flags.insert(drain ? [.finishing, .drains] : .finishing)
         place.value.flags.remove([.paused, .asks])
         armDeadline(place, id.token, at: hot.value.now &+ configuration.closeTimeout)
@@ -113,9 +115,28 @@ extension EventLoop {
     }
 
     /// The handler's own number of this connection, 0 at first.
-    public func context(_ id: ConnectionID) -> UInt32 { connection(id)?.value.context ?? 0 }
+    public func context(_ id: ConnectionID) -> UInt32 {
+        UInt32(truncatingIfNeeded: connection(id)?.value.context ?? 0)
+    }
 
-    public func setContext(_ id: ConnectionID, _ context: UInt32) { connection(id)?.value.context = context }
+    public func setContext(_ id: ConnectionID, _ context: UInt32) { connection(id)?.value.context = UInt64(context) }
+
+    /// The handle under which the handler keeps its own state of this connection; `none` at first and after the end.
+    @inlinable
+    public func handle<Element: ~Copyable>(_ id: ConnectionID, of type: Element.Type) -> Handle<Element> {
+        Handle(token: contextToken(id))
+    }
+
+    @inlinable
+    public func setHandle<Element: ~Copyable>(_ id: ConnectionID, _ handle: Handle<Element>) {
+        setContextToken(id, handle.token)
+    }
+
+    @usableFromInline
+    func contextToken(_ id: ConnectionID) -> UInt64 { connection(id)?.value.context ?? 0 }
+
+    @usableFromInline
+    func setContextToken(_ id: ConnectionID, _ token: UInt64) { connection(id)?.value.context = token }
 
     /// Whether output is still accepted: neither closed nor closing.
     public func isOpen(_ id: ConnectionID) -> Bool { connection(id)?.value.flags.isDisjoint(with: Self.mute) ?? false }
@@ -124,11 +145,13 @@ extension EventLoop {
 
     /// The other side's address; nil if the connection is gone.
     public func peerAddress(_ id: ConnectionID) -> SocketAddress? {
-        connection(id).flatMap { $0.value.descriptor >= 0 ? system.peerAddress($0.value.descriptor) : nil }
+        guard let place = connection(id), place.value.descriptor >= 0 else { return nil }
+        return system.peerAddress(place.value.descriptor)
     }
 
     /// This side's address; nil if the connection is gone.
     public func localAddress(_ id: ConnectionID) -> SocketAddress? {
-        connection(id).flatMap { $0.value.descriptor >= 0 ? system.localAddress($0.value.descriptor) : nil }
+        guard let place = connection(id), place.value.descriptor >= 0 else { return nil }
+        return system.localAddress(place.value.descriptor)
     }
 }

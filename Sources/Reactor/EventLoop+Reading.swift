@@ -1,3 +1,5 @@
+import Memory
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -7,7 +9,7 @@
 extension EventLoop {
     /// Something has happened to a connection.
     @inline(__always)
-    func connectionReady(_ place: Ref<Connection>, _ token: UInt64, _ readiness: Readiness) {
+    func connectionReady(_ place: Place<Connection>, _ token: UInt64, _ readiness: Readiness) {
         if readiness == .readable && place.value.flags.isDisjoint(with: Self.notPlainlyReadable) {
             if unsafe place.value.tls == nil { readPlain(place, token) } else { readTLS(place, token) }
         } else {
@@ -20,14 +22,13 @@ extension EventLoop {
     ]
 
     @inline(never)
-    private func connectionReadySlowly(_ place: Ref<Connection>, _ token: UInt64, _ readiness: Readiness) {
-        let slot = UInt32(truncatingIfNeeded: token)
+    private func connectionReadySlowly(_ place: Place<Connection>, _ token: UInt64, _ readiness: Readiness) {
         if place.value.flags.contains(.closed) { return }
         if place.value.flags.contains(.connecting) { return connectReady(place, token, readiness) }
         if readiness.contains(.error) {
             // The error stays on the socket: without a close, every wait would report it again.
             let code = system.pendingError(place.value.descriptor)
-            return close(place, slot, .reset, code == 0 ? ECONNRESET : code)
+            return close(place, token, .reset, code == 0 ? ECONNRESET : code)
         }
         if readiness.contains(.writable) {
             place.value.flags.insert(.writable)
@@ -36,9 +37,9 @@ extension EventLoop {
         guard !readiness.isDisjoint(with: [.readable, .hangUp]) else { return }
         let flags = place.value.flags
         if flags.contains(.drains) && !flags.contains(.readClosed) {
-            discardInput(place, slot)
+            discardInput(place, token)
         } else if flags.contains(.lingering) {
-            close(place, slot, .local)
+            close(place, token, .local)
         } else if !flags.isDisjoint(with: [.paused, .readClosed, .finishing]) {
             // Nobody wants to read now: the level-triggered report has to be switched off, and a hang-up cannot be masked.
             if readiness.contains(.hangUp) && !flags.contains(.finishing) {
@@ -55,7 +56,7 @@ extension EventLoop {
 
     /// One read into the loop's buffer, behind what the handler left last time.
     @inline(__always)
-    func readPlain(_ place: Ref<Connection>, _ token: UInt64) {
+    func readPlain(_ place: Place<Connection>, _ token: UInt64) {
         let kept = place.value.keptCount
         if kept > 0 { restoreKept(place) }
         let received = unsafe system.read(
@@ -69,7 +70,7 @@ extension EventLoop {
 
     /// Moves the kept input to the front of the receive buffer. It stays kept until it is consumed.
     @inline(never)
-    private func restoreKept(_ place: Ref<Connection>) {
+    private func restoreKept(_ place: Place<Connection>) {
         let kept = place.value.keptCount
         hot.value.reserveReceive(kept, room: configuration.receiveBuffer / 2)
         unsafe memcpy(hot.value.receive, place.value.kept.unsafelyUnwrapped, kept)
@@ -77,7 +78,7 @@ extension EventLoop {
 
     /// The end of the stream, an error, or nothing yet.
     @inline(never)
-    func readEnded(_ place: Ref<Connection>, _ token: UInt64, _ outcome: Int) {
+    func readEnded(_ place: Place<Connection>, _ token: UInt64, _ outcome: Int) {
         if outcome == 0 {
             place.value.flags.insert(.readClosed)
             unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
@@ -86,13 +87,13 @@ extension EventLoop {
             // The end is reported again and again; most handlers close, which saves the call.
             if place.value.flags.isDisjoint(with: [.closed, .finishing]) { applyInterest(place, token) }
         } else if outcome != -Int(EAGAIN) {
-            close(place, UInt32(truncatingIfNeeded: token), .reset, Int32(-outcome))
+            close(place, token, .reset, Int32(-outcome))
         }
     }
 
     /// Shows bytes to the handler, and to the next one if they were an upgrade; keeps what nobody consumed.
     @inline(__always)
-    func deliver(_ place: Ref<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
+    func deliver(_ place: Place<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
         let handler = unsafe place.value.handler.unsafelyUnwrapped
         let consumed = unsafe handler._withUnsafeGuaranteedRef {
             unsafe $0.connectionRead(
@@ -105,7 +106,7 @@ extension EventLoop {
 
     @inline(never)
     private func deliverRest(
-        _ place: Ref<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int,
+        _ place: Place<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int,
         after first: Unmanaged<ConnectionHandler>
     ) {
         var bytes = unsafe bytes
@@ -128,14 +129,14 @@ extension EventLoop {
     }
 
     /// Keeps `count` bytes, which may lie in the receive buffer or in what was kept before.
-    func keep(_ place: Ref<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
+    func keep(_ place: Place<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
         let old = unsafe place.value.kept
         defer { unsafe free(old) }
         unsafe place.value.kept = nil
         place.value.keptCount = 0
         guard count > 0, place.value.flags.isDisjoint(with: [.closed, .finishing, .lingering]) else { return }
         guard count <= configuration.maximumKeptInput else {
-            return close(place, UInt32(truncatingIfNeeded: token), .inputOverflow)
+            return close(place, token, .inputOverflow)
         }
         guard let memory = unsafe malloc(count) else { fatalError("out of memory: \(count) bytes") }
         unsafe memcpy(memory, bytes, count)
@@ -148,7 +149,7 @@ extension EventLoop {
         let count = hot.value.resumed.count
         for index in 0..<count {
             let token = hot.value.resumed[index]
-            guard let place = hot.value.slab.find(token), place.value.kind == .connection else { continue }
+            guard let place = hot.value.find(token), place.value.kind == .connection else { continue }
             place.value.flags.remove(.resumes)
             guard place.value.flags.isDisjoint(with: .deaf), !place.value.flags.contains(.paused) else { continue }
             if place.value.keptCount > 0 {
@@ -162,29 +163,30 @@ extension EventLoop {
     }
 
     /// Reads and forgets what a closing connection still gets.
-    private func discardInput(_ place: Ref<Connection>, _ slot: UInt32) {
+    private func discardInput(_ place: Place<Connection>, _ token: UInt64) {
         let received = unsafe system.read(place.value.descriptor, hot.value.receive, hot.value.receiveCapacity)
         if received > 0 {
-            place.value.discarded &+= UInt32(received)
+            place.value.discarded = UInt32(clamping: Int(place.value.discarded) + received)
             if place.value.flags.contains(.lingering) && place.value.discarded > configuration.lingerBytes {
-                close(place, slot, .local)
+                close(place, token, .local)
             }
         } else if received == 0 {
             place.value.flags.insert(.readClosed)
             if place.value.flags.contains(.lingering) {
-                close(place, slot, .local)
+                close(place, token, .local)
             } else {
-                applyInterest(place, ConnectionID(slot: slot, generation: place.value.generation).token)
+                applyInterest(place, token)
             }
         } else if received != -Int(EAGAIN) {
-            close(place, slot, .reset, Int32(-received))
+            close(place, token, .reset, Int32(-received))
         }
     }
 
     // MARK: Interest
 
-    /// Tells epoll what is wanted now, if that has changed.
-    func applyInterest(_ place: Ref<Connection>, _ token: UInt64) {
+    /// Tells epoll what is wanted now, if that has changed. A connection that epoll refuses (ENOSPC: too many watches, ENOMEM)
+    /// would never be heard of again: it is closed.
+    func applyInterest(_ place: Place<Connection>, _ token: UInt64) {
         let flags = place.value.flags
         var wanted: Readiness = []
         let reads = flags.contains(.drains) || !flags.contains(.finishing)
@@ -195,16 +197,16 @@ extension EventLoop {
             place.value.flags.remove(.detached)
             place.value.interest = wanted
             let outcome = system.register(place.value.descriptor, token: token, interest: wanted)
-            precondition(outcome == 0, "epoll refused a connection: \(errorText(-outcome))")
+            if outcome != 0 { close(place, token, .reset, -outcome) }
         } else if wanted != place.value.interest {
             place.value.interest = wanted
             let outcome = system.modify(place.value.descriptor, token: token, interest: wanted)
-            precondition(outcome == 0, "epoll refused a change: \(errorText(-outcome))")
+            if outcome != 0 { close(place, token, .reset, -outcome) }
         }
     }
 
     /// Takes a connection out of epoll until somebody wants to hear of it again.
-    private func detach(_ place: Ref<Connection>) {
+    private func detach(_ place: Place<Connection>) {
         system.deregister(place.value.descriptor)
         place.value.flags.insert(.detached)
         place.value.interest = []

@@ -1,9 +1,10 @@
 import Bytes
+import Memory
 
 extension EventLoop {
     /// Begins the handshake of an accepted connection.
     func startTLS(
-        _ place: Ref<Connection>, _ token: UInt64, _ role: TLSSession.Role, alpn: [String: ConnectionHandler]
+        _ place: Place<Connection>, _ token: UInt64, _ role: TLSSession.Role, alpn: [String: ConnectionHandler]
     ) {
         unsafe place.value.tls = Unmanaged.passRetained(TLSSession(role, alpn: alpn))
         place.value.flags.insert([.tls, .handshaking])
@@ -11,17 +12,17 @@ extension EventLoop {
     }
 
     /// The session, kept alive for the caller.
-    private func session(_ place: Ref<Connection>) -> TLSSession {
+    private func session(_ place: Place<Connection>) -> TLSSession {
         unsafe place.value.tls.unsafelyUnwrapped.takeUnretainedValue()
     }
 
     /// One read of records, then everything that they hold.
     @inline(never)
-    func readTLS(_ place: Ref<Connection>, _ token: UInt64) {
+    func readTLS(_ place: Place<Connection>, _ token: UInt64) {
         let received = unsafe system.read(place.value.descriptor, hot.value.receive, hot.value.receiveCapacity)
         guard received > 0 else {
             if place.value.flags.contains(.handshaking) && received == 0 {
-                return close(place, UInt32(truncatingIfNeeded: token), .peer)
+                return close(place, token, .peer)
             }
             return readEnded(place, token, received)
         }
@@ -35,18 +36,18 @@ extension EventLoop {
     }
 
     /// Input that came while reading was paused.
-    func decryptPending(_ place: Ref<Connection>, _ token: UInt64) {
+    func decryptPending(_ place: Place<Connection>, _ token: UInt64) {
         guard place.value.flags.isDisjoint(with: .deaf), !place.value.flags.contains(.paused) else { return }
         decrypt(place, token, session(place))
     }
 
-    func continueHandshake(_ place: Ref<Connection>, _ token: UInt64) {
+    func continueHandshake(_ place: Place<Connection>, _ token: UInt64) {
         let session = session(place)
         let outcome = session.handshake()
         if !session.ciphertext.isEmpty { queueFlush(place, token) }
         switch outcome {
         case .wantsInput: return
-        case .ended: close(place, UInt32(truncatingIfNeeded: token), .peer)
+        case .ended: close(place, token, .peer)
         case .failed: failTLS(place, token, session)
         case .done:
             place.value.flags.remove(.handshaking)
@@ -62,7 +63,7 @@ extension EventLoop {
     }
 
     /// Decrypts what is there, as much as the buffer takes at a time, and delivers it.
-    private func decrypt(_ place: Ref<Connection>, _ token: UInt64, _ session: TLSSession) {
+    private func decrypt(_ place: Place<Connection>, _ token: UInt64, _ session: TLSSession) {
         while place.value.flags.isDisjoint(with: .deaf) && !place.value.flags.contains(.paused) {
             let kept = place.value.keptCount
             hot.value.reservePlaintext(kept, room: configuration.receiveBuffer)
@@ -90,19 +91,19 @@ extension EventLoop {
     }
 
     /// Sends the alert that explains the failure if the kernel takes it at once, then closes.
-    private func failTLS(_ place: Ref<Connection>, _ token: UInt64, _ session: TLSSession) {
+    private func failTLS(_ place: Place<Connection>, _ token: UInt64, _ session: TLSSession) {
         let descriptor = place.value.descriptor
         if !session.ciphertext.isEmpty && !place.value.flags.contains(.closed) {
             _ = unsafe session.ciphertext.withUnsafeBytes {
                 unsafe system.write(descriptor, $0.baseAddress.unsafelyUnwrapped, $0.count)
             }
         }
-        close(place, UInt32(truncatingIfNeeded: token), .tls)
+        close(place, token, .tls)
     }
 
     /// Records that wait go first; then output is encrypted, a stretch at a time, so that a slow reader's backlog stays
     /// plain and small.
-    func flushTLS(_ place: Ref<Connection>, _ token: UInt64) {
+    func flushTLS(_ place: Place<Connection>, _ token: UInt64) {
         let session = session(place)
         while true {
             let waiting = session.ciphertext.count
@@ -138,7 +139,7 @@ extension EventLoop {
     }
 
     /// Encrypts the first contiguous piece of what is pending.
-    private func encrypt(_ place: Ref<Connection>, _ session: TLSSession) -> TLSSession.Outcome {
+    private func encrypt(_ place: Place<Connection>, _ session: TLSSession) -> TLSSession.Outcome {
         let stretch = 64 * 1024
         guard let shared = unsafe place.value.shared, place.value.sharedAfter == 0 else {
             let count = unsafe place.value.shared == nil ? place.value.output.count : place.value.sharedAfter

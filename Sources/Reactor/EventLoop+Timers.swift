@@ -1,3 +1,5 @@
+import Memory
+
 extension EventLoop {
     /// Runs `work` once, `delay` nanoseconds from the beginning of this turn. Never early.
     @discardableResult
@@ -29,13 +31,13 @@ extension EventLoop {
 
     /// Sets a connection's deadline. Its timer may be due earlier, which costs nothing now; never later.
     @inline(__always)
-    func armDeadline(_ place: Ref<Connection>, _ token: UInt64, at deadline: UInt64) {
+    func armDeadline(_ place: Place<Connection>, _ token: UInt64, at deadline: UInt64) {
         place.value.deadline = max(1, deadline)
         if place.value.timerDue == 0 || deadline < place.value.timerDue { armTimer(place, token) }
     }
 
     @inline(never)
-    private func armTimer(_ place: Ref<Connection>, _ token: UInt64) {
+    private func armTimer(_ place: Place<Connection>, _ token: UInt64) {
         let due = max(place.value.deadline, hot.value.now)
         if place.value.timerDue == 0 {
             place.value.timer = hot.value.timers.arm(at: due, .connection(token))
@@ -62,22 +64,21 @@ extension EventLoop {
 
     /// A connection's timer is due, its deadline perhaps not: then it moves on.
     private func deadlineTimer(_ token: UInt64) {
-        guard let place = hot.value.slab.find(token), place.value.kind == .connection else { return }
+        guard let place = hot.value.find(token), place.value.kind == .connection else { return }
         place.value.timerDue = 0
         let deadline = place.value.deadline
         if deadline == 0 || place.value.flags.contains(.closed) { return }
         if deadline > hot.value.now { return armTimer(place, token) }
         place.value.deadline = 0
-        let slot = UInt32(truncatingIfNeeded: token)
         let flags = place.value.flags
         if flags.contains(.connecting) {
-            close(place, slot, .connectTimeout)
+            close(place, token, .connectTimeout)
         } else if flags.contains(.handshaking) {
-            close(place, slot, .deadline)
+            close(place, token, .deadline)
         } else if flags.contains(.lingering) {
-            close(place, slot, .local)
+            close(place, token, .local)
         } else if flags.contains(.finishing) {
-            close(place, slot, .deadline)
+            close(place, token, .deadline)
         } else {
             unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
                 $0.connectionDeadline(ConnectionID(token: token))

@@ -1,4 +1,5 @@
 import CLinux
+import Memory
 
 #if canImport(Glibc)
     import Glibc
@@ -16,13 +17,13 @@ extension EventLoop {
     /// `work` has to read it empty, or it is called again and again.
     /// - Throws: `SystemError`, always on a simulated kernel: it has no descriptors of others.
     public func watch(readable descriptor: Int32, _ work: @escaping () -> Void) throws(SystemError) -> WatchID {
-        guard system.simulated == nil, let (id, place) = hot.value.slab.take(.watch) else {
+        guard system.simulated == nil, let id = hot.value.take(.watch), let place = hot.value.find(id.token) else {
             throw SystemError(
                 operation: "watching descriptor \(descriptor)", errno: system.simulated == nil ? EMFILE : ENOSYS)
         }
         let registered = system.register(descriptor, token: id.token, interest: .readable)
         guard registered == 0 else {
-            hot.value.slab.giveBack(id.slot)
+            hot.value.giveBack(id)
             throw SystemError(operation: "watching descriptor \(descriptor)", errno: -registered)
         }
         place.value.descriptor = descriptor
@@ -38,15 +39,15 @@ extension EventLoop {
 
     /// Must be called before the descriptor is closed.
     public func unwatch(_ watch: WatchID) {
-        guard let place = hot.value.slab.find(watch.id.token), place.value.kind == .watch else { return }
+        guard let place = hot.value.find(watch.id.token), place.value.kind == .watch else { return }
         system.deregister(place.value.descriptor)
         let dropped = hot.value.watches[Int(place.value.detail)]
         hot.value.watches[Int(place.value.detail)] = nil
-        hot.value.slab.giveBack(watch.id.slot)
+        hot.value.giveBack(watch.id)
         withExtendedLifetime(dropped) {}
     }
 
-    func watchReady(_ place: Ref<Connection>) {
+    func watchReady(_ place: Place<Connection>) {
         hot.value.watches[Int(place.value.detail)]?()
     }
 

@@ -1,4 +1,5 @@
 import Bytes
+import Memory
 
 #if canImport(Glibc)
     import Glibc
@@ -9,7 +10,7 @@ import Bytes
 extension EventLoop {
     /// Puts a connection into this turn's flush.
     @inline(__always)
-    func queueFlush(_ place: Ref<Connection>, _ token: UInt64) {
+    func queueFlush(_ place: Place<Connection>, _ token: UInt64) {
         if place.value.flags.contains(.queued) { return }
         place.value.flags.insert(.queued)
         hot.value.flushList.append(token)
@@ -25,7 +26,7 @@ extension EventLoop {
             if index % Self.writesPerClock == Self.writesPerClock - 1 && system.now() >= limit { break }
             let token = hot.value.flushList[index]
             index += 1
-            guard let place = hot.value.slab.find(token), place.value.kind == .connection else { continue }
+            guard let place = hot.value.find(token), place.value.kind == .connection else { continue }
             flush(place, token)
         }
         hot.value.flushList.removeFirst(index)
@@ -35,7 +36,7 @@ extension EventLoop {
     private static let writesPerClock = 16
 
     @inline(__always)
-    private func flush(_ place: Ref<Connection>, _ token: UInt64) {
+    private func flush(_ place: Place<Connection>, _ token: UInt64) {
         if place.value.flags.contains(.asks) {
             place.value.flags.remove(.asks)
             if place.value.flags.isDisjoint(with: [.closed, .finishing, .lingering]) {
@@ -69,7 +70,7 @@ extension EventLoop {
     /// Writes shared bytes of a connection that is being flushed, if nothing is in front of them; keeps what is left over.
     /// False: they have to wait for their turn.
     @inline(__always)
-    func writeNow(_ shared: SharedBytes, _ place: Ref<Connection>, _ token: UInt64) -> Bool {
+    func writeNow(_ shared: SharedBytes, _ place: Place<Connection>, _ token: UInt64) -> Bool {
         guard place.value.flags.isDisjoint(with: Self.notPlainlyWritable), place.value.output.isEmpty,
             unsafe place.value.shared == nil, shared.count > 0
         else { return false }
@@ -90,7 +91,7 @@ extension EventLoop {
     ]
 
     @inline(never)
-    private func flushSlowly(_ place: Ref<Connection>, _ token: UInt64) {
+    private func flushSlowly(_ place: Place<Connection>, _ token: UInt64) {
         let flags = place.value.flags
         if flags.contains(.closed) || flags.contains(.connecting) { return }
         // What a short write has left over waits for EPOLLOUT, and so does all that came behind it.
@@ -110,7 +111,7 @@ extension EventLoop {
     }
 
     /// One call for what is pending: the output, the shared bytes in their place, the output behind them.
-    private func writePieces(_ place: Ref<Connection>) -> Int {
+    private func writePieces(_ place: Place<Connection>) -> Int {
         let descriptor = place.value.descriptor
         guard let shared = unsafe place.value.shared else {
             return unsafe place.value.output.withUnsafeBytes {
@@ -144,21 +145,21 @@ extension EventLoop {
     }
 
     /// Takes off what a write has sent; a short one arms EPOLLOUT, an error closes.
-    func wrote(_ outcome: Int, _ place: Ref<Connection>, _ token: UInt64) {
+    func wrote(_ outcome: Int, _ place: Place<Connection>, _ token: UInt64) {
         if outcome < 0 && outcome != -Int(EAGAIN) {
-            return close(place, UInt32(truncatingIfNeeded: token), .reset, Int32(-outcome))
+            return close(place, token, .reset, Int32(-outcome))
         }
         consume(max(outcome, 0), of: place)
         guard place.value.pendingOutput > 0 else { return }
         guard place.value.pendingOutput <= configuration.maximumOutput else {
-            return close(place, UInt32(truncatingIfNeeded: token), .outputOverflow)
+            return close(place, token, .outputOverflow)
         }
         place.value.flags.insert(.backlogged)
         applyInterest(place, token)
     }
 
     /// Drops `count` bytes from the front of what is pending.
-    func consume(_ count: Int, of place: Ref<Connection>) {
+    func consume(_ count: Int, of place: Place<Connection>) {
         var left = count
         if let shared = unsafe place.value.shared {
             let before = min(left, place.value.sharedAfter)
@@ -175,7 +176,7 @@ extension EventLoop {
         if place.value.output.isEmpty && place.value.output.capacity > 0 { hot.value.recycle(&place.value.output) }
     }
 
-    func dropShared(_ place: Ref<Connection>) {
+    func dropShared(_ place: Place<Connection>) {
         let shared = unsafe place.value.shared
         unsafe place.value.shared = nil
         place.value.sharedAfter = 0
@@ -184,7 +185,7 @@ extension EventLoop {
     }
 
     /// Nothing is pending any more.
-    func writtenCompletely(_ place: Ref<Connection>, _ token: UInt64) {
+    func writtenCompletely(_ place: Place<Connection>, _ token: UInt64) {
         if place.value.flags.contains(.closed) { return }
         let flags = place.value.flags
         if flags.contains(.backlogged) {

@@ -1,5 +1,6 @@
 import Bytes
 import CLinux
+import Memory
 import Synchronization
 
 #if canImport(Glibc)
@@ -40,7 +41,7 @@ import Synchronization
 @safe public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
     public let configuration: Configuration
     let system: System
-    let hot: Ref<LoopState>
+    let hot: Cell<LoopState>
     /// `now` of the hot state: read so often that it is worth an address of its own.
     @usableFromInline let clock: UnsafePointer<UInt64>
     let mailbox = Mailbox()
@@ -85,28 +86,26 @@ import Synchronization
     public init(configuration: Configuration = .init(), kernel: Kernel = .linux) throws(SystemError) {
         self.configuration = configuration
         system = try System(kernel)
-        let state = UnsafeMutablePointer<LoopState>.allocate(capacity: 1)
+        let state: LoopState
         do throws(SystemError) {
-            unsafe state.initialize(
-                to: try LoopState(
-                    connections: configuration.maximumConnections, eventsPerTurn: configuration.eventsPerTurn,
-                    receiveBuffer: configuration.receiveBuffer, now: system.now()))
+            state = try LoopState(
+                connections: configuration.maximumConnections, eventsPerTurn: configuration.eventsPerTurn,
+                receiveBuffer: configuration.receiveBuffer, now: system.now())
         } catch {
-            unsafe state.deallocate()
             system.shutDown()
             throw error
         }
-        hot = unsafe Ref(state)
-        unsafe clock = unsafe withUnsafePointer(to: &state.pointee.now) { unsafe $0 }
+        hot = Cell(state)
+        unsafe clock = unsafe withUnsafePointer(to: &hot.value.now) { unsafe $0 }
         owner = Atomic(UInt(pthread_self()))
-        guard let (id, place) = hot.value.slab.take(.wake) else { preconditionFailure("no place for the mailbox") }
+        guard let id = hot.value.take(.wake), let place = hot.value.find(id.token) else {
+            preconditionFailure("no place for the mailbox")
+        }
         place.value.interest = .readable
         system.registerWake(token: id.token)
     }
 
     deinit {
-        unsafe hot.pointer.deinitialize(count: 1)
-        unsafe hot.pointer.deallocate()
         system.shutDown()
     }
 
@@ -180,7 +179,7 @@ import Synchronization
 
     private var hasWork: Bool {
         !hot.value.work.isEmpty || !hot.value.flushList.isEmpty || !hot.value.closed.isEmpty
-            || !hot.value.resumed.isEmpty || mailbox.hasMail
+            || !hot.value.resumed.isEmpty || !hot.value.turnEnds.isEmpty || mailbox.hasMail
     }
 
     /// How long `wait` may sleep, nanoseconds: 0 with work at hand, negative with nothing to wait for.
@@ -209,6 +208,8 @@ import Synchronization
         if !hot.value.flushList.isEmpty { flush() }
         if !hot.value.closed.isEmpty { freeClosed() }
         if !hot.value.retired.isEmpty { hot.value.retired.removeAll() }
+        if !hot.value.turnEnds.isEmpty { endTurn() }
+        if hot.value.slab.hasRetired { hot.value.slab.reclaim() }
 
         counters.turnEnded(system.now() &- began)
     }
@@ -216,27 +217,46 @@ import Synchronization
     @inline(__always)
     private func dispatch(_ token: UInt64, _ readiness: Readiness) {
         // An event for a place that was closed and used again in this turn finds no such generation.
-        guard let place = hot.value.slab.find(token) else { return }
+        guard let place = hot.value.find(token) else { return }
         switch place.value.kind {
         case .connection: connectionReady(place, token, readiness)
         case .listener: listenerReady(place)
         case .watch: watchReady(place)
-        case .wake, .free: break
+        case .wake: break
         }
     }
 
+    /// Calls whoever asked for it by `atEndOfTurn`.
+    @inline(never)
+    private func endTurn() {
+        var enders: [any TurnEnding] = []
+        swap(&enders, &hot.value.turnEnds)
+        for ender in enders { ender.turnEnded() }
+        // The array's memory is used again, unless somebody asked for the next turn's end already.
+        if hot.value.turnEnds.isEmpty {
+            enders.removeAll(keepingCapacity: true)
+            swap(&enders, &hot.value.turnEnds)
+        }
+    }
+
+    /// Calls `ender` once at the end of this turn, after the flush. Ask when there is something to end, not twice.
+    public func atEndOfTurn(_ ender: any TurnEnding) { hot.value.turnEnds.append(ender) }
+
     private func closeEverything() {
         var slot: UInt32 = 0
-        while slot < hot.value.slab.used {
-            let place = hot.value.slab.place(slot)
-            switch place.value.kind {
-            case .connection: close(place, slot, .shutdown)
-            case .listener: hot.value.listeners[Int(place.value.detail)]?.close()
-            case .watch, .wake, .free: break
+        while slot < hot.value.slab.end {
+            if let handle = hot.value.slab.handle(atSlot: slot), let place = hot.value.slab.find(handle) {
+                switch place.value.kind {
+                case .connection: close(place, handle.token, .shutdown)
+                case .listener: hot.value.listeners[Int(place.value.detail)]?.close()
+                case .watch, .wake: break
+                }
             }
             slot += 1
         }
         while !hot.value.closed.isEmpty { freeClosed() }
+        while !hot.value.turnEnds.isEmpty { endTurn() }
+        hot.value.slab.reclaim()
     }
 }
 

@@ -1,3 +1,5 @@
+import Memory
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -76,7 +78,7 @@ extension EventLoop {
     ) throws(SystemError) -> Listener {
         let descriptor = system.listen(address, options: options)
         guard descriptor >= 0 else { throw SystemError(operation: "listening on \(address)", errno: -descriptor) }
-        guard let (id, place) = hot.value.slab.take(.listener) else {
+        guard let id = hot.value.take(.listener), let place = hot.value.find(id.token) else {
             system.close(descriptor)
             throw SystemError(operation: "listening on \(address)", errno: EMFILE)
         }
@@ -85,7 +87,7 @@ extension EventLoop {
         let registered = system.register(descriptor, token: id.token, interest: .readable)
         guard registered == 0 else {
             system.close(descriptor)
-            hot.value.slab.giveBack(id.slot)
+            hot.value.giveBack(id)
             throw SystemError(operation: "watching \(address)", errno: -registered)
         }
         let listener = Listener(
@@ -105,10 +107,11 @@ extension EventLoop {
     }
 
     func closeListener(_ id: ConnectionID) {
-        guard let place = hot.value.slab.find(id.token), place.value.kind == .listener else { return }
+        guard let place = hot.value.find(id.token), place.value.kind == .listener else { return }
         system.close(place.value.descriptor)
+        place.value.descriptor = -1
         let index = Int(place.value.detail)
-        hot.value.slab.giveBack(id.slot)
+        hot.value.giveBack(id)
         let listener = hot.value.listeners[index]
         hot.value.listeners[index] = nil
         withExtendedLifetime(listener) {}
@@ -116,7 +119,7 @@ extension EventLoop {
 
     /// Accepts everything that waits, as far as there are descriptors and places.
     func acceptAll(_ id: ConnectionID) {
-        guard let place = hot.value.slab.find(id.token), place.value.kind == .listener,
+        guard let place = hot.value.find(id.token), place.value.kind == .listener,
             let listener = hot.value.listeners[Int(place.value.detail)]
         else { return }
         let source = place.value.descriptor
@@ -131,19 +134,25 @@ extension EventLoop {
     }
 
     func listen(_ id: ConnectionID, for interest: Readiness) {
-        guard let place = hot.value.slab.find(id.token), place.value.kind == .listener else { return }
+        guard let place = hot.value.find(id.token), place.value.kind == .listener else { return }
         guard place.value.interest != interest else { return }
+        guard system.modify(place.value.descriptor, token: id.token, interest: interest) == 0 else {
+            // ENOMEM: as it was. A listener that stays mute for it would refuse everybody from then on, so it tries again.
+            if !interest.isEmpty, let listener = hot.value.listeners[Int(place.value.detail)] {
+                listener.pause(for: configuration.acceptPause)
+            }
+            return
+        }
         place.value.interest = interest
-        _ = system.modify(place.value.descriptor, token: id.token, interest: interest)
     }
 
     /// Accepts what waits, up to the turn's budget; the level-triggered report brings the rest next turn.
-    func listenerReady(_ place: Ref<Connection>) {
+    func listenerReady(_ place: Place<Connection>) {
         guard let listener = hot.value.listeners[Int(place.value.detail)] else { return }
         let source = place.value.descriptor
         for _ in 0..<configuration.acceptsPerTurn {
             // The handler may have closed the listener.
-            guard place.value.kind == .listener, place.value.descriptor == source else { return }
+            guard place.value.descriptor == source else { return }
             let descriptor = system.accept(source)
             if descriptor >= 0 {
                 guard adopt(descriptor, listener) else { return }
@@ -161,7 +170,7 @@ extension EventLoop {
 
     /// Gives an accepted connection a place. Returns whether to go on accepting.
     private func adopt(_ descriptor: Int32, _ listener: Listener) -> Bool {
-        guard let (id, place) = hot.value.slab.take(.connection) else {
+        guard let id = hot.value.take(.connection), let place = hot.value.find(id.token) else {
             system.close(descriptor)
             LoopCounters.add(counters.acceptPauses, 1)
             listener.pause(for: configuration.acceptPause)
@@ -179,7 +188,7 @@ extension EventLoop {
             LoopCounters.add(counters.connections, -1)
             unsafe place.value.handler?.release()
             unsafe place.value.handler = nil
-            hot.value.slab.giveBack(id.slot)
+            hot.value.giveBack(id)
             LoopCounters.add(counters.acceptPauses, 1)
             listener.pause(for: configuration.acceptPause)
             return false
@@ -187,6 +196,7 @@ extension EventLoop {
         if let tls = listener.tls {
             startTLS(place, id.token, .server(tls), alpn: listener.alpn)
         } else {
+            place.value.flags.insert(.opened)
             listener.handler.connectionOpened(id)
         }
         return true

@@ -1,5 +1,6 @@
 import Bytes
 import CLinux
+import Memory
 
 #if canImport(Glibc)
     import Glibc
@@ -7,7 +8,7 @@ import CLinux
     import Musl
 #endif
 
-/// What a loop remembers between turns. It lies in memory of its own, reached by a `Ref`: touched on the loop's thread only.
+/// What a loop remembers between turns. It lies in a cell: touched on the loop's thread only.
 @safe struct LoopState: ~Copyable {
     /// When this turn began, monotonic nanoseconds.
     var now: UInt64
@@ -19,20 +20,22 @@ import CLinux
     var wallClockSampled: UInt64 = 0
     var stopping = false
 
-    var slab: Slab
+    let slab: Slab<Connection>
     var timers = TimerHeap()
     /// Connections with something to write, by token.
     var flushList = Vector<UInt64>()
     /// The connection that is in `connectionWillFlush`, by token; 0: none.
     var flushing: UInt64 = 0
-    /// Places that were closed in this turn.
-    var closed = Vector<UInt32>()
+    /// Connections that were closed in this turn, by token.
+    var closed = Vector<UInt64>()
     /// Connections whose kept input waits to be presented again, by token.
     var resumed = Vector<UInt64>()
     /// Work and jobs of this thread.
     var work: [WorkItem] = []
     /// Handlers that were replaced: somebody may still be running in them.
     var retired: [ConnectionHandler] = []
+    /// Who asked to be called at the end of this turn.
+    var turnEnds: [any TurnEnding] = []
     var listeners: [Listener?] = []
     var watches: [(() -> Void)?] = []
 
@@ -51,7 +54,10 @@ import CLinux
     private var pooled = 0
 
     init(connections: Int, eventsPerTurn: Int, receiveBuffer: Int, now: UInt64) throws(SystemError) {
-        slab = try Slab(capacity: connections)
+        guard let slab = Slab<Connection>(reserving: connections) else {
+            throw SystemError(operation: "reserving addresses for \(connections) connections", errno: errno)
+        }
+        self.slab = slab
         unsafe events = .allocate(capacity: eventsPerTurn)
         eventCapacity = eventsPerTurn
         unsafe receive = .allocate(byteCount: receiveBuffer, alignment: 64)
@@ -68,6 +74,19 @@ import CLinux
         unsafe pool.deinitialize(count: pooled)
         unsafe pool.deallocate()
     }
+
+    /// A place for a connection, a listener or a watch; nil: all are taken.
+    func take(_ kind: PlaceKind) -> ConnectionID? {
+        slab.insert(Connection(kind)).map { ConnectionID(token: $0.token) }
+    }
+
+    /// What `token` names, unless it has ended.
+    @inline(__always)
+    @_lifetime(immortal)
+    func find(_ token: UInt64) -> Place<Connection>? { slab.find(Handle(token: token)) }
+
+    /// Ends a place that nobody has to be told of. What it owned must have been released.
+    func giveBack(_ id: ConnectionID) { slab.remove(Handle(token: id.token)) }
 
     /// Buffers that the pool keeps, and the largest that it keeps: at most 2 MiB per loop.
     static let poolSize = 32

@@ -11,6 +11,8 @@ public struct LoopStatistics: Sendable {
     public var accepted: UInt64 = 0
     /// How often accepting paused because descriptors or places had run out.
     public var acceptPauses: UInt64 = 0
+    /// Accepted connections whose TLS handshake failed, timed out or was given up.
+    public var handshakesFailed: UInt64 = 0
     /// Timers that are armed.
     public var timers: Int = 0
     /// Posts from other threads and jobs that wait.
@@ -34,6 +36,7 @@ final class LoopCounters: Sendable {
     let connections = Atomic<Int>(0)
     let accepted = Atomic<UInt64>(0)
     let acceptPauses = Atomic<UInt64>(0)
+    let handshakesFailed = Atomic<UInt64>(0)
     let timers = Atomic<Int>(0)
     let queued = Atomic<Int>(0)
     let longestTurn = Atomic<UInt64>(0)
@@ -67,6 +70,7 @@ final class LoopCounters: Sendable {
         result.connections = connections.load(ordering: .relaxed)
         result.accepted = accepted.load(ordering: .relaxed)
         result.acceptPauses = acceptPauses.load(ordering: .relaxed)
+        result.handshakesFailed = handshakesFailed.load(ordering: .relaxed)
         result.timers = timers.load(ordering: .relaxed)
         result.queued = queued.load(ordering: .relaxed)
         result.longestTurn = longestTurn.load(ordering: .relaxed)

@@ -1,3 +1,5 @@
+import Memory
+
 /// Names a timer. A timer that has fired or was cancelled leaves an identifier that names nothing.
 public struct TimerID: Hashable, Sendable {
     let slot: UInt32

@@ -43,6 +43,8 @@ final class RawPeer: ConnectionHandler {
         slots = [:]
     }
 
+    override func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) { connectionClosed(id, reason) }
+
     override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
         var position = 0
         let input = UnsafeRawBufferPointer(bytes)

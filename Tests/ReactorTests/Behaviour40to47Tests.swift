@@ -33,6 +33,13 @@ import Testing
 
         override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
             #expect(closed[id] == nil, "closed twice")
+            #expect(opened.contains(id), "closed and never opened")
+            closed[id] = reason
+        }
+
+        override func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) {
+            #expect(closed[id] == nil, "failed twice")
+            #expect(!opened.contains(id), "failed after it was opened")
             closed[id] = reason
         }
     }
@@ -308,6 +315,11 @@ import Testing
 
         override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
             #expect(closed.insert(id).inserted, "closed twice")
+            trouble(known.randomElement(using: &random) ?? id)
+        }
+
+        override func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) {
+            #expect(closed.insert(id).inserted, "failed twice")
             trouble(known.randomElement(using: &random) ?? id)
         }
     }

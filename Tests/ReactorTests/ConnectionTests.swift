@@ -37,6 +37,7 @@ final class Script: ConnectionHandler {
     override func connectionDrained(_ id: ConnectionID) { onDrained(id) }
     override func connectionWillFlush(_ id: ConnectionID) { onWillFlush(id) }
     override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) { reasons.append(reason) }
+    override func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) { reasons.append(reason) }
 }
 
 /// Two loops, a listener and one connection between them.

@@ -43,6 +43,8 @@ final class CollectingClient: ConnectionHandler {
         self.reason = reason
         loop.stop()
     }
+
+    override func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) { connectionClosed(id, reason) }
 }
 
 @Suite struct LoopTests {

@@ -1,38 +1,8 @@
 import Bytes
 import Reactor
 import ReactorSim
+import TestSupport
 import Testing
-
-#if canImport(Glibc)
-    import Glibc
-#endif
-
-/// A certificate for `localhost`, made for this run by OpenSSL.
-struct TestCertificate {
-    let certificatePath: String
-    let keyPath: String
-
-    static let shared = TestCertificate()
-
-    private init() {
-        let folder = "/tmp/cabstand-tls-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-        unsafe mkdir(folder, 0o700)
-        certificatePath = folder + "/certificate.pem"
-        keyPath = folder + "/key.pem"
-        let arguments = [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-            "2",
-            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", keyPath, "-out",
-            certificatePath,
-        ]
-        var pid = pid_t()
-        var pointers: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) } + [nil]
-        unsafe posix_spawnp(&pid, "openssl", nil, nil, &pointers, environ)
-        var status: Int32 = 0
-        unsafe waitpid(pid, &status, 0)
-        for index in unsafe pointers.indices { unsafe free(pointers[index]) }
-    }
-}
 
 @Suite struct TLSTests {
     private func contexts(
@@ -105,8 +75,9 @@ struct TestCertificate {
         network.run(for: 4_900_000_000)
         #expect(silent.reasons.isEmpty)
         network.run(for: 200_000_000)
-        #expect(handler.reasons == [.deadline])
         #expect(silent.reasons == [.peer])
+        #expect(handler.openedIDs.isEmpty && handler.reasons.isEmpty, "who was never opened is not closed")
+        #expect(server.statistics.handshakesFailed == 1)
     }
 
     @Test func plainTextOnATLSPortFails() throws {
@@ -120,11 +91,33 @@ struct TestCertificate {
         probe.onOpened = { unsafe client.output($0)?.pointee.append("GET / HTTP/1.1\r\n\r\n") }
         client.connect(listener.localAddress, timeout: 60_000_000_000, handler: probe)
         network.run(for: 1_000_000_000)
-        guard case .tls? = handler.reasons.first else {
-            Issue.record("not refused: \(handler.reasons)")
-            return
+        #expect(probe.reasons == [.peer])
+        #expect(handler.openedIDs.isEmpty && handler.reasons.isEmpty)
+        #expect(server.statistics.handshakesFailed == 1)
+    }
+
+    /// Whatever a handshake dies of: the handler hears of the connections that were opened, and of each end of one once.
+    @Test(arguments: HostileHandshake.all)
+    func behaviour48_closedIsToldOnlyToWhoWasToldOpened(_ hostile: HostileHandshake) throws {
+        let (serverContext, clientContext) = try contexts()
+        let network = SimulatedNetwork(seed: 5)
+        let server = try network.makeLoop()
+        let client = try network.makeLoop()
+        let handler = Script()
+        let listener = try server.listen(.loopback(port: 0), tls: serverContext, handler: handler)
+        for round in 1...3 {
+            // A good connection before each bad one, so that places are used again.
+            let good = Script()
+            good.onOpened = { client.closeAfterFlush($0) }
+            client.connect(listener.localAddress, timeout: 5_000_000_000, tls: clientContext, handler: good)
+            network.run(for: 1_000_000_000)
+            hostile.attack(listener.localAddress, from: client, trusting: TestCertificate.shared)
+            network.run(for: 10_000_000_000)
+            #expect(handler.openedIDs.count == round)
+            #expect(handler.reasons.count == round)
+            #expect(server.statistics.handshakesFailed == UInt64(round))
         }
-        #expect(handler.openedIDs.isEmpty)
+        #expect(server.statistics.connections == 0)
     }
 
     @Test func anUntrustedCertificateIsRefused() throws {

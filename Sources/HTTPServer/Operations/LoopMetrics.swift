@@ -14,6 +14,10 @@ extension MetricRegistry {
             sampledGauge(name: "cabstand_loop_connections", help: "Open connections.", labels: labels) {
                 Double(loop.statistics.connections)
             }
+            sampledCounter(
+                name: "cabstand_tls_handshakes_failed_total",
+                help: "Accepted connections whose TLS handshake failed, timed out or was given up.", labels: labels
+            ) { Double(loop.statistics.handshakesFailed) }
             sampledGauge(name: "cabstand_loop_timers", help: "Timers that are armed.", labels: labels) {
                 Double(loop.statistics.timers)
             }

@@ -50,6 +50,8 @@ final class ReadinessQuestion: ConnectionHandler {
         }
     }
 
+    override func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) { connectionClosed(id, reason) }
+
     /// What a whole answer says: `degraded: kafka: 1/1 brokers are down`.
     static func finding(_ answer: [UInt8]) -> HealthCheck.Finding {
         let separator = Array("\r\n\r\n".utf8)
