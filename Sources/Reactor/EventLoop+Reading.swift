@@ -147,8 +147,11 @@ extension EventLoop {
     /// Presents kept input of connections that were resumed: no event will come for it.
     func presentKeptInput() {
         let count = hot.value.resumed.count
-        for index in 0..<count {
+        var index = 0
+        while index < count {
+            if index > 0 && isBudgetSpent(after: index) { break }
             let token = hot.value.resumed[index]
+            index += 1
             guard let place = hot.value.find(token), place.value.kind == .connection else { continue }
             place.value.flags.remove(.resumes)
             guard place.value.flags.isDisjoint(with: .deaf), !place.value.flags.contains(.paused) else { continue }
@@ -159,7 +162,7 @@ extension EventLoop {
             }
             if unsafe place.value.tls != nil { decryptPending(place, token) }
         }
-        hot.value.resumed.removeFirst(count)
+        hot.value.resumed.removeFirst(index)
     }
 
     /// Reads and forgets what a closing connection still gets.

@@ -47,11 +47,16 @@ extension EventLoop {
         place.value.timerDue = due
     }
 
-    /// Fires what is due, in order. What is armed meanwhile waits for the next turn, even if it is due already.
+    /// Fires what is due, in order, within the turn's budget. What is armed meanwhile waits for the next turn, even if it is due
+    /// already.
     func fireTimers() {
         let before = hot.value.timers.nextSequence
         let now = hot.value.now
-        while let (action, _) = hot.value.timers.takeDue(now, armedBefore: before) {
+        var fired = 0
+        while fired == 0 || !isBudgetSpent(after: fired),
+            let (action, _) = hot.value.timers.takeDue(now, armedBefore: before)
+        {
+            fired += 1
             switch action {
             case .once(let work), .every(_, let work): work()
             case .handler(let handler, let payload): handler.timerFired(payload)

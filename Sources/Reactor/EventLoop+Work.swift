@@ -30,29 +30,30 @@ extension EventLoop {
     @inline(__always)
     func runWork() {
         mailbox.drain(into: &hot.value.work)
-        if !hot.value.work.isEmpty { runItems() }
+        if hot.value.hasWork { runItems() }
     }
 
     @inline(never)
     private func runItems() {
-        var budget = configuration.workPerTurn
-        while budget > 0 && !hot.value.work.isEmpty {
-            var items: [WorkItem] = []
-            swap(&items, &hot.value.work)
-            let count = min(budget, items.count)
-            for index in 0..<count {
-                switch items[index] {
-                case .work(let work): work()
-                case .job(let job):
-                    unsafe job.runSynchronously(
-                        isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
-                }
+        var done = 0
+        while done < configuration.workPerTurn, done == 0 || !isBudgetSpent(after: done) {
+            if hot.value.batchDone == hot.value.batch.count {
+                mailbox.drain(into: &hot.value.work)
+                guard hot.value.nextBatch() else { break }
             }
-            budget -= count
-            if count < items.count { hot.value.work.insert(contentsOf: items[count...], at: 0) }
-            mailbox.drain(into: &hot.value.work)
+            let item = hot.value.batch[hot.value.batchDone]
+            hot.value.batchDone += 1
+            done += 1
+            switch item {
+            case .work(let work): work()
+            case .job(let job):
+                unsafe job.runSynchronously(
+                    isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+            }
         }
-        counters.queued.store(hot.value.work.count, ordering: .relaxed)
+        if hot.value.batchDone == hot.value.batch.count { hot.value.batch = [] }
+        let queued = hot.value.work.count + hot.value.batch.count - hot.value.batchDone
+        counters.queued.store(queued, ordering: .relaxed)
     }
 
     // MARK: Executor

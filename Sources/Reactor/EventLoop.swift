@@ -67,6 +67,11 @@ import Synchronization
         public var acceptPause: UInt64 = 100_000_000
         /// Work items and jobs of one turn.
         public var workPerTurn = 4096
+        /// What the events, timers, work and closings of one turn may take, nanoseconds. Each phase does a little in any case
+        /// (`itemsPerClock`); the rest is done in the next turn, in order, so that no peer and no crowd holds up the others.
+        public var turnBudget: UInt64 = 4_000_000
+        /// Steps of TLS handshakes in one turn: each costs a signature, up to a millisecond with an RSA key.
+        public var handshakesPerTurn = 8
         /// What one turn's flush may take, nanoseconds; the rest is written in the next turn.
         public var flushBudget: UInt64 = 1_000_000
         /// How long a TLS handshake may take, nanoseconds.
@@ -178,7 +183,8 @@ import Synchronization
     // MARK: The turn
 
     private var hasWork: Bool {
-        !hot.value.work.isEmpty || !hot.value.flushList.isEmpty || !hot.value.closed.isEmpty
+        hot.value.nextEvent < hot.value.eventCount || hot.value.hasWork || !hot.value.flushList.isEmpty
+            || !hot.value.closed.isEmpty
             || !hot.value.resumed.isEmpty || !hot.value.turnEnds.isEmpty || mailbox.hasMail
     }
 
@@ -191,16 +197,24 @@ import Synchronization
     }
 
     private func oneTurn() {
-        let asleep = sleepTime(system.now())
-        let count = unsafe system.wait(hot.value.events, hot.value.eventCapacity, timeout: asleep)
+        // What the last turn left over comes first: asking the kernel again would put it behind the same others for ever.
+        if hot.value.nextEvent == hot.value.eventCount {
+            let asleep = sleepTime(system.now())
+            hot.value.eventCount = unsafe system.wait(hot.value.events, hot.value.eventCapacity, timeout: asleep)
+            hot.value.nextEvent = 0
+        }
         let began = system.now()
         hot.value.now = began
+        hot.value.turnEnd = began &+ configuration.turnBudget
+        hot.value.handshakes = 0
         LoopCounters.add(counters.turns, 1)
         counters.lastTurn.store(began, ordering: .relaxed)
 
-        for index in 0..<count {
-            let event = unsafe hot.value.events[index]
+        while hot.value.nextEvent < hot.value.eventCount {
+            let event = unsafe hot.value.events[hot.value.nextEvent]
+            hot.value.nextEvent &+= 1
             unsafe dispatch(event.data.u64, Readiness(rawValue: event.events))
+            if isBudgetSpent(after: hot.value.nextEvent) { break }
         }
         if !hot.value.resumed.isEmpty { presentKeptInput() }
         if hot.value.timers.count > 0 { fireTimers() }
@@ -212,6 +226,15 @@ import Synchronization
         if hot.value.slab.hasRetired { hot.value.slab.reclaim() }
 
         counters.turnEnded(system.now() &- began)
+    }
+
+    /// Things that a phase of a turn does between two looks at the clock, and at least.
+    static let itemsPerClock = 16
+
+    /// Whether a phase that has done `count` things should leave the rest to the next turn.
+    @inline(__always)
+    func isBudgetSpent(after count: Int) -> Bool {
+        count % Self.itemsPerClock == 0 && system.now() >= hot.value.turnEnd
     }
 
     @inline(__always)
@@ -254,6 +277,7 @@ import Synchronization
             }
             slot += 1
         }
+        hot.value.turnEnd = .max
         while !hot.value.closed.isEmpty { freeClosed() }
         while !hot.value.turnEnds.isEmpty { endTurn() }
         hot.value.slab.reclaim()

@@ -30,8 +30,11 @@ import Memory
     var closed = Vector<UInt64>()
     /// Connections whose kept input waits to be presented again, by token.
     var resumed = Vector<UInt64>()
-    /// Work and jobs of this thread.
+    /// Work and jobs that nobody has begun with.
     var work: [WorkItem] = []
+    /// Work and jobs that are being run, and how many of them are done: a turn's budget may end in between.
+    var batch: [WorkItem] = []
+    var batchDone = 0
     /// Handlers that were replaced: somebody may still be running in them.
     var retired: [ConnectionHandler] = []
     /// Who asked to be called at the end of this turn.
@@ -42,6 +45,13 @@ import Memory
     /// What `wait` reports into.
     let events: UnsafeMutablePointer<epoll_event>
     let eventCapacity: Int
+    /// Events that were reported, and those of them that had their turn.
+    var eventCount = 0
+    var nextEvent = 0
+    /// When this turn's phases stop taking on more.
+    var turnEnd: UInt64 = 0
+    /// Steps of TLS handshakes in this turn.
+    var handshakes = 0
     /// Where every read goes.
     var receive: UnsafeMutableRawPointer
     var receiveCapacity: Int
@@ -73,6 +83,16 @@ import Memory
         unsafe plaintext?.deallocate()
         unsafe pool.deinitialize(count: pooled)
         unsafe pool.deallocate()
+    }
+
+    var hasWork: Bool { !work.isEmpty || batchDone < batch.count }
+
+    /// Makes the waiting work the batch, when that is done. False: nothing waits.
+    mutating func nextBatch() -> Bool {
+        batch = []
+        batchDone = 0
+        swap(&batch, &work)
+        return !batch.isEmpty
     }
 
     /// A place for a connection, a listener or a watch; nil: all are taken.

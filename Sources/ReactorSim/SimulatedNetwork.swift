@@ -123,6 +123,9 @@ public final class SimulatedNetwork {
         return true
     }
 
+    /// Lets virtual time pass inside a callback, as work would: the loop's turn gets so much longer.
+    public func spend(_ nanoseconds: UInt64) { now += nanoseconds }
+
     /// Lets `work` happen after one network delay, but not before `earliest`. Returns when.
     @discardableResult
     func deliver(notBefore earliest: UInt64 = 0, _ work: @escaping () -> Void) -> UInt64 {

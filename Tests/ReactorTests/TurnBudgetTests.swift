@@ -1,0 +1,165 @@
+import Bytes
+import Reactor
+import ReactorSim
+import TestSupport
+import Testing
+
+/// Behaviour 51: no turn takes over 10 ms, whatever peers send and however many end at once. Callbacks spend virtual time, so
+/// a turn's length is exact.
+@Suite struct TurnBudgetTests {
+    private static let limit: UInt64 = 10_000_000
+
+    /// A handler whose every callback takes a tenth of a millisecond.
+    private final class Slow: ConnectionHandler {
+        let network: SimulatedNetwork
+        var opened: [ConnectionID] = []
+        var reads = 0
+        var ends = 0
+        var deadlines = 0
+
+        init(_ network: SimulatedNetwork) { self.network = network }
+
+        private func work() { network.spend(100_000) }
+
+        override func connectionOpened(_ id: ConnectionID) { opened.append(id) }
+
+        override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+            work()
+            reads += 1
+            return bytes.count
+        }
+
+        override func connectionDeadline(_ id: ConnectionID) {
+            work()
+            deadlines += 1
+        }
+
+        override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
+            work()
+            ends += 1
+        }
+    }
+
+    private struct Crowd {
+        let network: SimulatedNetwork
+        let server: EventLoop
+        let client: EventLoop
+        let slow: Slow
+        let peers = Script()
+
+        init(_ count: Int) throws {
+            var options = SimulationOptions()
+            options.delay = 10_000...10_000
+            network = SimulatedNetwork(seed: 51, options: options)
+            server = try network.makeLoop()
+            client = try network.makeLoop()
+            slow = Slow(network)
+            let listener = try server.listen(.loopback(port: 0), handler: slow)
+            for _ in 0..<count { client.connect(listener.localAddress, timeout: 60_000_000_000, handler: peers) }
+            network.run(for: 1_000_000_000)
+        }
+
+        func send() {
+            for id in peers.openedIDs { unsafe client.output(id)?.pointee.append(1 as UInt8) }
+        }
+    }
+
+    @Test func behaviour51_aCrowdOfReadsIsSpreadOverTurnsAndNoneIsForgotten() throws {
+        let crowd = try Crowd(300)
+        crowd.send()
+        crowd.network.run(for: 1_000_000_000)
+        #expect(crowd.slow.reads == 300)
+        #expect(crowd.server.statistics.longestTurn < Self.limit)
+    }
+
+    @Test func behaviour51_whoIsReadFirstDoesNotKeepTheOthersWaiting() throws {
+        let crowd = try Crowd(200)
+        // Whoever was read sends again: in each turn there is more to read than its budget allows.
+        for _ in 0..<5 {
+            crowd.send()
+            crowd.network.run(for: 30_000_000)
+        }
+        crowd.network.run(for: 1_000_000_000)
+        #expect(crowd.slow.reads >= 200)
+        #expect(crowd.server.statistics.longestTurn < Self.limit)
+    }
+
+    @Test func behaviour51_aCrowdThatEndsTogether() throws {
+        let crowd = try Crowd(300)
+        crowd.network.resetConnections(of: crowd.client)
+        crowd.network.run(for: 1_000_000_000)
+        #expect(crowd.slow.ends == 300)
+        #expect(crowd.server.statistics.connections == 0)
+        #expect(crowd.server.statistics.longestTurn < Self.limit)
+    }
+
+    @Test func behaviour51_aCrowdThatThisSideCloses() throws {
+        let crowd = try Crowd(300)
+        crowd.server.execute { for id in crowd.slow.opened { crowd.server.close(id) } }
+        crowd.network.run(for: 1_000_000_000)
+        #expect(crowd.slow.ends == 300)
+        #expect(crowd.server.statistics.longestTurn < Self.limit)
+    }
+
+    @Test func behaviour51_aCrowdOfDeadlinesAtOnce() throws {
+        let crowd = try Crowd(300)
+        let due = crowd.network.now + 1_000_000_000
+        crowd.server.execute { for id in crowd.slow.opened { crowd.server.setDeadline(id, at: due) } }
+        crowd.network.run(for: 3_000_000_000)
+        #expect(crowd.slow.deadlines == 300)
+        #expect(crowd.server.statistics.longestTurn < Self.limit)
+    }
+
+    @Test func behaviour51_aCrowdOfConnectionsThatAreResumedAtOnce() throws {
+        let crowd = try Crowd(300)
+        crowd.server.execute { for id in crowd.slow.opened { crowd.server.pauseReading(id) } }
+        crowd.network.run(for: 10_000_000)
+        crowd.send()
+        crowd.network.run(for: 1_000_000_000)
+        #expect(crowd.slow.reads == 0)
+        crowd.server.execute { for id in crowd.slow.opened { crowd.server.resumeReading(id) } }
+        crowd.network.run(for: 1_000_000_000)
+        #expect(crowd.slow.reads == 300)
+        #expect(crowd.server.statistics.longestTurn < Self.limit)
+    }
+
+    @Test func behaviour51_workIsDoneInOrderOverManyTurns() throws {
+        let network = SimulatedNetwork(seed: 1)
+        let loop = try network.makeLoop()
+        var done: [Int] = []
+        for number in 0..<1000 {
+            loop.execute {
+                network.spend(100_000)
+                done.append(number)
+                if number % 100 == 0 { loop.execute { done.append(1000 + number) } }
+            }
+        }
+        network.run(for: 1_000_000_000)
+        #expect(done == Array(0..<1000) + stride(from: 1000, to: 2000, by: 100))
+        #expect(loop.statistics.longestTurn < Self.limit)
+        #expect(loop.statistics.queued == 0)
+    }
+
+    @Test func behaviour51_aCrowdOfHandshakesTakesItsTurns() throws {
+        let certificate = TestCertificate.shared
+        let context = try TLSServerContext(
+            certificatePath: certificate.certificatePath, keyPath: certificate.keyPath)
+        let trusting = try TLSClientContext(serverName: "localhost", trustedPath: certificate.certificatePath)
+        let network = SimulatedNetwork(seed: 51)
+        var configuration = EventLoop.Configuration()
+        configuration.handshakesPerTurn = 2
+        let server = try network.makeLoop(configuration: configuration)
+        let client = try network.makeLoop()
+        let handler = Script()
+        let listener = try server.listen(.loopback(port: 0), tls: context, handler: handler)
+        let peers = Script()
+        for _ in 0..<50 {
+            client.connect(listener.localAddress, timeout: 60_000_000_000, tls: trusting, handler: peers)
+        }
+        network.run(for: 4_000_000_000)
+        #expect(handler.openedIDs.count == 50)
+        #expect(peers.openedIDs.count == 50)
+        // Two flights of each client, two steps a turn.
+        #expect(server.statistics.turns >= 50)
+    }
+}
