@@ -23,6 +23,7 @@ extension HTTP2Session {
 
     /// Sends PING; the answer is `.pong` with the same value.
     public mutating func sendPing(_ value: UInt64, output: inout ByteBuffer) {
+        guard !hasFailed else { return }
         HTTP2FrameHeader.append(length: 8, type: .ping, streamID: 0, into: &output)
         output.append(bigEndian: value)
     }

@@ -39,6 +39,7 @@ extension HTTP2Session {
     /// Ends the HEADERS frame that `beginHeaders` began at `start`, splitting off CONTINUATION frames as needed. With
     /// `endStream` this side of the stream has ended, and a stream that both have ended is freed.
     public mutating func endHeaders(_ start: Int, stream: UInt32, endStream: Bool, output: inout ByteBuffer) {
+        guard !hasFailed else { return output.truncate(to: start) }
         let id = unsafe streams[stream].pointee.id
         let length = output.count &- start &- HTTP2FrameHeader.size
         if length <= peerMaximumFrame {
@@ -89,7 +90,7 @@ extension HTTP2Session {
     ) -> Bool {
         let entry = unsafe streams[stream]
         guard count <= HTTP2Limits.maximumFrameSize, count <= sendWindow, unsafe count <= Int(entry.pointee.sendWindow),
-            unsafe entry.pointee.pending.isEmpty, output.count < limits.outputHighWater
+            unsafe entry.pointee.pending.isEmpty, output.count < limits.outputHighWater, !hasFailed
         else { return false }
         sendWindow &-= count
         unsafe entry.pointee.sendWindow &-= Int32(truncatingIfNeeded: count)
@@ -109,6 +110,7 @@ extension HTTP2Session {
     /// What was appended to `pendingBuffer` goes out as the windows allow; with `endStream` this side ends behind it.
     public mutating func pendingAppended(_ stream: UInt32, endStream: Bool, output: inout ByteBuffer) {
         let entry = unsafe streams[stream]
+        guard !hasFailed else { return unsafe entry.pointee.pending.release() }
         if endStream { unsafe entry.pointee.endsAfterPending = true }
         if unsafe entry.pointee.pending.isEmpty && endStream {
             unsafe HTTP2FrameHeader.append(
@@ -146,6 +148,7 @@ extension HTTP2Session {
 
     /// Ends a stream at once (§6.4). What waits is dropped; what still arrives on it is ignored.
     public mutating func reset(_ stream: UInt32, _ code: HTTP2ErrorCode, output: inout ByteBuffer) {
+        guard !hasFailed else { return }
         let entry = unsafe streams[stream]
         if unsafe entry.pointee.state != .closed {
             unsafe appendReset(entry.pointee.id, code, &output)
@@ -156,11 +159,12 @@ extension HTTP2Session {
     // MARK: Sending in turn
 
     /// Whether a stream has something to send that the windows would allow: the output was too full.
-    public var wantsPump: Bool { readyHead != HTTP2Stream.none && sendWindow > 0 }
+    public var wantsPump: Bool { readyHead != HTTP2Stream.none && sendWindow > 0 && !hasFailed }
 
     /// Sends what waits as far as the windows and `outputHighWater` allow: one frame per stream and round. To be called
     /// when the kernel has taken the output; the session itself calls it when a window grows.
     public mutating func pump(output: inout ByteBuffer) {
+        guard !hasFailed else { return }
         while readyHead != HTTP2Stream.none && sendWindow > 0 && output.count < limits.outputHighWater {
             let slot = readyHead
             let stream = unsafe streams[slot]
@@ -218,6 +222,7 @@ extension HTTP2Session {
     // MARK: Frames
 
     func appendWindowUpdate(_ id: UInt32, _ increment: Int, _ output: inout ByteBuffer) {
+        guard !hasFailed else { return }
         HTTP2FrameHeader.append(length: 4, type: .windowUpdate, streamID: id, into: &output)
         output.append(bigEndian: UInt32(increment))
     }
@@ -229,6 +234,7 @@ extension HTTP2Session {
     }
 
     func appendGoAway(_ last: UInt32, _ code: HTTP2ErrorCode, debug: StaticString, _ output: inout ByteBuffer) {
+        guard !hasFailed else { return }
         HTTP2FrameHeader.append(length: 8 + debug.utf8CodeUnitCount, type: .goAway, streamID: 0, into: &output)
         output.append(bigEndian: last)
         output.append(bigEndian: code.rawValue)

@@ -277,23 +277,28 @@ import Bytes
 
     // MARK: Errors
 
-    /// Ends the connection: GOAWAY, and nothing is read any more (§5.4.1).
+    /// Whether the connection was lost to an error: `.failed` was reported. From then on nothing is read, and whatever the
+    /// user still sends is dropped. Streams stay as they are, so that `forEachContext` names those whose work must end.
+    public var hasFailed: Bool { phase == .failed }
+
+    /// Ends the connection: GOAWAY, and nothing is read or sent any more (§5.4.1).
     mutating func fail(
         _ code: HTTP2ErrorCode, _ reason: HTTP2Failure.Reason, _ output: inout ByteBuffer
     ) -> HTTP2Event {
-        phase = .failed
         if reason != .http1Preface { appendGoAway(finalGoAway ?? lastPeerStream, code, debug: "", &output) }
+        phase = .failed
         return .failed(HTTP2Failure(code: code, reason: reason))
     }
 
     /// Ends one stream because of what the peer sent on it (§5.4.2). Such resets count like the peer's own: a peer that
-    /// makes us reset is as costly as one that resets.
+    /// makes us reset is as costly as one that resets. When it may make us reset no more, the connection ends instead, and
+    /// the stream stays: a stream never goes without `.reset` for its context, or `.failed` for them all.
     mutating func failStream(
         _ slot: UInt32, _ code: HTTP2ErrorCode, _ now: UInt64, _ output: inout ByteBuffer
     ) -> HTTP2Event? {
+        guard resets.take(now: now) else { return fail(.enhanceYourCalm, .tooManyResets, &output) }
         let context = unsafe streams[slot].pointee.context
         reset(slot, code, output: &output)
-        guard resets.take(now: now) else { return fail(.enhanceYourCalm, .tooManyResets, &output) }
         return context == HTTP2Stream.noContext ? nil : .reset(context: context, code: code, byPeer: false)
     }
 
@@ -301,8 +306,8 @@ import Bytes
     mutating func rejectStream(
         _ id: UInt32, _ code: HTTP2ErrorCode, _ now: UInt64, _ output: inout ByteBuffer
     ) -> HTTP2Event? {
-        appendReset(id, code, &output)
         guard resets.take(now: now) else { return fail(.enhanceYourCalm, .tooManyResets, &output) }
+        appendReset(id, code, &output)
         return nil
     }
 
