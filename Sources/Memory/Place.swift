@@ -6,6 +6,9 @@
 /// a place can exist, also when that value was removed meanwhile. Who calls into foreign code and goes on afterwards looks
 /// the handle up again: the value may have ended.
 ///
+/// A condition says `if a, place.value.b`, not `a && place.value.b`: the right side of `&&`, `||` and `??` is a closure, and
+/// Swift 6.3's optimizer loses what it captured ("Found a leaked owned value", release builds only).
+///
 /// Not for two threads: it belongs to the loop of its owner.
 @safe public struct Place<Value: ~Copyable>: ~Escapable {
     @usableFromInline let pointer: UnsafeMutablePointer<Value>

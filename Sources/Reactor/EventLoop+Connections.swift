@@ -65,8 +65,9 @@ extension EventLoop {
         place.value.flags.remove(.paused)
         guard place.value.flags.isDisjoint(with: .deaf) else { return }
         applyInterest(place, id.token)
-        let waits = unsafe place.value.keptCount > 0 || place.value.tls != nil
-        if waits && !place.value.flags.contains(.resumes) {
+        let isTLS = unsafe place.value.tls != nil
+        let waits = place.value.keptCount > 0 || isTLS
+        if waits, !place.value.flags.contains(.resumes) {
             place.value.flags.insert(.resumes)
             hot.value.resumed.append(id.token)
         }

@@ -10,7 +10,7 @@ extension EventLoop {
     /// Something has happened to a connection.
     @inline(__always)
     func connectionReady(_ place: Place<Connection>, _ token: UInt64, _ readiness: Readiness) {
-        if readiness == .readable && place.value.flags.isDisjoint(with: Self.notPlainlyReadable) {
+        if readiness == .readable, place.value.flags.isDisjoint(with: Self.notPlainlyReadable) {
             if unsafe place.value.tls == nil { readPlain(place, token) } else { readTLS(place, token) }
         } else {
             connectionReadySlowly(place, token, readiness)
@@ -100,7 +100,7 @@ extension EventLoop {
                 ConnectionID(token: token), UnsafeMutableRawBufferPointer(start: bytes, count: count))
         }
         precondition(consumed >= 0 && consumed <= count, "a handler consumed more than there was")
-        if consumed == count && place.value.keptCount == 0 { return }
+        if consumed == count, place.value.keptCount == 0 { return }
         unsafe deliverRest(place, token, bytes + consumed, count - consumed, after: handler)
     }
 
@@ -112,7 +112,7 @@ extension EventLoop {
         var bytes = unsafe bytes
         var count = count
         var handler = unsafe first
-        while count > 0 && place.value.flags.isDisjoint(with: .deaf) && !place.value.flags.contains(.paused) {
+        while count > 0, place.value.flags.isDisjoint(with: .deaf), !place.value.flags.contains(.paused) {
             let next = unsafe place.value.handler.unsafelyUnwrapped
             let isSame = unsafe next.toOpaque() == handler.toOpaque()
             if isSame { break }
@@ -170,7 +170,7 @@ extension EventLoop {
         let received = unsafe system.read(place.value.descriptor, hot.value.receive, hot.value.receiveCapacity)
         if received > 0 {
             place.value.discarded = UInt32(clamping: Int(place.value.discarded) + received)
-            if place.value.flags.contains(.lingering) && place.value.discarded > configuration.lingerBytes {
+            if place.value.flags.contains(.lingering), place.value.discarded > configuration.lingerBytes {
                 close(place, token, .local)
             }
         } else if received == 0 {

@@ -69,7 +69,7 @@ extension EventLoop {
 
     /// Decrypts what is there, as much as the buffer takes at a time, and delivers it.
     private func decrypt(_ place: Place<Connection>, _ token: UInt64, _ session: TLSSession) {
-        while place.value.flags.isDisjoint(with: .deaf) && !place.value.flags.contains(.paused) {
+        while place.value.flags.isDisjoint(with: .deaf), !place.value.flags.contains(.paused) {
             let kept = place.value.keptCount
             hot.value.reservePlaintext(kept, room: configuration.receiveBuffer)
             let memory = unsafe hot.value.plaintext.unsafelyUnwrapped
@@ -98,7 +98,7 @@ extension EventLoop {
     /// Sends the alert that explains the failure if the kernel takes it at once, then closes.
     private func failTLS(_ place: Place<Connection>, _ token: UInt64, _ session: TLSSession) {
         let descriptor = place.value.descriptor
-        if !session.ciphertext.isEmpty && !place.value.flags.contains(.closed) {
+        if !session.ciphertext.isEmpty, !place.value.flags.contains(.closed) {
             _ = unsafe session.ciphertext.withUnsafeBytes {
                 unsafe system.write(descriptor, $0.baseAddress.unsafelyUnwrapped, $0.count)
             }

@@ -33,7 +33,8 @@ extension EventLoop {
     @inline(__always)
     func armDeadline(_ place: Place<Connection>, _ token: UInt64, at deadline: UInt64) {
         place.value.deadline = max(1, deadline)
-        if place.value.timerDue == 0 || deadline < place.value.timerDue { armTimer(place, token) }
+        let due = place.value.timerDue
+        if due == 0 || deadline < due { armTimer(place, token) }
     }
 
     @inline(never)

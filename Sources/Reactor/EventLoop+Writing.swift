@@ -170,10 +170,10 @@ extension EventLoop {
             let middle = min(left, size - place.value.sharedOffset)
             place.value.sharedOffset += middle
             left -= middle
-            if place.value.sharedOffset == size && place.value.sharedAfter == 0 { dropShared(place) }
+            if place.value.sharedOffset == size, place.value.sharedAfter == 0 { dropShared(place) }
         }
         if left > 0 { place.value.output.consume(left) }
-        if place.value.output.isEmpty && place.value.output.capacity > 0 { hot.value.recycle(&place.value.output) }
+        if place.value.output.isEmpty, place.value.output.capacity > 0 { hot.value.recycle(&place.value.output) }
     }
 
     func dropShared(_ place: Place<Connection>) {
