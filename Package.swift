@@ -61,7 +61,7 @@ var targets: [Target] = [
     room("RideDomain", ["Bytes"]),
 
     // Floor 3: parts. Telemetry and Settings lie half a floor below the others, RideAPI half a floor above.
-    room("Telemetry", ["Bytes"]),
+    room("Telemetry", ["Bytes", "Reactor"]),
     room("Settings"),
     room("HTTPServer", ["Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry", "Settings"]),
     room("WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "WebSockets", "COpenSSL", "Telemetry"]),

@@ -6,7 +6,7 @@ import Settings
 /// simulated drivers, if any.
 ///
 ///     let server = try DriverServer(settings: settings)
-///     server.start()
+///     try server.start()
 ///
 /// Thread-safe from `start` on.
 public final class DriverServer: ServerProcess {
@@ -31,7 +31,8 @@ public final class DriverServer: ServerProcess {
     }
 
     /// Starts the loop's thread.
-    public func start() { group.start { _ in } }
+    /// - Throws: `SystemError` if there is none to be had.
+    public func start() throws(SystemError) { try group.start { _ in } }
 
     public func drain(_ completion: @escaping @Sendable () -> Void) {
         let group = group

@@ -10,7 +10,7 @@ import Telemetry
 /// live lists and its Kafka consumer live on the first.
 ///
 ///     let server = try GatewayServer(settings: settings)
-///     server.start()
+///     try server.start()
 ///
 /// Thread-safe from `start` on.
 public final class GatewayServer: ServerProcess {
@@ -20,6 +20,8 @@ public final class GatewayServer: ServerProcess {
     private let readiness: ServiceReadiness
     private let drainDelay: UInt64
     private let logger = Logger(label: "gateway")
+    /// The certificate with the files that it comes from; nil: plain HTTP.
+    private let tls: (context: TLSServerContext, certificate: String, key: String)?
     /// Where the page, REST and WebSocket are served.
     public let address: SocketAddress
     /// Where health and metrics are served, if a port is configured for it.
@@ -52,7 +54,8 @@ public final class GatewayServer: ServerProcess {
             for node in boundNodes { node.loop.submit { node.value.serve(files) } }
         }
 
-        address = try Self.listen(nodes, settings)
+        tls = try Self.certificate(settings)
+        address = try Self.listen(nodes, settings, tls?.context)
         if let port = settings[CabstandSettings.adminPort] {
             adminAddress = try home.listenForOperations(settings.listenAddress(port: port), readiness).localAddress
         } else {
@@ -69,25 +72,43 @@ public final class GatewayServer: ServerProcess {
     }
 
     /// Starts the loops' threads.
-    public func start() { group.start { _ in } }
+    /// - Throws: `SystemError` if there are not that many to be had.
+    public func start() throws(SystemError) { try group.start { _ in } }
 
     // MARK: Listening
 
-    /// Every loop listens on the same port; a port of 0 is chosen by the first.
-    private static func listen(_ nodes: [GatewayNode], _ settings: SettingsValues) throws -> SocketAddress {
-        let port = settings[CabstandSettings.httpPort]
-        var address = try settings.listenAddress(port: port)
-        var tls: TLSServerContext?
-        guard settings[CabstandSettings.tlsCert].isEmpty == settings[CabstandSettings.tlsKey].isEmpty else {
+    private static func certificate(
+        _ settings: SettingsValues
+    ) throws -> (context: TLSServerContext, certificate: String, key: String)? {
+        let (certificate, key) = (settings[CabstandSettings.tlsCert], settings[CabstandSettings.tlsKey])
+        guard certificate.isEmpty == key.isEmpty else {
             throw GatewayStartError(
                 description:
                     "CABSTAND_TLS_CERT and CABSTAND_TLS_KEY belong together; give both, or none for plain HTTP.")
         }
-        if !settings[CabstandSettings.tlsCert].isEmpty {
-            tls = try TLSServerContext(
-                certificatePath: settings[CabstandSettings.tlsCert], keyPath: settings[CabstandSettings.tlsKey],
-                alpn: ["http/1.1"])
+        if certificate.isEmpty { return nil }
+        let context = try TLSServerContext(certificatePath: certificate, keyPath: key, alpn: ["http/1.1"])
+        return (context, certificate, key)
+    }
+
+    /// Handshakes that begin from now on show the certificate that the files hold now.
+    public func reload() {
+        guard let tls else { return }
+        do {
+            try tls.context.reload(certificatePath: tls.certificate, keyPath: tls.key)
+            logger.notice("the certificate was read again", metadata: ["certificate": tls.certificate])
+        } catch {
+            logger.error(
+                "the certificate can't be read again; the one before stays in force", metadata: ["error": "\(error)"])
         }
+    }
+
+    /// Every loop listens on the same port; a port of 0 is chosen by the first.
+    private static func listen(
+        _ nodes: [GatewayNode], _ settings: SettingsValues, _ tls: TLSServerContext?
+    ) throws -> SocketAddress {
+        let port = settings[CabstandSettings.httpPort]
+        var address = try settings.listenAddress(port: port)
         do {
             if nodes.count > 1 && port != 0 {
                 // With SO_REUSEPORT a second gateway would share the port in silence: ask for it alone first.

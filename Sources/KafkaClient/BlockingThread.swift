@@ -19,18 +19,14 @@ final class BlockingThread: Sendable {
     private let state = Mutex(State())
     private let wake: WakeSemaphore
 
-    init() {
+    /// - Throws: if the system has no thread to give.
+    init() throws(KafkaError) {
         wake = WakeSemaphore()
-        var thread = pthread_t()
-        let result = unsafe pthread_create(
-            &thread, nil,
-            { argument in
-                // Proof: the pointer is the one retained below, taken over exactly once.
-                unsafe Unmanaged<BlockingThread>.fromOpaque(argument!).takeRetainedValue().run()
-                return nil
-            }, Unmanaged.passRetained(self).toOpaque())
-        precondition(result == 0, "no thread for the Kafka client: errno \(result)")
-        pthread_detach(thread)
+        do throws(SystemError) {
+            try SystemThread("kafka-blocking") { self.run() }.detach()
+        } catch {
+            throw KafkaError.configuration(error.description)
+        }
     }
 
     /// Thread-safe. Work submitted after `finish()` is dropped.

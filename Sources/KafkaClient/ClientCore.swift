@@ -25,10 +25,11 @@ final class ClientCore {
     var onState: (KafkaState) -> Void = { _ in }
 
     /// - Parameter role: names the client in metrics and log lines.
-    init(loop: EventLoop, configuration: KafkaConfiguration, role: String) {
+    /// - Throws: if the system has no thread to give.
+    init(loop: EventLoop, configuration: KafkaConfiguration, role: String) throws(KafkaError) {
         self.loop = loop
         self.configuration = configuration
-        worker = BlockingThread()
+        worker = try BlockingThread()
         logger = Logger(label: "kafka").with("client", role)
         errorCount = MetricRegistry.shared.counter(
             name: "cabstand_kafka_errors_total", help: "Errors that librdkafka reported.", labels: ["client": role])

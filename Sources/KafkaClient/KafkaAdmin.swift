@@ -34,7 +34,7 @@ public final class KafkaAdmin {
     public init(
         loop: EventLoop, configuration: KafkaConfiguration, topics: [TopicSpecification]
     ) throws(KafkaError) {
-        core = ClientCore(loop: loop, configuration: configuration, role: "admin")
+        core = try ClientCore(loop: loop, configuration: configuration, role: "admin")
         client = try NativeClient(.producer, configuration, defaults: [], events: 0)
         self.topics = topics
     }

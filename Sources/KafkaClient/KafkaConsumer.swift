@@ -83,7 +83,7 @@ public final class KafkaConsumer {
     public init(
         loop: EventLoop, configuration: KafkaConfiguration, topic: String, start: Start
     ) throws(KafkaError) {
-        core = ClientCore(loop: loop, configuration: configuration, role: "consumer-" + topic)
+        core = try ClientCore(loop: loop, configuration: configuration, role: "consumer-" + topic)
         topicName = topic
         self.start = start
         let registry = MetricRegistry.shared

@@ -74,7 +74,7 @@ public final class KafkaProducer {
     ) throws(KafkaError) {
         self.order = order
         batches = StrictBatches(configuration)
-        core = ClientCore(loop: loop, configuration: configuration, role: "producer")
+        core = try ClientCore(loop: loop, configuration: configuration, role: "producer")
         let registry = MetricRegistry.shared
         deliveredCount = registry.counter(
             name: "cabstand_kafka_delivered_total", help: "Messages that the cluster acknowledged.")

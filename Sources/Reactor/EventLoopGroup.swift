@@ -11,7 +11,7 @@ import CLinux
 /// Proof of `@unchecked Sendable`: `threads` is touched by whoever owns the group, who starts, stops and joins it.
 public final class EventLoopGroup: @unchecked Sendable {
     public let loops: [EventLoop]
-    private var threads: [Thread] = []
+    private var threads: [SystemThread] = []
 
     /// - Throws: `SystemError` when descriptors or address space have run out.
     public init(
@@ -24,16 +24,26 @@ public final class EventLoopGroup: @unchecked Sendable {
     }
 
     /// Starts a thread per loop. `setUp` runs on each loop's thread before its first turn; it returns what shall live as long
-    /// as the loop runs. The call returns when every loop is set up.
-    public func start(_ setUp: @escaping @Sendable (EventLoop) -> Void) {
+    /// as the loop runs.
+    /// - Parameter name: of the threads, with the loop's number behind it (15 bytes in all).
+    /// - Throws: `SystemError` when the system has not that many threads; those that were started have ended by then.
+    public func start(
+        named name: String = "loop", _ setUp: @escaping @Sendable (EventLoop) -> Void
+    ) throws(SystemError) {
         precondition(threads.isEmpty, "a group starts once")
         for (index, loop) in loops.enumerated() {
-            threads.append(
-                Thread("loop-\(index)") {
-                    loop.adopt()
-                    setUp(loop)
-                    loop.run()
-                })
+            do throws(SystemError) {
+                threads.append(
+                    try SystemThread("\(name)-\(index)") {
+                        loop.adopt()
+                        setUp(loop)
+                        loop.run()
+                    })
+            } catch {
+                stop()
+                join()
+                throw error
+            }
         }
     }
 

@@ -56,7 +56,25 @@ private final class Resolver: Sendable {
             state.threads += 1
             return true
         }
-        if starts { Thread("resolver") { self.work() }.detach() }
+        guard starts else { return }
+        do throws(SystemError) {
+            try SystemThread("resolver") { self.work() }.detach()
+        } catch {
+            noThread(error)
+        }
+    }
+
+    /// What waits is done by the threads that there are; without any it is refused, and whoever asked tries again.
+    private func noThread(_ error: SystemError) {
+        let refused = state.withLock { state in
+            state.threads -= 1
+            guard state.threads == 0 else { return [Question]() }
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for question in refused {
+            question.answer(.failure(.failed(host: question.host, reason: error.description)))
+        }
     }
 
     private func work() {

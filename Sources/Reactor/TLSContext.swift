@@ -1,4 +1,5 @@
 import COpenSSL
+import Synchronization
 
 /// What TLS needs could not be set up, with OpenSSL's words.
 public struct TLSError: Error, Sendable, Equatable, CustomStringConvertible {
@@ -23,40 +24,76 @@ public struct TLSError: Error, Sendable, Equatable, CustomStringConvertible {
 
 /// A certificate, its key and the protocols that a TLS listener speaks: TLS 1.2 and later. May be shared by loops.
 ///
-/// Proof of `@unchecked Sendable`: an `SSL_CTX` that is not configured any more may be used by all threads (OpenSSL's rule),
-/// and it is configured in `init` only.
+/// A certificate can be replaced while the listener serves (`reload`): handshakes that begin afterwards show the new one,
+/// connections that are open go on as they are.
+///
+/// Proof of `@unchecked Sendable`: `current` is read and changed under `lock` only; the `SSL_CTX` behind it is not configured
+/// any more once it is there, and such a one may be used by all threads (OpenSSL's rule).
 @safe public final class TLSServerContext: @unchecked Sendable {
-    let context: OpaquePointer
+    private let lock = Mutex(())
+    private var current: OpaquePointer
     /// Protocol names with their lengths in front, ours first (RFC 7301 §3.1).
     private let protocols: [UInt8]
 
     /// - Parameters:
     ///   - certificatePath: a PEM file with the certificate and the chain behind it. Read at once, blocking.
-    ///   - keyPath: a PEM file with the private key.
+    ///   - keyPath: a PEM file with the private key, without a passphrase.
     ///   - alpn: application protocols in the order of preference, `["h2", "http/1.1"]` for instance.
     /// - Throws: `TLSError`
     public init(certificatePath: String, keyPath: String, alpn: [String] = []) throws(TLSError) {
-        guard let context = unsafe SSL_CTX_new(TLS_server_method()) else { throw TLSError("making a TLS context") }
-        unsafe self.context = context
+        unsafe current = try Self.read(certificatePath, keyPath)
         protocols = alpn.flatMap { [UInt8($0.utf8.count)] + Array($0.utf8) }
-        _ = unsafe copenssl_set_tls12_or_later(context)
-        _ = unsafe copenssl_release_buffers(context)
-        unsafe copenssl_set_server_options(context)
-        guard unsafe SSL_CTX_use_certificate_chain_file(context, certificatePath) == 1 else {
-            throw TLSError("reading the certificate \(certificatePath)")
+        unsafe offerProtocols(current)
+    }
+
+    deinit { unsafe SSL_CTX_free(current) }
+
+    /// Reads certificate and key again, blocking: handshakes from now on use them. Thread-safe.
+    /// - Throws: `TLSError`, which names the file and the reason; what was read before stays in force then.
+    public func reload(certificatePath: String, keyPath: String) throws(TLSError) {
+        let new = unsafe try Self.read(certificatePath, keyPath)
+        unsafe offerProtocols(new)
+        let old = unsafe lock.withLock { _ in
+            defer { unsafe current = new }
+            return unsafe current
         }
-        guard unsafe SSL_CTX_use_PrivateKey_file(context, keyPath, SSL_FILETYPE_PEM) == 1 else {
-            throw TLSError("reading the private key \(keyPath)")
+        // Sessions that were made from it keep it until they end.
+        unsafe SSL_CTX_free(old)
+    }
+
+    /// A session with the certificate that is in force; nil: out of memory.
+    func makeSession() -> OpaquePointer? { unsafe lock.withLock { _ in unsafe SSL_new(current) } }
+
+    private static func read(_ certificatePath: String, _ keyPath: String) throws(TLSError) -> OpaquePointer {
+        ERR_clear_error()
+        guard let context = unsafe SSL_CTX_new(TLS_server_method()) else { throw TLSError("making a TLS context") }
+        do throws(TLSError) {
+            _ = unsafe copenssl_set_tls12_or_later(context)
+            _ = unsafe copenssl_release_buffers(context)
+            unsafe copenssl_set_server_options(context)
+            // Without this OpenSSL asks the terminal for the passphrase of an encrypted key, and waits.
+            unsafe SSL_CTX_set_default_passwd_cb(context) { _, _, _, _ in 0 }
+            guard unsafe SSL_CTX_use_certificate_chain_file(context, certificatePath) == 1 else {
+                throw TLSError("reading the certificate \(certificatePath)")
+            }
+            guard unsafe SSL_CTX_use_PrivateKey_file(context, keyPath, SSL_FILETYPE_PEM) == 1 else {
+                throw TLSError("reading the private key \(keyPath)")
+            }
+            guard unsafe SSL_CTX_check_private_key(context) == 1 else {
+                throw TLSError("\(keyPath) is not the key of \(certificatePath)")
+            }
+            return unsafe context
+        } catch {
+            unsafe SSL_CTX_free(context)
+            throw error
         }
-        guard unsafe SSL_CTX_check_private_key(context) == 1 else {
-            throw TLSError("\(keyPath) is not the key of \(certificatePath)")
-        }
-        // The context does not outlive this object, so the callback may find it unretained.
+    }
+
+    private func offerProtocols(_ context: OpaquePointer) {
+        // Whoever has a session has this object too (`TLSSession.role`), so the callback may find it unretained.
         unsafe SSL_CTX_set_alpn_select_cb(
             context, { unsafe selectProtocol($1, $2, $3, $4, $5) }, Unmanaged.passUnretained(self).toOpaque())
     }
-
-    deinit { unsafe SSL_CTX_free(context) }
 
     fileprivate func select(
         _ chosen: UnsafeMutablePointer<UnsafePointer<UInt8>?>?, _ size: UnsafeMutablePointer<UInt8>?,

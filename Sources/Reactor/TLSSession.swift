@@ -34,12 +34,12 @@ import COpenSSL
     init(_ role: Role, alpn: [String: ConnectionHandler]) {
         self.role = role
         self.alpn = alpn
-        let context =
+        let made =
             switch role {
-            case .server(let server): unsafe server.context
-            case .client(let client): unsafe client.context
+            case .server(let server): unsafe server.makeSession()
+            case .client(let client): unsafe SSL_new(client.context)
             }
-        guard let ssl = unsafe SSL_new(context), let bio = unsafe BIO_new(LoopBIO.method) else {
+        guard let ssl = unsafe made, let bio = unsafe BIO_new(LoopBIO.method) else {
             fatalError("out of memory for a TLS session")
         }
         unsafe self.ssl = ssl

@@ -20,7 +20,7 @@ public final class SQLiteReader: Sendable {
             name: "cabstand_sqlite_queue", help: "Jobs that wait for a database thread or run.",
             labels: ["thread": name]
         ) { [weak thread] in Double(thread?.pending ?? 0) }
-        thread.start(database) { jobs, database in Self.process(jobs, database) }
+        try thread.start(database) { jobs, database in Self.process(jobs, database) }
     }
 
     deinit { thread.close() }

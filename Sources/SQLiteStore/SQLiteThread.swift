@@ -1,4 +1,5 @@
 import CSQLite
+import Reactor
 import Synchronization
 
 #if canImport(Glibc)
@@ -75,26 +76,12 @@ import Synchronization
     private func wake() { unsafe pthread_cond_signal(wakeUp) }
 
     /// Starts the thread. `process` runs on it with each batch; the thread owns `database` and closes it at its end.
-    func start(_ database: SQLiteDatabase, process: @escaping @Sendable ([SQLiteJob], SQLiteDatabase) -> Void) {
+    /// - Throws: `SystemError` if the system has no thread to give.
+    func start(
+        _ database: SQLiteDatabase, process: @escaping @Sendable ([SQLiteJob], SQLiteDatabase) -> Void
+    ) throws(SystemError) {
         let start = Start(thread: self, database: database, process: process)
-        let context = unsafe Unmanaged.passRetained(start).toOpaque()
-        // Signals belong to the loops (signalfd): a new thread inherits the mask, so block everything around its birth.
-        var all = sigset_t()
-        var old = sigset_t()
-        unsafe sigfillset(&all)
-        unsafe pthread_sigmask(SIG_SETMASK, &all, &old)
-        var id = pthread_t()
-        let code = unsafe pthread_create(
-            &id, nil,
-            { context in
-                guard let context = unsafe context else { return nil }
-                let start = unsafe Unmanaged<Start>.fromOpaque(context).takeRetainedValue()
-                start.thread.run(start)
-                return nil
-            }, context)
-        unsafe pthread_sigmask(SIG_SETMASK, &old, nil)
-        precondition(code == 0, "the system has no thread for the database (error \(code))")
-        pthread_detach(id)
+        try SystemThread(name) { start.thread.run(start) }.detach()
     }
 
     /// Takes no more jobs; what waits is still done, then the database is closed. Thread-safe, does not wait.
@@ -131,8 +118,6 @@ import Synchronization
     }
 
     private func run(_ start: Start) {
-        // The kernel keeps 15 bytes of a thread's name.
-        unsafe csqlite_name_thread(String(name.prefix(15)))
         while let jobs = take() {
             if let database = start.database { start.process(jobs, database) }
             depth.subtract(jobs.count, ordering: .relaxed)

@@ -40,7 +40,7 @@ public final class SQLiteWriter: Sendable {
             labels: ["thread": name]
         ) { [weak thread] in Double(thread?.pending ?? 0) }
         // The thread keeps itself alive until it is closed; the writer need not outlive it.
-        thread.start(database) { [weak self] jobs, database in
+        try thread.start(database) { [weak self] jobs, database in
             let begin = SQLiteThread.monotonicNow()
             Self.process(jobs, database)
             self?.commitCount.add(1, ordering: .relaxed)

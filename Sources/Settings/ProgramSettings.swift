@@ -31,17 +31,23 @@ extension SettingsDeclaration {
     /// Reads the process's own arguments and environment. Prints and exits when that is all there is to do: 0 after
     /// `--help` and `--print-config`, 64 (EX_USAGE) after a bad value.
     ///
-    /// - Parameter check: does what `--check` asks for.
-    public func readOrExit(check: (SettingsValues) -> Never) -> SettingsValues {
+    /// - Parameters:
+    ///   - leaving: called before anything is printed or checked: there will be no server.
+    ///   - check: does what `--check` asks for.
+    public func readOrExit(leaving: () -> Void = {}, check: (SettingsValues) -> Never) -> SettingsValues {
         do {
             switch try read(arguments: Array(CommandLine.arguments.dropFirst()), environment: Self.environment()) {
             case .run(let values): return values
-            case .check(let values): check(values)
+            case .check(let values):
+                leaving()
+                check(values)
             case .print(let text):
+                leaving()
                 Self.write(text, to: STDOUT_FILENO)
                 exit(0)
             }
         } catch {
+            leaving()
             Self.write(error.lines.map { "\(program): \($0)\n" }.joined(), to: STDERR_FILENO)
             exit(64)
         }

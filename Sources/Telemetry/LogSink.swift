@@ -1,5 +1,6 @@
 import Bytes
 import Glibc
+import Reactor
 import Synchronization
 
 /// The form of a log line.
@@ -12,17 +13,23 @@ public enum LogFormat: String, CaseIterable, Sendable {
 
 /// Where log lines go: a bounded queue and a thread that writes it to a descriptor.
 ///
-/// The writer takes what waits and writes it without holding the lock, so a reader of stderr that stalls costs lines
-/// (they are counted and announced), never a loop's time. Thread-safe.
+/// The writer takes what waits and writes it without holding the lock, so a reader of stderr that stalls, or a disk that is
+/// full, costs lines (they are counted, and announced once there is somebody to tell), never a loop's time and never the
+/// program's end. Thread-safe.
 public final class LogSink: Sendable {
     /// Bytes that may wait for the descriptor; what comes beyond is dropped and counted.
     static let queueLimit = 1 << 20
+    /// Milliseconds between two looks at a descriptor that is non-blocking and full.
+    private static let fullPause: Int32 = 1_000
 
     /// Standard error, from `info` on, as text, until a program says otherwise.
     public static let standard = LogSink(descriptor: 2)
+    /// Standard output, for what a program says to whoever started it.
+    public static let output = LogSink(descriptor: 1)
 
     private struct Queue: ~Copyable {
         var pending = ByteBuffer()
+        /// Lines that were lost since the last announcement.
         var dropped = 0
         var writing = false
         var started = false
@@ -33,6 +40,7 @@ public final class LogSink: Sendable {
     private let json = Atomic<Bool>(false)
     private let queue = Mutex(Queue())
     private let wakeUp = Wakeup()
+    private let lost = Atomic<Int>(0)
 
     /// - Parameter descriptor: stays open as long as the sink is used; the sink never closes it.
     public init(descriptor: Int32, level: LogLevel = .info, format: LogFormat = .text) {
@@ -47,6 +55,9 @@ public final class LogSink: Sendable {
         json.store(format == .json, ordering: .relaxed)
     }
 
+    /// Lines that were lost since the start.
+    public var lostLines: Int { lost.load(ordering: .relaxed) }
+
     func isEnabled(_ level: LogLevel) -> Bool { level.rank >= threshold.load(ordering: .relaxed) }
 
     func write(
@@ -55,16 +66,30 @@ public final class LogSink: Sendable {
     ) {
         var line = ByteBuffer(capacity: 160)
         compose(level, label, message, context, values, into: &line)
-        let start = queue.withLock { queue in
+        append(line)
+    }
+
+    /// Writes a line as it is, without level, label and time.
+    public func write(line text: String) {
+        var line = ByteBuffer(capacity: text.utf8.count + 1)
+        line.append(utf8: text)
+        line.append(UInt8(ascii: "\n"))
+        append(line)
+    }
+
+    private func append(_ line: borrowing ByteBuffer) {
+        let (starts, drops) = queue.withLock { queue in
+            let starts = !queue.started
+            queue.started = true
             guard queue.pending.count + line.count <= Self.queueLimit else {
                 queue.dropped += 1
-                return false
+                return (starts, true)
             }
             queue.pending.append(line.span)
-            defer { queue.started = true }
-            return !queue.started
+            return (starts, false)
         }
-        if start { startWriter() }
+        if drops { lost.add(1, ordering: .relaxed) }
+        if starts { startWriter() }
         wakeUp.signal()
     }
 
@@ -79,17 +104,26 @@ public final class LogSink: Sendable {
         }
     }
 
-    /// Waits until what was logged so far is written. For a program's last words; not for a loop.
-    public func flush() {
-        while queue.withLock({ !$0.pending.isEmpty || $0.writing }) { usleep(1000) }
+    /// Waits until what was logged so far is written, but no longer than `milliseconds`: nobody may be reading. For a
+    /// program's last words; not for a loop.
+    public func flush(within milliseconds: Int = 1_000) {
+        for _ in 0..<max(1, milliseconds) {
+            if queue.withLock({ $0.pending.isEmpty && !$0.writing }) { return }
+            usleep(1_000)
+        }
     }
 
+    /// Without a thread to be had the lines wait, and the next one tries again.
     private func startWriter() {
-        spawnThread { [self] in
-            while true {
-                wakeUp.wait()
-                while writePending() {}
-            }
+        do throws(SystemError) {
+            try SystemThread("log") { [self] in
+                while true {
+                    wakeUp.wait()
+                    while writePending() {}
+                }
+            }.detach()
+        } catch {
+            queue.withLock { $0.started = false }
         }
     }
 
@@ -103,23 +137,39 @@ public final class LogSink: Sendable {
             return queue.dropped
         }
         guard !taken.isEmpty else { return false }
-        if dropped > 0 {
+        var missing = writeAll(&taken)
+        lost.add(missing, ordering: .relaxed)
+        missing += dropped
+        if missing > 0 {
+            var line = ByteBuffer(capacity: 160)
             compose(
-                .warning, "log", "lines were dropped because nobody reads them fast enough", [],
-                [("count", .integer(dropped))], into: &taken)
+                .warning, "log", "lines were lost: nobody reads them fast enough, or the disk does not take them", [],
+                [("count", .integer(missing))], into: &line)
+            if writeAll(&line) == 0 { missing = 0 }
         }
-        while !taken.isEmpty {
-            let written = unsafe taken.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        queue.withLock { queue in
+            queue.dropped += missing
+            queue.writing = false
+        }
+        return true
+    }
+
+    /// Returns how many lines could not be written: the disk is full, or the descriptor is gone.
+    private func writeAll(_ bytes: inout ByteBuffer) -> Int {
+        while !bytes.isEmpty {
+            let written = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if written > 0 {
-                taken.consume(written)
-            } else if errno == EAGAIN {
-                usleep(1000)
-            } else if errno != EINTR {
-                break  // the descriptor is gone: there is nobody left to tell
+                bytes.consume(written)
+            } else if written < 0 && errno == EAGAIN {
+                var full = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                unsafe poll(&full, 1, Self.fullPause)
+            } else if written == 0 || errno != EINTR {
+                return unsafe bytes.withUnsafeBytes { bytes in
+                    unsafe bytes.reduce(0) { $1 == UInt8(ascii: "\n") ? $0 + 1 : $0 }
+                }
             }
         }
-        queue.withLock { $0.writing = false }
-        return true
+        return 0
     }
 }
 
@@ -142,23 +192,4 @@ public final class LogSink: Sendable {
     func wait() {
         while unsafe sem_wait(semaphore) != 0 && errno == EINTR {}
     }
-}
-
-/// Starts a detached thread.
-func spawnThread(_ body: @escaping @Sendable () -> Void) {
-    final class Box: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    var thread = pthread_t()
-    let box = unsafe Unmanaged.passRetained(Box(body)).toOpaque()
-    let result = unsafe pthread_create(
-        &thread, nil,
-        { argument in
-            // Proof: the retained box comes from the call above and is released here, once.
-            unsafe Unmanaged<Box>.fromOpaque(argument.unsafelyUnwrapped).takeRetainedValue().body()
-            return nil
-        }, box)
-    guard result == 0 else { fatalError("a thread could not be started: error \(result)") }
-    pthread_detach(thread)
 }

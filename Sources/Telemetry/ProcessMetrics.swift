@@ -19,6 +19,10 @@ public enum ProcessMetrics {
         registry.sampledGauge(name: "process_open_fds", help: "Open file descriptors.") {
             Double(openDescriptors())
         }
+        registry.sampledCounter(
+            name: "cabstand_log_lines_lost_total",
+            help: "Log lines that nobody read fast enough, or that the disk did not take."
+        ) { Double(LogSink.standard.lostLines) }
     }
 
     private static func wallClockSeconds() -> Double {

@@ -5,7 +5,7 @@ import Settings
 /// The trip service as a whole: one loop with a thread of its own, its database threads and its Kafka client.
 ///
 ///     let server = try TripServer(settings: settings)
-///     server.start()
+///     try server.start()
 ///
 /// Thread-safe from `start` on.
 public final class TripServer: ServerProcess {
@@ -29,7 +29,8 @@ public final class TripServer: ServerProcess {
     }
 
     /// Starts the loop's thread.
-    public func start() { group.start { _ in } }
+    /// - Throws: `SystemError` if there is none to be had.
+    public func start() throws(SystemError) { try group.start { _ in } }
 
     public func drain(_ completion: @escaping @Sendable () -> Void) {
         let group = group

@@ -54,10 +54,10 @@ struct AllInOne {
         greeting = lines
     }
 
-    func start() {
-        driver.start()
-        trip.start()
-        gateway.start()
+    func start() throws {
+        try driver.start()
+        try trip.start()
+        try gateway.start()
     }
 
     /// The settings with a Kafka in them: the one that is given, or a broker of our own.

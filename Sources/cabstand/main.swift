@@ -1,21 +1,19 @@
-import Glibc
 import HTTPServer
 import Settings
 import Telemetry
 
-let settings = SettingsDeclaration.cabstand.readOrExit { HealthCheck.exit($0) }
-ServerProgram.run(settings: settings) {
-    let house = try AllInOne(settings: settings)
-    house.start()
-    for line in house.greeting {
-        // Who collects lines of JSON reads standard output, too.
-        if settings[CabstandSettings.logFormat] == "json" {
-            Logger(label: "cabstand").notice(line)
-        } else {
-            print("cabstand: \(line)")
+ServerProgram.run(
+    .cabstand, check: { HealthCheck.exit($0) },
+    start: { settings in
+        let house = try AllInOne(settings: settings)
+        try house.start()
+        for line in house.greeting {
+            // Who collects lines of JSON reads standard output, too. Whoever does not read it holds nothing up.
+            if settings[CabstandSettings.logFormat] == "json" {
+                Logger(label: "cabstand").notice(line)
+            } else {
+                LogSink.output.write(line: "cabstand: \(line)")
+            }
         }
-    }
-    // Into a file or a pipe it would wait for more.
-    fflush(nil)
-    return house.servers
-}
+        return house.servers
+    })

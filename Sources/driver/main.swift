@@ -3,9 +3,10 @@ import GRPCRuntime
 import HTTPServer
 import Settings
 
-let settings = SettingsDeclaration.driver.readOrExit { HealthCheck.exit($0, overGRPC: HealthService.ask) }
-ServerProgram.run(settings: settings) {
-    let server = try DriverServer(settings: settings)
-    server.start()
-    return [server]
-}
+ServerProgram.run(
+    .driver, check: { HealthCheck.exit($0, overGRPC: HealthService.ask) },
+    start: { settings in
+        let server = try DriverServer(settings: settings)
+        try server.start()
+        return [server]
+    })

@@ -2,9 +2,10 @@ import GatewayService
 import HTTPServer
 import Settings
 
-let settings = SettingsDeclaration.gateway.readOrExit { HealthCheck.exit($0) }
-ServerProgram.run(settings: settings) {
-    let server = try GatewayServer(settings: settings)
-    server.start()
-    return [server]
-}
+ServerProgram.run(
+    .gateway, check: { HealthCheck.exit($0) },
+    start: { settings in
+        let server = try GatewayServer(settings: settings)
+        try server.start()
+        return [server]
+    })

@@ -3,9 +3,10 @@ import HTTPServer
 import Settings
 import TripService
 
-let settings = SettingsDeclaration.trip.readOrExit { HealthCheck.exit($0, overGRPC: HealthService.ask) }
-ServerProgram.run(settings: settings) {
-    let server = try TripServer(settings: settings)
-    server.start()
-    return [server]
-}
+ServerProgram.run(
+    .trip, check: { HealthCheck.exit($0, overGRPC: HealthService.ask) },
+    start: { settings in
+        let server = try TripServer(settings: settings)
+        try server.start()
+        return [server]
+    })

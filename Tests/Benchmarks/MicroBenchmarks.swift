@@ -124,7 +124,7 @@ enum MicroBenchmarks {
                 }
             }
         }
-        group.start { loop in if loop === first { ping() } }
+        try group.start { loop in if loop === first { ping() } }
         group.join()
         report("mailbox round trip, two loops", result.withLock { $0 })
     }

@@ -134,7 +134,7 @@ final class Station {
         guard case .run(let values) = try SettingsDeclaration.driver.read(arguments: [], environment: environment)
         else { preconditionFailure("a help text was not asked for") }
         let server = try DriverServer(settings: values)
-        server.start()
+        try server.start()
         return server
     }
 

@@ -15,18 +15,27 @@ final class RunningCabstand {
     let tripPort = freePort()
     private let folder = TemporaryFolder()
     private let simulatedDrivers: Int
+    private let extra: [String: String]
     private var process: ChildProcess
+
+    /// The running program.
+    var child: ChildProcess { process }
 
     /// Starts it and waits until it is ready.
     ///
+    /// - Parameter extra: more environment variables.
     /// - Throws: `NotReady`, with what it wrote, if it is not ready within a minute.
-    init(simulatedDrivers: Int = 0) throws {
+    init(simulatedDrivers: Int = 0, extra: [String: String] = [:]) throws {
         self.simulatedDrivers = simulatedDrivers
-        process = try Self.launch(port, driverPort, tripPort, folder, simulatedDrivers)
+        self.extra = extra
+        process = try Self.launch(port, driverPort, tripPort, folder, simulatedDrivers, extra)
         try waitUntilReady()
     }
 
-    var url: String { "http://127.0.0.1:\(port)" }
+    var url: String { "http\(extra["CABSTAND_TLS_CERT"] == nil ? "" : "s")://127.0.0.1:\(port)" }
+
+    /// Where a service keeps its data.
+    func database(_ service: String) -> String { folder.file("data/\(service).db") }
 
     /// What it wrote so far.
     var words: String { process.output + process.errors }
@@ -48,12 +57,13 @@ final class RunningCabstand {
 
     /// Starts it again after `kill()` or `terminate()`, on the same ports and with the same data.
     func restart() throws {
-        process = try Self.launch(port, driverPort, tripPort, folder, simulatedDrivers)
+        process = try Self.launch(port, driverPort, tripPort, folder, simulatedDrivers, extra)
         try waitUntilReady()
     }
 
     private static func launch(
-        _ port: UInt16, _ driverPort: UInt16, _ tripPort: UInt16, _ folder: TemporaryFolder, _ simulatedDrivers: Int
+        _ port: UInt16, _ driverPort: UInt16, _ tripPort: UInt16, _ folder: TemporaryFolder, _ simulatedDrivers: Int,
+        _ extra: [String: String]
     ) throws -> ChildProcess {
         try ChildProcess(
             Tool.program("cabstand"),
@@ -63,7 +73,7 @@ final class RunningCabstand {
                 "CABSTAND_DATABASE_URL": "sqlite:" + folder.file("data"),
                 "CABSTAND_PUBLIC_DIR": Tool.repository + "/public",
                 "CABSTAND_SIMULATED_DRIVERS": String(simulatedDrivers),
-            ], directory: folder.path)
+            ].merging(extra) { $1 }, directory: folder.path)
     }
 
     private func waitUntilReady() throws {
@@ -71,7 +81,7 @@ final class RunningCabstand {
         let ready = waitUntil(60) {
             guard process.isRunning else { return true }
             let result = try? ChildProcess.run(
-                "curl", ["-s", "-o", "/dev/null", "-w", "%{http_code}", url + "/readyz"], timeout: 10)
+                "curl", ["-s", "-k", "-o", "/dev/null", "-w", "%{http_code}", url + "/readyz"], timeout: 10)
             answer = result?.output ?? ""
             return answer == "200"
         }

@@ -12,7 +12,7 @@ private final class LiveServer: Sendable {
 
     init() throws {
         group = try EventLoopGroup(count: 1)
-        group.start { [self] loop in
+        try group.start { [self] loop in
             let registry = ServiceRegistry()
             Cabstand_Test_Echo.register(EchoService(), in: registry)
             let server = GRPCServer(loop: loop, registry: registry)

@@ -22,7 +22,7 @@ import Testing
             return
         }
         let server = try GatewayServer(settings: settings)
-        server.start()
+        try server.start()
         // The kernel deals connections out by their ports: twenty reach each of three loops, but for one time in 1,000.
         let clients = (0..<20).map { _ in HTTPConnection(port: server.address.port) }
         func bodies() -> Set<String> { Set(clients.map { $0.request("GET", "/")?.body ?? "none" }) }

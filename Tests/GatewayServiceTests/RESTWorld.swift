@@ -125,7 +125,7 @@ final class RESTWorld: Sendable {
         }
         let server = HTTPServer(loop: loop, router: router, origins: OriginPolicy(origins))
         port = try server.listen(.loopback(port: 0)).localAddress.port
-        group.start { _ in }
+        try group.start { _ in }
     }
 
     deinit {

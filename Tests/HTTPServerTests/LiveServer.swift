@@ -20,7 +20,7 @@ final class LiveServer: Sendable {
     /// - Parameter setUp: fills the router and returns the server, on the loop.
     init(_ setUp: @escaping @Sendable (EventLoop) -> HTTPServer) throws {
         group = try EventLoopGroup(count: 1)
-        group.start { [made] loop in
+        try group.start { [made] loop in
             let server = setUp(loop)
             made.box.withLock { $0 = Made.Box(server: server) }
             let listener = try? server.listen(.loopback(port: 0))

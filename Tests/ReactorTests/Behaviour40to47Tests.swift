@@ -192,7 +192,7 @@ import Testing
         let group = try EventLoopGroup(count: 4)
         let posts = 5000
         let received = LoopBound(Box(0), loop: loop)
-        group.start { other in
+        try group.start { other in
             for _ in 0..<posts {
                 loop.submit {
                     received.value.value += 1
@@ -213,7 +213,7 @@ import Testing
         loop.schedule(after: 0) {
             // While this turn runs, another thread posts a thousand times and ends.
             let other = try! EventLoopGroup(count: 1)
-            other.start { helper in
+            try! other.start { helper in
                 for _ in 0..<1000 { loop.submit { count.add(1, ordering: .relaxed) } }
                 helper.stop()
             }

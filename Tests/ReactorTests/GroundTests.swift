@@ -39,7 +39,7 @@ actor Resident {
         let group = try EventLoopGroup(count: 2)
         let port = Mutex<UInt16>(0)
         let accepted = Atomic<Int>(0)
-        group.start { loop in
+        try group.start { loop in
             let handler = Script()
             handler.onOpened = { id in
                 accepted.add(1, ordering: .relaxed)
@@ -111,7 +111,7 @@ actor Resident {
             let loop = try EventLoop()
             let bound = LoopBound(1, loop: loop)
             let group = try EventLoopGroup(count: 1)
-            group.start { _ in _ = bound.value }
+            try group.start { _ in _ = bound.value }
             group.join()
         }
     }

@@ -48,6 +48,37 @@ import Testing
         #expect(!text.contains("\"level\":\"info\""))
     }
 
+    /// BEHAVIOUR 55: nobody reads, so lines are dropped and counted, and neither who logs nor who ends waits.
+    @Test func behaviour55_aStalledReaderCostsLinesAndNothingElse() {
+        var ends: [Int32] = [0, 0]
+        unsafe pipe(&ends)
+        let sink = LogSink(descriptor: ends[1])
+        let logger = Logger(label: "test", sink: sink)
+        let text = String(repeating: "x", count: 10_000)
+        for _ in 0..<300 { logger.info(text) }
+        sink.flush(within: 20)
+        #expect(sink.lostLines > 100 && sink.lostLines < 300)
+        // Somebody reads again: what waited comes, and how many are missing.
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65536)
+        while !String(decoding: bytes.suffix(200), as: UTF8.self).contains("lines were lost") {
+            let count = unsafe read(ends[0], &chunk, chunk.count)
+            guard count > 0 else { break }
+            bytes += chunk.prefix(count)
+        }
+        #expect(String(decoding: bytes.suffix(200), as: UTF8.self).contains("count=\(sink.lostLines)\n"))
+        #expect(bytes.count { $0 == UInt8(ascii: "\n") } == 300 - sink.lostLines + 1)
+    }
+
+    @Test func linesThatTheDiskDoesNotTakeAreCounted() {
+        let descriptor = unsafe open("/dev/full", O_WRONLY)
+        let sink = LogSink(descriptor: descriptor)
+        for _ in 0..<5 { Logger(label: "test", sink: sink).info("one") }
+        sink.flush()
+        #expect(sink.lostLines == 5)
+        close(descriptor)
+    }
+
     @Test func aRateLimitSaysHowManyItHeldBack() {
         var limit = LogRateLimit(count: 2, window: 100)
         #expect(limit.admit(now: 0) == 0)
@@ -108,8 +139,8 @@ import Testing
         let registry = MetricRegistry()
         ProcessMetrics.install(in: registry)
         let values = rendered(registry).split(separator: "\n").filter { !$0.hasPrefix("#") }
-        #expect(values.count == 4)
-        for line in values {
+        #expect(values.count == 5)
+        for line in values where !line.hasPrefix("cabstand_log_lines_lost_total") {
             let number = line.split(separator: " ").last.flatMap { Double($0) }
             #expect((number ?? 0) > 0, "\(line)")
         }

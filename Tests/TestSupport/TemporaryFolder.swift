@@ -17,17 +17,23 @@ public final class TemporaryFolder: Sendable {
     /// Removes a file or a folder with everything in it; links are removed, not followed.
     private static func remove(_ path: String) {
         if unsafe unlink(path) == 0 || errno == ENOENT { return }
-        if let folder = unsafe opendir(path) {
-            while let entry = unsafe readdir(folder) {
-                // Proof: d_name is a C string within the entry, which is valid until the next readdir.
-                let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { bytes in
-                    unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-                }
-                if name != "." && name != ".." { remove(path + "/" + name) }
-            }
-            unsafe closedir(folder)
-        }
+        for name in names(path) { remove(path + "/" + name) }
         unsafe rmdir(path)
+    }
+
+    /// What a folder has, in order; nothing if it is none.
+    public static func names(_ path: String) -> [String] {
+        guard let folder = unsafe opendir(path) else { return [] }
+        defer { unsafe closedir(folder) }
+        var names: [String] = []
+        while let entry = unsafe readdir(folder) {
+            // Proof: d_name is a C string within the entry, which is valid until the next readdir.
+            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names.sorted()
     }
 
     /// The path of `name` in this folder.

@@ -16,7 +16,7 @@ import WebSockets
         let runner = try #require(Self.runner)
         let loops = try EventLoopGroup(count: 1)
         let port = Mutex<UInt16>(0)
-        loops.start { loop in
+        try loops.start { loop in
             let limits = WebSocketLimits(maximumMessageSize: 16 << 20, maximumFramesPerMessage: 1 << 20)
             let server = WebSocketServer(loop: loop, limits: limits)
             let echo = EchoEndpoint()

@@ -12,16 +12,49 @@ import Telemetry
 public protocol ServerProcess: AnyObject, Sendable {
     /// Begins to end: readiness turns, what is in flight finishes. Thread-safe. `completion` may come on any thread.
     func drain(_ completion: @escaping @Sendable () -> Void)
+    /// Reads again what may have been replaced while it runs (certificates), on SIGHUP. What can't be read is logged, and
+    /// what was read before stays in force. May block; not on a loop that serves.
+    func reload()
+}
+
+extension ServerProcess {
+    /// Most have nothing of the kind.
+    public func reload() {}
 }
 
 /// The life of a program: start, run until SIGTERM or SIGINT, end in order within the grace period.
 ///
-/// A second signal exits at once. Returns never: exit 0 after an orderly end, 1 when it did not start or finish in time.
+///     signals blocked ─▶ settings ─▶ start ──────▶ serving ──SIGTERM──▶ draining ─▶ exit 0
+///                           │          │fails         ▲ │SIGHUP: reload   │grace over, second signal
+///                           ▼ 64       ▼ 1            └─┘                 ▼ 1
+///
+/// Signals are blocked before anything else happens, so that no thread, whoever starts it and when, takes one; a thread of
+/// its own waits for them (`ProgramSignals`). Returns never.
 public enum ServerProgram {
+    enum Limits {
+        /// Milliseconds for what must be done before the process ends, such as closing a database, once the time of an
+        /// orderly end is over. Reason: a checkpoint of a write-ahead log of some MB takes less, and whoever sent the signal
+        /// kills a few seconds later.
+        static let exitWork: UInt64 = 2_000
+        /// Milliseconds for the last log lines. Reason: a reader that reads takes them at once; one that stalls never does.
+        static let lastLines = 1_000
+        /// The same after a second signal, which ends the program at once.
+        static let lastLinesAtOnce = 100
+    }
+
     /// - Parameters:
-    ///   - settings: for logging and the grace period.
-    ///   - start: makes and starts the servers; called on the main thread, after signals are blocked everywhere.
-    public static func run(settings: SettingsValues, start: () throws -> [any ServerProcess]) -> Never {
+    ///   - declaration: the program's settings.
+    ///   - check: does what `--check` asks for.
+    ///   - start: makes and starts the servers; called on the main thread.
+    public static func run(
+        _ declaration: SettingsDeclaration, check: (SettingsValues) -> Never,
+        start: (SettingsValues) throws -> [any ServerProcess]
+    ) -> Never {
+        let inherited = SignalMask.block()
+        // A peer or a reader that goes away, and a file that may not grow, are errors of the call, not of the process.
+        signal(SIGPIPE, SIG_IGN)
+        signal(SIGXFSZ, SIG_IGN)
+        let settings = declaration.readOrExit(leaving: { SignalMask.restore(inherited) }, check: check)
         LogSink.standard.configure(
             level: LogLevel(rawValue: settings[CabstandSettings.logLevel]) ?? .info,
             format: LogFormat(rawValue: settings[CabstandSettings.logFormat]) ?? .text)
@@ -29,25 +62,25 @@ public enum ServerProgram {
         for warning in settings.warnings { logger.warning("\(warning)") }
         ProcessMetrics.install()
         let seconds = settings[CabstandSettings.drainDelaySeconds] + settings[CabstandSettings.graceSeconds]
-        let grace = UInt64(seconds) * 1_000_000_000
         do {
             let loop = try EventLoop()
             let servers = ServerList()
-            // A peer that goes away is an error of its socket, not of the process.
-            signal(SIGPIPE, SIG_IGN)
-            var isEnding = false
-            // Before any thread is made: they all inherit the blocked signals.
-            try loop.onSignals([SIGTERM, SIGINT]) { _ in
-                if isEnding { end(1) }
-                isEnding = true
-                logger.notice("ending")
-                loop.schedule(after: grace) {
-                    logger.error("not everything ended within the grace period")
-                    end(1)
+            let known = LoopBound(servers, loop: loop)
+            // What comes before the loop runs waits in its mailbox: a start is finished, then it ends in order.
+            try ProgramSignals.start(grace: UInt64(seconds) * 1_000_000_000) { request in
+                known.loop.submit {
+                    let servers = known.value
+                    switch request {
+                    case .end:
+                        servers.isEnding = true
+                        drain(servers.all, on: known.loop)
+                    case .reload:
+                        guard !servers.isEnding else { return }
+                        for server in servers.all { server.reload() }
+                    }
                 }
-                drain(servers.all, on: loop)
             }
-            servers.all = try start()
+            servers.all = try start(settings)
             loop.run()
             end(0)
         } catch {
@@ -62,10 +95,13 @@ public enum ServerProgram {
         first.drain { loop.submit { drain(Array(servers.dropFirst()), on: loop) } }
     }
 
-    private static func end(_ status: Int32) -> Never {
-        LogSink.standard.flush()
-        // Not exit: its handlers tear down libraries that other threads still use.
-        fflush(nil)
+    /// Ends the process in a bounded time, whoever reads its lines or not.
+    static func end(_ status: Int32, atOnce: Bool = false) -> Never {
+        if !atOnce { ExitWork.shared.run(within: Limits.exitWork) }
+        let patience = atOnce ? Limits.lastLinesAtOnce : Limits.lastLines
+        LogSink.standard.flush(within: patience)
+        LogSink.output.flush(within: patience)
+        // Not exit: its handlers tear down libraries that other threads still use, and wait for standard output.
         _exit(status)
     }
 }
@@ -73,4 +109,5 @@ public enum ServerProgram {
 /// Touched on the main thread only: set once there before the loop runs, read in its turns.
 private final class ServerList {
     var all: [any ServerProcess] = []
+    var isEnding = false
 }
