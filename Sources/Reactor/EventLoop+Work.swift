@@ -51,7 +51,7 @@ extension EventLoop {
                     isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
             }
         }
-        if hot.value.batchDone == hot.value.batch.count { hot.value.batch = [] }
+        hot.value.dropFinishedBatch()
         let queued = hot.value.work.count + hot.value.batch.count - hot.value.batchDone
         counters.queued.store(queued, ordering: .relaxed)
     }

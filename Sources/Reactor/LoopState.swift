@@ -87,6 +87,13 @@ import Memory
 
     var hasWork: Bool { !work.isEmpty || batchDone < batch.count }
 
+    /// Lets go of a batch that is done: what it holds must not live until there is another.
+    mutating func dropFinishedBatch() {
+        guard batchDone == batch.count else { return }
+        batch = []
+        batchDone = 0
+    }
+
     /// Makes the waiting work the batch, when that is done. False: nothing waits.
     mutating func nextBatch() -> Bool {
         batch = []

@@ -162,4 +162,19 @@ import Testing
         // Two flights of each client, two steps a turn.
         #expect(server.statistics.turns >= 50)
     }
+
+    /// Work that ends exactly where the turn's share ends leaves nothing behind that the next work would be counted from.
+    @Test(arguments: 1...9)
+    func workThatFillsATurnExactlyIsFollowedByMore(items: Int) throws {
+        var configuration = EventLoop.Configuration()
+        configuration.workPerTurn = 3
+        let network = SimulatedNetwork(seed: 1)
+        let loop = try network.makeLoop(configuration: configuration)
+        var done = 0
+        for round in 1...20 {
+            for _ in 0..<items { loop.execute { done += 1 } }
+            network.run(for: 1_000_000)
+            #expect(done == round * items)
+        }
+    }
 }
