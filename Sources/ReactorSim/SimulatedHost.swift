@@ -30,6 +30,8 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     }
 
     func wait(_ events: UnsafeMutableBufferPointer<ReadyEvent>, timeout: Int64) -> Int {
+        // A signal ends a wait with no event; all are there the next time.
+        if fails { return 0 }
         var ready: [ReadyEvent] = []
         if woken.exchange(false, ordering: .acquiring) {
             ready.append(ReadyEvent(token: wakeToken, readiness: .readable))
@@ -53,6 +55,7 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     func register(_ descriptor: Int32, token: UInt64, interest: Readiness) -> Int32 {
         guard let socket = socket(descriptor) else { return -EBADF }
         guard socket.registration == nil else { return -EEXIST }
+        if let failure = failure(of: [ENOMEM, ENOSPC]) { return failure }
         socket.registration = (token, interest)
         return 0
     }
@@ -60,6 +63,7 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     func modify(_ descriptor: Int32, token: UInt64, interest: Readiness) -> Int32 {
         guard let socket = socket(descriptor) else { return -EBADF }
         guard socket.registration != nil else { return -ENOENT }
+        if let failure = failure(of: [ENOMEM]) { return failure }
         socket.registration = (token, interest)
         return 0
     }
@@ -69,6 +73,16 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
         guard socket.registration != nil else { return -ENOENT }
         socket.registration = nil
         return 0
+    }
+
+    // MARK: Failures
+
+    private var fails: Bool { network.random.chance(network.options.systemCallFailures) }
+
+    /// One of `codes`, negative, if this call is to fail.
+    private func failure(of codes: [Int32]) -> Int32? {
+        guard fails else { return nil }
+        return codes.randomElement(using: &network.random).map { -$0 }
     }
 
     // MARK: Descriptors
@@ -97,6 +111,10 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
         for case let socket? in sockets where socket.peer != nil { socket.reset() }
     }
 
+    func abandon() {
+        for case let socket? in sockets { socket.abandon() }
+    }
+
     // MARK: Sockets
 
     func listener(at address: SocketAddress) -> SimulatedSocket? {
@@ -119,12 +137,14 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     func accept(_ listener: Int32) -> Int32 {
         guard let socket = socket(listener) else { return -EBADF }
         guard let waiting = socket.backlog.first else { return -EAGAIN }
+        if let failure = failure(of: [EMFILE, ENFILE, ENOMEM, ENOBUFS, EINTR]) { return failure }
         let descriptor = add(waiting)
         if descriptor >= 0 { socket.backlog.removeFirst() }
         return descriptor
     }
 
     func connect(_ address: SocketAddress) -> Int32 {
+        if let failure = failure(of: [EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL]) { return failure }
         let socket = SimulatedSocket(network, .connecting, local: .loopback(port: network.newPort()), peer: address)
         let descriptor = add(socket)
         if descriptor >= 0 { socket.connect(to: address) }
@@ -134,11 +154,13 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     func pendingError(_ descriptor: Int32) -> Int32 { socket(descriptor)?.takeError() ?? EBADF }
 
     func read(_ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer) -> Int {
-        unsafe socket(descriptor)?.read(into: buffer) ?? -Int(EBADF)
+        if let failure = failure(of: [ENOMEM]) { return Int(failure) }
+        return unsafe socket(descriptor)?.read(into: buffer) ?? -Int(EBADF)
     }
 
     func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
-        unsafe socket(descriptor)?.write(bytes) ?? -Int(EBADF)
+        if let failure = failure(of: [ENOBUFS, ENOMEM]) { return Int(failure) }
+        return unsafe socket(descriptor)?.write(bytes) ?? -Int(EBADF)
     }
 
     func shutdownWrite(_ descriptor: Int32) -> Int32 { socket(descriptor)?.shutdownWrite() ?? -EBADF }

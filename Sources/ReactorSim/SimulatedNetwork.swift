@@ -14,6 +14,10 @@ public struct SimulationOptions: Sendable {
     public var spuriousRetries = 0.0
     /// How often a write breaks the connection instead.
     public var resets = 0.0
+    /// How often a system call fails for a reason that has nothing to do with the connection: a signal came (`EINTR`),
+    /// descriptors, memory or watches have run out (`EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS`, `ENOSPC`). What then happens is
+    /// the loop's affair; it must go on.
+    public var systemCallFailures = 0.0
     /// Events of one turn come in random order; otherwise by descriptor.
     public var reordersEvents = true
     /// Descriptors that one loop may have.
@@ -66,6 +70,9 @@ public final class SimulatedNetwork {
     var random: SplitMix
     private var hosts: [SimulatedHost] = []
     private var loops: [EventLoop] = []
+    /// Ends without a loop, and what listens for them.
+    var peers: [SimulatedPeer] = []
+    var peerListeners: [SimulatedPeerListener] = []
     private var arrivals = ArrivalQueue()
     private var nextPort: UInt16 = 49_152
 
@@ -73,6 +80,11 @@ public final class SimulatedNetwork {
         self.seed = seed
         self.options = options
         random = SplitMix(seed: seed)
+    }
+
+    deinit {
+        for host in hosts { host.abandon() }
+        for peer in peers { peer.abandon() }
     }
 
     /// A loop in this world.
@@ -107,6 +119,7 @@ public final class SimulatedNetwork {
     /// One turn of one loop, or a leap to the next thing that happens. Returns false if nothing happens before `end`.
     private func step(until end: UInt64) -> Bool {
         while let arrival = arrivals.take(upTo: now) { arrival() }
+        exchangeOfPeers()
         var runnable: [Int] = []
         for index in loops.indices where hosts[index].hasEvents || (loops[index].nextWakeUp ?? .max) <= now {
             runnable.append(index)
@@ -154,7 +167,7 @@ public final class SimulatedNetwork {
         for host in hosts {
             if let found = host.listener(at: address) { return found }
         }
-        return nil
+        return peerListeners.first { $0.socket.localAddress == address }?.socket
     }
 }
 

@@ -170,13 +170,30 @@ final class SimulatedSocket {
         registration = nil
         for waiting in backlog { waiting.close() }
         backlog = []
-        guard case .established = role, !broken else { return }
+        defer { partIfBothAreClosed() }
+        // An end that closes before it knows that it is connected tells the other one, too.
+        guard peer != nil, !broken else { return }
         if unread > 0, let peer {
             writeShut = true
             peer.arrive { peer.broken = true }
         } else {
             sendFin()
         }
+    }
+
+    /// The two ends hold each other as long as one of them is in use.
+    private func partIfBothAreClosed() {
+        guard let other = peer, other.isClosed else { return }
+        other.peer = nil
+        peer = nil
+    }
+
+    /// The world ends: whoever held this end holds nothing more.
+    func abandon() {
+        for waiting in backlog { waiting.abandon() }
+        backlog = []
+        peer?.peer = nil
+        peer = nil
     }
 
     /// Breaks both ends.
