@@ -26,7 +26,8 @@ public struct HTTP1DateCache: Sendable {
     }
 
     private mutating func refresh(_ unixMilliseconds: Int64) {
-        let seconds = unixMilliseconds >= 0 ? unixMilliseconds / 1000 : (unixMilliseconds - 999) / 1000
+        // Rounded down, also before 1970.
+        let seconds = unixMilliseconds / 1000 - (unixMilliseconds % 1000 < 0 ? 1 : 0)
         var buffer = ByteBuffer(capacity: 40)
         buffer.append("Date: ")
         HTTP1Date.append(unixSeconds: seconds, to: &buffer)
@@ -38,10 +39,15 @@ public struct HTTP1DateCache: Sendable {
 
 /// Dates in the format of HTTP fields.
 public enum HTTP1Date {
-    /// Appends an IMF-fixdate (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// The years 0000 to 9999, which the format has digits for, in Unix seconds.
+    private static let years = Int64(-62_167_219_200)...253_402_300_799
+
+    /// Appends an IMF-fixdate (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`. A clock beyond the format's years, as a
+    /// machine without a battery may have, is shown at their end.
     public static func append(unixSeconds: Int64, to output: inout ByteBuffer) {
-        let days = Int((Double(unixSeconds) / 86_400).rounded(.down))
-        let rest = Int(unixSeconds) - days * 86_400
+        let seconds = Int(min(max(unixSeconds, years.lowerBound), years.upperBound))
+        let days = (seconds - (seconds < 0 ? 86_399 : 0)) / 86_400
+        let rest = seconds - days * 86_400
         let (year, month, day) = civil(fromDays: days)
         let names: [StaticString] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
         output.append(names[((days % 7) + 7) % 7])
