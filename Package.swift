@@ -4,9 +4,10 @@ import PackageDescription
 
 // No package dependencies: the house stands on the toolchain and on Debian's system libraries.
 //
-// Two switches, both off by default so that a package that depends on this one is never bothered:
+// Three switches, all off by default so that a package that depends on this one is never bothered:
 //   CABSTAND_WARNINGS_AS_ERRORS=1   every warning is an error (set by .ci/run)
 //   CABSTAND_ROOMS=HTTP1,Reactor    only these rooms, what they stand on and their tests: a quick build of one room
+//   CABSTAND_FUZZ=1                 the fuzzing program, too: libFuzzer brings its main (set by deploy/fuzz.sh)
 
 let environment = ProcessInfo.processInfo.environment
 
@@ -142,6 +143,15 @@ var targets: [Target] = [
             "Bytes", "Reactor", "ReactorSim", "JSONWire", "ProtobufWire", "RideDomain", "RideAPI", "GRPCRuntime",
             "HTTPServer", "WebSocketServer", "WebSockets", "TestSupport",
         ]),
+    // What is fuzzed, as plain functions: libFuzzer calls them (deploy/fuzz.sh), and FuzzTests with all that it ever found.
+    .target(
+        name: "FuzzTargets",
+        dependencies: [
+            "Bytes", "Reactor", "ReactorSim", "HTTP1", "WebSockets", "HTTP2", "ProtobufWire", "JSONWire", "Telemetry",
+            "HTTPServer", "WebSocketServer", "GRPCRuntime", "RideAPI",
+        ],
+        path: "Tests/Fuzz/Targets", swiftSettings: settings),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
     .testTarget(
         name: "DependentPackageTests", dependencies: ["TestSupport", "protoc-gen-cabstand"],
         exclude: ["package", "zoo.py"], swiftSettings: settings),
@@ -152,6 +162,10 @@ var targets: [Target] = [
         ],
         exclude: ["browser", "gateway_messages.py", "tour.py"], swiftSettings: settings),
 ]
+
+if environment["CABSTAND_FUZZ"] == "1" {
+    targets.append(program("fuzz", ["FuzzTargets"], path: "Tests/Fuzz/Driver"))
+}
 
 if let wanted = environment["CABSTAND_ROOMS"], !wanted.isEmpty {
     func names(_ dependencies: [Target.Dependency]) -> [String] {

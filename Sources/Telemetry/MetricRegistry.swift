@@ -98,6 +98,23 @@ public final class MetricRegistry: Sendable {
         }
     }
 
+    /// Forgets every metric, and returns the gauges that are not 0: for a fuzzer, which makes a server for each input and
+    /// wants to see nothing left of it. Nobody may use a metric of before any more.
+    package func forgetAll() -> [String: Double] {
+        let forgotten = state.withLock { state in
+            defer { state = State() }
+            return state
+        }
+        var gauges: [String: Double] = [:]
+        for (name, family) in forgotten.families where family.kind == .gauge {
+            for (labels, instances) in family.series {
+                let sum = instances.reduce(0.0) { $0 + Self.value($1) }
+                if sum != 0 { gauges["\(name){\(labels)}"] = sum }
+            }
+        }
+        return gauges
+    }
+
     /// Appends every metric in Prometheus text.
     public func render(into output: inout ByteBuffer) {
         let state = state.withLock { $0 }

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Lets libFuzzer throw bytes at one engine, or at a whole server on the simulated kernel, with AddressSanitizer watching.
+#   deploy/fuzz.sh list             what can be fuzzed
+#   deploy/fuzz.sh TARGET MINUTES   one target for so long; further arguments are libFuzzer's
+#   deploy/fuzz.sh all SECONDS      every target for so long each, one after the other
+#   deploy/fuzz.sh replay TARGET FILE…   only these inputs
+#   deploy/fuzz.sh keep TARGET      the inputs that were found and reach something new go to Tests/Fuzz/Corpus, the smallest first
+# What is found lies in .build-fuzz: crashers/ (put one into Tests/Fuzz/Corpus/TARGET once it is mended: FuzzTests replays it),
+# corpus/ (where the next run goes on). The build has a folder of its own, and is made again when something has changed.
+# CABSTAND_FUZZ_PROGRAM=FILE uses a program that was built before.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. deploy/lib.sh
+
+usage() {
+    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'
+    exit 64
+}
+
+build=.build-fuzz
+targets() { ls Tests/Fuzz/Corpus; }
+program=${CABSTAND_FUZZ_PROGRAM:-}
+
+build() {
+    [ -z "$program" ] || return 0
+    need_swift
+    mkdir -p "$build"
+    # Not `--sanitize fuzzer --sanitize address`: the compiler takes the one that happens to come last. Testability, because
+    # the gateway's parts are fuzzed and not only its port. The settings of the tests would build everything again.
+    if ! env -u CABSTAND_WARNINGS_AS_ERRORS CABSTAND_FUZZ=1 CABSTAND_ROOMS=fuzz swift build -c release --product fuzz \
+        --scratch-path "$build" --sanitize fuzzer -Xswiftc -sanitize=fuzzer,address -Xswiftc -use-ld=lld \
+        -Xswiftc -enable-testing >"$build/build.log" 2>&1; then
+        grep -a 'error:' "$build/build.log" >&2 || tail -n 20 "$build/build.log" >&2
+        die "The fuzzing program could not be built ($build/build.log)."
+    fi
+    program=$build/release/fuzz
+}
+
+# run TARGET ARGUMENT…: the program on a target. A Swift trap must reach libFuzzer, so Swift's own crash handler is off.
+run() {
+    local target=$1
+    shift
+    [ -d "Tests/Fuzz/Corpus/$target" ] || die "There is no target $target: $(targets | tr '\n' ' ')"
+    mkdir -p "$build/corpus/$target" "$build/crashers"
+    env SWIFT_BACKTRACE=enable=off CABSTAND_FUZZ_TARGET="$target" "$program" "$@"
+}
+
+# fuzz TARGET SECONDS ARGUMENT…: goes on from all that was found before.
+fuzz() {
+    local target=$1 seconds=$2 log=$build/$1.log status=0
+    shift 2
+    run "$target" -max_total_time="$seconds" -max_len=2048 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$build/crashers/$target-" "$@" "$build/corpus/$target" "Tests/Fuzz/Corpus/$target" \
+        >"$log" 2>&1 || status=$?
+    # Without instrumentation the fuzzer would be blind and find nothing, without a word.
+    grep -aq 'INFO: Loaded [1-9][0-9]* modules' "$log" || {
+        tail -n 20 "$log" >&2
+        die "$target: the program has no coverage instrumentation."
+    }
+    if [ "$status" != 0 ]; then
+        grep -aE 'Fatal error|ERROR:|SUMMARY|Test unit written' "$log" >&2
+        say "$target: an input breaks a promise ($log)"
+        return 1
+    fi
+    say "$target: $(grep -aoE 'number_of_executed_units: [0-9]+' "$log" | grep -oE '[0-9]+$') inputs in $seconds s, no finding"
+}
+
+case "${1:-}" in
+list) targets ;;
+all)
+    [ $# = 2 ] || usage
+    build
+    failed=0
+    for target in $(targets); do fuzz "$target" "$2" || failed=1; done
+    exit $failed
+    ;;
+replay)
+    [ $# -ge 3 ] || usage
+    build
+    run "${@:2}"
+    ;;
+keep)
+    [ $# = 2 ] || usage
+    build
+    small=$(mktemp -d)
+    run "$2" -merge=1 -max_len=2048 "$small" "Tests/Fuzz/Corpus/$2" "$build/corpus/$2" >"$build/$2-merge.log" 2>&1
+    # A fixture is read by people and replayed at each test: no more than two hundred, and the shortest.
+    ls -Sr "$small" | head -n 200 | while read -r file; do cp -n "$small/$file" "Tests/Fuzz/Corpus/$2/$file"; done
+    rm -rf "$small"
+    say "$2: $(ls "Tests/Fuzz/Corpus/$2" | wc -l) inputs"
+    ;;
+'' | -*) usage ;;
+*)
+    [ $# -ge 2 ] || usage
+    build
+    fuzz "$1" $(($2 * 60)) "${@:3}"
+    ;;
+esac
