@@ -36,6 +36,14 @@ extension DriverRegistry {
         return index.members(in: box).sorted { ranks[Int($0)] < ranks[Int($1)] }
     }
 
+    /// Every available driver in `box`, by id; nil if they are more than `limit`, of whom none is then sorted.
+    /// - Parameter work: is lowered by the cells and drivers that were looked at.
+    public mutating func available(in box: Box, atMost limit: Int, work: inout Int) -> [Int32]? {
+        guard let members = index.members(in: box, atMost: limit, work: &work) else { return nil }
+        rank()
+        return members.sorted { ranks[Int($0)] < ranks[Int($1)] }
+    }
+
     /// Drivers by id, those after `after` (nil: from the first), at most `limit`. `more`: there are further ones.
     public func page(
         status: DriverStatus?, after: String?, limit: Int

@@ -112,6 +112,20 @@ public struct GeoIndex: Sendable {
         return found
     }
 
+    /// The members in `box`, in no order; nil if they are more than `limit`, whose search ends there.
+    /// - Parameter work: is lowered by the cells that there were to look at and the members that were found.
+    public func members(in box: Box, atMost limit: Int, work: inout Int) -> [Int32]? {
+        var found: [Int32] = []
+        var seen = 0
+        let cells = walk(touching: box) { entry in
+            seen += 1
+            if box.contains(entry.position) { found.append(entry.member) }
+            return found.count <= limit
+        }
+        work -= cells + seen
+        return found.count <= limit ? found : nil
+    }
+
     /// The nearest `limit` members to `center`, within `radius` metres when one is given, nearest first.
     ///
     /// `precedes` orders members at the same distance. `truncated`: more than `limit` match.
@@ -146,31 +160,42 @@ public struct GeoIndex: Sendable {
     /// Calls `body` with every entry of the cells that `box` touches (also with entries outside `box`).
     @inline(__always)
     private func forEach(touching box: Box, _ body: (Entry) -> Void) {
+        _ = walk(touching: box) { entry in
+            body(entry)
+            return true
+        }
+    }
+
+    /// As above, until `body` says false. Returns how many cells there were to look at.
+    @inline(__always)
+    private func walk(touching box: Box, _ body: (Entry) -> Bool) -> Int {
         let south = Self.row(box.south)
         let north = Self.row(box.north)
         let west = Self.column(box.west)
         let east = Self.column(box.east)
         // A box that goes almost round the Earth begins and ends in the same column, which is walked once.
         let width = min(Int(Self.columns), Int(east - west) + 1 + (box.crossesAntimeridian ? Int(Self.columns) : 0))
-        guard width * Int(north - south + 1) < bucketOfCell.count else {
+        let cells = width * Int(north - south + 1)
+        guard cells < bucketOfCell.count else {
             for bucket in buckets where !bucket.entries.isEmpty {
                 let row = Int32(bucket.cell / UInt32(Self.columns))
                 let column = Int32(bucket.cell % UInt32(Self.columns))
                 let isTouched = east < west ? column >= west || column <= east : column >= west && column <= east
                 guard row >= south, row <= north, isTouched || width == Self.columns else { continue }
-                for entry in bucket.entries { body(entry) }
+                for entry in bucket.entries where !body(entry) { return buckets.count }
             }
-            return
+            return buckets.count
         }
         for row in south...north {
             var column = west
             for _ in 0..<width {
                 if let bucket = bucketOfCell[Self.cell(row, column)] {
-                    for entry in buckets[Int(bucket)].entries { body(entry) }
+                    for entry in buckets[Int(bucket)].entries where !body(entry) { return cells }
                 }
                 column = column == Self.columns - 1 ? 0 : column + 1
             }
         }
+        return cells
     }
 
     // MARK: Cells

@@ -50,10 +50,34 @@ import Testing
         let areas: [[Int32]] = [[0, 1, 2], [], [4], [0, 1, 2, 3, 4]]
         var response = Driver_V1_ListDriversInAreasResponse(revision: registry.revision)
         var bytes: [UInt8] = []
-        encoder.encode(areas: areas, of: registry, response) { span in bytes = span.indices.map { span[$0] } }
+        encoder.beginAreas()
+        for slots in areas {
+            let fits = encoder.appendArea(slots, of: registry, maximumBytes: 1 << 20)
+            #expect(fits)
+        }
+        // An area that does not fit leaves nothing behind.
+        let fits = encoder.appendArea([0, 1, 2, 3, 4], of: registry, maximumBytes: 900)
+        #expect(!fits)
+        encoder.appendArea(.notReached)
+        encoder.endAreas(response) { span in bytes = span.indices.map { span[$0] } }
         response.areas = areas.map { slots in
             Driver_V1_DriversInArea(drivers: slots.map { Driver_V1_Driver(registry[$0]) })
         }
+        response.areas.append(Driver_V1_DriversInArea(outcome: .notReached))
         #expect(bytes == response.encoded())
+    }
+
+    /// Every gRPC peer takes 4 MiB: a list that would be longer is cut, and says so.
+    @Test func aListNeverPassesWhatAMessageMayHold() throws {
+        var registry = registry()
+        var encoder = DriverListEncoder()
+        let found = registry.findAvailable(in: .everywhere, limit: 10).found
+        let response = Driver_V1_FindAvailableDriversResponse(revision: registry.revision)
+        var bytes: [UInt8] = []
+        encoder.encode(found, of: registry, response, maximumBytes: 400) { span in
+            bytes = span.indices.map { span[$0] }
+        }
+        let cut = try Driver_V1_FindAvailableDriversResponse(decoding: bytes.span)
+        #expect(cut.truncated && cut.drivers.count < found.count && !cut.drivers.isEmpty && bytes.count < 450)
     }
 }

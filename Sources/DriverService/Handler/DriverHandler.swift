@@ -105,12 +105,13 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
         _ call: UnaryServerCall<Driver_V1_ListDriversInAreasResponse>
     ) {
         do throws(DriverError) {
-            let boxes = try DriverRequests.boxes(request)
+            try DriverRequests.check(request)
             var response = Driver_V1_ListDriversInAreasResponse()
             response.revision = book.registry.revision
             response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)
-            let areas = boxes.map { book.available(in: $0) }
-            lists.encode(areas: areas, of: book.registry, response) { call.respond(encoded: $0) }
+            var answer = AreaAnswer(request)
+            try book.ask { registry throws(DriverError) in try answer.encode(&registry, into: &lists) }
+            lists.endAreas(response) { call.respond(encoded: $0) }
         } catch {
             call.fail(error.rpcError)
         }

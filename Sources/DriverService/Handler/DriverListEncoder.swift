@@ -19,30 +19,58 @@ struct DriverListEncoder: ~Copyable {
     private var profiles: [[UInt8]] = []
     private var output = ByteBuffer()
 
-    /// Hands over the encoded `response`, which has no drivers yet, with these in front of its other fields.
+    /// Hands over the encoded `response`, which has no drivers yet, with these in front of its other fields. What would
+    /// be more than a message can hold is cut off, and the response says so.
     mutating func encode(
         _ found: [FoundDriver], of registry: borrowing DriverRegistry,
-        _ response: Driver_V1_FindAvailableDriversResponse, _ body: (Span<UInt8>) -> Void
+        _ response: Driver_V1_FindAvailableDriversResponse, maximumBytes: Int = DriverLimits.listBytes,
+        _ body: (Span<UInt8>) -> Void
     ) {
         output.removeAll()
-        for driver in found { append(driver.slot, registry, distance: driver.distance) }
+        var response = response
+        for driver in found {
+            let end = output.count
+            append(driver.slot, registry, distance: driver.distance)
+            if output.count > maximumBytes {
+                output.truncate(to: end)
+                response.truncated = true
+                break
+            }
+        }
         response.encode(into: &output)
         handOver(body)
     }
 
-    /// Hands over the encoded `response`, which has no areas yet, with one for each list of slots.
-    mutating func encode(
-        areas: [[Int32]], of registry: borrowing DriverRegistry, _ response: Driver_V1_ListDriversInAreasResponse,
-        _ body: (Span<UInt8>) -> Void
-    ) {
-        output.removeAll()
-        for slots in areas {
-            output.append(Self.firstField)
-            output.append(0)
-            let start = output.count
-            for slot in slots { append(slot, registry, distance: nil) }
-            output.setProtobufLength(before: start)
+    /// Begins an answer about areas.
+    mutating func beginAreas() { output.removeAll() }
+
+    /// Adds an area with its drivers. False: the answer would be longer than `maximumBytes`, and is as it was before.
+    mutating func appendArea(_ slots: [Int32], of registry: borrowing DriverRegistry, maximumBytes: Int) -> Bool {
+        let begin = output.count
+        output.append(Self.firstField)
+        output.append(0)
+        let start = output.count
+        for slot in slots {
+            append(slot, registry, distance: nil)
+            if output.count > maximumBytes {
+                output.truncate(to: begin)
+                return false
+            }
         }
+        output.setProtobufLength(before: start)
+        return true
+    }
+
+    /// Adds an area without drivers, and why it has none.
+    mutating func appendArea(_ outcome: Driver_V1_AreaOutcome) {
+        let area = Driver_V1_DriversInArea(outcome: outcome)
+        output.append(Self.firstField)
+        output.append(varint: UInt64(area.encodedSize))
+        area.encode(into: &output)
+    }
+
+    /// Hands over the encoded `response`, which has no areas yet, with those that were added in front.
+    mutating func endAreas(_ response: Driver_V1_ListDriversInAreasResponse, _ body: (Span<UInt8>) -> Void) {
         response.encode(into: &output)
         handOver(body)
     }

@@ -76,18 +76,15 @@ enum DriverRequests {
         return (.around(Position(lat: lat, lon: lon), radius: request.radiusM), limit)
     }
 
-    static func boxes(_ request: Driver_V1_ListDriversInAreasRequest) throws(DriverError) -> [Box] {
+    /// Judges how many areas are asked for, before anything is made of them.
+    static func check(_ request: Driver_V1_ListDriversInAreasRequest) throws(DriverError) {
         guard request.areas.count <= DriverLimits.areas else {
             throw .invalidParameter(
                 "areas", "\(request.areas.count) areas are asked for; at most \(DriverLimits.areas) in one request.")
         }
-        var boxes: [Box] = []
-        boxes.reserveCapacity(request.areas.count)
-        for area in request.areas { boxes.append(try box(area)) }
-        return boxes
     }
 
-    private static func box(_ message: Driver_V1_Box) throws(DriverError) -> Box {
+    static func box(_ message: Driver_V1_Box) throws(DriverError) -> Box {
         let box = Box(message)
         guard box.isValid else {
             throw .invalidParameter(

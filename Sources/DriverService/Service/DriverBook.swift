@@ -102,7 +102,10 @@ final class DriverBook {
         registry.findAvailable(in: area, limit: limit)
     }
 
-    func available(in box: Box) -> [Int32] { registry.available(in: box) }
+    /// Lets `work` ask the registry more than one question, such as the areas of one answer.
+    func ask<Result>(_ work: (inout DriverRegistry) throws(DriverError) -> Result) throws(DriverError) -> Result {
+        try work(&registry)
+    }
 
     // MARK: Positions
 

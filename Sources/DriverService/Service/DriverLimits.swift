@@ -8,8 +8,15 @@ enum DriverLimits {
     /// Drivers on a page, when the caller does not say, and at most.
     static let defaultPage = 20
     static let pages = 1...100
-    /// Boxes of one question: every cell of a city, or the views of ten thousand riders.
-    static let areas = 10_000
+    /// Boxes of one question. Reason: a gateway asks for a few hundred; each costs some microseconds of the loop.
+    static let areas = 1_024
+    /// Bytes of an answer about areas whose asker reads outcomes. Reason: about four thousand drivers, made in some two
+    /// milliseconds here and taken in small pieces there.
+    static let areaAnswerBytes = 1 << 20
+    /// Bytes of any list of drivers. Reason: what every gRPC peer takes (4 MiB) less what stands around the drivers.
+    static let listBytes = (4 << 20) - 4_096
+    /// Cells and drivers that one question about areas may look at. Reason: some two milliseconds of the loop.
+    static let areaWork = 200_000
     /// Streams that watch drivers. Reason: each costs memory as long as it lives.
     static let watchers = 100_000
     /// Nanoseconds between two looks for drivers that fell silent.

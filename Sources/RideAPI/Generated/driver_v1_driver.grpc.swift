@@ -15,7 +15,9 @@ public protocol Driver_V1_DriverServiceHandler: AnyObject {
     func listDrivers(_ request: Driver_V1_ListDriversRequest, _ call: UnaryServerCall<Driver_V1_ListDriversResponse>)
     /// Available drivers, nearest first when a position is given, else by id.
     func findAvailableDrivers(_ request: Driver_V1_FindAvailableDriversRequest, _ call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>)
-    /// The available drivers of many boxes, each box answered whole: what live lists are made from.
+    /// The available drivers of many boxes: what live lists are made from. The answer is bounded in bytes and in work;
+    /// with `partial` each box says whether it was answered whole, else a question that is too large fails
+    /// (RESOURCE_EXHAUSTED).
     func listDriversInAreas(_ request: Driver_V1_ListDriversInAreasRequest, _ call: UnaryServerCall<Driver_V1_ListDriversInAreasResponse>)
     /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip.
     func updateDriverStatus(_ request: Driver_V1_UpdateDriverStatusRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverStatusResponse>)
@@ -150,7 +152,9 @@ public struct Driver_V1_DriverServiceClient {
         try await channel.unary("/driver.v1.DriverService/FindAvailableDrivers", request, options: options)
     }
 
-    /// The available drivers of many boxes, each box answered whole: what live lists are made from.
+    /// The available drivers of many boxes: what live lists are made from. The answer is bounded in bytes and in work;
+    /// with `partial` each box says whether it was answered whole, else a question that is too large fails
+    /// (RESOURCE_EXHAUSTED).
     @inlinable
     @discardableResult
     public func listDriversInAreas(
@@ -160,7 +164,9 @@ public struct Driver_V1_DriverServiceClient {
         channel.unary("/driver.v1.DriverService/ListDriversInAreas", request, options: options, completion)
     }
 
-    /// The available drivers of many boxes, each box answered whole: what live lists are made from.
+    /// The available drivers of many boxes: what live lists are made from. The answer is bounded in bytes and in work;
+    /// with `partial` each box says whether it was answered whole, else a question that is too large fails
+    /// (RESOURCE_EXHAUSTED).
     @inlinable
     public func listDriversInAreas(
         _ request: Driver_V1_ListDriversInAreasRequest, options: CallOptions = CallOptions()

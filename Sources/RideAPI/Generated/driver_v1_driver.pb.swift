@@ -43,6 +43,47 @@ public enum Driver_V1_DriverStatus: ProtobufEnum {
     }
 }
 
+/// What became of one area of a question.
+public enum Driver_V1_AreaOutcome: ProtobufEnum {
+    /// Every available driver there is in the answer.
+    case unspecified
+    /// There are more drivers than an area may have: none is in the answer. Smaller areas help.
+    case tooMany
+    /// The answer was full, or had cost enough, before this area's turn came: ask for it again.
+    case notReached
+    /// This area can't be answered, such as a box whose south lies above its north.
+    case failed
+    /// A number that the file has no name for.
+    case UNRECOGNIZED(Int)
+
+    public static var fullName: String { "driver.v1.AreaOutcome" }
+
+    @inlinable
+    public init() { self = .unspecified }
+
+    @inlinable
+    public init(rawValue: Int) {
+        switch rawValue {
+        case 0: self = .unspecified
+        case 1: self = .tooMany
+        case 2: self = .notReached
+        case 3: self = .failed
+        default: self = .UNRECOGNIZED(rawValue)
+        }
+    }
+
+    @inlinable
+    public var rawValue: Int {
+        switch self {
+        case .unspecified: 0
+        case .tooMany: 1
+        case .notReached: 2
+        case .failed: 3
+        case .UNRECOGNIZED(let rawValue): rawValue
+        }
+    }
+}
+
 public struct Driver_V1_Vehicle: ProtobufMessage {
     public var make: String = ""
     public var model: String = ""
@@ -744,15 +785,24 @@ public struct Driver_V1_FindAvailableDriversResponse: ProtobufMessage {
 }
 
 public struct Driver_V1_ListDriversInAreasRequest: ProtobufMessage {
+    /// At most 1,024.
     public var areas: [Driver_V1_Box] = []
+    /// The caller reads each area's `outcome`.
+    public var partial: Bool = false
+    /// An area with more available drivers than this is TOO_MANY. Only with `partial`; absent: as many as an answer holds.
+    public var maxDriversPerArea: UInt32?
     public var unknownFields: [UInt8] = []
 
     public init() {}
 
     public init(
-        areas: [Driver_V1_Box] = []
+        areas: [Driver_V1_Box] = [],
+        partial: Bool = false,
+        maxDriversPerArea: UInt32? = nil
     ) {
         self.areas = areas
+        self.partial = partial
+        self.maxDriversPerArea = maxDriversPerArea
     }
 
     public static var fullName: String { "driver.v1.ListDriversInAreasRequest" }
@@ -760,17 +810,23 @@ public struct Driver_V1_ListDriversInAreasRequest: ProtobufMessage {
     public static var fields: [ProtobufField] {
         [
             ProtobufField(1, "areas", "areas"),
+            ProtobufField(2, "partial", "partial"),
+            ProtobufField(3, "max_drivers_per_area", "maxDriversPerArea"),
         ]
     }
 
     public var encodedSize: Int {
         var size = unknownFields.count
         size &+= ProtobufNested<Driver_V1_Box>.fieldSize(repeated: self.areas, 1)
+        size &+= ProtobufBool.fieldSize(self.partial, 2)
+        size &+= ProtobufUInt32.fieldSize(optional: self.maxDriversPerArea, 3)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
         ProtobufNested<Driver_V1_Box>.encodeField(repeated: self.areas, 1, into: &buffer)
+        ProtobufBool.encodeField(self.partial, 2, into: &buffer)
+        ProtobufUInt32.encodeField(optional: self.maxDriversPerArea, 3, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -778,6 +834,8 @@ public struct Driver_V1_ListDriversInAreasRequest: ProtobufMessage {
         while let tag = try reader.nextTag() {
             switch tag {
             case 10: try reader.append(to: &self.areas)
+            case 16: self.partial = try ProtobufBool.decode(&reader)
+            case 24: self.maxDriversPerArea = try ProtobufUInt32.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -842,17 +900,21 @@ public struct Driver_V1_ListDriversInAreasResponse: ProtobufMessage {
     }
 }
 
-/// Every available driver of one area: no limit, by id.
+/// Every available driver of one area, by id.
 public struct Driver_V1_DriversInArea: ProtobufMessage {
     public var drivers: [Driver_V1_Driver] = []
+    /// Without `partial` always UNSPECIFIED.
+    public var outcome: Driver_V1_AreaOutcome = .init()
     public var unknownFields: [UInt8] = []
 
     public init() {}
 
     public init(
-        drivers: [Driver_V1_Driver] = []
+        drivers: [Driver_V1_Driver] = [],
+        outcome: Driver_V1_AreaOutcome = .init()
     ) {
         self.drivers = drivers
+        self.outcome = outcome
     }
 
     public static var fullName: String { "driver.v1.DriversInArea" }
@@ -860,17 +922,20 @@ public struct Driver_V1_DriversInArea: ProtobufMessage {
     public static var fields: [ProtobufField] {
         [
             ProtobufField(1, "drivers", "drivers"),
+            ProtobufField(2, "outcome", "outcome"),
         ]
     }
 
     public var encodedSize: Int {
         var size = unknownFields.count
         size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(repeated: self.drivers, 1)
+        size &+= ProtobufEnumeration<Driver_V1_AreaOutcome>.fieldSize(self.outcome, 2)
         return size
     }
 
     public func encode(into buffer: inout ByteBuffer) {
         ProtobufNested<Driver_V1_Driver>.encodeField(repeated: self.drivers, 1, into: &buffer)
+        ProtobufEnumeration<Driver_V1_AreaOutcome>.encodeField(self.outcome, 2, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -878,6 +943,7 @@ public struct Driver_V1_DriversInArea: ProtobufMessage {
         while let tag = try reader.nextTag() {
             switch tag {
             case 10: try reader.append(to: &self.drivers)
+            case 16: self.outcome = try ProtobufEnumeration<Driver_V1_AreaOutcome>.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1257,8 +1323,8 @@ extension ProtobufFile {
     /// `driver/v1/driver.proto`
     public static let driver_v1_driver = ProtobufFile(
         name: "driver/v1/driver.proto",
-        descriptor: "ChZkcml2ZXIvdjEvZHJpdmVyLnByb3RvEglkcml2ZXIudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iewoHVmVoaWNsZRISCgRtYWtlGAEgASgJUgRtYWtlEhQKBW1vZGVsGAIgASgJUgVtb2RlbBIUCgVjb2xvchgDIAEoCVIFY29sb3ISFAoFcGxhdGUYBCABKAlSBXBsYXRlEhoKCGNhdGVnb3J5GAUgASgJUghjYXRlZ29yeSLFAwoGRHJpdmVyEg4KAmlkGAEgASgJUgJpZBISCgRuYW1lGAIgASgJUgRuYW1lEiwKB3ZlaGljbGUYAyABKAsyEi5kcml2ZXIudjEuVmVoaWNsZVIHdmVoaWNsZRIQCgNsYXQYBCABKAFSA2xhdBIQCgNsb24YBSABKAFSA2xvbhIdCgdoZWFkaW5nGAYgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYByABKAFIAVIFc3BlZWSIAQESLwoGc3RhdHVzGAggASgOMhcuZHJpdmVyLnYxLkRyaXZlclN0YXR1c1IGc3RhdHVzEiIKCmRpc3RhbmNlX20YCSABKAFIAlIJZGlzdGFuY2VNiAEBEjkKCnVwZGF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgl1cGRhdGVkQXQSKQoOYWN0aXZlX3RyaXBfaWQYCyABKAlIA1IMYWN0aXZlVHJpcElkiAEBEhgKB3ByZXNlbnQYDCABKAhSB3ByZXNlbnRCCgoIX2hlYWRpbmdCCAoGX3NwZWVkQg0KC19kaXN0YW5jZV9tQhEKD19hY3RpdmVfdHJpcF9pZCJZCgNCb3gSEgoEd2VzdBgBIAEoAVIEd2VzdBIUCgVzb3V0aBgCIAEoAVIFc291dGgSEgoEZWFzdBgDIAEoAVIEZWFzdBIUCgVub3J0aBgEIAEoAVIFbm9ydGgimQEKFVJlZ2lzdGVyRHJpdmVyUmVxdWVzdBITCgJpZBgBIAEoCUgAUgJpZIgBARISCgRuYW1lGAIgASgJUgRuYW1lEiwKB3ZlaGljbGUYAyABKAsyEi5kcml2ZXIudjEuVmVoaWNsZVIHdmVoaWNsZRIQCgNsYXQYBCABKAFSA2xhdBIQCgNsb24YBSABKAFSA2xvbkIFCgNfaWQiXQoWUmVnaXN0ZXJEcml2ZXJSZXNwb25zZRIpCgZkcml2ZXIYASABKAsyES5kcml2ZXIudjEuRHJpdmVyUgZkcml2ZXISGAoHY3JlYXRlZBgCIAEoCFIHY3JlYXRlZCIvChBHZXREcml2ZXJSZXF1ZXN0EhsKCWRyaXZlcl9pZBgBIAEoCVIIZHJpdmVySWQiPgoRR2V0RHJpdmVyUmVzcG9uc2USKQoGZHJpdmVyGAEgASgLMhEuZHJpdmVyLnYxLkRyaXZlclIGZHJpdmVyIrgBChJMaXN0RHJpdmVyc1JlcXVlc3QSNAoGc3RhdHVzGAEgASgOMhcuZHJpdmVyLnYxLkRyaXZlclN0YXR1c0gAUgZzdGF0dXOIAQESIAoJcGFnZV9zaXplGAIgASgNSAFSCHBhZ2VTaXpliAEBEiIKCnBhZ2VfdG9rZW4YAyABKAlIAlIJcGFnZVRva2VuiAEBQgkKB19zdGF0dXNCDAoKX3BhZ2Vfc2l6ZUINCgtfcGFnZV90b2tlbiKDAQoTTGlzdERyaXZlcnNSZXNwb25zZRIrCgdkcml2ZXJzGAEgAygLMhEuZHJpdmVyLnYxLkRyaXZlclIHZHJpdmVycxIrCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAFINbmV4dFBhZ2VUb2tlbogBAUISChBfbmV4dF9wYWdlX3Rva2VuIs8BChtGaW5kQXZhaWxhYmxlRHJpdmVyc1JlcXVlc3QSFQoDbGF0GAEgASgBSABSA2xhdIgBARIVCgNsb24YAiABKAFIAVIDbG9uiAEBEh4KCHJhZGl1c19tGAMgASgBSAJSB3JhZGl1c02IAQESIAoDYm94GAQgASgLMg4uZHJpdmVyLnYxLkJveFIDYm94EhkKBWxpbWl0GAUgASgNSANSBWxpbWl0iAEBQgYKBF9sYXRCBgoEX2xvbkILCglfcmFkaXVzX21CCAoGX2xpbWl0IrYBChxGaW5kQXZhaWxhYmxlRHJpdmVyc1Jlc3BvbnNlEisKB2RyaXZlcnMYASADKAsyES5kcml2ZXIudjEuRHJpdmVyUgdkcml2ZXJzEhoKCHJldmlzaW9uGAIgASgEUghyZXZpc2lvbhIvCgVhc19vZhgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBGFzT2YSHAoJdHJ1bmNhdGVkGAQgASgIUgl0cnVuY2F0ZWQiQQoZTGlzdERyaXZlcnNJbkFyZWFzUmVxdWVzdBIkCgVhcmVhcxgBIAMoCzIOLmRyaXZlci52MS5Cb3hSBWFyZWFzIpkBChpMaXN0RHJpdmVyc0luQXJlYXNSZXNwb25zZRIuCgVhcmVhcxgBIAMoCzIYLmRyaXZlci52MS5Ecml2ZXJzSW5BcmVhUgVhcmVhcxIaCghyZXZpc2lvbhgCIAEoBFIIcmV2aXNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mIjwKDURyaXZlcnNJbkFyZWESKwoHZHJpdmVycxgBIAMoCzIRLmRyaXZlci52MS5Ecml2ZXJSB2RyaXZlcnMiaQoZVXBkYXRlRHJpdmVyU3RhdHVzUmVxdWVzdBIbCglkcml2ZXJfaWQYASABKAlSCGRyaXZlcklkEi8KBnN0YXR1cxgCIAEoDjIXLmRyaXZlci52MS5Ecml2ZXJTdGF0dXNSBnN0YXR1cyJHChpVcGRhdGVEcml2ZXJTdGF0dXNSZXNwb25zZRIpCgZkcml2ZXIYASABKAsyES5kcml2ZXIudjEuRHJpdmVyUgZkcml2ZXIigwIKFlJlcG9ydExvY2F0aW9uc1JlcXVlc3QSGwoJZHJpdmVyX2lkGAEgASgJUghkcml2ZXJJZBIQCgNsYXQYAiABKAFSA2xhdBIQCgNsb24YAyABKAFSA2xvbhIdCgdoZWFkaW5nGAQgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYBSABKAFIAVIFc3BlZWSIAQESHwoIYWNjdXJhY3kYBiABKAFIAlIIYWNjdXJhY3mIAQESKgoCYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdEIKCghfaGVhZGluZ0IICgZfc3BlZWRCCwoJX2FjY3VyYWN5IrwBChdSZXBvcnRMb2NhdGlvbnNSZXNwb25zZRIaCghhY2NlcHRlZBgBIAEoBFIIYWNjZXB0ZWQSSQoHZHJvcHBlZBgCIAMoCzIvLmRyaXZlci52MS5SZXBvcnRMb2NhdGlvbnNSZXNwb25zZS5Ecm9wcGVkRW50cnlSB2Ryb3BwZWQaOgoMRHJvcHBlZEVudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgEUgV2YWx1ZToCOAEiMQoSV2F0Y2hEcml2ZXJSZXF1ZXN0EhsKCWRyaXZlcl9pZBgBIAEoCVIIZHJpdmVySWQi3QIKE1dhdGNoRHJpdmVyUmVzcG9uc2USGwoJZHJpdmVyX2lkGAEgASgJUghkcml2ZXJJZBIQCgNsYXQYAiABKAFSA2xhdBIQCgNsb24YAyABKAFSA2xvbhIdCgdoZWFkaW5nGAQgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYBSABKAFIAVIFc3BlZWSIAQESLwoGc3RhdHVzGAYgASgOMhcuZHJpdmVyLnYxLkRyaXZlclN0YXR1c1IGc3RhdHVzEikKDmFjdGl2ZV90cmlwX2lkGAcgASgJSAJSDGFjdGl2ZVRyaXBJZIgBARIqCgJhdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0EhoKCHJldmlzaW9uGAkgASgEUghyZXZpc2lvbkIKCghfaGVhZGluZ0IICgZfc3BlZWRCEQoPX2FjdGl2ZV90cmlwX2lkKoQBCgxEcml2ZXJTdGF0dXMSHQoZRFJJVkVSX1NUQVRVU19VTlNQRUNJRklFRBAAEhsKF0RSSVZFUl9TVEFUVVNfQVZBSUxBQkxFEAESHQoZRFJJVkVSX1NUQVRVU19VTkFWQUlMQUJMRRACEhkKFURSSVZFUl9TVEFUVVNfT0ZGTElORRADMtcFCg1Ecml2ZXJTZXJ2aWNlElUKDlJlZ2lzdGVyRHJpdmVyEiAuZHJpdmVyLnYxLlJlZ2lzdGVyRHJpdmVyUmVxdWVzdBohLmRyaXZlci52MS5SZWdpc3RlckRyaXZlclJlc3BvbnNlEkYKCUdldERyaXZlchIbLmRyaXZlci52MS5HZXREcml2ZXJSZXF1ZXN0GhwuZHJpdmVyLnYxLkdldERyaXZlclJlc3BvbnNlEkwKC0xpc3REcml2ZXJzEh0uZHJpdmVyLnYxLkxpc3REcml2ZXJzUmVxdWVzdBoeLmRyaXZlci52MS5MaXN0RHJpdmVyc1Jlc3BvbnNlEmcKFEZpbmRBdmFpbGFibGVEcml2ZXJzEiYuZHJpdmVyLnYxLkZpbmRBdmFpbGFibGVEcml2ZXJzUmVxdWVzdBonLmRyaXZlci52MS5GaW5kQXZhaWxhYmxlRHJpdmVyc1Jlc3BvbnNlEmEKEkxpc3REcml2ZXJzSW5BcmVhcxIkLmRyaXZlci52MS5MaXN0RHJpdmVyc0luQXJlYXNSZXF1ZXN0GiUuZHJpdmVyLnYxLkxpc3REcml2ZXJzSW5BcmVhc1Jlc3BvbnNlEmEKElVwZGF0ZURyaXZlclN0YXR1cxIkLmRyaXZlci52MS5VcGRhdGVEcml2ZXJTdGF0dXNSZXF1ZXN0GiUuZHJpdmVyLnYxLlVwZGF0ZURyaXZlclN0YXR1c1Jlc3BvbnNlEloKD1JlcG9ydExvY2F0aW9ucxIhLmRyaXZlci52MS5SZXBvcnRMb2NhdGlvbnNSZXF1ZXN0GiIuZHJpdmVyLnYxLlJlcG9ydExvY2F0aW9uc1Jlc3BvbnNlKAESTgoLV2F0Y2hEcml2ZXISHS5kcml2ZXIudjEuV2F0Y2hEcml2ZXJSZXF1ZXN0Gh4uZHJpdmVyLnYxLldhdGNoRHJpdmVyUmVzcG9uc2UwAWIGcHJvdG8z",
+        descriptor: "ChZkcml2ZXIvdjEvZHJpdmVyLnByb3RvEglkcml2ZXIudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iewoHVmVoaWNsZRISCgRtYWtlGAEgASgJUgRtYWtlEhQKBW1vZGVsGAIgASgJUgVtb2RlbBIUCgVjb2xvchgDIAEoCVIFY29sb3ISFAoFcGxhdGUYBCABKAlSBXBsYXRlEhoKCGNhdGVnb3J5GAUgASgJUghjYXRlZ29yeSLFAwoGRHJpdmVyEg4KAmlkGAEgASgJUgJpZBISCgRuYW1lGAIgASgJUgRuYW1lEiwKB3ZlaGljbGUYAyABKAsyEi5kcml2ZXIudjEuVmVoaWNsZVIHdmVoaWNsZRIQCgNsYXQYBCABKAFSA2xhdBIQCgNsb24YBSABKAFSA2xvbhIdCgdoZWFkaW5nGAYgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYByABKAFIAVIFc3BlZWSIAQESLwoGc3RhdHVzGAggASgOMhcuZHJpdmVyLnYxLkRyaXZlclN0YXR1c1IGc3RhdHVzEiIKCmRpc3RhbmNlX20YCSABKAFIAlIJZGlzdGFuY2VNiAEBEjkKCnVwZGF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgl1cGRhdGVkQXQSKQoOYWN0aXZlX3RyaXBfaWQYCyABKAlIA1IMYWN0aXZlVHJpcElkiAEBEhgKB3ByZXNlbnQYDCABKAhSB3ByZXNlbnRCCgoIX2hlYWRpbmdCCAoGX3NwZWVkQg0KC19kaXN0YW5jZV9tQhEKD19hY3RpdmVfdHJpcF9pZCJZCgNCb3gSEgoEd2VzdBgBIAEoAVIEd2VzdBIUCgVzb3V0aBgCIAEoAVIFc291dGgSEgoEZWFzdBgDIAEoAVIEZWFzdBIUCgVub3J0aBgEIAEoAVIFbm9ydGgimQEKFVJlZ2lzdGVyRHJpdmVyUmVxdWVzdBITCgJpZBgBIAEoCUgAUgJpZIgBARISCgRuYW1lGAIgASgJUgRuYW1lEiwKB3ZlaGljbGUYAyABKAsyEi5kcml2ZXIudjEuVmVoaWNsZVIHdmVoaWNsZRIQCgNsYXQYBCABKAFSA2xhdBIQCgNsb24YBSABKAFSA2xvbkIFCgNfaWQiXQoWUmVnaXN0ZXJEcml2ZXJSZXNwb25zZRIpCgZkcml2ZXIYASABKAsyES5kcml2ZXIudjEuRHJpdmVyUgZkcml2ZXISGAoHY3JlYXRlZBgCIAEoCFIHY3JlYXRlZCIvChBHZXREcml2ZXJSZXF1ZXN0EhsKCWRyaXZlcl9pZBgBIAEoCVIIZHJpdmVySWQiPgoRR2V0RHJpdmVyUmVzcG9uc2USKQoGZHJpdmVyGAEgASgLMhEuZHJpdmVyLnYxLkRyaXZlclIGZHJpdmVyIrgBChJMaXN0RHJpdmVyc1JlcXVlc3QSNAoGc3RhdHVzGAEgASgOMhcuZHJpdmVyLnYxLkRyaXZlclN0YXR1c0gAUgZzdGF0dXOIAQESIAoJcGFnZV9zaXplGAIgASgNSAFSCHBhZ2VTaXpliAEBEiIKCnBhZ2VfdG9rZW4YAyABKAlIAlIJcGFnZVRva2VuiAEBQgkKB19zdGF0dXNCDAoKX3BhZ2Vfc2l6ZUINCgtfcGFnZV90b2tlbiKDAQoTTGlzdERyaXZlcnNSZXNwb25zZRIrCgdkcml2ZXJzGAEgAygLMhEuZHJpdmVyLnYxLkRyaXZlclIHZHJpdmVycxIrCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAFINbmV4dFBhZ2VUb2tlbogBAUISChBfbmV4dF9wYWdlX3Rva2VuIs8BChtGaW5kQXZhaWxhYmxlRHJpdmVyc1JlcXVlc3QSFQoDbGF0GAEgASgBSABSA2xhdIgBARIVCgNsb24YAiABKAFIAVIDbG9uiAEBEh4KCHJhZGl1c19tGAMgASgBSAJSB3JhZGl1c02IAQESIAoDYm94GAQgASgLMg4uZHJpdmVyLnYxLkJveFIDYm94EhkKBWxpbWl0GAUgASgNSANSBWxpbWl0iAEBQgYKBF9sYXRCBgoEX2xvbkILCglfcmFkaXVzX21CCAoGX2xpbWl0IrYBChxGaW5kQXZhaWxhYmxlRHJpdmVyc1Jlc3BvbnNlEisKB2RyaXZlcnMYASADKAsyES5kcml2ZXIudjEuRHJpdmVyUgdkcml2ZXJzEhoKCHJldmlzaW9uGAIgASgEUghyZXZpc2lvbhIvCgVhc19vZhgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBGFzT2YSHAoJdHJ1bmNhdGVkGAQgASgIUgl0cnVuY2F0ZWQiqgEKGUxpc3REcml2ZXJzSW5BcmVhc1JlcXVlc3QSJAoFYXJlYXMYASADKAsyDi5kcml2ZXIudjEuQm94UgVhcmVhcxIYCgdwYXJ0aWFsGAIgASgIUgdwYXJ0aWFsEjQKFG1heF9kcml2ZXJzX3Blcl9hcmVhGAMgASgNSABSEW1heERyaXZlcnNQZXJBcmVhiAEBQhcKFV9tYXhfZHJpdmVyc19wZXJfYXJlYSKZAQoaTGlzdERyaXZlcnNJbkFyZWFzUmVzcG9uc2USLgoFYXJlYXMYASADKAsyGC5kcml2ZXIudjEuRHJpdmVyc0luQXJlYVIFYXJlYXMSGgoIcmV2aXNpb24YAiABKARSCHJldmlzaW9uEi8KBWFzX29mGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIEYXNPZiJuCg1Ecml2ZXJzSW5BcmVhEisKB2RyaXZlcnMYASADKAsyES5kcml2ZXIudjEuRHJpdmVyUgdkcml2ZXJzEjAKB291dGNvbWUYAiABKA4yFi5kcml2ZXIudjEuQXJlYU91dGNvbWVSB291dGNvbWUiaQoZVXBkYXRlRHJpdmVyU3RhdHVzUmVxdWVzdBIbCglkcml2ZXJfaWQYASABKAlSCGRyaXZlcklkEi8KBnN0YXR1cxgCIAEoDjIXLmRyaXZlci52MS5Ecml2ZXJTdGF0dXNSBnN0YXR1cyJHChpVcGRhdGVEcml2ZXJTdGF0dXNSZXNwb25zZRIpCgZkcml2ZXIYASABKAsyES5kcml2ZXIudjEuRHJpdmVyUgZkcml2ZXIigwIKFlJlcG9ydExvY2F0aW9uc1JlcXVlc3QSGwoJZHJpdmVyX2lkGAEgASgJUghkcml2ZXJJZBIQCgNsYXQYAiABKAFSA2xhdBIQCgNsb24YAyABKAFSA2xvbhIdCgdoZWFkaW5nGAQgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYBSABKAFIAVIFc3BlZWSIAQESHwoIYWNjdXJhY3kYBiABKAFIAlIIYWNjdXJhY3mIAQESKgoCYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdEIKCghfaGVhZGluZ0IICgZfc3BlZWRCCwoJX2FjY3VyYWN5IrwBChdSZXBvcnRMb2NhdGlvbnNSZXNwb25zZRIaCghhY2NlcHRlZBgBIAEoBFIIYWNjZXB0ZWQSSQoHZHJvcHBlZBgCIAMoCzIvLmRyaXZlci52MS5SZXBvcnRMb2NhdGlvbnNSZXNwb25zZS5Ecm9wcGVkRW50cnlSB2Ryb3BwZWQaOgoMRHJvcHBlZEVudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgEUgV2YWx1ZToCOAEiMQoSV2F0Y2hEcml2ZXJSZXF1ZXN0EhsKCWRyaXZlcl9pZBgBIAEoCVIIZHJpdmVySWQi3QIKE1dhdGNoRHJpdmVyUmVzcG9uc2USGwoJZHJpdmVyX2lkGAEgASgJUghkcml2ZXJJZBIQCgNsYXQYAiABKAFSA2xhdBIQCgNsb24YAyABKAFSA2xvbhIdCgdoZWFkaW5nGAQgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYBSABKAFIAVIFc3BlZWSIAQESLwoGc3RhdHVzGAYgASgOMhcuZHJpdmVyLnYxLkRyaXZlclN0YXR1c1IGc3RhdHVzEikKDmFjdGl2ZV90cmlwX2lkGAcgASgJSAJSDGFjdGl2ZVRyaXBJZIgBARIqCgJhdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0EhoKCHJldmlzaW9uGAkgASgEUghyZXZpc2lvbkIKCghfaGVhZGluZ0IICgZfc3BlZWRCEQoPX2FjdGl2ZV90cmlwX2lkKoQBCgxEcml2ZXJTdGF0dXMSHQoZRFJJVkVSX1NUQVRVU19VTlNQRUNJRklFRBAAEhsKF0RSSVZFUl9TVEFUVVNfQVZBSUxBQkxFEAESHQoZRFJJVkVSX1NUQVRVU19VTkFWQUlMQUJMRRACEhkKFURSSVZFUl9TVEFUVVNfT0ZGTElORRADKn0KC0FyZWFPdXRjb21lEhwKGEFSRUFfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhkKFUFSRUFfT1VUQ09NRV9UT09fTUFOWRABEhwKGEFSRUFfT1VUQ09NRV9OT1RfUkVBQ0hFRBACEhcKE0FSRUFfT1VUQ09NRV9GQUlMRUQQAzLXBQoNRHJpdmVyU2VydmljZRJVCg5SZWdpc3RlckRyaXZlchIgLmRyaXZlci52MS5SZWdpc3RlckRyaXZlclJlcXVlc3QaIS5kcml2ZXIudjEuUmVnaXN0ZXJEcml2ZXJSZXNwb25zZRJGCglHZXREcml2ZXISGy5kcml2ZXIudjEuR2V0RHJpdmVyUmVxdWVzdBocLmRyaXZlci52MS5HZXREcml2ZXJSZXNwb25zZRJMCgtMaXN0RHJpdmVycxIdLmRyaXZlci52MS5MaXN0RHJpdmVyc1JlcXVlc3QaHi5kcml2ZXIudjEuTGlzdERyaXZlcnNSZXNwb25zZRJnChRGaW5kQXZhaWxhYmxlRHJpdmVycxImLmRyaXZlci52MS5GaW5kQXZhaWxhYmxlRHJpdmVyc1JlcXVlc3QaJy5kcml2ZXIudjEuRmluZEF2YWlsYWJsZURyaXZlcnNSZXNwb25zZRJhChJMaXN0RHJpdmVyc0luQXJlYXMSJC5kcml2ZXIudjEuTGlzdERyaXZlcnNJbkFyZWFzUmVxdWVzdBolLmRyaXZlci52MS5MaXN0RHJpdmVyc0luQXJlYXNSZXNwb25zZRJhChJVcGRhdGVEcml2ZXJTdGF0dXMSJC5kcml2ZXIudjEuVXBkYXRlRHJpdmVyU3RhdHVzUmVxdWVzdBolLmRyaXZlci52MS5VcGRhdGVEcml2ZXJTdGF0dXNSZXNwb25zZRJaCg9SZXBvcnRMb2NhdGlvbnMSIS5kcml2ZXIudjEuUmVwb3J0TG9jYXRpb25zUmVxdWVzdBoiLmRyaXZlci52MS5SZXBvcnRMb2NhdGlvbnNSZXNwb25zZSgBEk4KC1dhdGNoRHJpdmVyEh0uZHJpdmVyLnYxLldhdGNoRHJpdmVyUmVxdWVzdBoeLmRyaXZlci52MS5XYXRjaERyaXZlclJlc3BvbnNlMAFiBnByb3RvMw==",
         dependencies: [.google_protobuf_timestamp],
-        symbols: ["driver.v1.Vehicle", "driver.v1.Driver", "driver.v1.Box", "driver.v1.RegisterDriverRequest", "driver.v1.RegisterDriverResponse", "driver.v1.GetDriverRequest", "driver.v1.GetDriverResponse", "driver.v1.ListDriversRequest", "driver.v1.ListDriversResponse", "driver.v1.FindAvailableDriversRequest", "driver.v1.FindAvailableDriversResponse", "driver.v1.ListDriversInAreasRequest", "driver.v1.ListDriversInAreasResponse", "driver.v1.DriversInArea", "driver.v1.UpdateDriverStatusRequest", "driver.v1.UpdateDriverStatusResponse", "driver.v1.ReportLocationsRequest", "driver.v1.ReportLocationsResponse", "driver.v1.WatchDriverRequest", "driver.v1.WatchDriverResponse", "driver.v1.DriverStatus", "driver.v1.DriverService", "driver.v1.DriverService.RegisterDriver", "driver.v1.DriverService.GetDriver", "driver.v1.DriverService.ListDrivers", "driver.v1.DriverService.FindAvailableDrivers", "driver.v1.DriverService.ListDriversInAreas", "driver.v1.DriverService.UpdateDriverStatus", "driver.v1.DriverService.ReportLocations", "driver.v1.DriverService.WatchDriver"]
+        symbols: ["driver.v1.Vehicle", "driver.v1.Driver", "driver.v1.Box", "driver.v1.RegisterDriverRequest", "driver.v1.RegisterDriverResponse", "driver.v1.GetDriverRequest", "driver.v1.GetDriverResponse", "driver.v1.ListDriversRequest", "driver.v1.ListDriversResponse", "driver.v1.FindAvailableDriversRequest", "driver.v1.FindAvailableDriversResponse", "driver.v1.ListDriversInAreasRequest", "driver.v1.ListDriversInAreasResponse", "driver.v1.DriversInArea", "driver.v1.UpdateDriverStatusRequest", "driver.v1.UpdateDriverStatusResponse", "driver.v1.ReportLocationsRequest", "driver.v1.ReportLocationsResponse", "driver.v1.WatchDriverRequest", "driver.v1.WatchDriverResponse", "driver.v1.DriverStatus", "driver.v1.AreaOutcome", "driver.v1.DriverService", "driver.v1.DriverService.RegisterDriver", "driver.v1.DriverService.GetDriver", "driver.v1.DriverService.ListDrivers", "driver.v1.DriverService.FindAvailableDrivers", "driver.v1.DriverService.ListDriversInAreas", "driver.v1.DriverService.UpdateDriverStatus", "driver.v1.DriverService.ReportLocations", "driver.v1.DriverService.WatchDriver"]
     )
 }
