@@ -90,7 +90,6 @@ final class GatewayHome {
         feed = DriverFeed(
             loop: loop, source: areas,
             configuration: .init(
-                interval: settings[CabstandSettings.listIntervalMs],
                 pollInterval: settings[CabstandSettings.pollIntervalMs],
                 anxiousPollInterval: min(1000, settings[CabstandSettings.pollIntervalMs])))
         consumer = try KafkaConsumer(

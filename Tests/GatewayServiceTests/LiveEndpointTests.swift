@@ -4,6 +4,30 @@ import Testing
 @testable import GatewayService
 
 @Suite struct AvailableEndpointTests {
+    @Test func issue10_aRefusedViewIsSaidClearly() throws {
+        var limits = FeedLimits()
+        limits.views = 1
+        let world = try LiveWorld(limits: limits)
+        let first = world.open("/ws/drivers/available?bbox=1,1,2,2")
+        world.run(0.2)
+        let second = world.open("/ws/drivers/available?bbox=1,1,2,3")
+        world.run(0.2)
+        // Clients come again after 1013, elsewhere or later.
+        #expect(second.messages.count == 1 && second.closeCode == 1013)
+        #expect(second.messages.first?.contains("\"code\":\"too-many-views\"") == true)
+        // In band it goes on with what it looks at.
+        first.send(#"{"type":"view","bbox":[1,1,2,4]}"#)
+        world.run(0.2)
+        #expect(first.messages.last?.contains("\"code\":\"too-many-views\"") == true && !first.hasEnded)
+        let third = world.open("/ws/drivers/available?bbox=1,1,2,2")
+        world.run(0.2)
+        #expect(third.messages.count == 1 && third.messages[0].contains("\"type\":\"drivers\""))
+        world.onServices { world.putDriver("a", 1.5, 1.5) }
+        world.record("a", 1.5, 1.5, seq: 1)
+        world.run(0.5)
+        #expect(first.messages.last.map { ids($0) } == ["a"] && third.messages.last.map { ids($0) } == ["a"])
+    }
+
     @Test func contract_aListAtOnceAndAfterEachChange() throws {
         let world = try LiveWorld()
         world.putDriver("a", 53.55, 13.25)

@@ -31,7 +31,7 @@ final class LiveWorld {
     var trips: [String: Trip_V1_Trip] = [:]
     var tripWatches: [(id: String, call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>)] = []
 
-    init(servicesAreUp: Bool = true) throws {
+    init(servicesAreUp: Bool = true, limits: FeedLimits = .init()) throws {
         network = SimulatedNetwork(seed: 3)
         gateway = try network.makeLoop()
         services = try network.makeLoop()
@@ -39,10 +39,12 @@ final class LiveWorld {
         let channel = GRPCChannel(loop: gateway, target: "127.0.0.1:50051")
         let driverClient = Driver_V1_DriverServiceClient(channel: channel)
         feed = DriverFeed(
-            loop: gateway, source: DriverServiceAreas(client: driverClient, timeout: 2_000_000_000))
+            loop: gateway, source: DriverServiceAreas(client: driverClient, timeout: 2_000_000_000),
+            configuration: .init(limits: limits))
         let links = FeedLink.links(feed, loops: [gateway])
         live = LiveEndpoints(
-            link: links[0].value, drivers: driverClient, trips: Trip_V1_TripServiceClient(channel: channel))
+            link: links[0].value, drivers: driverClient, trips: Trip_V1_TripServiceClient(channel: channel),
+            configuration: .init(limits: limits))
         let router = Router()
         live.register(on: router)
         http = HTTPServer(loop: gateway, router: router)
@@ -63,6 +65,20 @@ final class LiveWorld {
                 response.areas.append(Driver_V1_DriversInArea(drivers: found.sorted { $0.id < $1.id }))
             }
             call.respond(response)
+        }
+        registry.unary(service: Driver_V1_DriverService.name, method: "FindAvailableDrivers") {
+            [unowned self]
+            (
+                request: Driver_V1_FindAvailableDriversRequest,
+                call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>
+            ) in
+            let found = drivers.values.sorted { $0.id < $1.id }
+            let limit = request.limit.map { Int($0) } ?? 1_000
+            call.respond(
+                Driver_V1_FindAvailableDriversResponse(
+                    drivers: Array(found.prefix(limit)), revision: 7,
+                    asOf: Google_Protobuf_Timestamp(unixMilliseconds: 1_700_000_000_000),
+                    truncated: found.count > limit))
         }
         registry.unary(service: Driver_V1_DriverService.name, method: "GetDriver") {
             [unowned self] (request: Driver_V1_GetDriverRequest, call: UnaryServerCall<Driver_V1_GetDriverResponse>) in

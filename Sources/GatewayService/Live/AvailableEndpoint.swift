@@ -4,53 +4,60 @@ import Reactor
 import WebSocketServer
 import WebSockets
 
-/// `/ws/drivers/available` on one loop: each different area is a topic, fed by the feed's lists; a subscriber is a number
-/// and an interval.
+/// `/ws/drivers/available` on one loop: each different area is a view of the shard and a topic of its lists; a subscriber is a
+/// number and an interval.
 final class AvailableEndpoint: WebSocketHandler {
-    private struct Shown {
-        let query: AreaQuery
-        let topic: TopicID
-        var subscribers = 0
-    }
-
-    private struct View {
-        var shown: UInt64
+    /// What a WebSocket looks at.
+    private struct Viewer {
+        /// The view's number; 0: it was refused, or was closed before it had one.
+        var view: UInt64
         var interval: Int
     }
 
+    private let loop: EventLoop
     private let sockets: WebSocketServer
-    private let link: FeedLink
+    private let shard: LiveShard
     private let defaultInterval: Int
-    private var shown: [UInt64: Shown] = [:]
-    private var numbers: [AreaQuery: UInt64] = [:]
-    private var nextNumber: UInt64 = 1
+    /// By the view's number.
+    private var topics: [UInt64: TopicID] = [:]
     /// By the number that a WebSocket has as its context.
-    private var views: [View?] = []
-    private var freeViews: [Int] = []
-    /// Subscribers by interval.
-    private var intervals: [Int: Int] = [:]
-    private var shortest: Int?
-    private var snapshot = LiveSnapshot()
+    private var viewers: [Viewer?] = []
+    private var freeViewers: [Int] = []
 
     /// - Parameter interval: milliseconds between two lists, unless a subscriber asks for another one.
-    init(sockets: WebSocketServer, link: FeedLink, interval: Int) {
+    init(sockets: WebSocketServer, link: FeedLink, interval: Int, limits: FeedLimits = .init()) {
+        loop = link.loop
         self.sockets = sockets
-        self.link = link
         defaultInterval = interval
+        shard = LiveShard(loop: link.loop, limits: limits) { [unowned link] in link.ask($0) }
         super.init()
-        link.onUpdate = { [unowned self] in take($0) }
+        link.onUpdate = { [unowned self] in shard.take($0) }
+        shard.onList = { [unowned self] number, frame, cause in
+            sockets.topics.publish(topic(of: number), frame, cause: cause)
+        }
+        shard.onGone = { [unowned self] number in
+            if let topic = topics.removeValue(forKey: number) { sockets.topics.removeTopic(topic) }
+        }
     }
 
     /// A WebSocket whose 101 is on its way subscribes.
-    func open(_ id: WebSocketID, _ query: AreaQuery, interval: Int?) {
-        let view = View(shown: 0, interval: interval ?? defaultInterval)
-        let place = freeViews.popLast() ?? views.count
-        if place == views.count { views.append(view) } else { views[place] = view }
+    func open(_ id: WebSocketID, _ query: AreaQuery, interval: Int?, requestID: String) {
+        // Who has gone already is never told to have closed.
+        guard loop.isOpen(id) else { return }
+        let interval = interval ?? defaultInterval
+        let place = freeViewers.popLast() ?? viewers.count
+        if place == viewers.count { viewers.append(nil) }
+        viewers[place] = Viewer(view: 0, interval: interval)
         sockets.adopt(id, handler: self, context: UInt32(place))
         // Draining may have closed it at once.
         guard sockets.isOpen(id) else { return }
-        count(view.interval, +1)
-        show(id, place, query)
+        do throws(LiveRefusal) {
+            let view = try shard.add(query, interval: interval)
+            viewers[place]?.view = view
+            sockets.topics.subscribe(id, to: topic(of: view), interval: interval)
+        } catch {
+            sockets.refuse(id, Problem(error), requestID: requestID, .tryAgainLater)
+        }
     }
 
     override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
@@ -65,78 +72,52 @@ final class AvailableEndpoint: WebSocketHandler {
         switch message {
         case .ping:
             var buffer = ByteBuffer()
-            buffer.appendPong(snapshot)
+            buffer.appendPong(shard.snapshot)
             sockets.sendText(id, buffer.span)
         case .view(let query, let interval):
             let place = Int(sockets.context(id))
-            guard let view = views[place] else { return }
-            if let interval, interval != view.interval {
-                count(view.interval, -1)
-                count(interval, +1)
-                views[place]?.interval = interval
+            guard let old = viewers[place], old.view != 0 else { return }
+            let interval = interval ?? old.interval
+            do throws(LiveRefusal) {
+                // In this order: an area that stays the same is not left in between.
+                let view = try shard.add(query, interval: interval)
+                viewers[place] = Viewer(view: view, interval: interval)
+                sockets.topics.subscribe(id, to: topic(of: view), interval: interval)
+                shard.remove(old.view, interval: old.interval)
+            } catch {
+                // It goes on with what it looks at.
+                sockets.sendError(id, Problem(error))
             }
-            // In this order: an area that stays the same is not left in between.
-            show(id, place, query)
-            hide(view.shown)
         }
     }
 
     override func webSocketClosed(_ id: WebSocketID, _ code: CloseCode) {
         let place = Int(sockets.context(id))
-        guard let view = views[place] else { return }
-        views[place] = nil
-        freeViews.append(place)
-        guard view.shown != 0 else { return }
-        count(view.interval, -1)
-        hide(view.shown)
+        guard let gone = viewers[place] else { return }
+        viewers[place] = nil
+        freeViewers.append(place)
+        if gone.view != 0 { shard.remove(gone.view, interval: gone.interval) }
     }
 
-    // MARK: Areas
-
-    /// The list of `query` from now on, the current one at once.
-    private func show(_ id: WebSocketID, _ place: Int, _ query: AreaQuery) {
-        let number: UInt64
-        if let known = numbers[query] {
-            number = known
-        } else {
-            number = nextNumber
-            nextNumber += 1
-            numbers[query] = number
-            shown[number] = Shown(query: query, topic: sockets.topics.makeTopic())
-        }
-        guard let topic = shown[number]?.topic else { return }
-        let isNew = shown[number]?.subscribers == 0
-        shown[number]?.subscribers += 1
-        views[place]?.shown = number
-        sockets.topics.subscribe(id, to: topic, interval: views[place]?.interval ?? defaultInterval)
-        if isNew { link.subscribe(number, query) }
+    /// The topic of a view's lists. It may be wanted by the first list before the first subscriber.
+    private func topic(of view: UInt64) -> TopicID {
+        if let known = topics[view] { return known }
+        let topic = sockets.topics.makeTopic()
+        topics[view] = topic
+        return topic
     }
+}
 
-    private func hide(_ number: UInt64) {
-        shown[number]?.subscribers -= 1
-        guard let gone = shown[number], gone.subscribers == 0 else { return }
-        link.unsubscribe(number, gone.query)
-        sockets.topics.removeTopic(gone.topic)
-        numbers[gone.query] = nil
-        shown[number] = nil
-    }
-
-    private func take(_ update: LiveUpdate) {
-        snapshot = update.snapshot
-        for (number, frame) in update.lists {
-            guard let topic = shown[number]?.topic else { continue }
-            sockets.topics.publish(topic, frame, cause: update.cause)
-        }
-    }
-
-    /// Counts subscribers by interval and tells the feed the shortest one.
-    private func count(_ interval: Int, _ change: Int) {
-        intervals[interval, default: 0] += change
-        if intervals[interval] == 0 { intervals[interval] = nil }
-        let shortest = intervals.keys.min()
-        guard shortest != self.shortest else { return }
-        self.shortest = shortest
-        link.setInterval(shortest)
+extension Problem {
+    /// What a viewer hears whose view there is no room for.
+    init(_ refusal: LiveRefusal) {
+        let reason =
+            switch refusal {
+            case .tooManyViews: "as many different areas are looked at as it can show"
+            case .tooManyBytes: "the lists that are looked at fill the memory that is meant for them"
+            }
+        self.init(
+            503, "too-many-views", "This gateway has no room for another area: \(reason). Try again in a moment.")
     }
 }
 

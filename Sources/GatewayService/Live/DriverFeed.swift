@@ -5,13 +5,27 @@ import RideAPI
 import RideDomain
 import Telemetry
 
-/// What one fetch has brought for one shard.
+/// What a list says beside its drivers.
+struct LiveSnapshot: Sendable, Equatable {
+    /// The driver service's revision.
+    var version: UInt64 = 0
+    /// Unix milliseconds at the driver service.
+    var asOf: Int64 = 0
+    /// The driver service can't be reached: every list is the last that is known.
+    var isStale = false
+}
+
+/// What the feed has learnt for one loop.
 struct LiveUpdate: Sendable {
-    /// Lists that show something new, by the shard's numbers.
-    var lists: [(number: UInt64, frame: SharedBytes)]
+    struct News: Sendable {
+        let unit: LiveUnit
+        let state: UnitState
+        /// Unix milliseconds of the oldest Kafka record that caused it; 0 if none did.
+        let cause: Int64
+    }
+
+    var news: [News]
     var snapshot: LiveSnapshot
-    /// Unix milliseconds of the oldest Kafka record that caused it; 0 if none did.
-    var cause: Int64
 }
 
 /// A loop that shows lists.
@@ -22,63 +36,95 @@ protocol FeedListener: Sendable {
     func deliver(_ update: DriverLocationUpdate)
 }
 
+/// What a loop asks of the feed, in order.
+enum FeedRequest: Sendable {
+    /// News about a unit, from now on, as often as `pace`; what is known of it at once.
+    case watch(LiveUnit, Pace)
+    /// Another pace.
+    case repace(LiveUnit, Pace)
+    /// Somebody new looks at it: what waits for its pace need not.
+    case refresh(LiveUnit)
+    case unwatch(LiveUnit)
+}
+
 /// The one source of live lists in a process, on its home loop.
 ///
-///     Kafka record ─▶ cells dirty ─┐                                    ┌─▶ shard of loop 0 ─▶ topics ─▶ sockets
-///     slow poll ─────▶ all dirty ──┼─▶ one call, all dirty cells ─▶ cache ─▶ lists ─┼─▶ shard of loop 1 …
-///     new query ─────▶ its cells ──┘   (never two at a time)            └─▶ …
+///     Kafka record ─▶ tiles dirty ─┐                                       ┌─▶ shard of loop 0 ─▶ lists ─▶ topics
+///     slow poll ─────▶ all dirty ──┼─▶ calls, bounded ─▶ units' snapshots ─┼─▶ shard of loop 1 …
+///     new view ──────▶ its tiles ──┘   (several under way)                 └─▶ …
 ///
-/// The first trigger fetches at once, the next not before the shortest interval that somebody asked for. While the consumer
-/// is not positioned a poll of one second stands in for it, and once it is, everything is dirty once. While the driver
-/// service can't be reached the last lists stay, `stale`.
+/// A unit is a tile that many views share, or a view of its own where tiles would bring many times what it shows. Each dirty
+/// unit is asked for once, at most as often as its quickest watcher wants it; snapshots are immutable and shared by all loops,
+/// which make their own lists. A unit that can't be fetched is marked, and so are the views over it alone. While the
+/// driver service can't be reached at all everything stays as it is, `stale`.
+///
+/// While the consumer is not positioned a poll of one second stands in for it, and once it is, everything is dirty once.
 final class DriverFeed {
     struct Configuration: Sendable {
-        /// Milliseconds between two fetches, if nobody asks for less or more.
-        var interval = 100
         /// Milliseconds between two fetches of everything without any trigger.
         var pollInterval = 5_000
-        /// Milliseconds between two fetches of everything while no trigger can be trusted.
+        /// Milliseconds between two fetches of everything while no trigger can be trusted; and until what failed is tried
+        /// again.
         var anxiousPollInterval = 1_000
+        var limits = FeedLimits()
     }
 
     let loop: EventLoop
-    private let source: any AreaSource
-    private let configuration: Configuration
-    private let metrics = FeedMetrics()
-    private let log = Logger(label: "feed")
-    private var cache = DriverCache()
-    private var queries = LiveQueries()
-    private var snapshot = LiveSnapshot()
+    let source: any AreaSource
+    let configuration: Configuration
+    let metrics = FeedMetrics()
+    let log = Logger(label: "feed")
     private var listeners: [any FeedListener] = []
-    /// Shortest interval of each listener's subscribers, milliseconds; nil if it has none.
-    private var intervals: [Int?] = []
+    /// Units that a loop watches.
+    private var watched: [Int] = []
     /// Listeners that follow a driver.
     private var followers: [String: [Int]] = [:]
 
-    private var isFetching = false
-    private var isFetchPlanned = false
-    private var fetchTimer: TimerID?
+    var units = FeedUnits()
+    var snapshot = LiveSnapshot()
+    /// Dirty units that wait until they are due.
+    var waiting: [FeedUnit] = []
+    /// Those whose call may be made as soon as there is room for it.
+    var readyTiles = WorkQueue<FeedUnit>()
+    var readyExact = WorkQueue<FeedUnit>()
+    var roundTimer: TimerID?
+    /// When the planned round is to be; `.max`: none is planned.
+    var roundAt = UInt64.max
+    var lastRound: UInt64 = 0
+    var tileCalls = 0
+    var exactCalls = 0
+    var exactRestsUntil: UInt64 = 0
+    /// When a call was answered last.
+    var lastAnswer: UInt64 = 0
+    /// While the driver service is away: no call before.
+    var awayUntil: UInt64 = 0
+    /// Every unit that is a view of its own is dirty.
+    var exactAreDirty = false
+    /// Answers that are not read yet, and units that nobody watches any more.
+    var arrivals = WorkQueue<FeedArrival>()
+    var leaving = WorkQueue<FeedUnit>()
+    var budget: TurnBudget
+
     private var pollTimer: TimerID?
-    private var lastFetch: UInt64 = 0
-    /// The next fetch is for the poll alone: no trigger, no new query.
-    private var isPollAlone = false
     private var isPositioned = false
-    private var mustSweep = false
-    private var isClosed = false
-    private var cause: Int64 = 0
+    private(set) var isClosed = false
     private var lastUnreadableLog: UInt64 = 0
+    var lastFailureLog: UInt64 = 0
 
     init(loop: EventLoop, source: any AreaSource, configuration: Configuration = .init()) {
         self.loop = loop
         self.source = source
         self.configuration = configuration
+        budget = TurnBudget(loop: loop, perTurn: configuration.limits.workPerTurn)
+        budget.more = { [unowned self] in readArrivals() }
         schedulePoll()
     }
 
     func close() {
         isClosed = true
         if let pollTimer { loop.cancel(pollTimer) }
-        if let fetchTimer { loop.cancel(fetchTimer) }
+        if let roundTimer { loop.cancel(roundTimer) }
+        budget.close()
     }
 
     // MARK: Shards
@@ -86,51 +132,74 @@ final class DriverFeed {
     /// Adds a loop; returns its index.
     func add(_ listener: any FeedListener) -> Int {
         listeners.append(listener)
-        intervals.append(nil)
+        watched.append(0)
         return listeners.count - 1
     }
 
-    /// A shard wants the list of `query` under `number`: it gets the last one at once if there is one, else after a fetch.
-    func subscribe(_ shard: Int, _ number: UInt64, _ query: AreaQuery) {
-        let index = queries.add(query, shard: shard, number: number)
-        metrics.queries.set(queries.count)
-        if let list = queries.queries[index]?.list {
-            listeners[shard].deliver(LiveUpdate(lists: [(number, list.frame)], snapshot: snapshot, cause: 0))
-            // A list that waits for somebody's long interval is not the current one.
-            if queries.hasDirty && loop.now - lastFetch >= Self.shortestPace { fetchAtOnce() }
-            return
+    /// What a loop asks. An answer never comes inside the question.
+    func take(_ requests: [FeedRequest], from shard: Int) {
+        guard !isClosed else { return }
+        var news: [LiveUpdate.News] = []
+        for request in requests {
+            switch request {
+            case .watch(let unit, let pace):
+                let unit = units.find(orMake: unit)
+                let wasWatched = unit.isWatched
+                if !unit.watchers.contains(where: { $0.shard == shard }) { watched[shard] += 1 }
+                unit.watch(shard, pace)
+                if unit.state.snapshot != nil || unit.state.isFailing || unit.state.isTooFull {
+                    news.append(.init(unit: unit.unit, state: unit.state, cause: 0))
+                    refresh(unit)
+                }
+                // New, or not kept current since its last watcher left.
+                if !wasWatched { mark(unit, cause: 0) }
+            case .repace(let unit, let pace):
+                guard let unit = units.units[unit] else { continue }
+                unit.watch(shard, pace)
+                if unit.isDirty && !unit.isTaken { plan(unit.due) }
+            case .refresh(let unit):
+                if let unit = units.units[unit] { refresh(unit) }
+            case .unwatch(let unit):
+                guard let unit = units.units[unit], unit.watchers.contains(where: { $0.shard == shard }) else {
+                    continue
+                }
+                unit.unwatch(shard)
+                watched[shard] -= 1
+                if !unit.isWatched { leaving.append(unit) }
+            }
         }
-        if queries.queries[index]?.unknown == 0 || snapshot.isStale { send(makeLists(), cause: 0) }
-        guard queries.hasDirty else { return }
-        isPollAlone = false
-        fetchAtOnce()
+        if !news.isEmpty || snapshot.isStale {
+            let update = LiveUpdate(news: news, snapshot: snapshot)
+            loop.execute { [weak self] in self?.listeners[shard].deliver(update) }
+        }
+        showCounts()
+        readArrivals()
     }
 
-    func unsubscribe(_ shard: Int, _ number: UInt64, _ query: AreaQuery) {
-        guard queries.remove(query, shard: shard, number: number) else { return }
-        metrics.queries.set(queries.count)
-        if isFetching {
-            mustSweep = true
-        } else {
-            sweep()
+    /// A unit of a long interval is not the current one when somebody new looks at it.
+    private func refresh(_ unit: FeedUnit) {
+        guard unit.isDirty, !unit.isTaken, loop.now - unit.lastFetch >= Pace(number: 0).nanoseconds else { return }
+        unit.lastFetch = 0
+        plan(unit.due)
+    }
+
+    /// Tells every loop that watches anything what is new for it, also when nothing is: a `pong` names the newest version.
+    func deliver(_ changed: [(unit: FeedUnit, cause: Int64)]) {
+        var news = [[LiveUpdate.News]](repeating: [], count: listeners.count)
+        for (unit, cause) in changed {
+            for watcher in unit.watchers {
+                news[watcher.shard].append(.init(unit: unit.unit, state: unit.state, cause: cause))
+            }
+        }
+        for (shard, listener) in listeners.enumerated() where watched[shard] > 0 {
+            listener.deliver(LiveUpdate(news: news[shard], snapshot: snapshot))
         }
     }
 
-    /// Forgets the drivers of places that nobody looks at any more.
-    private func sweep() {
-        mustSweep = false
-        cache.keep { queries.isWatched($0, $1) }
-        metrics.drivers.set(cache.count)
-    }
-
-    /// The shortest interval of a shard's subscribers, milliseconds; nil if it has none.
-    func setInterval(_ shard: Int, _ interval: Int?) {
-        intervals[shard] = interval
-        guard let fetchTimer else { return }
-        loop.cancel(fetchTimer)
-        self.fetchTimer = nil
-        isFetchPlanned = false
-        planFetch()
+    func showCounts() {
+        metrics.units.set(units.count)
+        metrics.drivers.set(units.driverCount)
+        metrics.dirty.set(waiting.count + readyTiles.count + readyExact.count)
     }
 
     /// Gives `shard` every record about this driver.
@@ -148,7 +217,7 @@ final class DriverFeed {
     /// A record of `driver_locations`; `timestamp` is Kafka's, Unix milliseconds.
     func receive(_ value: Span<UInt8>, timestamp: Int64?) {
         // Nobody looks anywhere: it need not be read.
-        if queries.isEmpty && followers.isEmpty { return metrics.ignored.increment() }
+        if units.isEmpty && followers.isEmpty { return metrics.ignored.increment() }
         let event: RideEvent
         do throws(EventError) {
             event = try RideEvent(decoding: value)
@@ -165,20 +234,25 @@ final class DriverFeed {
 
     func receive(_ update: DriverLocationUpdate, timestamp: Int64?) {
         for shard in followers[update.driverID] ?? [] { listeners[shard].deliver(update) }
-        let cell = GeoCell(Position(lat: update.lat, lon: update.lon))
-        var isSeen = queries.mark(cell)
-        if let old = cache.cell(of: update.driverID), old != cell, queries.mark(old) { isSeen = true }
-        guard isSeen else { return metrics.ignored.increment() }
-        metrics.triggers.increment()
-        isPollAlone = false
-        if cause == 0, let timestamp { cause = timestamp }
-        planFetch()
+        let position = Position(lat: update.lat, lon: update.lon)
+        guard position.isValid else { return metrics.unreadable.increment() }
+        let cause = timestamp ?? 0
+        var isSeen = !units.exact.isEmpty
+        units.forEachTile(of: update.driverID, at: GeoCell(position)) { unit in
+            isSeen = true
+            mark(unit, cause: cause)
+        }
+        if !exactAreDirty && !units.exact.isEmpty {
+            exactAreDirty = true
+            for unit in units.exact.values { mark(unit, cause: cause) }
+        }
+        if isSeen { metrics.triggers.increment() } else { metrics.ignored.increment() }
     }
 
     /// The consumer has reached the end of every partition: what came before was not seen, so everything is dirty once.
     func positioned() {
         isPositioned = true
-        everythingIsDirty()
+        everythingIsDirty(isPoll: false)
         schedulePoll()
     }
 
@@ -189,13 +263,12 @@ final class DriverFeed {
         schedulePoll()
     }
 
-    private func everythingIsDirty() {
-        guard !queries.isEmpty else { return }
-        queries.markEverything()
-        fetchAtOnce()
+    func everythingIsDirty(isPoll: Bool) {
+        for unit in units.units.values { mark(unit, cause: 0, isPoll: isPoll) }
     }
 
-    private func schedulePoll() {
+    func schedulePoll() {
+        guard !isClosed else { return }
         if let pollTimer { loop.cancel(pollTimer) }
         let isAnxious = !isPositioned || snapshot.isStale
         let interval =
@@ -204,142 +277,22 @@ final class DriverFeed {
         pollTimer = loop.schedule(after: UInt64(interval) * 1_000_000) { [weak self] in
             guard let self, !isClosed else { return }
             pollTimer = nil
-            isPollAlone = !queries.isEmpty && !queries.hasDirty
-            everythingIsDirty()
+            everythingIsDirty(isPoll: true)
             schedulePoll()
         }
     }
 
-    // MARK: Fetching
-
-    /// Nanoseconds: what the shortest interval that may be asked for makes of the pace.
-    private static let shortestPace = UInt64(AreaQuery.intervals.lowerBound) * 1_000_000
-
-    /// Nanoseconds between two fetches.
-    private var pace: UInt64 {
-        UInt64(intervals.compactMap { $0 }.min() ?? configuration.interval) * 1_000_000
-    }
-
-    /// Fetches in this turn, or when the pace allows.
-    private func planFetch() {
-        guard !isFetching, !isFetchPlanned, !isClosed else { return }
-        let earliest = lastFetch == 0 ? 0 : lastFetch + pace
-        isFetchPlanned = true
-        if earliest <= loop.now {
-            // After all records of this turn.
-            loop.execute { [weak self] in self?.fetchNow() }
-        } else {
-            fetchTimer = loop.schedule(after: earliest - loop.now) { [weak self] in self?.fetchNow() }
+    /// Something has happened there, or may have.
+    func mark(_ unit: FeedUnit, cause: Int64, isPoll: Bool = false) {
+        if unit.cause == 0 { unit.cause = cause }
+        guard !unit.isDirty else {
+            if !isPoll { unit.isPollAlone = false }
+            return
         }
-    }
-
-    /// What must not wait for the pace: a query without a list.
-    private func fetchAtOnce() {
-        guard !isFetching, !isClosed else { return }
-        if let fetchTimer { loop.cancel(fetchTimer) }
-        fetchTimer = nil
-        isFetchPlanned = true
-        loop.execute { [weak self] in self?.fetchNow() }
-    }
-
-    private func fetchNow() {
-        guard isFetchPlanned else { return }
-        isFetchPlanned = false
-        fetchTimer = nil
-        guard !isFetching, !isClosed else { return }
-        let areas = queries.takeDirty()
-        metrics.dirty.set(queries.dirtyCellCount)
-        guard !areas.isEmpty else { return }
-        isFetching = true
-        let previous = isPollAlone ? lastFetch : loop.now
-        isPollAlone = false
-        lastFetch = loop.now
-        let cause = cause
-        self.cause = 0
-        let began = loop.preciseNow()
-        metrics.fetches.increment()
-        source.listDrivers(in: areas.map(\.box)) { [weak self] result in
-            guard let self, !isClosed else { return }
-            isFetching = false
-            metrics.duration.observe(nanoseconds: loop.preciseNow() - began)
-            switch result {
-            case .success(let response): fetched(areas, response, cause: cause, previous: previous)
-            case .failure(let error): failed(areas, error, cause: cause)
-            }
-        }
-    }
-
-    /// - Parameter previous: when the pace began, should this fetch bring nothing new: a trigger does not wait for a poll
-    ///   that nobody saw.
-    private func fetched(
-        _ areas: [DriverCache.Area], _ response: Driver_V1_ListDriversInAreasResponse, cause: Int64, previous: UInt64
-    ) {
-        guard response.areas.count == areas.count else {
-            let words = "\(response.areas.count) areas were answered and \(areas.count) were asked for"
-            return failed(areas, RPCError(code: .internal, message: words), cause: cause)
-        }
-        let changed = cache.take(zip(areas, response.areas).map { (area: $0, drivers: $1.drivers) })
-        // Somebody has gone while the call was under way.
-        if mustSweep { sweep() }
-        queries.fetched(areas, changed: changed)
-        snapshot.version = max(snapshot.version, response.revision)
-        snapshot.asOf = response.asOf?.unixMilliseconds ?? loop.wallClockMilliseconds
-        if snapshot.isStale {
-            snapshot.isStale = false
-            log.info("the driver service answers again")
-            queries.changeAll()
-            everythingIsDirty()
-            schedulePoll()
-        }
-        metrics.drivers.set(cache.count)
-        let lists = makeLists()
-        if lists.allSatisfy(\.isEmpty) { lastFetch = previous }
-        send(lists, cause: cause)
-        if queries.hasDirty { planFetch() }
-    }
-
-    private func failed(_ areas: [DriverCache.Area], _ error: RPCError, cause: Int64) {
-        metrics.failures.increment()
-        queries.giveBack(areas)
-        if self.cause == 0 { self.cause = cause }
-        guard !snapshot.isStale else { return }
-        log.warning("the driver service can't be asked for live lists; they stay as they are: \(error)")
-        snapshot.isStale = true
-        if snapshot.asOf == 0 { snapshot.asOf = loop.wallClockMilliseconds }
-        queries.changeAll()
-        schedulePoll()
-        send(makeLists(), cause: 0)
-    }
-
-    // MARK: Lists
-
-    /// Makes the lists that may show something new; those that do, by shard.
-    private func makeLists() -> [[(number: UInt64, frame: SharedBytes)]] {
-        var lists = [[(number: UInt64, frame: SharedBytes)]](repeating: [], count: listeners.count)
-        cache.rank()
-        for (index, query) in queries.queries where query.isChanged {
-            // A list that was never whole is not shown half, unless there is nothing to wait for.
-            guard query.unknown == 0 || snapshot.isStale else { continue }
-            let list =
-                query.watchesBox
-                ? LiveList(query.query, cache, candidates: cache.indices, snapshot)
-                : LiveList(query.query, cache, candidates: query.cells.lazy.flatMap(cache.indices(in:)), snapshot)
-            if let old = query.list, list.showsTheSame(as: old) {
-                metrics.unchanged.increment()
-                queries.unchanged(index)
-                continue
-            }
-            metrics.lists.increment()
-            queries.keep(list, for: index)
-            for listener in query.listeners { lists[listener.shard].append((listener.number, list.frame)) }
-        }
-        return lists
-    }
-
-    /// Tells every shard that has subscribers, also when no list is new: a `pong` names the newest version.
-    private func send(_ lists: [[(number: UInt64, frame: SharedBytes)]], cause: Int64) {
-        for (shard, listener) in listeners.enumerated() where intervals[shard] != nil || !lists[shard].isEmpty {
-            listener.deliver(LiveUpdate(lists: lists[shard], snapshot: snapshot, cause: cause))
-        }
+        unit.isDirty = true
+        unit.isPollAlone = isPoll
+        guard !unit.isTaken else { return }
+        waiting.append(unit)
+        plan(unit.due)
     }
 }

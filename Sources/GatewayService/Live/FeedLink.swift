@@ -29,17 +29,9 @@ final class FeedLink {
         }
     }
 
-    func subscribe(_ number: UInt64, _ query: AreaQuery) {
-        atHome { [index] feed in feed.subscribe(index, number, query) }
-    }
-
-    func unsubscribe(_ number: UInt64, _ query: AreaQuery) {
-        atHome { [index] feed in feed.unsubscribe(index, number, query) }
-    }
-
-    /// The shortest interval of this loop's subscribers, milliseconds; nil without any.
-    func setInterval(_ interval: Int?) {
-        atHome { [index] feed in feed.setInterval(index, interval) }
+    /// Asks for units, in this order.
+    func ask(_ requests: [FeedRequest]) {
+        atHome { [index] feed in feed.take(requests, from: index) }
     }
 
     /// `onLocation` gets every record about this driver.

@@ -11,6 +11,8 @@ import WebSocketServer
 ///     live.register(on: router)
 final class LiveEndpoints {
     struct Configuration: Sendable {
+        /// What the live lists of this loop may hold and do.
+        var limits = FeedLimits()
         /// Who may open a WebSocket.
         var origins = AllowedOrigins()
         /// Milliseconds between two lists, unless a subscriber asks for another interval.
@@ -32,7 +34,8 @@ final class LiveEndpoints {
         self.configuration = configuration
         sockets = WebSocketServer(loop: link.loop)
         let watches = TripWatches(loop: link.loop, client: trips)
-        available = AvailableEndpoint(sockets: sockets, link: link, interval: configuration.interval)
+        available = AvailableEndpoint(
+            sockets: sockets, link: link, interval: configuration.interval, limits: configuration.limits)
         self.trips = TripEndpoint(sockets: sockets, watches: watches, drivers: drivers, link: link)
         uplinks = UplinkEndpoint(sockets: sockets, drivers: drivers, watches: watches)
     }
@@ -68,7 +71,7 @@ final class LiveEndpoints {
         }
         do throws(ParameterError) {
             let (query, interval) = try AreaParameters.parse(pairs, .live)
-            available.open(id, query, interval: interval)
+            available.open(id, query, interval: interval, requestID: request.requestID)
         } catch {
             refuse(id, Problem(parameter: error.parameter, error.detail), request.requestID)
         }

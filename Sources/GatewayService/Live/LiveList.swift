@@ -4,26 +4,30 @@ import RideAPI
 import RideDomain
 import WebSockets
 
-/// What a list says beside its drivers.
-struct LiveSnapshot: Sendable, Equatable {
-    /// The driver service's revision.
-    var version: UInt64 = 0
-    /// Unix milliseconds at the driver service.
-    var asOf: Int64 = 0
-    /// The driver service can't be reached: this is the last that is known.
-    var isStale = false
-}
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
 
 /// A list as it is sent: one text frame, header and payload contiguous, for everybody who asks the same.
 struct LiveList: Sendable {
     let frame: SharedBytes
+    /// Drivers that were looked at and written.
+    let work: Int
     /// Where the part begins that counts when two lists are compared: all but `version` and `as_of`.
     private let contentOffset: Int
 
     /// The exact list of `query`: its circle or box, its order, its limit, made by copying each driver's text.
-    /// - Parameter candidates: entries of `cache` among which all of the area are.
-    init(_ query: AreaQuery, _ cache: borrowing DriverCache, candidates: some Sequence<Int>, _ snapshot: LiveSnapshot) {
-        let (found, truncated) = Self.select(query, cache, candidates)
+    /// - Parameters:
+    ///   - units: what covers the area; every driver is in one of them at most.
+    ///   - isExact: they are one, which is the query's own answer.
+    init(
+        _ query: AreaQuery, _ units: [UnitSnapshot], isExact: Bool, _ snapshot: LiveSnapshot, isStale: Bool
+    ) {
+        var (found, work) = Self.select(query, units)
+        let truncated = found.count > query.limit || (isExact && units.contains(where: \.isTruncated))
+        if found.count > query.limit { found.removeLast(found.count - query.limit) }
         var buffer = ByteBuffer(capacity: 160 + found.count * 320)
         FrameWriter.beginFrame(in: &buffer)
         buffer.append("{\"type\":\"drivers\",\"version\":")
@@ -31,15 +35,15 @@ struct LiveList: Sendable {
         buffer.appendJSON("as_of", instant: snapshot.asOf)
         let content = buffer.count
         buffer.appendJSON("truncated", bool: truncated)
-        if snapshot.isStale { buffer.appendJSON("stale", bool: true) }
+        if isStale { buffer.appendJSON("stale", bool: true) }
         buffer.append(",\"drivers\":[")
         for (position, item) in found.enumerated() {
             if position > 0 { buffer.append(UInt8(ascii: ",")) }
-            guard let entry = cache.entries[item.index] else { continue }
-            if let distance = item.distance {
-                buffer.appendJSON(driverText: entry.text.span, distance: distance)
+            let text = units[Int(item.unit)].drivers[Int(item.place)].text
+            if query.hasDistances {
+                buffer.appendJSON(driverText: text.span, distance: item.distance)
             } else {
-                buffer.append(entry.text)
+                buffer.append(text)
             }
         }
         buffer.append("]}")
@@ -47,52 +51,64 @@ struct LiveList: Sendable {
         FrameWriter.finishFrame(.text, in: &buffer)
         contentOffset = content - (before - buffer.count)
         frame = SharedBytes(buffer)
+        work += found.count
+        self.work = work
     }
 
     /// Whether this list shows what `other` shows: then it is not sent.
     func showsTheSame(as other: LiveList) -> Bool {
-        frame.withSpan { mine in
+        let count = frame.count - contentOffset
+        guard other.frame.count - other.contentOffset == count else { return false }
+        return frame.withSpan { mine in
             other.frame.withSpan { theirs in
-                let count = mine.count - contentOffset
-                guard theirs.count - other.contentOffset == count else { return false }
-                for offset in 0..<count where mine[contentOffset + offset] != theirs[other.contentOffset + offset] {
-                    return false
+                unsafe mine.extracting(contentOffset...).withUnsafeBytes { mine in
+                    unsafe theirs.extracting(other.contentOffset...).withUnsafeBytes { theirs in
+                        guard let mine = mine.baseAddress, let theirs = theirs.baseAddress else {
+                            return count == 0
+                        }
+                        return unsafe memcmp(mine, theirs, count) == 0
+                    }
                 }
-                return true
             }
         }
     }
 
     private struct Found {
-        var index: Int
-        /// Metres; nil without a position to measure from.
-        var distance: Double?
-        var rank: Int
+        var unit: Int32
+        var place: Int32
+        /// Metres; 0 without a position to measure from.
+        var distance: Double
     }
 
-    private static func select(
-        _ query: AreaQuery, _ cache: borrowing DriverCache, _ candidates: some Sequence<Int>
-    ) -> (found: [Found], truncated: Bool) {
+    private static func select(_ query: AreaQuery, _ units: [UnitSnapshot]) -> (found: [Found], work: Int) {
         var found: [Found] = []
-        for index in candidates {
-            guard let entry = cache.entries[index] else { continue }
-            switch query.area {
-            case .everywhere: found.append(Found(index: index, distance: nil, rank: entry.rank))
-            case .box(let box):
-                if box.contains(entry.position) { found.append(Found(index: index, distance: nil, rank: entry.rank)) }
-            case .around(let center, let radius):
-                let distance = center.distance(to: entry.position)
-                if distance <= radius ?? .infinity {
-                    found.append(Found(index: index, distance: distance, rank: entry.rank))
+        var work = 0
+        for (unit, snapshot) in units.enumerated() {
+            work += snapshot.drivers.count
+            for (place, driver) in snapshot.drivers.enumerated() {
+                var distance = 0.0
+                switch query.area {
+                case .everywhere: break
+                case .box(let box): guard box.contains(driver.position) else { continue }
+                case .around(let center, let radius):
+                    distance = center.distance(to: driver.position)
+                    guard distance <= radius ?? .infinity else { continue }
                 }
+                found.append(Found(unit: Int32(unit), place: Int32(place), distance: distance))
             }
         }
-        found.sort { left, right in
-            let (a, b) = (left.distance ?? 0, right.distance ?? 0)
-            return a != b ? a < b : left.rank < right.rank
+        if query.hasDistances || units.count > 1 {
+            found.sort { left, right in
+                if left.distance != right.distance { return left.distance < right.distance }
+                let (a, b) = (units[Int(left.unit)].drivers, units[Int(right.unit)].drivers)
+                return a[Int(left.place)].id < b[Int(right.place)].id
+            }
         }
-        let truncated = found.count > query.limit
-        if truncated { found.removeLast(found.count - query.limit) }
-        return (found, truncated)
+        return (found, work)
     }
+}
+
+extension AreaQuery {
+    /// Drivers are ordered by their distance, and show it.
+    var hasDistances: Bool { if case .around = area { true } else { false } }
 }

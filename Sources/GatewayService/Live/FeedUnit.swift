@@ -1,0 +1,230 @@
+import RideDomain
+
+/// A unit that somebody watches, on the feed's loop.
+final class FeedUnit {
+    let unit: LiveUnit
+    /// Loops that watch it, and how often each wants it.
+    private(set) var watchers: [(shard: Int, pace: Pace)] = []
+    /// The quickest of them.
+    private(set) var pace = Pace(number: Pace.classes - 1)
+
+    var state = UnitState()
+    /// Those of `state.snapshot`, in its order.
+    var known: [KnownDriver] = []
+    /// The driver service's revision when it was answered last.
+    var revision: UInt64 = 0
+
+    /// Something has happened there since it was asked for last.
+    var isDirty = false
+    /// It waits in a queue of calls, or a call for it is under way.
+    var isTaken = false
+    /// It is dirty by the poll alone: no trigger, no new view.
+    var isPollAlone = false
+    /// Unix milliseconds of the oldest Kafka record that made it dirty; 0 if none did.
+    var cause: Int64 = 0
+    /// When it was asked for last, nanoseconds; 0: never.
+    var lastFetch: UInt64 = 0
+    /// Not before, nanoseconds.
+    var retryAt: UInt64 = 0
+    /// Tiles that a call with this one may have. Reason: a call that failed is asked again in halves, until what makes it fail
+    /// is alone.
+    var company = Int.max
+
+    init(_ unit: LiveUnit) { self.unit = unit }
+
+    var isWatched: Bool { !watchers.isEmpty }
+
+    /// When it may be asked for again.
+    var due: UInt64 { lastFetch == 0 ? retryAt : max(lastFetch + pace.nanoseconds, retryAt) }
+
+    var tile: LiveTile? { if case .tile(let tile) = unit { tile } else { nil } }
+
+    /// Nobody watches it: what it would be asked for is forgotten.
+    func release() {
+        isTaken = false
+        isDirty = false
+    }
+
+    func watch(_ shard: Int, _ pace: Pace) {
+        unwatch(shard)
+        watchers.append((shard, pace))
+        self.pace = min(self.pace, pace)
+    }
+
+    func unwatch(_ shard: Int) {
+        watchers.removeAll { $0.shard == shard }
+        pace = watchers.map(\.pace).min() ?? Pace(number: Pace.classes - 1)
+    }
+}
+
+/// A driver of whom any unit knows.
+final class KnownDriver {
+    let id: String
+    /// As he was answered last.
+    var newest: LiveDriver
+    var revision: UInt64
+    /// Units whose snapshot names him.
+    var uses = 0
+    /// By level: the tile that names him; 0: none does. A driver is in one tile of a level.
+    var tiles = SIMD8<UInt64>(repeating: 0)
+    /// The last snapshot that named him.
+    var serial: UInt64 = 0
+
+    init(_ driver: LiveDriver, revision: UInt64) {
+        id = driver.id
+        newest = driver
+        self.revision = revision
+    }
+}
+
+/// All units and the drivers in them: each driver's text once, and on each level in one tile. On the feed's loop.
+struct FeedUnits {
+    private(set) var units: [LiveUnit: FeedUnit] = [:]
+    private(set) var exact: [ObjectIdentifier: FeedUnit] = [:]
+    /// Tiles by level: levels without any cost a trigger nothing.
+    private var tilesOfLevel = [Int](repeating: 0, count: LiveTile.levels)
+    private var known: [String: KnownDriver] = [:]
+    private var serial: UInt64 = 0
+
+    var isEmpty: Bool { units.isEmpty }
+    var count: Int { units.count }
+    var driverCount: Int { known.count }
+
+    // MARK: Units
+
+    /// The unit, made if nobody has watched it so far.
+    mutating func find(orMake unit: LiveUnit) -> FeedUnit {
+        if let found = units[unit] { return found }
+        let new = FeedUnit(unit)
+        units[unit] = new
+        switch unit {
+        case .tile(let tile): tilesOfLevel[tile.level] += 1
+        case .exact: exact[ObjectIdentifier(new)] = new
+        }
+        return new
+    }
+
+    /// Forgets a unit that nobody watches any more, and the drivers whom only it knew. Returns how many it had.
+    mutating func remove(_ unit: FeedUnit) -> Int {
+        guard !unit.isWatched, units.removeValue(forKey: unit.unit) != nil else { return 0 }
+        switch unit.unit {
+        case .tile(let tile): tilesOfLevel[tile.level] -= 1
+        case .exact: exact[ObjectIdentifier(unit)] = nil
+        }
+        for driver in unit.known { leave(driver, unit) }
+        let count = unit.known.count
+        unit.known = []
+        unit.state = UnitState()
+        return count
+    }
+
+    /// Calls `body` with every tile where a driver is or was.
+    func forEachTile(of id: String, at cell: GeoCell, _ body: (FeedUnit) -> Void) {
+        let old = known[id]?.tiles ?? SIMD8(repeating: 0)
+        for level in 0..<LiveTile.levels where tilesOfLevel[level] > 0 {
+            let tile = LiveTile(cell, level: level)
+            if let unit = units[.tile(tile)] { body(unit) }
+            if old[level] != 0, old[level] != tile.key, let unit = units[.tile(LiveTile(key: old[level]))] {
+                body(unit)
+            }
+        }
+    }
+
+    // MARK: Drivers
+
+    /// The driver of a message: the one that is known, if it says nothing new about him.
+    func driver(_ message: [UInt8]) -> LiveDriver? {
+        if let id = Self.id(message), let newest = known[id]?.newest, newest.message == message { return newest }
+        return LiveDriver(message)
+    }
+
+    /// The first field of a message about a driver: his id.
+    private static func id(_ message: [UInt8]) -> String? {
+        guard message.count > 2, message[0] == 10, message[1] < 128, message.count >= 2 + Int(message[1]) else {
+            return nil
+        }
+        return String(decoding: message[2..<(2 + Int(message[1]))], as: UTF8.self)
+    }
+
+    /// A unit was answered: `drivers` are there now. Returns the units that look different: this one, and tiles that a driver
+    /// has left for this one.
+    mutating func put(
+        _ drivers: [LiveDriver], isTruncated: Bool, into unit: FeedUnit, revision: UInt64
+    ) -> [FeedUnit] {
+        serial += 1
+        let tile = unit.tile
+        let old = unit.state.snapshot?.drivers ?? []
+        let isFirst = unit.state.snapshot == nil
+        var changed: [FeedUnit] = []
+        var kept: [LiveDriver] = []
+        var keptKnown: [KnownDriver] = []
+        kept.reserveCapacity(drivers.count)
+        keptKnown.reserveCapacity(drivers.count)
+        for driver in drivers {
+            // A point on a border is answered for both tiles.
+            if let tile, !tile.contains(driver.cell) { continue }
+            let place = kept.count
+            let isSame = place < old.count && old[place] === driver
+            let entry = isSame ? unit.known[place] : entry(of: driver, revision)
+            if entry.serial == serial { continue }
+            if let tile, !claim(entry, tile, unit, revision, &changed) { continue }
+            entry.serial = serial
+            entry.uses += 1
+            kept.append(driver)
+            keptKnown.append(entry)
+        }
+        for entry in unit.known {
+            if entry.serial == serial { entry.uses -= 1 } else { leave(entry, unit) }
+        }
+        unit.known = keptKnown
+        unit.revision = revision
+        let isSame =
+            !isFirst && unit.state.snapshot?.isTruncated == isTruncated
+            && kept.elementsEqual(old) { $0 === $1 }
+        if !isSame {
+            unit.state.snapshot = UnitSnapshot(kept, isTruncated: isTruncated)
+            changed.append(unit)
+        }
+        return changed
+    }
+
+    private mutating func entry(of driver: LiveDriver, _ revision: UInt64) -> KnownDriver {
+        guard let entry = known[driver.id] else {
+            let entry = KnownDriver(driver, revision: revision)
+            known[driver.id] = entry
+            return entry
+        }
+        if revision >= entry.revision {
+            entry.revision = revision
+            entry.newest = driver
+        }
+        return entry
+    }
+
+    /// Makes `tile` the one of its level that names this driver. False: another tile knows better where he is.
+    private mutating func claim(
+        _ entry: KnownDriver, _ tile: LiveTile, _ unit: FeedUnit, _ revision: UInt64, _ changed: inout [FeedUnit]
+    ) -> Bool {
+        let before = entry.tiles[tile.level]
+        guard before != tile.key else { return true }
+        if before != 0, let other = units[.tile(LiveTile(key: before))],
+            let place = other.known.firstIndex(where: { $0 === entry })
+        {
+            guard other.revision <= revision else { return false }
+            var drivers = other.state.snapshot?.drivers ?? []
+            drivers.remove(at: place)
+            other.known.remove(at: place)
+            other.state.snapshot = UnitSnapshot(drivers)
+            entry.uses -= 1
+            if !changed.contains(where: { $0 === other }) { changed.append(other) }
+        }
+        entry.tiles[tile.level] = tile.key
+        return true
+    }
+
+    private mutating func leave(_ entry: KnownDriver, _ unit: FeedUnit) {
+        entry.uses -= 1
+        if let tile = unit.tile, entry.tiles[tile.level] == tile.key { entry.tiles[tile.level] = 0 }
+        if entry.uses <= 0, known[entry.id] === entry { known[entry.id] = nil }
+    }
+}
