@@ -2,6 +2,7 @@
 #define CLINUX_SHIM_H
 // What `import Glibc` leaves out. _GNU_SOURCE stays undefined here: it would change how Swift imports the socket calls.
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <sys/signalfd.h>
@@ -31,6 +32,12 @@ static inline int clinux_allowed_cpus(void) {
 
 // Names the calling thread, for `top -H`.
 static inline void clinux_name_thread(const char *name) { syscall(SYS_prctl, 15 /* PR_SET_NAME */, name, 0, 0, 0); }
+
+// Bytes of a TCP socket's output that its peer has not acknowledged (SIOCOUTQ), -1 if the system does not say.
+static inline int clinux_unacknowledged(int fd) {
+    int count = 0;
+    return ioctl(fd, TIOCOUTQ, &count) == 0 ? count : -1;
+}
 
 // epoll_wait with nanoseconds (Linux 5.11). Returns -1 and ENOSYS where the kernel or a seccomp filter does not know it.
 static inline int clinux_epoll_pwait2(int epfd, struct epoll_event *events, int max, long long nanoseconds) {

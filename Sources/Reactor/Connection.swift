@@ -93,6 +93,11 @@ enum CloseCode: UInt8 {
     /// When `connectionDeadline` is due; 0 is never. `timer` may be armed earlier, never later.
     var deadline: UInt64 = 0
     var timer = TimerID.none
+    /// When the peer must have taken its share of the output that waits; 0 while none does. `timer` is armed no later.
+    var outputDue: UInt64 = 0
+    /// Bytes that the kernel has taken while that is watched, and how far the peer was when the running window began.
+    var taken = 0
+    var takenBefore = 0
     /// When `timer` is due; 0 while it is not armed.
     var timerDue: UInt64 = 0
 

@@ -2,7 +2,7 @@
 ///
 /// A place is used again, a (place, generation) is not, so an identifier that is kept too long finds nothing instead of
 /// somebody else's connection. `generation ‖ slot` is also the epoll token: an event for a closed connection is dropped.
-public struct ConnectionID: Hashable, Sendable {
+public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
     public let slot: UInt32
     public let generation: UInt32
 

@@ -26,6 +26,7 @@ extension EventLoop {
         guard !place.value.flags.contains(.lingering) else { return }
         guard system.shutdownWrite(place.value.descriptor) == 0 else { return close(place, token, .local) }
         place.value.flags.insert(.lingering)
+        place.value.outputDue = 0
         armDeadline(place, token, at: hot.value.now &+ configuration.lingerTimeout)
         applyInterest(place, token)
     }

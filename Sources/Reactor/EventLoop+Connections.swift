@@ -100,7 +100,8 @@ extension EventLoop {
         if place.value.flags.contains(.connecting) { return close(place, id.token, .local) }
         place.value.flags.insert(drain ? [.finishing, .drains] : .finishing)
         place.value.flags.remove([.paused, .asks])
-        armDeadline(place, id.token, at: hot.value.now &+ configuration.closeTimeout)
+        place.value.deadline = 0
+        watchOutput(place, id.token)
         if drain { applyInterest(place, id.token) }
         queueFlush(place, id.token)
     }

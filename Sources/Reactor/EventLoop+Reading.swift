@@ -80,6 +80,8 @@ extension EventLoop {
     @inline(never)
     func readEnded(_ place: Place<Connection>, _ token: UInt64, _ outcome: Int) {
         if outcome == 0 {
+            // What came before the end is to be presented first; the end is reported again.
+            if place.value.flags.contains(.resumes) { return }
             place.value.flags.insert(.readClosed)
             unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
                 $0.connectionReadClosed(ConnectionID(token: token))

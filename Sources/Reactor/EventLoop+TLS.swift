@@ -117,7 +117,10 @@ extension EventLoop {
                 let sent = unsafe session.ciphertext.withUnsafeBytes {
                     unsafe system.write(descriptor, $0.baseAddress.unsafelyUnwrapped, waiting)
                 }
-                if sent > 0 { session.ciphertext.consume(sent) }
+                if sent > 0 {
+                    session.ciphertext.consume(sent)
+                    place.value.taken &+= sent
+                }
                 if sent < waiting { return wrote(min(sent, 0) == 0 ? 0 : sent, place, token) }
                 continue
             }

@@ -33,13 +33,19 @@ extension EventLoop {
     @inline(__always)
     func armDeadline(_ place: Place<Connection>, _ token: UInt64, at deadline: UInt64) {
         place.value.deadline = max(1, deadline)
+        moveTimer(place, token, to: deadline)
+    }
+
+    /// Makes sure that the connection's timer is due at `instant` or before.
+    @inline(__always)
+    func moveTimer(_ place: Place<Connection>, _ token: UInt64, to instant: UInt64) {
         let due = place.value.timerDue
-        if due == 0 || deadline < due { armTimer(place, token) }
+        if due == 0 || instant < due { armTimer(place, token, at: instant) }
     }
 
     @inline(never)
-    private func armTimer(_ place: Place<Connection>, _ token: UInt64) {
-        let due = max(place.value.deadline, hot.value.now)
+    private func armTimer(_ place: Place<Connection>, _ token: UInt64, at instant: UInt64) {
+        let due = max(instant, hot.value.now)
         if place.value.timerDue == 0 {
             place.value.timer = hot.value.timers.arm(at: due, .connection(token))
         } else {
@@ -68,13 +74,20 @@ extension EventLoop {
         counters.timers.store(hot.value.timers.count, ordering: .relaxed)
     }
 
-    /// A connection's timer is due, its deadline perhaps not: then it moves on.
+    /// A connection's timer is due, its deadlines perhaps not: then it moves on.
     private func deadlineTimer(_ token: UInt64) {
         guard let place = hot.value.find(token), place.value.kind == .connection else { return }
         place.value.timerDue = 0
-        let deadline = place.value.deadline
-        if deadline == 0 || place.value.flags.contains(.closed) { return }
-        if deadline > hot.value.now { return armTimer(place, token) }
+        if place.value.outputDue != 0, place.value.outputDue <= hot.value.now { judgeOutput(place, token) }
+        if place.value.deadline != 0, place.value.deadline <= hot.value.now { deadlinePassed(place, token) }
+        if place.value.flags.contains(.closed) { return }
+        // What a handler has set meanwhile is armed already.
+        if place.value.deadline != 0 { moveTimer(place, token, to: place.value.deadline) }
+        if place.value.outputDue != 0 { moveTimer(place, token, to: place.value.outputDue) }
+    }
+
+    private func deadlinePassed(_ place: Place<Connection>, _ token: UInt64) {
+        if place.value.flags.contains(.closed) { return }
         place.value.deadline = 0
         let flags = place.value.flags
         if flags.contains(.connecting) {
@@ -83,9 +96,7 @@ extension EventLoop {
             close(place, token, .deadline)
         } else if flags.contains(.lingering) {
             close(place, token, .local)
-        } else if flags.contains(.finishing) {
-            close(place, token, .deadline)
-        } else {
+        } else if !flags.contains(.finishing) {
             unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
                 $0.connectionDeadline(ConnectionID(token: token))
             }

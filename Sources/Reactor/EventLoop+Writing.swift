@@ -154,12 +154,14 @@ extension EventLoop {
         guard place.value.pendingOutput <= configuration.maximumOutput else {
             return close(place, token, .outputOverflow)
         }
+        if place.value.outputDue == 0 { watchOutput(place, token) }
         place.value.flags.insert(.backlogged)
         applyInterest(place, token)
     }
 
     /// Drops `count` bytes from the front of what is pending.
     func consume(_ count: Int, of place: Place<Connection>) {
+        place.value.taken &+= count
         var left = count
         if let shared = unsafe place.value.shared {
             let before = min(left, place.value.sharedAfter)
@@ -190,6 +192,7 @@ extension EventLoop {
         let flags = place.value.flags
         if flags.contains(.backlogged) {
             place.value.flags.remove(.backlogged)
+            place.value.outputDue = 0
             applyInterest(place, token)
         }
         if flags.contains(.finishing) {

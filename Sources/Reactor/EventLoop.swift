@@ -76,7 +76,12 @@ import Synchronization
         public var flushBudget: UInt64 = 1_000_000
         /// How long a TLS handshake may take, nanoseconds.
         public var handshakeTimeout: UInt64 = 5_000_000_000
-        /// How long a closing connection may take to accept its last output, nanoseconds.
+        /// Bytes a second that a peer must take of output that waits, or be closed with `.deadline`: less than the slowest radio
+        /// brings, so that only a drip falls below it. Counted over a whole window, in each one anew.
+        public var outputRate = 2048
+        /// That window, nanoseconds. Longer than what protocols give a slow reader, so that their own words come first.
+        public var outputTimeout: UInt64 = 30_000_000_000
+        /// The same for a connection that is closing: nobody waits for it any more.
         public var closeTimeout: UInt64 = 15_000_000_000
         /// How long, nanoseconds, and how many bytes a closing connection reads on, so that what was in flight does not turn
         /// the answer into a reset. Many clients send a refused body to its end before they look at the answer, and one

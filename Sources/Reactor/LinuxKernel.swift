@@ -148,6 +148,9 @@ struct LinuxKernel {
         _ = unsafe setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
     }
 
+    /// 0 if the descriptor is no socket that knows.
+    func unacknowledged(_ descriptor: Int32) -> Int { Int(max(0, clinux_unacknowledged(descriptor))) }
+
     func pendingError(_ descriptor: Int32) -> Int32 {
         var code: Int32 = 0
         var size = socklen_t(MemoryLayout<Int32>.size)

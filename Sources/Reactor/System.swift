@@ -99,6 +99,9 @@ struct System {
         return kernel.pendingError(descriptor)
     }
 
+    /// Bytes that the kernel has taken and the peer has not acknowledged. A simulated kernel hoards nothing.
+    func unacknowledged(_ descriptor: Int32) -> Int { simulated == nil ? kernel.unacknowledged(descriptor) : 0 }
+
     @inline(__always)
     func read(_ descriptor: Int32, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int {
         if let simulated {
