@@ -1,32 +1,34 @@
+import Memory
 import Reactor
 
-/// A `TickWheel` on a loop: calls `due` for each slot whose second has come. One timer of the loop, armed for the first
-/// second that has an entry.
+/// A `TickWheel` on a loop: calls `due` for each connection whose second has come, at most `perTurn` of them in one turn.
+/// One timer of the loop, armed for the first second that has an entry.
 final class TickTimer: TimerHandler {
     private struct State: ~Copyable {
         var wheel = TickWheel()
-        /// The last tick whose entries were taken.
+        /// The last tick whose entries were all taken.
         var taken: UInt64
         /// The tick that the timer is armed for; `UInt64.max` when it is not.
         var armed = UInt64.max
         var timer = TimerID.none
+        /// `due` is being called: what is set meanwhile hangs behind the tick that is taken.
+        var isFiring = false
     }
 
     private let loop: EventLoop
-    private let state: Hot<State>
-    /// What is due, taken out of the wheel.
-    private var batch: [UInt32] = []
-    /// Called for each slot whose second has come. Set once, before the first `set`.
-    var due: (UInt32) -> Void = { _ in }
+    private let state: Cell<State>
+    /// Called for each connection whose second has come. Set once, before the first `set`.
+    var due: (WebSocketID) -> Void = { _ in }
 
     private static let second: UInt64 = 1_000_000_000
+    /// Connections that came back together (a restart, a network that was away) are due together: so many in one turn take
+    /// less than a millisecond, and nobody else waits for the rest.
+    static let perTurn = 512
 
     init(loop: EventLoop) {
         self.loop = loop
-        state = Hot(State(taken: loop.now / Self.second))
+        state = Cell(State(taken: loop.now / Self.second))
     }
-
-    deinit { state.free() }
 
     /// Whole seconds of the loop's clock.
     var now: UInt64 { loop.now / Self.second }
@@ -38,41 +40,45 @@ final class TickTimer: TimerHandler {
         return (loop.now + delay + Self.second - 50_000_000) / Self.second
     }
 
-    /// Calls `due(slot)` in `seconds`. Replaces what was set before.
-    func set(_ slot: UInt32, after seconds: Int) {
-        set(slot, at: tick(after: seconds))
+    /// Calls `due(id)` in `seconds`. Replaces what was set before.
+    func set(_ id: WebSocketID, after seconds: Int) {
+        set(id, at: tick(after: seconds))
     }
 
-    /// Calls `due(slot)` with `tick`. Replaces what was set before.
-    func set(_ slot: UInt32, at tick: UInt64) {
+    /// Calls `due(id)` with `tick`. Replaces what was set before.
+    func set(_ id: WebSocketID, at tick: UInt64) {
         if state.value.wheel.isEmpty { state.value.taken = now }
-        let tick = max(tick, state.value.taken + 1)
-        state.value.wheel.set(slot, at: tick)
-        if tick < state.value.armed { arm(tick) }
+        // While something late is still to be taken, the wheel reaches less far: nothing new may hang where that does.
+        let earliest = state.value.isFiring ? now + 1 : state.value.taken + 1
+        let tick = min(max(tick, earliest), state.value.taken + TickWheel.longest)
+        state.value.wheel.set(id, at: tick)
+        if tick < state.value.armed { arm(at: tick) }
     }
 
-    func remove(_ slot: UInt32) {
-        state.value.wheel.remove(slot)
+    func remove(_ id: WebSocketID) {
+        state.value.wheel.remove(id)
     }
 
     override func timerFired(_ payload: UInt64) {
         state.value.armed = .max
+        state.value.isFiring = true
+        defer { state.value.isFiring = false }
         let now = now
-        while state.value.taken < now {
-            guard let first = state.value.wheel.firstTick(after: state.value.taken), first <= now else {
-                state.value.taken = now
-                break
+        var budget = Self.perTurn
+        while let first = state.value.wheel.firstTick(after: state.value.taken), first <= now {
+            while let id = state.value.wheel.take(first) {
+                due(id)
+                budget -= 1
+                guard budget > 0 else { return arm(at: first) }
             }
-            while let slot = state.value.wheel.take(first) { batch.append(slot) }
             state.value.taken = first
         }
-        // Only now: what is set again must not hang where something late was still to be taken.
-        for index in batch.indices { due(batch[index]) }
-        batch.removeAll(keepingCapacity: true)
-        if let next = state.value.wheel.firstTick(after: state.value.taken), next < state.value.armed { arm(next) }
+        state.value.taken = max(state.value.taken, now)
+        if let next = state.value.wheel.firstTick(after: state.value.taken), next < state.value.armed { arm(at: next) }
     }
 
-    private func arm(_ tick: UInt64) {
+    /// A tick that has come already is served in the next turn.
+    private func arm(at tick: UInt64) {
         if state.value.armed != .max { loop.cancel(state.value.timer) }
         let instant = tick * Self.second
         state.value.armed = tick

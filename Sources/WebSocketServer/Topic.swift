@@ -1,4 +1,6 @@
 import Bytes
+import Memory
+import Reactor
 
 #if canImport(Glibc)
     import Glibc
@@ -8,36 +10,77 @@ import Bytes
 
 /// Names a topic of one hub. A removed topic's identifier names nothing.
 public struct TopicID: Hashable, Sendable, BitwiseCopyable {
-    let index: UInt32
-    let generation: UInt32
+    let handle: Handle<Topic>
 
     /// Names no topic, ever.
-    public static let none = TopicID(index: 0, generation: 0)
+    public static let none = TopicID(handle: .none)
 }
 
 /// A topic: its newest frames and the queue of its subscribers.
-@safe struct Topic {
-    var generation: UInt32 = 1
-    var isUsed = false
+struct Topic: ~Copyable {
     /// Frames that were published so far; the newest has this number.
     var sequence: UInt64 = 0
-    /// How many of the newest frames are kept: a reader that is further behind has lost one.
-    var history = 1
+    var frames: FrameRing
     /// What a new subscriber is given: the newest frame, or only what comes.
-    var greets = true
-    /// The kept frames, number n at n mod `history`. Each retained.
-    var frames: UnsafeMutablePointer<Unmanaged<SharedBytes>?>?
+    let greets: Bool
     /// Of the newest frame: Unix milliseconds of the cause, 0 if it is not to be measured.
     var cause: Int64 = 0
-    var first = UInt32.max
-    var last = UInt32.max
+    var first = WebSocketID.none
+    var last = WebSocketID.none
     var subscribers = 0
+    /// The next subscriber to be told of the newest frame; `none` when all were.
+    var cursor = WebSocketID.none
+    /// Its subscribers are being told, a portion a turn: it stands in the hub's queue.
+    var isMarking = false
+    /// A frame was published meanwhile: those in front of the cursor are to be told again.
+    var marksAgain = false
 
-    init() { unsafe frames = nil }
+    init(history: Int, greets: Bool) {
+        frames = FrameRing(capacity: history)
+        self.greets = greets
+    }
 }
 
-/// A subscriber's state, flat, by its connection's slot.
-@safe struct Subscriber: BitwiseCopyable {
+/// The newest frames of a topic by their numbers, each retained once: a subscriber's send retains nothing.
+@safe struct FrameRing: ~Copyable {
+    private let base: UnsafeMutablePointer<Unmanaged<SharedBytes>?>
+    /// How many of the newest frames are kept: a reader that is further behind has lost one.
+    let capacity: Int
+
+    init(capacity: Int) {
+        self.capacity = max(1, capacity)
+        unsafe base = .allocate(capacity: self.capacity)
+        unsafe base.initialize(repeating: nil, count: self.capacity)
+    }
+
+    deinit {
+        for index in 0..<capacity { unsafe base[index]?.release() }
+        unsafe base.deallocate()
+    }
+
+    /// Keeps `frame` in the place of the one that is `capacity` older.
+    func put(_ frame: SharedBytes, _ number: UInt64) {
+        let place = unsafe base + Int(number % UInt64(capacity))
+        unsafe place.pointee?.release()
+        unsafe place.pointee = Unmanaged.passRetained(frame)
+    }
+
+    /// Sends frame `number` to a connection.
+    @inline(__always)
+    func send(_ number: UInt64, to id: WebSocketID, _ loop: EventLoop) {
+        let index = capacity == 1 ? 0 : Int(number % UInt64(capacity))
+        guard let frame = unsafe base[index] else { return }
+        // Proof: the ring retains the frame, and sending calls nobody who could put another.
+        unsafe frame._withUnsafeGuaranteedRef { loop.send(id, shared: $0) }
+    }
+
+    func frame(_ number: UInt64) -> SharedBytes? {
+        unsafe base[Int(number % UInt64(capacity))]?.takeUnretainedValue()
+    }
+}
+
+/// A subscriber's state, flat, under its connection's identifier.
+struct Subscriber: BitwiseCopyable {
     struct Flags: OptionSet, BitwiseCopyable {
         let rawValue: UInt8
         /// `requestFlush` was called and `willFlush` has not come.
@@ -50,18 +93,17 @@ public struct TopicID: Hashable, Sendable, BitwiseCopyable {
         static let dirty = Flags(rawValue: 8)
     }
 
-    /// Its identifier's token.
-    var token: UInt64 = 0
-    /// `UInt32.max` when it subscribes to nothing.
-    var topic = UInt32.max
+    var id = WebSocketID.none
+    /// A topic that was removed has no subscribers any more: the handle reads as gone.
+    var topic = Handle<Topic>.none
     /// The queue of the topic.
-    var next = UInt32.max
-    var previous = UInt32.max
+    var next = WebSocketID.none
+    var previous = WebSocketID.none
     /// The queue of the interval.
-    var pacedNext = UInt32.max
-    var pacedPrevious = UInt32.max
-    /// The queue of its interval; nil without one. The hub keeps it while it has subscribers.
-    var pacer: Unmanaged<Pacer>?
+    var pacedNext = WebSocketID.none
+    var pacedPrevious = WebSocketID.none
+    /// Its interval's; `none` without one.
+    var pacer = Handle<Pacer>.none
     var flags: Flags = []
     /// The tick at which it is looked whether that frame was taken whole; 0 when it is not.
     var checkedAt: UInt32 = 0
@@ -69,8 +111,19 @@ public struct TopicID: Hashable, Sendable, BitwiseCopyable {
     var sent: UInt64 = 0
     /// When the next one may follow, loop nanoseconds.
     var mayAt: UInt64 = 0
+}
 
-    init() { unsafe pacer = nil }
-
-    var id: WebSocketID { WebSocketID(token: token) }
+/// The queue of all subscribers with one interval: those that were given a frame and may not be given the next one yet, in
+/// the order in which they may. One timer serves them all, and it is armed only while one of them has something to come.
+struct Pacer {
+    /// Milliseconds.
+    let interval: Int
+    /// Subscribers with this interval.
+    var users = 0
+    /// Those in the queue with something to come.
+    var marked = 0
+    var first = WebSocketID.none
+    var last = WebSocketID.none
+    var timer = TimerID.none
+    var isArmed = false
 }

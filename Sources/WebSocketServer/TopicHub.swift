@@ -1,4 +1,5 @@
 import Bytes
+import Memory
 import Reactor
 import Telemetry
 import WebSockets
@@ -19,50 +20,52 @@ import WebSockets
 ///     willFlush ──┼─ output waits ────────▶ `waits`, until `drained`: then the newest, not a backlog (conflation)
 ///                 └─ ready ───────────────▶ sent; the next one not before `interval`, whole within `listTimeout`
 ///
+/// Telling very many goes in portions, a turn each, so that nobody else waits for it.
+///
 /// A topic keeps its newest frame (a list: each replaces the last), or its newest n (a broadcast: each message counts; a
 /// reader that is n behind is closed 3008). A WebSocket subscribes to one topic at a time. One hub per server and loop.
-@safe public final class TopicHub {
-    @safe private struct Topics {
-        var base: UnsafeMutablePointer<Topic>
-        var count: UInt32 = 0
-        var capacity: UInt32 = 0
+public final class TopicHub: TurnEnding {
+    /// What is touched with every frame.
+    private struct State: ~Copyable {
+        /// The turn, by its beginning, that `budget` is of.
+        var turn: UInt64 = 0
+        /// Subscribers that may still be told in that turn.
+        var budget = 0
+        /// Topics whose subscribers are being told, in the order in which they are served.
+        var marking = Vector<UInt64>()
+        /// The end of this turn was asked for.
+        var reclaims = false
     }
 
     /// Set before anything else is called.
     unowned var server: WebSocketServer!
-    private let loop: EventLoop
+    let loop: EventLoop
+    let subscribers = PlaceTable(Subscriber())
+    let pacers = Slab<Pacer>(initialCount: 4)
+    /// By interval, milliseconds.
+    var intervals: [Int: Handle<Pacer>] = [:]
+    private(set) lazy var timer = HubTimer(hub: self)
     private let metrics: WebSocketMetrics
     private let listTimeout: Int
-    private let subscribers = SlotTable(Subscriber())
-    private let topics: Hot<Topics>
-    private var freeTopics: [UInt32] = []
-    /// By interval, milliseconds.
-    private var pacers: [Int: Pacer] = [:]
+    private let topics = Slab<Topic>()
+    private let state = Cell(State())
     /// Who was given a frame lately and may not have taken it.
     private let unfinished: TickTimer
     /// Time from the cause of a list (the Kafka record) to its send.
     private let freshness: Histogram
 
-    init(loop: EventLoop, metrics: WebSocketMetrics, listTimeout: Int) {
+    let subscribersPerTurn: Int
+
+    init(loop: EventLoop, metrics: WebSocketMetrics, timeouts: WebSocketTimeouts) {
         self.loop = loop
         self.metrics = metrics
-        self.listTimeout = listTimeout
-        unsafe topics = Hot(Topics(base: .allocate(capacity: 0)))
+        listTimeout = timeouts.listTimeout
+        subscribersPerTurn = max(1, timeouts.subscribersPerTurn)
         unfinished = TickTimer(loop: loop)
         freshness = MetricRegistry.shared.histogram(
             name: "cabstand_list_freshness_seconds",
             help: "From the time of the Kafka record that caused a list to the list's socket write, per subscriber.")
-        unfinished.due = { [unowned self] slot in checkTaken(slot) }
-    }
-
-    deinit {
-        for index in 0..<(topics.value.count) where unsafe topics.value.base[Int(index)].isUsed {
-            release(index)
-        }
-        unsafe topics.value.base.deinitialize(count: Int(topics.value.count))
-        unsafe topics.value.base.deallocate()
-        topics.free()
-        subscribers.free()
+        unfinished.due = { [weak self] id in self?.checkTaken(id) }
     }
 
     // MARK: Topics
@@ -74,72 +77,36 @@ import WebSockets
     public func makeBroadcast(history: Int = 256) -> TopicID { make(history: max(1, history), greets: false) }
 
     private func make(history: Int, greets: Bool) -> TopicID {
-        let index: UInt32
-        if let free = freeTopics.popLast() {
-            index = free
-        } else {
-            if topics.value.count == topics.value.capacity { growTopics() }
-            index = topics.value.count
-            topics.value.count += 1
-            unsafe (topics.value.base + Int(index)).initialize(to: Topic())
-        }
-        let topic = unsafe topics.value.base + Int(index)
-        let frames = UnsafeMutablePointer<Unmanaged<SharedBytes>?>.allocate(capacity: history)
-        unsafe frames.initialize(repeating: nil, count: history)
-        unsafe topic.pointee.frames = frames
-        unsafe topic.pointee.history = history
-        unsafe topic.pointee.greets = greets
-        unsafe topic.pointee.isUsed = true
-        return unsafe TopicID(index: index, generation: topic.pointee.generation)
+        TopicID(handle: topics.insert(Topic(history: history, greets: greets)) ?? .none)
     }
 
-    private func growTopics() {
-        let capacity = max(16, topics.value.capacity * 2)
-        let larger = UnsafeMutablePointer<Topic>.allocate(capacity: Int(capacity))
-        unsafe larger.moveInitialize(from: topics.value.base, count: Int(topics.value.count))
-        unsafe topics.value.base.deallocate()
-        unsafe topics.value.base = larger
-        topics.value.capacity = capacity
-    }
-
-    /// Forgets a topic; its subscribers subscribe to nothing from then on.
+    /// Forgets a topic; its subscribers subscribe to nothing from then on. However many they are, this is done at once: what
+    /// they keep is a handle that reads as gone.
     public func removeTopic(_ id: TopicID) {
-        guard let topic = unsafe find(id) else { return }
-        while unsafe topic.pointee.first != .max {
-            guard let subscriber = unsafe subscribers.find(topic.pointee.first) else { break }
-            unsafe unsubscribe(subscriber.pointee.id)
-        }
-        release(id.index)
+        if topics.remove(id.handle) { reclaimAtEndOfTurn() }
     }
 
-    private func release(_ index: UInt32) {
-        let topic = unsafe topics.value.base + Int(index)
-        if let frames = unsafe topic.pointee.frames {
-            for number in unsafe 0..<topic.pointee.history { unsafe frames[number]?.release() }
-            unsafe frames.deallocate()
-        }
-        var generation = unsafe topic.pointee.generation &+ 1
-        if generation == 0 { generation = 1 }
-        unsafe topic.pointee = Topic()
-        unsafe topic.pointee.generation = generation
-        freeTopics.append(index)
+    public func subscriberCount(_ id: TopicID) -> Int {
+        guard let topic = topics.find(id.handle) else { return 0 }
+        return topic.value.subscribers
     }
-
-    @inline(__always)
-    private func find(_ id: TopicID) -> UnsafeMutablePointer<Topic>? {
-        guard id.index < topics.value.count else { return nil }
-        let topic = unsafe topics.value.base + Int(id.index)
-        guard unsafe topic.pointee.isUsed, unsafe topic.pointee.generation == id.generation else { return nil }
-        return unsafe topic
-    }
-
-    public func subscriberCount(_ id: TopicID) -> Int { unsafe find(id)?.pointee.subscribers ?? 0 }
 
     /// The newest frame that was published.
     public func newestFrame(_ id: TopicID) -> SharedBytes? {
-        guard let topic = unsafe find(id), unsafe topic.pointee.sequence > 0 else { return nil }
-        return unsafe topic.pointee.frames?[Int(topic.pointee.sequence % UInt64(topic.pointee.history))]?
-            .takeUnretainedValue()
+        guard let topic = topics.find(id.handle), topic.value.sequence > 0 else { return nil }
+        return topic.value.frames.frame(topic.value.sequence)
+    }
+
+    func reclaimAtEndOfTurn() {
+        if state.value.reclaims { return }
+        state.value.reclaims = true
+        loop.atEndOfTurn(self)
+    }
+
+    public func turnEnded() {
+        state.value.reclaims = false
+        topics.reclaim()
+        pacers.reclaim()
     }
 
     // MARK: Publishing
@@ -147,37 +114,76 @@ import WebSockets
     /// Gives `frame` (whole frames, unmasked) to every subscriber, in this turn's flush or when it can take it.
     /// - Parameter cause: Unix milliseconds of what caused it, for the freshness histogram; 0 leaves it out.
     public func publish(_ id: TopicID, _ frame: SharedBytes, cause: Int64 = 0) {
-        guard let topic = unsafe find(id), let frames = unsafe topic.pointee.frames else { return }
-        unsafe topic.pointee.sequence &+= 1
-        unsafe topic.pointee.cause = cause
-        let place = unsafe frames + Int(topic.pointee.sequence % UInt64(topic.pointee.history))
-        unsafe place.pointee?.release()
-        unsafe place.pointee = Unmanaged.passRetained(frame)
-        let now = loop.now
-        var slot = unsafe topic.pointee.first
-        while let subscriber = unsafe subscribers.find(slot) {
-            unsafe slot = subscriber.pointee.next
-            unsafe mark(subscriber, now)
+        guard let topic = topics.find(id.handle) else { return }
+        topic.value.sequence &+= 1
+        topic.value.cause = cause
+        topic.value.frames.put(frame, topic.value.sequence)
+        if topic.value.isMarking {
+            topic.value.marksAgain = true
+            return
         }
+        topic.value.cursor = topic.value.first
+        if markSubscribers(topic) { return }
+        topic.value.isMarking = true
+        if state.value.marking.isEmpty { loop.schedule(after: 0, timer, HubTimer.marking) }
+        state.value.marking.append(id.handle.token)
+    }
+
+    /// Tells the subscribers from the topic's cursor on. False: this turn's budget is used up.
+    private func markSubscribers(_ topic: Place<Topic>) -> Bool {
+        let now = loop.now
+        if state.value.turn != now {
+            state.value.turn = now
+            state.value.budget = subscribersPerTurn
+        }
+        var left = state.value.budget
+        var cursor = topic.value.cursor
+        while let subscriber = subscribers.find(cursor) {
+            if left == 0 { break }
+            left &-= 1
+            cursor = subscriber.value.next
+            mark(subscriber, now)
+        }
+        topic.value.cursor = cursor
+        state.value.budget = left
+        return cursor == .none
+    }
+
+    /// The next portion of the topics that were not done in the turn of their frame, each in its turn.
+    func goOnMarking() {
+        let count = state.value.marking.count
+        var index = 0
+        while index < count {
+            let handle = Handle<Topic>(token: state.value.marking[index])
+            guard let topic = topics.find(handle) else {
+                index += 1
+                continue
+            }
+            guard markSubscribers(topic) else { break }
+            index += 1
+            if topic.value.marksAgain {
+                topic.value.marksAgain = false
+                topic.value.cursor = topic.value.first
+                state.value.marking.append(handle.token)
+            } else {
+                topic.value.isMarking = false
+            }
+        }
+        state.value.marking.removeFirst(index)
+        if !state.value.marking.isEmpty { loop.schedule(after: 0, timer, HubTimer.marking) }
     }
 
     /// There is something new for this subscriber.
     @inline(__always)
-    private func mark(_ subscriber: UnsafeMutablePointer<Subscriber>, _ now: UInt64) {
-        let flags = unsafe subscriber.pointee.flags
+    func mark(_ subscriber: Place<Subscriber>, _ now: UInt64) {
+        let flags = subscriber.value.flags
         guard flags.isDisjoint(with: [.asked, .waits]) else { return }
         if flags.contains(.paced) {
-            if unsafe subscriber.pointee.mayAt > now {
-                if !flags.contains(.dirty) {
-                    unsafe subscriber.pointee.flags.insert(.dirty)
-                    unsafe subscriber.pointee.pacer?._withUnsafeGuaranteedRef { $0.markedOne(loop) }
-                }
-                return
-            }
-            unsafe subscriber.pointee.pacer?._withUnsafeGuaranteedRef { unsafe $0.remove(subscriber, subscribers) }
+            if subscriber.value.mayAt > now { return markPaced(subscriber) }
+            if let pacer = pacers.find(subscriber.value.pacer) { takeOut(subscriber, pacer) }
         }
-        unsafe subscriber.pointee.flags.insert(.asked)
-        unsafe loop.requestFlush(subscriber.pointee.id)
+        subscriber.value.flags.insert(.asked)
+        loop.requestFlush(subscriber.value.id)
     }
 
     // MARK: Subscribing
@@ -185,70 +191,55 @@ import WebSockets
     /// Gives `id` the frames of `topic` instead of what it subscribed to before: the newest at once if it is a list, then
     /// one after each change, at most one per `interval` milliseconds.
     public func subscribe(_ id: WebSocketID, to topicID: TopicID, interval: Int = 0) {
-        guard server.isOpen(id), let topic = unsafe find(topicID) else { return }
+        guard server.isOpen(id), let topic = topics.find(topicID.handle) else { return }
         unsubscribe(id)
-        let subscriber = unsafe subscribers.make(id.slot)
-        unsafe subscriber.pointee = Subscriber()
-        unsafe subscriber.pointee.token = id.token
-        unsafe subscriber.pointee.topic = topicID.index
-        unsafe subscriber.pointee.sent = topic.pointee.greets ? 0 : topic.pointee.sequence
-        unsafe subscriber.pointee.previous = topic.pointee.last
-        if let last = unsafe subscribers.find(topic.pointee.last) {
-            unsafe last.pointee.next = id.slot
+        let subscriber = subscribers.make(id)
+        subscriber.value = Subscriber()
+        subscriber.value.id = id
+        subscriber.value.topic = topicID.handle
+        subscriber.value.sent = topic.value.greets ? 0 : topic.value.sequence
+        subscriber.value.previous = topic.value.last
+        if let last = subscribers.find(topic.value.last) {
+            last.value.next = id
         } else {
-            unsafe topic.pointee.first = id.slot
+            topic.value.first = id
         }
-        unsafe topic.pointee.last = id.slot
-        unsafe topic.pointee.subscribers += 1
-        if interval > 0 {
-            let pacer = pacers[interval] ?? Pacer(interval) { [unowned self] in paceDue($0) }
-            pacers[interval] = pacer
-            pacer.users += 1
-            unsafe subscriber.pointee.pacer = Unmanaged.passUnretained(pacer)
-        }
-        if unsafe topic.pointee.sequence > subscriber.pointee.sent { unsafe mark(subscriber, loop.now) }
+        topic.value.last = id
+        topic.value.subscribers += 1
+        if interval > 0 { subscriber.value.pacer = joinPacer(interval) }
+        if topic.value.sequence > subscriber.value.sent { mark(subscriber, loop.now) }
     }
 
     /// Gives `id` nothing more.
     public func unsubscribe(_ id: WebSocketID) {
-        guard let subscriber = unsafe find(id) else { return }
-        let topic = unsafe topics.value.base + Int(subscriber.pointee.topic)
-        let (next, previous) = unsafe (subscriber.pointee.next, subscriber.pointee.previous)
-        if let before = unsafe subscribers.find(previous) {
-            unsafe before.pointee.next = next
+        guard let subscriber = subscribers.find(id) else { return }
+        if let topic = topics.find(subscriber.value.topic) { leave(topic, subscriber) }
+        leavePacer(subscriber)
+        unfinished.remove(id)
+        subscribers.remove(id)
+    }
+
+    /// Takes a subscriber out of the queue of its topic. Of one whose topic is gone nobody is a neighbour any more.
+    private func leave(_ topic: Place<Topic>, _ subscriber: Place<Subscriber>) {
+        let (next, previous) = (subscriber.value.next, subscriber.value.previous)
+        if let before = subscribers.find(previous) {
+            before.value.next = next
         } else {
-            unsafe topic.pointee.first = next
+            topic.value.first = next
         }
-        if let after = unsafe subscribers.find(next) {
-            unsafe after.pointee.previous = previous
+        if let after = subscribers.find(next) {
+            after.value.previous = previous
         } else {
-            unsafe topic.pointee.last = previous
+            topic.value.last = previous
         }
-        unsafe topic.pointee.subscribers -= 1
-        if let pacer = unsafe subscriber.pointee.pacer?.takeUnretainedValue() {
-            if unsafe subscriber.pointee.flags.contains(.paced) { unsafe pacer.remove(subscriber, subscribers) }
-            pacer.users -= 1
-            if pacer.users == 0 {
-                pacer.stop(loop)
-                pacers[pacer.interval] = nil
-            }
-        }
-        unfinished.remove(id.slot)
-        unsafe subscriber.pointee = Subscriber()
+        if topic.value.cursor == subscriber.value.id { topic.value.cursor = next }
+        topic.value.subscribers -= 1
     }
 
     /// The topic that `id` subscribes to.
     public func topic(of id: WebSocketID) -> TopicID? {
-        guard let subscriber = unsafe find(id) else { return nil }
-        return unsafe TopicID(
-            index: subscriber.pointee.topic, generation: topics.value.base[Int(subscriber.pointee.topic)].generation)
-    }
-
-    @inline(__always)
-    private func find(_ id: WebSocketID) -> UnsafeMutablePointer<Subscriber>? {
-        guard let subscriber = unsafe subscribers.find(id.slot) else { return nil }
-        guard unsafe subscriber.pointee.topic != .max, unsafe subscriber.pointee.token == id.token else { return nil }
-        return unsafe subscriber
+        guard let subscriber = subscribers.find(id), topics.contains(subscriber.value.topic) else { return nil }
+        return TopicID(handle: subscriber.value.topic)
     }
 
     // MARK: Sending
@@ -256,50 +247,43 @@ import WebSockets
     /// The flush phase asks what this connection has to say.
     @inline(__always)
     func willFlush(_ id: WebSocketID) {
-        guard let subscriber = unsafe find(id) else { return }
-        unsafe subscriber.pointee.flags.remove(.asked)
-        let topic = unsafe topics.value.base + Int(subscriber.pointee.topic)
-        let newest = unsafe topic.pointee.sequence
-        guard unsafe newest > subscriber.pointee.sent, let frames = unsafe topic.pointee.frames else { return }
+        guard let subscriber = subscribers.find(id) else { return }
+        subscriber.value.flags.remove(.asked)
+        guard let topic = topics.find(subscriber.value.topic) else { return unsubscribe(id) }
+        let newest = topic.value.sequence
+        guard newest > subscriber.value.sent else { return }
         if loop.isBacklogged(id) {
-            unsafe subscriber.pointee.flags.insert(.waits)
+            subscriber.value.flags.insert(.waits)
             metrics.waited()
             return
         }
-        let history = unsafe UInt64(topic.pointee.history)
-        if history == 1 {
-            if let frame = unsafe frames[0] {
-                unsafe frame._withUnsafeGuaranteedRef { loop.send(id, shared: $0) }
-            }
+        if topic.value.frames.capacity == 1 {
+            topic.value.frames.send(newest, to: id, loop)
         } else {
-            guard unsafe newest - subscriber.pointee.sent <= history else { return tooSlow(id) }
-            var number = unsafe subscriber.pointee.sent
+            guard newest - subscriber.value.sent <= UInt64(topic.value.frames.capacity) else { return tooSlow(id) }
+            var number = subscriber.value.sent
             while number < newest {
                 number &+= 1
-                if let frame = unsafe frames[Int(number % history)] {
-                    unsafe frame._withUnsafeGuaranteedRef { loop.send(id, shared: $0) }
-                }
+                topic.value.frames.send(number, to: id, loop)
             }
         }
         metrics.sentShared(1)
-        unsafe sent(subscriber, topic)
+        sent(subscriber, topic)
     }
 
     @inline(__always)
-    private func sent(_ subscriber: UnsafeMutablePointer<Subscriber>, _ topic: UnsafeMutablePointer<Topic>) {
-        unsafe subscriber.pointee.sent = topic.pointee.sequence
-        if let pacer = unsafe subscriber.pointee.pacer {
-            unsafe pacer._withUnsafeGuaranteedRef { pacer in
-                unsafe subscriber.pointee.mayAt = loop.now &+ UInt64(pacer.interval) &* 1_000_000
-                unsafe pacer.append(subscriber, subscribers)
-            }
+    private func sent(_ subscriber: Place<Subscriber>, _ topic: Place<Topic>) {
+        subscriber.value.sent = topic.value.sequence
+        if let pacer = pacers.find(subscriber.value.pacer) {
+            subscriber.value.mayAt = loop.now &+ UInt64(pacer.value.interval) &* 1_000_000
+            pace(subscriber, pacer)
         }
         let check = unfinished.tick(after: listTimeout)
-        if unsafe subscriber.pointee.checkedAt != UInt32(truncatingIfNeeded: check) {
-            unsafe subscriber.pointee.checkedAt = UInt32(truncatingIfNeeded: check)
-            unsafe unfinished.set(subscriber.pointee.id.slot, at: check)
+        if subscriber.value.checkedAt != UInt32(truncatingIfNeeded: check) {
+            subscriber.value.checkedAt = UInt32(truncatingIfNeeded: check)
+            unfinished.set(subscriber.value.id, at: check)
         }
-        let cause = unsafe topic.pointee.cause
+        let cause = topic.value.cause
         if cause > 0 {
             let lag = Int64(loop.preciseNow() &- loop.now) / 1_000_000 &+ loop.wallClockMilliseconds &- cause
             freshness.observe(Double(max(0, lag)) * 0.001)
@@ -308,29 +292,15 @@ import WebSockets
 
     /// A short write's rest is out: the newest frame may follow.
     func drained(_ id: WebSocketID) {
-        guard let subscriber = unsafe find(id), unsafe subscriber.pointee.flags.contains(.waits) else { return }
-        unsafe subscriber.pointee.flags.remove(.waits)
-        unsafe mark(subscriber, loop.now)
-    }
-
-    /// The queue of an interval says that the next frame may be sent.
-    private func paceDue(_ pacer: Pacer) {
-        let now = loop.now
-        while let subscriber = unsafe subscribers.find(pacer.first), unsafe subscriber.pointee.mayAt <= now {
-            let isDirty = unsafe subscriber.pointee.flags.contains(.dirty)
-            unsafe pacer.remove(subscriber, subscribers)
-            if isDirty { unsafe mark(subscriber, now) }
-        }
-        if pacer.marked > 0, let subscriber = unsafe subscribers.find(pacer.first) {
-            unsafe pacer.arm(at: subscriber.pointee.mayAt, loop)
-        }
+        guard let subscriber = subscribers.find(id), subscriber.value.flags.contains(.waits) else { return }
+        subscriber.value.flags.remove(.waits)
+        mark(subscriber, loop.now)
     }
 
     /// `listTimeout` has passed since the last frame was given.
-    private func checkTaken(_ slot: UInt32) {
-        guard let subscriber = unsafe subscribers.find(slot), unsafe subscriber.pointee.topic != .max else { return }
-        unsafe subscriber.pointee.checkedAt = 0
-        let id = unsafe subscriber.pointee.id
+    private func checkTaken(_ id: WebSocketID) {
+        guard let subscriber = subscribers.find(id) else { return }
+        subscriber.value.checkedAt = 0
         if loop.isBacklogged(id) { tooSlow(id) }
     }
 

@@ -1,4 +1,5 @@
 import Bytes
+import Memory
 import Reactor
 import WebSockets
 
@@ -40,10 +41,8 @@ open class WebSocketHandler {
         set { slot.value = newValue }
     }
 
-    /// Behind a pointer: every message is answered through it.
-    private let slot = Hot<WebSocketServer?>(nil)
-
-    deinit { slot.free() }
+    /// In a cell: every message is answered through it.
+    private let slot = Cell<WebSocketServer?>(nil)
 
     private func refuseBinary(_ id: WebSocketID) {
         server.close(id, .unsupportedData, reason: "this endpoint reads text")

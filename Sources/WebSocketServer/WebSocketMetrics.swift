@@ -8,6 +8,7 @@ final class WebSocketMetrics {
     private let pings: Counter
     private let lists: Counter
     private let conflated: Counter
+    private let assemblies: Gauge
     private var closes: [UInt16: Counter] = [:]
     private var violations: [ProtocolViolation: Counter] = [:]
 
@@ -22,6 +23,8 @@ final class WebSocketMetrics {
         conflated = registry.counter(
             name: "cabstand_websocket_conflated_total",
             help: "Times that a subscriber was not ready for a new list and waits for the newest instead.")
+        assemblies = registry.gauge(
+            name: "cabstand_websocket_held_bytes", help: "Memory of messages that are not complete.")
         // From the start: the rate of a series that begins with its first close misses that one.
         for code in [CloseCode.normal, .goingAway, .abnormal, .tooSlow, .noPong] {
             closes[code.rawValue] = Self.closes(code)
@@ -33,6 +36,7 @@ final class WebSocketMetrics {
     func pinged() { pings.increment() }
     func sentShared(_ count: Int) { lists.increment(by: UInt64(count)) }
     func waited() { conflated.increment() }
+    func held(_ change: Int) { if change != 0 { assemblies.add(Double(change)) } }
 
     func closed(_ code: CloseCode) {
         open.add(-1)

@@ -1,37 +1,58 @@
 import Bytes
+import Memory
 import Reactor
 import WebSockets
 
 /// What arrives: frames become messages, answers to control frames, or the end.
 extension WebSocketServer {
-    /// Everything that is in `bytes`; returns how much of it was used.
-    func read(
-        _ id: WebSocketID, _ socket: UnsafeMutablePointer<Socket>, _ bytes: UnsafeMutableRawBufferPointer
-    ) -> Int {
-        unsafe socket.pointee.lastRead = UInt32(truncatingIfNeeded: heartbeats.now)
+    /// Everything that is in `bytes`, but not more than a turn's share; returns how much of it was used.
+    func read(_ id: WebSocketID, _ socket: Place<Socket>, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
         var offset = 0
-        while unsafe socket.pointee.state == .open || socket.pointee.state == .closeSent {
+        var share = timeouts.framesPerTurn
+        while socket.value.state != .done {
             // Proof: the loop's buffer is ours during this call, and nobody else looks at it while the span lives.
             var input = unsafe MutableSpan<UInt8>(_unsafeBytes: bytes)
-            let event = unsafe socket.pointee.parser.next(&input, &offset, limits)
+            let event = socket.value.parser.next(&input, &offset, limits)
             switch event {
             case .needsMoreBytes:
-                unsafe pauseIfFull(id, socket)
+                socket.value.progress &+= UInt32(truncatingIfNeeded: offset)
+                pauseIfFull(id, socket)
                 return offset
             case .message(let piece):
                 unsafe take(id, socket, piece, UnsafeRawBufferPointer(bytes))
             case .ping(let start, let count):
-                guard unsafe socket.pointee.state == .open, let output = unsafe loop.output(id) else { continue }
+                guard socket.value.state == .open, let output = unsafe loop.output(id) else { continue }
                 unsafe FrameWriter.append(.pong, Span(_unsafeBytes: slice(bytes, start, count)), to: &output.pointee)
             case .pong:
-                unsafe pong(id, socket)
+                pong(id, socket)
             case .close(let code, _, _):
-                unsafe closed(id, socket, code)
+                closed(id, socket, code)
             case .violation(let violation):
-                unsafe fail(id, socket, violation)
+                fail(id, socket, violation)
+            }
+            share &-= 1
+            if share & 15 == 0 && mustStop(id, socket, share) {
+                socket.value.progress &+= UInt32(truncatingIfNeeded: offset)
+                return offset
             }
         }
         return bytes.count
+    }
+
+    /// Many frames came at once: the rest waits for the next turn when this turn's share is used up, or when the answers
+    /// to them are more than a peer may let wait.
+    @inline(never)
+    private func mustStop(_ id: WebSocketID, _ socket: Place<Socket>, _ share: Int) -> Bool {
+        guard socket.value.state != .done else { return false }
+        guard share <= 0 || loop.pendingOutput(id) > timeouts.maximumPendingOutput else { return false }
+        socket.value.flags.insert(.paused)
+        loop.pauseReading(id)
+        // Behind this turn's flush: nobody else wakes the reading up when that takes everything at once.
+        loop.schedule(after: 1) { [weak self] in
+            guard let self, let socket = sockets.find(id) else { return }
+            if loop.pendingOutput(id) <= timeouts.maximumPendingOutput { resume(id, socket) }
+        }
+        return true
     }
 
     @inline(__always)
@@ -44,87 +65,99 @@ extension WebSocketServer {
     /// A whole message goes to the endpoint where it lies; pieces are put together first.
     @inline(__always)
     private func take(
-        _ id: WebSocketID, _ socket: UnsafeMutablePointer<Socket>, _ piece: MessagePiece,
-        _ bytes: UnsafeRawBufferPointer
+        _ id: WebSocketID, _ socket: Place<Socket>, _ piece: MessagePiece, _ bytes: UnsafeRawBufferPointer
     ) {
-        guard unsafe socket.pointee.state == .open else { return }
+        guard socket.value.state == .open else { return }
         let payload = unsafe UnsafeRawBufferPointer(rebasing: bytes[piece.offset..<(piece.offset &+ piece.count)])
         if piece.isFirst && piece.isLast {
             unsafe deliver(id, socket, isText: piece.isText, Span(_unsafeBytes: payload))
-            return
+        } else {
+            unsafe assemble(id, socket, piece, payload)
         }
-        let assembly = unsafe socket.pointee.assembly ?? makeAssembly(socket)
-        unsafe assembly.pointee.append(payload)
-        guard piece.isLast else { return }
-        unsafe socket.pointee.assembly = nil
-        unsafe assembly.pointee.withUnsafeBytes { whole in
-            unsafe deliver(id, socket, isText: piece.isText, Span(_unsafeBytes: whole))
-        }
-        unsafe release(assembly)
     }
 
-    private func makeAssembly(_ socket: UnsafeMutablePointer<Socket>) -> UnsafeMutablePointer<ByteBuffer> {
-        let assembly = UnsafeMutablePointer<ByteBuffer>.allocate(capacity: 1)
-        unsafe assembly.initialize(to: ByteBuffer())
-        unsafe socket.pointee.assembly = assembly
-        return unsafe assembly
+    private func assemble(
+        _ id: WebSocketID, _ socket: Place<Socket>, _ piece: MessagePiece, _ payload: UnsafeRawBufferPointer
+    ) {
+        if piece.isFirst { socket.value.assembly = assemblies.insert(ByteBuffer()) ?? .none }
+        guard let assembly = assemblies.find(socket.value.assembly) else { return }
+        let before = assembly.value.capacity
+        unsafe assembly.value.append(payload)
+        metrics.held(assembly.value.capacity - before)
+        guard piece.isLast else { return }
+        socket.value.flags.remove(.longMessage)
+        // Proof: the assembly is this message's alone, and its memory stays until the end of the turn.
+        unsafe assembly.value.withUnsafeBytes { whole in
+            unsafe deliver(id, socket, isText: piece.isText, Span(_unsafeBytes: whole))
+        }
+        dropAssembly(socket)
+    }
+
+    /// Lets go of a message that is complete, or never will be.
+    func dropAssembly(_ socket: Place<Socket>) {
+        guard let assembly = assemblies.find(socket.value.assembly) else { return }
+        metrics.held(-assembly.value.capacity)
+        assembly.value.release()
+        if !assemblies.hasRetired { loop.atEndOfTurn(self) }
+        assemblies.remove(socket.value.assembly)
+        socket.value.assembly = .none
     }
 
     @inline(__always)
-    private func deliver(
-        _ id: WebSocketID, _ socket: UnsafeMutablePointer<Socket>, isText: Bool, _ payload: Span<UInt8>
-    ) {
+    private func deliver(_ id: WebSocketID, _ socket: Place<Socket>, isText: Bool, _ payload: Span<UInt8>) {
         metrics.received()
-        // Proof: the place retains its handler until `connectionClosed`, which is not called inside this call's turn phase.
-        unsafe socket.pointee.handler?._withUnsafeGuaranteedRef { handler in
+        // Proof: the table retains its handler until `connectionClosed`, which is not called inside this call's turn phase.
+        unsafe socket.value.handler?._withUnsafeGuaranteedRef { handler in
             if isText { handler.webSocketText(id, payload) } else { handler.webSocketBinary(id, payload) }
         }
     }
 
-    private func pong(_ id: WebSocketID, _ socket: UnsafeMutablePointer<Socket>) {
-        guard unsafe socket.pointee.flags.contains(.awaitsPong) else { return }
-        unsafe socket.pointee.flags.remove(.awaitsPong)
-        guard unsafe socket.pointee.state == .open, unsafe !socket.pointee.flags.contains(.leaving) else { return }
-        heartbeats.set(id.slot, after: timeouts.pingInterval)
+    private func pong(_ id: WebSocketID, _ socket: Place<Socket>) {
+        guard socket.value.flags.contains(.awaitsPong) else { return }
+        socket.value.flags.remove(.awaitsPong)
+        guard socket.value.state == .open, !socket.value.flags.contains(.leaving) else { return }
+        heartbeats.set(id, after: timeouts.pingInterval)
     }
 
     /// RFC 6455 §5.5.1: the peer's Close frame, answered with its code unless ours is out already; the server ends the TCP
     /// connection (§7.1.1).
-    private func closed(_ id: WebSocketID, _ socket: UnsafeMutablePointer<Socket>, _ code: CloseCode) {
-        if unsafe socket.pointee.state == .open {
-            unsafe socket.pointee.closeCode = code
+    private func closed(_ id: WebSocketID, _ socket: Place<Socket>, _ code: CloseCode) {
+        if socket.value.state == .open {
+            socket.value.closeCode = code
             sendClose(id, code, [UInt8]().span)
         }
-        unsafe end(id, socket)
+        end(id, socket)
     }
 
     /// RFC 6455 §7.1.7: says what was wrong, then ends without waiting for an answer.
-    private func fail(_ id: WebSocketID, _ socket: UnsafeMutablePointer<Socket>, _ violation: ProtocolViolation) {
+    private func fail(_ id: WebSocketID, _ socket: Place<Socket>, _ violation: ProtocolViolation) {
         metrics.violated(violation)
-        if unsafe socket.pointee.state == .open {
-            unsafe socket.pointee.closeCode = violation.closeCode
+        if socket.value.state == .open {
+            socket.value.closeCode = violation.closeCode
             let reason = violation.reason
             unsafe sendClose(
                 id, violation.closeCode,
                 Span(_unsafeElements: UnsafeBufferPointer(start: reason.utf8Start, count: reason.utf8CodeUnitCount)))
         }
-        unsafe end(id, socket)
+        end(id, socket)
     }
 
     /// Both sides have said what they had to say: what waits is written, then the connection ends. What the peer still sends
-    /// is read and dropped for a moment, so that no reset overtakes our Close frame.
-    private func end(_ id: WebSocketID, _ socket: UnsafeMutablePointer<Socket>) {
-        unsafe socket.pointee.state = .done
+    /// is read and dropped for a moment, so that no reset overtakes our Close frame. How long the peer may take is the loop's
+    /// affair.
+    private func end(_ id: WebSocketID, _ socket: Place<Socket>) {
+        socket.value.state = .done
         topics.unsubscribe(id)
-        heartbeats.set(id.slot, after: timeouts.closeTimeout)
+        heartbeats.remove(id)
+        dropAssembly(socket)
         loop.closeAfterFlush(id, drain: true)
     }
 
     /// A peer that asks and does not listen is not read from until it has taken its answers.
     @inline(__always)
-    private func pauseIfFull(_ id: WebSocketID, _ socket: UnsafeMutablePointer<Socket>) {
+    private func pauseIfFull(_ id: WebSocketID, _ socket: Place<Socket>) {
         guard loop.isBacklogged(id), loop.pendingOutput(id) > timeouts.maximumPendingOutput else { return }
-        unsafe socket.pointee.flags.insert(.paused)
+        socket.value.flags.insert(.paused)
         loop.pauseReading(id)
     }
 }

@@ -1,4 +1,5 @@
 import Bytes
+import Memory
 import Reactor
 import WebSockets
 
@@ -8,10 +9,10 @@ import WebSockets
 /// It knows neither HTTP nor what the messages mean: whoever answered the handshake calls `adopt`, and a
 /// `WebSocketHandler` hears the messages. All of it belongs to the loop's thread.
 ///
-/// A connection's state lies flat in a table, found by its slot. Control frames go out with the turn that they are due in,
-/// in front of any list that is not begun, and are never dropped; a peer that makes the server hold more than
+/// A connection's state lies flat in a table, found by its identifier. Control frames go out with the turn that they are due
+/// in, in front of any list that is not begun, and are never dropped; a peer that makes the server hold more than
 /// `maximumPendingOutput` bytes is not read from until it has taken them.
-@safe public final class WebSocketServer: ConnectionHandler {
+@safe public final class WebSocketServer: ConnectionHandler, TurnEnding {
     public let loop: EventLoop
     public let limits: WebSocketLimits
     public let timeouts: WebSocketTimeouts
@@ -21,7 +22,9 @@ import WebSockets
     public private(set) var count = 0
 
     let metrics = WebSocketMetrics()
-    let sockets = SlotTable(Socket())
+    let sockets = PlaceTable(Socket())
+    /// Messages that are not complete.
+    let assemblies = Slab<ByteBuffer>(initialCount: 16)
     let heartbeats: TickTimer
     private var isDraining = false
     /// Called when the last one has ended, after `drain`.
@@ -32,62 +35,68 @@ import WebSockets
         self.limits = limits
         self.timeouts = timeouts
         heartbeats = TickTimer(loop: loop)
-        topics = TopicHub(loop: loop, metrics: metrics, listTimeout: timeouts.listTimeout)
+        topics = TopicHub(loop: loop, metrics: metrics, timeouts: timeouts)
         super.init()
-        heartbeats.due = { [unowned self] slot in tick(slot) }
+        heartbeats.due = { [weak self] id in self?.tick(id) }
         topics.server = self
     }
-
-    deinit { sockets.free() }
 
     // MARK: Beginning
 
     /// Takes over a connection whose 101 is in its output: what it sends from now on are frames. `context` is the
     /// endpoint's own number. Calls `webSocketOpened`.
     public func adopt(_ id: WebSocketID, handler: WebSocketHandler, context: UInt32 = 0) {
+        adopt(id, handler: handler, token: UInt64(context))
+    }
+
+    /// As above, with the handle under which the endpoint keeps its own state of this WebSocket.
+    public func adopt<Element: ~Copyable>(_ id: WebSocketID, handler: WebSocketHandler, handle: Handle<Element>) {
+        adopt(id, handler: handler, token: handle.token)
+    }
+
+    private func adopt(_ id: WebSocketID, handler: WebSocketHandler, token: UInt64) {
         guard loop.isOpen(id) else { return }
-        let socket = unsafe sockets.make(id.slot)
-        precondition(unsafe socket.pointee.state == .free, "the connection is a WebSocket already")
+        precondition(sockets.find(id) == nil, "the connection is a WebSocket already")
+        let socket = sockets.make(id)
         handler.server = self
-        unsafe socket.pointee = Socket()
-        unsafe socket.pointee.generation = id.generation
-        unsafe socket.pointee.handler = Unmanaged.passRetained(handler)
-        unsafe socket.pointee.context = context
-        unsafe socket.pointee.state = .open
-        unsafe socket.pointee.lastRead = UInt32(truncatingIfNeeded: heartbeats.now)
+        unsafe socket.value.handler = Unmanaged.passRetained(handler)
+        socket.value.context = token
         count += 1
         metrics.opened()
         loop.clearDeadline(id)
         loop.setHandler(id, self)
-        heartbeats.set(id.slot, after: timeouts.pingInterval)
-        if isDraining { unsafe leave(id.slot, socket) }
+        heartbeats.set(id, after: timeouts.pingInterval)
+        if isDraining { leave(id, socket) }
         handler.webSocketOpened(id)
     }
 
     /// The number that `adopt` got; 0 for what is no WebSocket of this server.
     public func context(_ id: WebSocketID) -> UInt32 {
-        unsafe find(id)?.pointee.context ?? 0
+        guard let socket = sockets.find(id) else { return 0 }
+        return UInt32(truncatingIfNeeded: socket.value.context)
     }
 
     /// Changes the endpoint's own number.
     public func setContext(_ id: WebSocketID, _ context: UInt32) {
-        unsafe find(id)?.pointee.context = context
+        if let socket = sockets.find(id) { socket.value.context = UInt64(context) }
+    }
+
+    /// The handle that `adopt` got; `none` for what is no WebSocket of this server.
+    public func handle<Element: ~Copyable>(_ id: WebSocketID, of type: Element.Type) -> Handle<Element> {
+        guard let socket = sockets.find(id) else { return .none }
+        return Handle(token: socket.value.context)
+    }
+
+    /// Changes the endpoint's own handle.
+    public func setHandle<Element: ~Copyable>(_ id: WebSocketID, _ handle: Handle<Element>) {
+        if let socket = sockets.find(id) { socket.value.context = handle.token }
     }
 
     /// Whether messages may be sent.
     @inline(__always)
     public func isOpen(_ id: WebSocketID) -> Bool {
-        unsafe find(id)?.pointee.state == .open
-    }
-
-    /// The state of `id` while it is a WebSocket.
-    @inline(__always)
-    func find(_ id: WebSocketID) -> UnsafeMutablePointer<Socket>? {
-        guard let socket = unsafe sockets.find(id.slot) else { return nil }
-        guard unsafe socket.pointee.generation == id.generation, unsafe socket.pointee.state != .free else {
-            return nil
-        }
-        return unsafe socket
+        guard let socket = sockets.find(id) else { return false }
+        return socket.value.state == .open
     }
 
     // MARK: Sending
@@ -102,6 +111,7 @@ import WebSockets
 
     private func send(_ id: WebSocketID, _ opcode: Opcode, _ payload: Span<UInt8>) -> Bool {
         guard isOpen(id), let output = unsafe loop.output(id) else { return false }
+        if unsafe output.pointee.count > timeouts.maximumHeldOutput { return refuseToHold(id) }
         unsafe FrameWriter.append(opcode, payload, to: &output.pointee)
         return true
     }
@@ -110,8 +120,16 @@ import WebSockets
     @discardableResult
     public func send(_ id: WebSocketID, frame: SharedBytes) -> Bool {
         guard isOpen(id) else { return false }
+        if loop.pendingOutput(id) > timeouts.maximumHeldOutput { return refuseToHold(id) }
         loop.send(id, shared: frame)
         return true
+    }
+
+    /// A reader that lets that much wait is closed 3008, and hears nothing more.
+    @inline(never)
+    private func refuseToHold(_ id: WebSocketID) -> Bool {
+        close(id, .tooSlow, reason: "what was sent is not taken")
+        return false
     }
 
     /// Sends a Ping now.
@@ -126,29 +144,30 @@ import WebSockets
     /// Begins the closing handshake (RFC 6455 §7.1.2). Nothing is sent after it; a peer that does not answer in
     /// `closeTimeout` is dropped.
     public func close(_ id: WebSocketID, _ code: CloseCode, reason: String = "") {
-        guard let socket = unsafe find(id), unsafe socket.pointee.state == .open else { return }
+        guard let socket = sockets.find(id), socket.value.state == .open else { return }
         sendClose(id, code, Array(reason.utf8).span)
-        unsafe socket.pointee.closeCode = code
-        unsafe socket.pointee.state = .closeSent
+        socket.value.closeCode = code
+        socket.value.state = .closeSent
+        // What waits in front of our Close frame is to be taken first.
+        socket.value.waiting = loop.isBacklogged(id) ? UInt32(clamping: loop.pendingOutput(id)) : 0
         topics.unsubscribe(id)
-        unsafe resume(id, socket)
-        heartbeats.set(id.slot, after: timeouts.closeTimeout)
+        resume(id, socket)
+        heartbeats.set(id, after: timeouts.closeTimeout)
     }
 
     /// Counts a message that its endpoint can't accept; the endpoint has said why. True: it was the
     /// `maximumBadMessages`-th in the window, and the WebSocket is being closed 3509.
     @discardableResult
     public func countBadMessage(_ id: WebSocketID) -> Bool {
-        guard let socket = unsafe find(id), unsafe socket.pointee.state == .open else { return false }
+        guard let socket = sockets.find(id), socket.value.state == .open else { return false }
         let now = UInt32(truncatingIfNeeded: heartbeats.now)
-        if unsafe socket.pointee.badMessages == 0
-            || now &- socket.pointee.badSince >= UInt32(timeouts.badMessageWindow)
-        {
-            unsafe socket.pointee.badSince = now
-            unsafe socket.pointee.badMessages = 0
+        let age = now &- socket.value.badSince
+        if socket.value.badMessages == 0 || age >= UInt32(clamping: timeouts.badMessageWindow) {
+            socket.value.badSince = now
+            socket.value.badMessages = 0
         }
-        unsafe socket.pointee.badMessages &+= 1
-        guard unsafe Int(socket.pointee.badMessages) >= timeouts.maximumBadMessages else { return false }
+        socket.value.badMessages &+= 1
+        guard Int(socket.value.badMessages) >= timeouts.maximumBadMessages else { return false }
         close(id, .tooManyErrors, reason: "too many bad messages")
         return true
     }
@@ -159,29 +178,31 @@ import WebSockets
         isDraining = true
         whenDrained = completion
         guard count > 0 else { return finishDrain() }
-        for slot in 0..<sockets.end {
-            guard let socket = unsafe sockets.find(slot), unsafe socket.pointee.state == .open else { continue }
+        loop.inPortions(below: sockets.end) { [weak self] slot in
+            guard let self, let id = sockets.id(atSlot: slot), let socket = sockets.find(id),
+                socket.value.state == .open
+            else { return }
             // Spread by the slot, not by chance: a simulated run can be repeated.
             let choices = UInt64(max(0, min(60, seconds)) + 1)
             let delay = Int((UInt64(slot &* 0x9E37_79B9) * choices) >> 32)
-            unsafe socket.pointee.flags.insert(.leaving)
-            if seconds <= 0 { unsafe leave(slot, socket) } else { heartbeats.set(slot, after: delay) }
+            socket.value.flags.insert(.leaving)
+            if seconds <= 0 { leave(id, socket) } else { heartbeats.set(id, after: delay) }
         }
     }
 
-    /// Closes every connection now, without a word.
+    /// Closes every connection without a word: thousands in portions, a turn each.
     public func closeAll() {
-        for slot in 0..<sockets.end {
-            guard let socket = unsafe sockets.find(slot), unsafe socket.pointee.state != .free else { continue }
-            unsafe loop.close(WebSocketID(slot: slot, generation: socket.pointee.generation))
+        loop.inPortions(below: sockets.end) { [weak self] slot in
+            guard let self, let id = sockets.id(atSlot: slot), let socket = sockets.find(id) else { return }
+            // Nobody is told of what it still says in this turn.
+            if socket.value.state == .open { socket.value.state = .done }
+            loop.close(id)
         }
     }
 
-    private func leave(_ slot: UInt32, _ socket: UnsafeMutablePointer<Socket>) {
-        unsafe socket.pointee.flags.insert(.leaving)
-        unsafe close(
-            WebSocketID(slot: slot, generation: socket.pointee.generation), .goingAway, reason: "the server is stopping"
-        )
+    private func leave(_ id: WebSocketID, _ socket: Place<Socket>) {
+        socket.value.flags.insert(.leaving)
+        close(id, .goingAway, reason: "the server is stopping")
     }
 
     private func finishDrain() {
@@ -197,40 +218,63 @@ import WebSockets
 
     // MARK: Heartbeat
 
-    /// The wheel's slot of this socket has come: what that means depends on its state.
-    private func tick(_ slot: UInt32) {
-        guard let socket = unsafe sockets.find(slot), unsafe socket.pointee.state != .free else { return }
-        let id = unsafe WebSocketID(slot: slot, generation: socket.pointee.generation)
-        switch unsafe socket.pointee.state {
-        case .free: break
-        case .closeSent, .done: loop.close(id)
+    /// The second of this socket has come: what that means depends on its state.
+    private func tick(_ id: WebSocketID) {
+        guard let socket = sockets.find(id) else { return }
+        switch socket.value.state {
+        case .done: break
+        case .closeSent: closeTimeoutPassed(id, socket)
         case .open:
-            if unsafe socket.pointee.flags.contains(.leaving) {
-                unsafe leave(slot, socket)
-            } else if unsafe socket.pointee.flags.contains(.awaitsPong) {
-                unsafe missedPong(id, socket)
+            if socket.value.flags.contains(.leaving) {
+                leave(id, socket)
+            } else if socket.value.flags.contains(.awaitsPong) {
+                missedPong(id, socket)
+            } else if hasStuckMessage(socket) {
+                close(id, .policyViolation, reason: "the message comes too slowly")
             } else {
-                unsafe socket.pointee.flags.insert(.awaitsPong)
+                socket.value.flags.insert(.awaitsPong)
+                socket.value.progress = 0
                 ping(id)
-                heartbeats.set(slot, after: timeouts.pongTimeout)
+                heartbeats.set(id, after: timeouts.pongTimeout)
             }
         }
     }
 
-    /// A peer in the middle of a long frame can't answer in between: while its bytes come it is alive.
-    private func missedPong(_ id: WebSocketID, _ socket: UnsafeMutablePointer<Socket>) {
-        let silent = unsafe UInt32(truncatingIfNeeded: heartbeats.now) &- socket.pointee.lastRead
-        if unsafe socket.pointee.parser.isInsideMessage && silent < UInt32(timeouts.pongTimeout) {
-            heartbeats.set(id.slot, after: timeouts.pongTimeout)
+    /// A peer that answers Pings can still send a message for ever: one that was open at the last Ping must have come on.
+    private func hasStuckMessage(_ socket: Place<Socket>) -> Bool {
+        guard socket.value.parser.isInsideMessage else { return false }
+        let wasOpen = socket.value.flags.contains(.longMessage)
+        socket.value.flags.insert(.longMessage)
+        let progress = Int(socket.value.progress)
+        return wasOpen && progress < timeouts.messageRate * timeouts.pingInterval
+    }
+
+    /// A peer in the middle of a long frame can't answer in between: while its bytes come it is alive. A drip is not enough.
+    private func missedPong(_ id: WebSocketID, _ socket: Place<Socket>) {
+        let hasComeOn = Int(socket.value.progress) >= timeouts.messageRate * timeouts.pongTimeout
+        if socket.value.parser.isInsideMessage && hasComeOn {
+            socket.value.progress = 0
+            heartbeats.set(id, after: timeouts.pongTimeout)
         } else {
             close(id, .noPong, reason: "no pong")
+        }
+    }
+
+    /// Our Close frame got no answer yet. A peer that is still taking what waits in front of it has not seen it.
+    private func closeTimeoutPassed(_ id: WebSocketID, _ socket: Place<Socket>) {
+        let waiting = UInt32(clamping: loop.pendingOutput(id))
+        if waiting < socket.value.waiting {
+            socket.value.waiting = waiting
+            heartbeats.set(id, after: timeouts.closeTimeout)
+        } else {
+            loop.close(id)
         }
     }
 
     // MARK: What the loop calls
 
     public override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
-        guard let socket = unsafe find(id) else { return bytes.count }
+        guard let socket = sockets.find(id) else { return bytes.count }
         return unsafe read(id, socket, bytes)
     }
 
@@ -239,11 +283,11 @@ import WebSockets
     }
 
     public override func connectionDrained(_ id: ConnectionID) {
-        guard let socket = unsafe find(id) else { return }
-        unsafe resume(id, socket)
+        guard let socket = sockets.find(id) else { return }
+        resume(id, socket)
         topics.drained(id)
-        guard unsafe socket.pointee.state == .open else { return }
-        unsafe socket.pointee.handler?._withUnsafeGuaranteedRef { $0.webSocketDrained(id) }
+        guard socket.value.state == .open else { return }
+        unsafe socket.value.handler?._withUnsafeGuaranteedRef { $0.webSocketDrained(id) }
     }
 
     /// A peer that has closed its half without a Close frame hears nothing more from us.
@@ -252,31 +296,29 @@ import WebSockets
     }
 
     public override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
-        guard let socket = unsafe find(id) else { return }
-        heartbeats.remove(id.slot)
+        guard let socket = sockets.find(id) else { return }
+        heartbeats.remove(id)
         topics.unsubscribe(id)
-        if let assembly = unsafe socket.pointee.assembly { unsafe release(assembly) }
-        let code = unsafe socket.pointee.state == .open ? .abnormal : socket.pointee.closeCode
-        unsafe socket.pointee.state = .done
-        if let handler = unsafe socket.pointee.handler {
+        dropAssembly(socket)
+        let code = socket.value.state == .open ? .abnormal : socket.value.closeCode
+        socket.value.state = .done
+        if let handler = unsafe socket.value.handler {
             unsafe handler._withUnsafeGuaranteedRef { $0.webSocketClosed(id, code) }
             unsafe handler.release()
         }
-        unsafe socket.pointee = Socket()
+        // Up to here the endpoint finds its number.
+        sockets.remove(id)
         count -= 1
         metrics.closed(code)
         if isDraining && count == 0 { finishDrain() }
     }
 
-    func release(_ assembly: UnsafeMutablePointer<ByteBuffer>) {
-        unsafe assembly.deinitialize(count: 1)
-        unsafe assembly.deallocate()
-    }
+    public func turnEnded() { assemblies.reclaim() }
 
     /// Reads again from a peer that has taken its output.
-    func resume(_ id: WebSocketID, _ socket: UnsafeMutablePointer<Socket>) {
-        guard unsafe socket.pointee.flags.contains(.paused) else { return }
-        unsafe socket.pointee.flags.remove(.paused)
+    func resume(_ id: WebSocketID, _ socket: Place<Socket>) {
+        guard socket.value.flags.contains(.paused) else { return }
+        socket.value.flags.remove(.paused)
         loop.resumeReading(id)
     }
 }

@@ -12,6 +12,18 @@ public struct WebSocketTimeouts: Sendable {
     /// Bytes of unsent output above which nothing more is read from a connection: what one that asks and does not listen
     /// can make the server hold.
     public var maximumPendingOutput = 64 << 10
+    /// Bytes of unsent output above which nothing more is sent to a connection, which is closed 3008: what an endpoint that
+    /// tells of itself can be made to hold by one that does not listen. A list of the largest kind fits twice.
+    public var maximumHeldOutput = 1 << 20
+    /// Bytes per second that an open message must bring from one Ping to the next, or to its Pong: slower than any radio, so
+    /// that only a drip falls below it. Below, the message is given up with 1008, and a missing Pong counts.
+    public var messageRate = 1024
+    /// Frames of one connection that are looked at in one turn: a 64 KiB read holds 10,000 of them, and everybody else waits
+    /// while their endpoint works. At a few microseconds each this is a millisecond.
+    public var framesPerTurn = 256
+    /// Subscribers that are told of new frames in one turn, whatever topics they are of: telling one is about 50 ns and two
+    /// cache misses, so this is well below a millisecond.
+    public var subscribersPerTurn = 2048
     /// The so-many-th bad message in `badMessageWindow` seconds closes 3509.
     public var maximumBadMessages = 10
     public var badMessageWindow = 60

@@ -126,12 +126,12 @@ struct SimulatedServer {
 
     init(
         seed: UInt64 = 1, options: SimulationOptions = .init(), limits: WebSocketLimits = .init(),
-        endpoint: WebSocketHandler
+        timeouts: WebSocketTimeouts = .init(), endpoint: WebSocketHandler
     ) throws {
         network = SimulatedNetwork(seed: seed, options: options)
         loop = try network.makeLoop()
         clients = try network.makeLoop()
-        let server = WebSocketServer(loop: loop, limits: limits)
+        let server = WebSocketServer(loop: loop, limits: limits, timeouts: timeouts)
         self.server = server
         let door = HandshakeHandler(server: server) { path in path == "/missing" ? nil : endpoint }
         address = try loop.listen(.loopback(port: 80), handler: door).localAddress
