@@ -1,29 +1,28 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 import Telemetry
 
 /// What the server remembers of a connection: flat, in a slab, and freed at an upgrade. What is big (a body that is still
-/// coming, answers that wait for their turn) lies behind a pointer and is there only while it is needed.
-@safe struct HTTPConnection {
+/// coming, answers that wait for their turn) lies in slabs of its own and is there only while it is needed.
+struct HTTPConnection {
     struct Flags: OptionSet {
         let rawValue: UInt16
-        /// The place is taken.
-        static let open = Flags(rawValue: 1)
         /// No further request is looked at: an error, `Connection: close`, or the server's end.
         static let last = Flags(rawValue: 2)
         /// Everything is said: closing was asked for.
         static let closing = Flags(rawValue: 4)
-        /// Reading is paused: the pipeline is full, output waits, or an upgrade waits for its turn.
+        /// Reading is paused: the pipeline is full, output waits, a turn's share is used up, or an upgrade waits for its turn.
         static let paused = Flags(rawValue: 8)
-        /// The body that is coming belongs to a request that was answered already.
-        static let discards = Flags(rawValue: 16)
         /// `100 Continue` is owed as soon as everything before it is answered.
         static let owesContinue = Flags(rawValue: 32)
-        /// Much output was waiting after the last answer: look before the next request.
-        static let full = Flags(rawValue: 128)
         /// The client will send nothing more.
         static let readClosed = Flags(rawValue: 64)
+        /// Much output was waiting after the last answer: look before the next request.
+        static let full = Flags(rawValue: 128)
+        /// The next turn looks whether reading can go on.
+        static let looks = Flags(rawValue: 256)
     }
 
     /// What the connection's one deadline stands for.
@@ -31,10 +30,9 @@ import Telemetry
         case none, idle, head, body
     }
 
-    var id = ConnectionID.none
-    /// Counts the uses of this place: a responder that was kept too long finds another number.
-    var serial: UInt32 = 0
-    var nextFree: UInt32 = .max
+    let id: ConnectionID
+    /// Its own.
+    var handle = Handle<HTTPConnection>.none
     var parser = HTTP1Parser()
     var flags: Flags = []
     var deadline = Deadline.none
@@ -45,9 +43,14 @@ import Telemetry
     var bodyBytes = 0
     var bodyBegan: UInt64 = 0
     /// The request whose body is coming.
-    var pending: Ref<PendingRequest>?
-    /// Requests that were dispatched and are not answered.
-    var queue: Ref<ResponseQueue>?
+    var pending = Handle<PendingRequest>.none
+    /// Requests that were dispatched and are not answered, or whose answers wait for their turn, in order, without a gap.
+    var firstWaiting = Handle<WaitingAnswer>.none
+    var lastWaiting = Handle<WaitingAnswer>.none
+    /// Bytes of those answers.
+    var waitingBytes = 0
+
+    init(_ id: ConnectionID) { self.id = id }
 
     var inFlight: Int { Int(received &- answered) }
 }
@@ -59,130 +62,54 @@ struct PendingRequest: ~Copyable {
     var bodyLimit = 0
 }
 
-/// Answers of one connection that wait: for their handler, or for their turn.
-@safe struct ResponseQueue: ~Copyable {
+/// A request that waits for its handler, or its answer, which waits for its turn.
+struct WaitingAnswer: ~Copyable {
     enum State: UInt8 {
-        case free
         /// The handler has the responder.
         case waiting
-        /// Answered, but an earlier request is not.
+        /// Answered, but an earlier request is not, or the client does not take what is before it.
         case ready
         /// A stream that has begun and goes on; its bytes so far are in `output` until it is its turn.
         case streaming
     }
 
-    struct Entry: ~Copyable {
-        var state = State.free
-        var flags: ResponseFlags = []
-        var route = -1
-        var startedAt: UInt64 = 0
-        var requestID = RequestID()
-        var trace = TraceContext.none
-        /// CORS field lines.
-        var fields = ByteBuffer()
-        var output = ByteBuffer()
-        /// Of a stream.
-        var status = 0
-
-        mutating func reset() {
-            state = .free
-            requestID.count = 0
-            // A large answer's memory is not kept for a small one.
-            if output.capacity > 4096 { output.release() } else { output.removeAll() }
-            fields.removeAll()
-        }
-    }
-
-    let entries: UnsafeMutablePointer<Entry>
-    let mask: UInt32
-
-    /// - Parameter depth: how many requests may wait; rounded up to a power of two.
-    init(depth: Int) {
-        var capacity = 1
-        while capacity < depth + 1 { capacity *= 2 }
-        mask = UInt32(capacity - 1)
-        unsafe entries = .allocate(capacity: capacity)
-        for index in 0..<capacity { unsafe (entries + index).initialize(to: Entry()) }
-    }
-
-    deinit {
-        unsafe entries.deinitialize(count: Int(mask) + 1)
-        unsafe entries.deallocate()
-    }
-
-    /// Makes every entry free.
-    func reset() {
-        for index in 0...Int(mask) { unsafe entries[index].reset() }
-    }
-
-    func entry(_ sequence: UInt32) -> Ref<Entry> {
-        unsafe Ref(entries + Int(sequence & mask))
-    }
+    var state = State.waiting
+    var flags: ResponseFlags = []
+    var route = -1
+    var startedAt: UInt64 = 0
+    var requestID = RequestID()
+    var trace = TraceContext.none
+    /// Of a stream.
+    var status = 0
+    /// CORS field lines.
+    var fields = ByteBuffer()
+    var output = ByteBuffer()
+    /// A body that many answers share, behind `output`.
+    var shared: SharedBytes?
+    /// That of the next request of its connection.
+    var next = Handle<WaitingAnswer>.none
 }
 
-/// The places of a server's connections. A place may move when another connection is opened, and at no other time.
-@safe struct HTTPConnectionSlab: ~Copyable {
-    private var base: UnsafeMutablePointer<HTTPConnection>
-    private var capacity: Int
-    private(set) var used = 0
-    private var firstFree = UInt32.max
-    /// Connections at the moment.
-    private(set) var count = 0
-
-    init() {
-        capacity = 64
-        unsafe base = .allocate(capacity: capacity)
-    }
-
-    deinit { unsafe base.deallocate() }
-
-    /// A fresh place.
-    mutating func take(_ id: ConnectionID) -> UInt32 {
-        let place: UInt32
-        var serial: UInt32 = 0
-        if firstFree != .max {
-            place = firstFree
-            firstFree = unsafe base[Int(place)].nextFree
-            serial = unsafe base[Int(place)].serial
-        } else {
-            if used == capacity { grow() }
-            place = UInt32(used)
-            used += 1
-        }
-        var connection = HTTPConnection()
-        connection.id = id
-        connection.serial = serial &+ 1
-        connection.flags = .open
-        unsafe (base + Int(place)).initialize(to: connection)
-        count += 1
-        return place
-    }
-
-    mutating func giveBack(_ place: UInt32) {
-        unsafe base[Int(place)].flags = []
-        unsafe base[Int(place)].nextFree = firstFree
-        firstFree = place
-        count -= 1
-    }
+/// Where an answer is written: a connection's output, or where it waits for its turn.
+///
+/// `@safe`: the loop's buffer is good until the running callback returns, a waiting answer's until the end of the turn, and
+/// neither can be kept in here any longer.
+@safe struct OutputPlace: ~Escapable {
+    private let pointer: UnsafeMutablePointer<ByteBuffer>
 
     @inline(__always)
-    func pointer(_ place: UInt32) -> Ref<HTTPConnection> {
-        precondition(Int(place) < used, "no such connection")
-        return unsafe Ref(base + Int(place))
-    }
+    @_lifetime(immortal)
+    init(_ pointer: UnsafeMutablePointer<ByteBuffer>) { unsafe self.pointer = unsafe pointer }
 
-    private mutating func grow() {
-        let larger = UnsafeMutablePointer<HTTPConnection>.allocate(capacity: capacity * 2)
-        unsafe larger.moveInitialize(from: base, count: capacity)
-        unsafe base.deallocate()
-        unsafe base = unsafe larger
-        capacity *= 2
+    var value: ByteBuffer {
+        @inline(__always) unsafeAddress { unsafe UnsafePointer(pointer) }
+        @inline(__always) nonmutating unsafeMutableAddress { unsafe pointer }
     }
 }
 
-extension Ref where Value == ResponseQueue.Entry {
-    /// Where an answer waits for its turn. Proof: the entry does not move while its queue is there.
-    var output: Ref<ByteBuffer> {
-        unsafe Ref<ByteBuffer>(withUnsafeMutablePointer(to: &pointer.pointee.output) { unsafe $0 })
+extension Place where Value == WaitingAnswer {
+    /// Where the answer waits.
+    var output: OutputPlace {
+        @_lifetime(immortal) get { unsafe OutputPlace(withUnsafeMutablePointer(to: &value.output) { unsafe $0 }) }
     }
 }

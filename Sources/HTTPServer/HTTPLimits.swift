@@ -10,8 +10,15 @@ public struct HTTPLimits: Sendable {
     public var discardedBodyBytes = 64 * 1024
     /// Requests of one connection that may be unanswered; beyond, reading pauses.
     public var pipelineDepth = 16
-    /// Bytes of output that may wait on one connection before its next request is looked at.
+    /// Requests of one connection that are looked at in one turn: a read of 64 KiB holds 2,000 of them, and everybody else waits
+    /// while their handlers work.
+    public var requestsPerTurn = 64
+    /// Bytes of answers that may wait on one connection, for their turn or for the client to take them, before its next
+    /// request is looked at.
     public var outputHighWater = 256 * 1024
+    /// Bytes of answers that may wait on one connection when another answer is given: that one becomes 503, and the last. Up to
+    /// `pipelineDepth` requests may have been handed out before their answers' size is known; a mebibyte is several lists.
+    public var heldAnswers = 1 << 20
     /// From a head's first byte to its last. Not renewed by further bytes: that is what stops a drip.
     public var headTime: UInt64 = 10_000_000_000
     /// What a body may take before `bodyRate` counts.

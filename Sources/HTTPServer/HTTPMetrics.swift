@@ -11,6 +11,8 @@ final class HTTPMetrics {
 
     /// One per route, and one for everything else at the end.
     private let series: [Series]
+    private let bodies: Gauge
+    private let answers: Gauge
 
     init(_ registry: MetricRegistry, router: Router) {
         func make(_ method: String, _ route: String) -> Series {
@@ -25,6 +27,13 @@ final class HTTPMetrics {
                     name: "http_request_duration_seconds", help: "From dispatch to answer.",
                     labels: ["method": method, "route": route]))
         }
+        func held(_ kind: String) -> Gauge {
+            registry.gauge(
+                name: "cabstand_http_held_bytes", help: "Memory of bodies that are coming, and of answers that wait.",
+                labels: ["kind": kind])
+        }
+        bodies = held("bodies")
+        answers = held("answers")
         series = router.routes.map { make("\($0.method.name)", $0.pattern) } + [make("any", "other")]
     }
 
@@ -38,4 +47,7 @@ final class HTTPMetrics {
         }
         series[index].duration.observe(nanoseconds: nanoseconds)
     }
+
+    func holdsBodies(_ change: Int) { if change != 0 { bodies.add(Double(change)) } }
+    func holdsAnswers(_ change: Int) { answers.add(Double(change)) }
 }

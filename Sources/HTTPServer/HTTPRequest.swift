@@ -1,5 +1,6 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 import Telemetry
 
@@ -9,13 +10,14 @@ import Telemetry
     public let head: HTTP1Head
     /// The whole body, decoded; empty if there is none.
     public let body: Span<UInt8>
-    let context: Ref<RequestContext>
+    let context: Place<RequestContext>
 
     @_lifetime(copy head, copy body)
-    init(head: HTTP1Head, body: Span<UInt8>, context: Ref<RequestContext>) {
+    init(head: HTTP1Head, body: Span<UInt8>, context: borrowing Cell<RequestContext>) {
         self.head = head
         self.body = body
-        self.context = context
+        // Proof: the cell lives as long as its server, which is calling the handler.
+        self.context = unsafe _overrideLifetime(context.place, copying: head)
     }
 
     /// GET for a HEAD request: its handler answers as for GET, and the server leaves the body out.
@@ -82,8 +84,7 @@ import Telemetry
     /// Outlived by the server, which retains it.
     let router: Unmanaged<Router>
     var connection = ConnectionID.none
-    var place: UInt32 = 0
-    var serial: UInt32 = 0
+    var handle = Handle<HTTPConnection>.none
     var sequence: UInt32 = 0
     /// A handler is being called for it.
     var isActive = false

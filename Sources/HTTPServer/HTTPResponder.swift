@@ -1,13 +1,13 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 
 /// The right to answer one request: at once, or later on the same loop, once. Copyable; an answer to a connection that is
 /// gone, or a second answer, is dropped.
 public struct HTTPResponder {
-    let anchor: Ref<ServerAnchor>
-    let place: UInt32
-    let serial: UInt32
+    let anchor: ServerAnchor
+    let connection: Handle<HTTPConnection>
     let sequence: UInt32
 
     /// Whether the client is still there and nothing was answered.
@@ -78,12 +78,8 @@ public struct HTTPResponder {
         server { unsafe $0.respond(self, status, type, fields, bytes) }
     }
 
-    /// Does something with the server, if it is still there.
     @inline(__always)
-    func server<Result>(_ body: (HTTPServer) -> Result) -> Result? {
-        guard let server = unsafe anchor.value.server else { return nil }
-        return unsafe server._withUnsafeGuaranteedRef(body)
-    }
+    func server<Result>(_ body: (HTTPServer) -> Result) -> Result? { anchor.server(body) }
 }
 
 /// A body that is sent piece by piece.
@@ -96,15 +92,9 @@ public struct HTTPBodyStream {
     /// Whether the client is still there.
     public var isOpen: Bool { responder.isOpen }
 
-    /// Sends a piece.
+    /// Sends a piece. A client that lets more than `HTTPLimits.heldAnswers` wait is cut off.
     public func write(_ bytes: Span<UInt8>) { responder.server { $0.writeStream(responder, bytes) } }
 
     /// Ends the body.
     public func finish() { responder.server { $0.endStream(responder) } }
-}
-
-/// Where a responder finds its server: a responder is plain data, and may be kept longer than the server lives. That is why
-/// an anchor is never freed; there is one of a word per server.
-@safe struct ServerAnchor {
-    var server: Unmanaged<HTTPServer>?
 }

@@ -1,23 +1,31 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 
 extension HTTPServer {
     func setDeadline(
-        _ connection: Ref<HTTPConnection>, _ kind: HTTPConnection.Deadline, _ time: UInt64
+        _ connection: Place<HTTPConnection>, _ kind: HTTPConnection.Deadline, _ time: UInt64
     ) {
         connection.value.deadline = kind
         loop.setDeadline(connection.value.id, at: loop.now &+ time)
     }
 
-    func clearDeadline(_ connection: Ref<HTTPConnection>) {
+    /// Nothing is asked for now.
+    @inline(__always)
+    func beQuiet(_ connection: Place<HTTPConnection>) {
+        if core.value.endsQuiet { return finish(connection) }
+        setDeadline(connection, .idle, core.value.limits.idleTime)
+    }
+
+    func clearDeadline(_ connection: Place<HTTPConnection>) {
         if connection.value.deadline == .none { return }
         connection.value.deadline = .none
         loop.clearDeadline(connection.value.id)
     }
 
     /// A deadline has passed: decides by what it stood for.
-    func deadlinePassed(_ connection: Ref<HTTPConnection>) {
+    func deadlinePassed(_ connection: Place<HTTPConnection>) {
         let kind = connection.value.deadline
         connection.value.deadline = .none
         let limits = core.value.limits
@@ -31,18 +39,15 @@ extension HTTPServer {
                 finish(connection)
             }
         case .head:
-            refuse(
-                connection, loop.context(connection.value.id),
-                Problem(
-                    408, "request-timeout", "The request's head took longer than \(limits.headTime / 1_000_000_000) s.")
-            )
+            let seconds = limits.headTime / 1_000_000_000
+            refuse(connection, Problem(408, "request-timeout", "The request's head took longer than \(seconds) s."))
         case .body:
             bodyDeadlinePassed(connection)
         }
     }
 
     /// Counted in milliseconds: a body of 2⁶³ bytes at one byte a second is no overflow.
-    private func bodyDeadlinePassed(_ connection: Ref<HTTPConnection>) {
+    private func bodyDeadlinePassed(_ connection: Place<HTTPConnection>) {
         let limits = core.value.limits
         let elapsed = (loop.now &- connection.value.bodyBegan) / 1_000_000
         let grace = limits.bodyGrace / 1_000_000
@@ -53,24 +58,23 @@ extension HTTPServer {
         if paid > elapsed {
             // Nothing is owed yet: look again when it would be.
             setDeadline(connection, .body, max(1000, paid - elapsed) &* 1_000_000)
-        } else if connection.value.pending == nil {
+        } else if connection.value.pending == .none {
             // It was answered already: a second answer would be taken for the next request's.
             connection.value.flags.insert(.last)
             endIfAnswered(connection)
         } else {
             dropPending(connection)
-            refuse(
-                connection, loop.context(connection.value.id),
-                Problem(
-                    408, "request-timeout",
-                    "The request's body came slower than \(limits.bodyRate) bytes a second."))
+            let detail = "The request's body came slower than \(limits.bodyRate) bytes a second."
+            refuse(connection, Problem(408, "request-timeout", detail))
         }
     }
 
     /// Everything is said: writes what waits, half-closes, reads on for a moment, closes.
-    func finish(_ connection: Ref<HTTPConnection>) {
+    func finish(_ connection: Place<HTTPConnection>) {
         connection.value.flags.insert([.last, .closing])
         connection.value.deadline = .none
+        // Nobody will hear what waits behind the last answer.
+        dropWaiting(connection)
         loop.closeAfterFlush(connection.value.id, drain: true)
     }
 
@@ -79,7 +83,7 @@ extension HTTPServer {
     ///
     /// - Returns: whether it was ended.
     @discardableResult
-    func endIfAnswered(_ connection: Ref<HTTPConnection>) -> Bool {
+    func endIfAnswered(_ connection: Place<HTTPConnection>) -> Bool {
         let flags = connection.value.flags
         guard connection.value.inFlight == 0 else { return false }
         guard flags.contains(.last) || flags.contains(.readClosed) && !flags.contains(.paused) else { return false }
@@ -87,11 +91,36 @@ extension HTTPServer {
         return true
     }
 
-    func resumeIfPaused(_ connection: Ref<HTTPConnection>) {
-        guard connection.value.flags.contains(.paused),
-            connection.value.inFlight < core.value.limits.pipelineDepth
-        else { return }
+    /// Output was taken, or a turn has passed: answers that waited follow, and reading goes on.
+    func goOn(_ connection: Place<HTTPConnection>) {
+        passOn(connection)
+        settle(connection)
+    }
+
+    func resumeIfPaused(_ connection: Place<HTTPConnection>) {
+        let limits = core.value.limits
+        guard connection.value.flags.contains(.paused), connection.value.inFlight < limits.pipelineDepth else { return }
+        guard held(connection) <= limits.outputHighWater else { return goOnOnceWritten(connection) }
         connection.value.flags.remove(.paused)
         loop.resumeReading(connection.value.id)
+    }
+
+    /// Goes on when the output that waits now is taken.
+    func goOnOnceWritten(_ connection: Place<HTTPConnection>) {
+        let id = connection.value.id
+        // After a short write `connectionDrained` comes; when this turn's flush takes everything at once, nothing does.
+        if loop.pendingOutput(id) > 0 && !loop.isBacklogged(id) { goOnNextTurn(connection) }
+    }
+
+    func goOnNextTurn(_ connection: Place<HTTPConnection>) {
+        if connection.value.flags.contains(.looks) { return }
+        connection.value.flags.insert(.looks)
+        let handle = connection.value.handle
+        // A nanosecond from now is the next turn, behind this one's flush.
+        loop.schedule(after: 1) { [weak self] in
+            guard let self, let connection = core.value.connections.find(handle) else { return }
+            connection.value.flags.remove(.looks)
+            goOn(connection)
+        }
     }
 }

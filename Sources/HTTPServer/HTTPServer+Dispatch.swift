@@ -1,5 +1,6 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 import Telemetry
 
@@ -20,10 +21,8 @@ extension HTTPServer {
     }
 
     /// Gives the request its number and its context, and finds its route.
-    func examine(
-        _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head
-    ) -> Verdict {
-        begin(connection, place)
+    func examine(_ connection: Place<HTTPConnection>, _ head: HTTP1Head) -> Verdict {
+        begin(connection)
         let generation = core.value.table.generation
         if context.value.knownGeneration == generation {
             context.value.flags = context.value.knownFlags
@@ -73,12 +72,11 @@ extension HTTPServer {
 
     /// The context of the next request in order.
     @inline(__always)
-    func begin(_ connection: Ref<HTTPConnection>, _ place: UInt32) {
+    func begin(_ connection: Place<HTTPConnection>) {
         let sequence = connection.value.received
         connection.value.received = sequence &+ 1
         context.value.connection = connection.value.id
-        context.value.place = place
-        context.value.serial = connection.value.serial
+        context.value.handle = connection.value.handle
         context.value.sequence = sequence
         context.value.isActive = true
         context.value.isAnswered = false
@@ -153,7 +151,7 @@ extension HTTPServer {
     }
 
     /// Calls the handler of the route that `examine` found.
-    func dispatch(_ connection: Ref<HTTPConnection>, _ request: borrowing HTTPRequest) {
+    func dispatch(_ connection: Place<HTTPConnection>, _ request: borrowing HTTPRequest) {
         let responder = currentResponder()
         if context.value.flags.contains(.close) { connection.value.flags.insert(.last) }
         let route = context.value.route
@@ -162,32 +160,32 @@ extension HTTPServer {
         } else {
             router.fallback?(request, responder)
         }
-        endDispatch(connection)
+        endDispatch()
     }
 
     private func currentResponder() -> HTTPResponder {
-        HTTPResponder(
-            anchor: anchor, place: context.value.place, serial: context.value.serial,
-            sequence: context.value.sequence)
+        HTTPResponder(anchor: anchor, connection: context.value.handle, sequence: context.value.sequence)
     }
 
-    /// The handler has returned: if it has not answered, the answer will come later.
-    private func endDispatch(_ connection: Ref<HTTPConnection>) {
-        if !context.value.isAnswered { park(connection) }
+    /// The handler has returned: if it has not answered, the answer will come later. The connection may be gone.
+    @inline(__always)
+    private func endDispatch() {
+        if !context.value.isAnswered, let connection = core.value.connections.find(context.value.handle) {
+            park(connection)
+        }
         context.value.isActive = false
     }
 
     /// Answers a request whose body, if it has one, was not read. A short body is read over, so that the connection can go
     /// on; a long one, or one that the client holds back, ends it.
     func answerEarly(
-        _ connection: Ref<HTTPConnection>, _ head: HTTP1Head, _ answer: EarlyAnswer, keeps: Bool = true
+        _ connection: Place<HTTPConnection>, _ head: HTTP1Head, _ answer: EarlyAnswer, keeps: Bool = true
     ) {
         if head.hasBody {
             let isShort = (head.contentLength ?? 0) <= UInt64(core.value.limits.discardedBodyBytes)
             if !keeps || !isShort || head.expectsContinue {
                 context.value.flags.insert(.close)
             } else {
-                connection.value.flags.insert(.discards)
                 connection.value.bodyBytes = 0
                 connection.value.bodyBegan = loop.now
             }
@@ -215,8 +213,8 @@ extension HTTPServer {
     }
 
     /// Answers a request that could not be read, as the last one of its connection.
-    func refuse(_ connection: Ref<HTTPConnection>, _ place: UInt32, _ problem: Problem) {
-        begin(connection, place)
+    func refuse(_ connection: Place<HTTPConnection>, _ problem: Problem) {
+        begin(connection)
         if core.value.requestIDs {
             context.value.requestID.mint(
                 unixMilliseconds: loop.wallClockMilliseconds, &core.value.random)

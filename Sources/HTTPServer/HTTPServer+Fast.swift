@@ -1,5 +1,6 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 
 extension HTTPServer {
@@ -11,12 +12,10 @@ extension HTTPServer {
         _ body: UnsafeRawBufferPointer
     ) -> Bool {
         guard context.value.isActive, !context.value.isAnswered, context.value.sequence == responder.sequence,
-            context.value.place == responder.place, context.value.serial == responder.serial,
-            context.value.flags.isEmpty, !context.value.hasOrigin, !core.value.isDraining
-        else { return false }
-        let connection = core.value.slab.pointer(responder.place)
-        guard connection.value.answered == responder.sequence, connection.value.queue == nil,
-            connection.value.flags == .open, let output = wire(connection)
+            context.value.handle == responder.connection, context.value.flags.isEmpty, !context.value.hasOrigin,
+            !core.value.isDraining, let connection = core.value.connections.find(responder.connection),
+            connection.value.answered == responder.sequence, connection.value.flags.isEmpty,
+            let output = wire(connection)
         else { return false }
         context.value.isAnswered = true
         let hasBody = HTTP1Status.allowsBody(status)

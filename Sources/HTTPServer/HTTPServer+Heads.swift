@@ -1,12 +1,13 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 
 /// The heads of answers that `respondAtOnce` does not write.
 extension HTTPServer {
     /// - Parameter length: bytes of the body; nil: chunked, or up to the connection's end.
     func writeHead(
-        _ target: ResponseTarget, _ status: Int, _ type: StaticString?, _ fields: HTTPFields, length: Int?
+        _ target: borrowing ResponseTarget, _ status: Int, _ type: StaticString?, _ fields: HTTPFields, length: Int?
     ) {
         let output = target.output
         HTTP1Writer.statusLine(status, to: &output.value)
@@ -26,9 +27,9 @@ extension HTTPServer {
                 writeRequestID(context.value.requestID, &output.value)
             }
             writeOriginFields(&output.value)
-        } else if let entry = target.entry {
-            if core.value.requestIDs { writeRequestID(entry.value.requestID, &output.value) }
-            output.value.append(entry.value.fields.span)
+        } else if let answer = target.answer {
+            if core.value.requestIDs { writeRequestID(answer.value.requestID, &output.value) }
+            output.value.append(answer.value.fields.span)
         }
         if target.flags.contains(.close) || (length == nil && target.flags.contains(.version10)) {
             output.value.append("Connection: close\r\n")

@@ -13,9 +13,9 @@ extension HTTPServer {
     ///
     /// - Parameter duration: nanoseconds from its dispatch.
     @inline(never)
-    func note(_ target: ResponseTarget, _ status: Int, _ duration: UInt64) {
-        if !target.isCurrent, let entry = target.entry {
-            note(target.route, status, duration, entry.value.requestID, entry.value.trace)
+    func note(_ target: borrowing ResponseTarget, _ status: Int, _ duration: UInt64) {
+        if !target.isCurrent, let answer = target.answer {
+            note(target.route, status, duration, answer.value.requestID, answer.value.trace)
         } else {
             note(target.route, status, duration, context.value.requestID, context.value.trace)
         }

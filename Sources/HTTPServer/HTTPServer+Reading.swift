@@ -1,17 +1,18 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 
 extension HTTPServer {
     /// Takes requests from `bytes` until there is none, the pipeline is full, or nothing more is wanted.
     ///
     /// - Returns: bytes that are done with.
-    func read(_ place: UInt32, _ bytes: UnsafeRawBufferPointer) -> Int {
-        let connection = core.value.slab.pointer(place)
+    func read(_ handle: Handle<HTTPConnection>, _ bytes: UnsafeRawBufferPointer) -> Int {
+        guard let connection = core.value.connections.find(handle) else { return bytes.count }
         guard let base = bytes.baseAddress else { return 0 }
         let count = bytes.count
-        let serial = connection.value.serial
         var offset = 0
+        var share = core.value.limits.requestsPerTurn
         // A request has ended in these bytes: what begins behind it has a deadline of its own.
         var hasEnded = false
         reading: while true {
@@ -22,7 +23,7 @@ extension HTTPServer {
             }
             if !connection.value.parser.expectsBody {
                 if offset == count { break }
-                if mustPause(connection) { return offset }
+                if mustPause(connection, share) { return offset }
             }
             let rest = unsafe Span<UInt8>(
                 _unsafeBytes: UnsafeRawBufferPointer(start: base + offset, count: count - offset))
@@ -34,42 +35,37 @@ extension HTTPServer {
                 break reading
             case .head(let headBytes):
                 let head = HTTP1Head(bytes: rest, table: core.value.table)
-                if head.asksForUpgrade && connection.value.inFlight > 0 && !head.hasBody {
+                if head.asksForUpgrade, connection.value.inFlight > 0, !head.hasBody {
                     // Another protocol can begin only behind the last answer of this one.
                     pause(connection)
                     return offset
                 }
                 hasEnded = true
-                offset += takeHead(connection, place, head, rest, headBytes)
-                // Upgraded: what follows is for the new handler.
-                guard isStillHere(connection, serial) else { return offset }
+                share &-= 1
+                offset += takeHead(connection, head, rest, headBytes)
+                // A handler was called. Upgraded: what follows is for the new one.
+                guard core.value.connections.contains(handle) else { return offset }
             case .body(let skip, let bodyBytes):
                 takeBody(connection, rest.extracting(skip..<(skip + bodyBytes)))
                 offset += skip + bodyBytes
             case .end(let consumed):
                 hasEnded = true
                 offset += consumed
-                endBody(connection, place)
-                guard isStillHere(connection, serial) else { return offset }
+                endBody(connection)
+                guard core.value.connections.contains(handle) else { return offset }
             case .failed(let error):
-                refuse(connection, place, .refused(error))
+                refuse(connection, .refused(error))
             }
         }
         rest(connection, behindRequest: hasEnded)
         return offset
     }
 
-    /// Whether the connection is still this server's after a handler was called: it may be another protocol's now.
-    @inline(__always)
-    private func isStillHere(_ connection: Ref<HTTPConnection>, _ serial: UInt32) -> Bool {
-        connection.value.serial == serial && connection.value.flags.contains(.open)
-    }
-
     /// Nothing more can be read for now: sets the deadline that fits.
     ///
     /// - Parameter behindRequest: a request has ended in the bytes that were read, so that what has begun is new.
     @inline(__always)
-    private func rest(_ connection: Ref<HTTPConnection>, behindRequest: Bool) {
+    private func rest(_ connection: Place<HTTPConnection>, behindRequest: Bool) {
         if !connection.value.flags.isDisjoint(with: [.last, .closing, .readClosed]) {
             return restBeforeTheEnd(connection)
         }
@@ -83,7 +79,7 @@ extension HTTPServer {
                 setDeadline(connection, .head, core.value.limits.headTime)
             }
         } else if connection.value.inFlight == 0 {
-            setDeadline(connection, .idle, core.value.limits.idleTime)
+            beQuiet(connection)
         } else {
             clearDeadline(connection)
         }
@@ -91,55 +87,51 @@ extension HTTPServer {
 
     /// No further request is looked at: the connection lasts as long as there are answers to come.
     @inline(never)
-    private func restBeforeTheEnd(_ connection: Ref<HTTPConnection>) {
+    private func restBeforeTheEnd(_ connection: Place<HTTPConnection>) {
         if connection.value.flags.contains(.closing) { return }
         if !endIfAnswered(connection) { clearDeadline(connection) }
     }
 
+    /// Whether the next request has to wait: for its turn, for answers, or for the client to take some.
     @inline(__always)
-    private func mustPause(_ connection: Ref<HTTPConnection>) -> Bool {
+    private func mustPause(_ connection: Place<HTTPConnection>, _ share: Int) -> Bool {
         if connection.value.inFlight >= core.value.limits.pipelineDepth {
             pause(connection)
+            return true
+        }
+        if share <= 0 {
+            pause(connection)
+            goOnNextTurn(connection)
             return true
         }
         return connection.value.flags.contains(.full) && pauseIfFull(connection)
     }
 
     @inline(never)
-    private func pauseIfFull(_ connection: Ref<HTTPConnection>) -> Bool {
+    private func pauseIfFull(_ connection: Place<HTTPConnection>) -> Bool {
         connection.value.flags.remove(.full)
-        guard loop.pendingOutput(connection.value.id) > core.value.limits.outputHighWater else { return false }
+        guard held(connection) > core.value.limits.outputHighWater else { return false }
         connection.value.flags.insert(.full)
         pause(connection)
+        goOnOnceWritten(connection)
         return true
     }
 
-    private func pause(_ connection: Ref<HTTPConnection>) {
+    private func pause(_ connection: Place<HTTPConnection>) {
         connection.value.flags.insert(.paused)
         loop.pauseReading(connection.value.id)
         if connection.value.inFlight == 0 {
             // It is the client that does not read: the loop watches how fast it does.
             setDeadline(connection, .idle, core.value.limits.idleTime)
-            resumeOnceWritten(connection)
         } else {
             clearDeadline(connection)
         }
     }
 
-    /// `connectionDrained` is called after a short write only: when this turn's flush takes everything at once, nobody else
-    /// wakes the reading up.
-    private func resumeOnceWritten(_ connection: Ref<HTTPConnection>) {
-        let id = connection.value.id
-        let serial = connection.value.serial
-        let place = loop.context(id)
-        // A nanosecond from now is the next turn: behind the flush.
-        loop.schedule(after: 1) { [weak self] in
-            guard let self, loop.pendingOutput(id) <= core.value.limits.outputHighWater else { return }
-            let connection = core.value.slab.pointer(place)
-            if connection.value.serial == serial && connection.value.flags.contains(.open) {
-                resumeIfPaused(connection)
-            }
-        }
+    /// Bytes of answers that wait: for their turn, or for the client to take them.
+    @inline(__always)
+    func held(_ connection: Place<HTTPConnection>) -> Int {
+        connection.value.waitingBytes + loop.pendingOutput(connection.value.id)
     }
 
     // MARK: Heads and bodies
@@ -148,10 +140,9 @@ extension HTTPServer {
     ///
     /// - Returns: bytes that are done with: the head, and the body if it was there.
     private func takeHead(
-        _ connection: Ref<HTTPConnection>, _ place: UInt32, _ head: HTTP1Head, _ rest: Span<UInt8>,
-        _ headBytes: Int
+        _ connection: Place<HTTPConnection>, _ head: HTTP1Head, _ rest: Span<UInt8>, _ headBytes: Int
     ) -> Int {
-        let verdict = examine(connection, place, head)
+        let verdict = examine(connection, head)
         if case .answer(let problem) = verdict {
             answerEarly(connection, head, problem)
             return headBytes
@@ -185,15 +176,16 @@ extension HTTPServer {
 
     /// Begins to collect a body that is still coming, behind a copy of its head.
     private func collect(
-        _ connection: Ref<HTTPConnection>, _ head: HTTP1Head, _ bytes: Span<UInt8>, _ limit: Int
+        _ connection: Place<HTTPConnection>, _ head: HTTP1Head, _ bytes: Span<UInt8>, _ limit: Int
     ) {
         // The request gets its number when it is complete.
         connection.value.received &-= 1
-        let pending = Ref.allocate(PendingRequest())
-        pending.value.bytes.append(bytes)
-        pending.value.headBytes = bytes.count
-        pending.value.bodyLimit = limit
-        connection.value.pending = pending
+        connection.value.pending = core.value.pending.insert(PendingRequest()) ?? .none
+        if let pending = core.value.pending.find(connection.value.pending) {
+            pending.value.headBytes = bytes.count
+            pending.value.bodyLimit = limit
+            keep(pending, bytes)
+        }
         connection.value.bodyBytes = 0
         connection.value.bodyBegan = loop.now
         if head.expectsContinue {
@@ -203,7 +195,7 @@ extension HTTPServer {
     }
 
     /// Sends the `100 Continue` that is owed, once it is its turn.
-    func payContinue(_ connection: Ref<HTTPConnection>) {
+    func payContinue(_ connection: Place<HTTPConnection>) {
         guard connection.value.flags.contains(.owesContinue), connection.value.inFlight == 0 else {
             return
         }
@@ -211,10 +203,10 @@ extension HTTPServer {
         wire(connection)?.value.append("HTTP/1.1 100 Continue\r\n\r\n")
     }
 
-    private func takeBody(_ connection: Ref<HTTPConnection>, _ bytes: Span<UInt8>) {
+    private func takeBody(_ connection: Place<HTTPConnection>, _ bytes: Span<UInt8>) {
         connection.value.bodyBytes += bytes.count
         connection.value.flags.remove(.owesContinue)
-        guard let pending = connection.value.pending else {
+        guard let pending = core.value.pending.find(connection.value.pending) else {
             // The body of a request that was answered already: bounded, or the connection ends behind its answers.
             if connection.value.bodyBytes > core.value.limits.discardedBodyBytes {
                 connection.value.flags.insert(.last)
@@ -224,38 +216,51 @@ extension HTTPServer {
         if connection.value.bodyBytes > pending.value.bodyLimit {
             let limit = pending.value.bodyLimit
             dropPending(connection)
-            refuse(connection, loop.context(connection.value.id), tooLarge(limit))
+            refuse(connection, tooLarge(limit))
             return
         }
+        keep(pending, bytes)
+    }
+
+    private func keep(_ pending: Place<PendingRequest>, _ bytes: Span<UInt8>) {
+        let before = pending.value.bytes.capacity
         pending.value.bytes.append(bytes)
+        holdsBodies(pending.value.bytes.capacity - before)
+    }
+
+    private func holdsBodies(_ change: Int) {
+        core.value.heldBodyBytes += change
+        core.value.metrics?.holdsBodies(change)
     }
 
     /// The body is complete: parses the kept head again and dispatches.
-    private func endBody(_ connection: Ref<HTTPConnection>, _ place: UInt32) {
-        connection.value.flags.remove(.discards)
-        guard let pending = connection.value.pending else { return }
-        connection.value.pending = nil
-        defer { pending.free() }
+    private func endBody(_ connection: Place<HTTPConnection>) {
+        guard let pending = core.value.pending.find(connection.value.pending) else { return }
         let headBytes = pending.value.headBytes
-        // Proof: the pending request is owned by this call; its bytes don't move before the handler has returned.
+        // Proof: the pending request is this connection's, which reads nothing more before the handler has returned; its
+        // memory stays until `dropPending`.
         unsafe pending.value.bytes.withUnsafeBytes { bytes in
             let all = unsafe Span<UInt8>(_unsafeBytes: bytes)
             var parser = HTTP1Parser()
-            let event = parser.next(
-                all.extracting(first: headBytes), into: core.value.table)
+            let event = parser.next(all.extracting(first: headBytes), into: core.value.table)
             guard case .head = event else { preconditionFailure("a head that was accepted is accepted again") }
             let head = HTTP1Head(bytes: all, table: core.value.table)
-            guard case .route = examine(connection, place, head) else {
+            guard case .route = examine(connection, head) else {
                 preconditionFailure("a route that was found is found again")
             }
-            dispatch(
-                connection, HTTPRequest(head: head, body: all.extracting(droppingFirst: headBytes), context: context))
+            let body = all.extracting(droppingFirst: headBytes)
+            dispatch(connection, HTTPRequest(head: head, body: body, context: context))
         }
+        // Also if the connection is another protocol's now, or none: the places are those of this turn.
+        dropPending(connection)
     }
 
-    func dropPending(_ connection: Ref<HTTPConnection>) {
-        guard let pending = connection.value.pending else { return }
-        connection.value.pending = nil
-        pending.free()
+    func dropPending(_ connection: Place<HTTPConnection>) {
+        guard let pending = core.value.pending.find(connection.value.pending) else { return }
+        holdsBodies(-pending.value.bytes.capacity)
+        pending.value.bytes.release()
+        core.value.pending.remove(connection.value.pending)
+        connection.value.pending = .none
+        reclaimAtEndOfTurn()
     }
 }

@@ -1,31 +1,45 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 
 /// Where an answer goes, and how it must look.
-struct ResponseTarget {
-    let connection: Ref<HTTPConnection>
+struct ResponseTarget: ~Escapable {
+    let connection: Place<HTTPConnection>
     /// The connection's output when it is this answer's turn, else where it waits.
-    let output: Ref<ByteBuffer>
-    /// Its place in the queue, if it has one.
-    let entry: Ref<ResponseQueue.Entry>?
+    let output: OutputPlace
+    /// Its place among those that wait, if it has one.
+    let answer: Place<WaitingAnswer>?
     let inTurn: Bool
     let isCurrent: Bool
     let flags: ResponseFlags
     let route: Int
     let startedAt: UInt64
+
+    @_lifetime(copy connection, copy output, copy answer)
+    init(
+        _ connection: Place<HTTPConnection>, _ output: OutputPlace, _ answer: Place<WaitingAnswer>?, inTurn: Bool,
+        isCurrent: Bool, flags: ResponseFlags, route: Int, startedAt: UInt64
+    ) {
+        self.connection = connection
+        self.output = output
+        self.answer = answer
+        self.inTurn = inTurn
+        self.isCurrent = isCurrent
+        self.flags = flags
+        self.route = route
+        self.startedAt = startedAt
+    }
 }
 
 extension HTTPServer {
     // MARK: Verbs of the responder
 
     func isWaiting(_ responder: HTTPResponder) -> Bool {
-        let connection = core.value.slab.pointer(responder.place)
-        guard isAlive(connection, responder) else { return false }
+        guard let connection = alive(responder) else { return false }
         if isCurrent(responder) && !context.value.isAnswered { return true }
-        guard let queue = connection.value.queue else { return false }
-        let state = queue.value.entry(responder.sequence).value.state
-        return state == .waiting || state == .streaming
+        guard let answer = find(responder, connection) else { return false }
+        return answer.value.state != .ready
     }
 
     func respond(
@@ -33,12 +47,20 @@ extension HTTPServer {
         _ body: UnsafeRawBufferPointer
     ) {
         if let type, unsafe respondAtOnce(responder, status, type, fields, body) { return }
+        if mayNotBeHeld(responder) { return }
+        unsafe write(responder, status, type, fields, body)
+    }
+
+    private func write(
+        _ responder: HTTPResponder, _ status: Int, _ type: StaticString?, _ fields: HTTPFields,
+        _ body: UnsafeRawBufferPointer
+    ) {
         guard let target = claim(responder) else { return }
         writeHead(target, status, type, fields, length: body.count)
         if !target.flags.contains(.noBody) && HTTP1Status.allowsBody(status) {
             unsafe target.output.value.append(body)
         }
-        complete(target, responder, status)
+        complete(target, status)
     }
 
     func respond(
@@ -57,19 +79,27 @@ extension HTTPServer {
     func respond(
         _ responder: HTTPResponder, _ status: Int, _ type: StaticString, _ fields: HTTPFields, _ shared: SharedBytes
     ) {
+        if mayNotBeHeld(responder) { return }
         guard let target = claim(responder) else { return }
         writeHead(target, status, type, fields, length: shared.count)
         if !target.flags.contains(.noBody) && HTTP1Status.allowsBody(status) {
-            if target.inTurn && shared.count > 4096 {
+            if shared.count <= 4096 {
+                unsafe shared.withUnsafeBytes { unsafe target.output.value.append($0) }
+            } else if target.inTurn {
                 loop.send(target.connection.value.id, shared: shared)
             } else {
-                unsafe shared.withUnsafeBytes { unsafe target.output.value.append($0) }
+                target.answer?.value.shared = shared
             }
         }
-        complete(target, responder, status)
+        complete(target, status)
     }
 
     func respond(_ responder: HTTPResponder, _ problem: Problem, _ fields: HTTPFields) {
+        if mayNotBeHeld(responder) { return }
+        write(responder, problem, fields)
+    }
+
+    private func write(_ responder: HTTPResponder, _ problem: Problem, _ fields: HTTPFields) {
         let requestID = requestID(responder)
         let span = requestID.bytes.span
         let id = span.extracting(first: requestID.count)
@@ -77,19 +107,16 @@ extension HTTPServer {
         all.lines += fields.lines
         var body = ByteBuffer(capacity: 512)
         problem.write(to: &body, requestID: id)
-        unsafe body.withUnsafeBytes {
-            unsafe respond(responder, problem.status, "application/problem+json", all, $0)
-        }
+        unsafe body.withUnsafeBytes { unsafe write(responder, problem.status, "application/problem+json", all, $0) }
     }
 
     func upgrade(
         _ responder: HTTPResponder, _ handler: ConnectionHandler, _ number: UInt32, _ response: Span<UInt8>
     ) -> Bool {
-        let connection = core.value.slab.pointer(responder.place)
-        guard isAlive(connection, responder), isCurrent(responder), !context.value.isAnswered,
-            connection.value.answered == responder.sequence,
-            case let id = connection.value.id
+        guard let connection = alive(responder), isCurrent(responder), !context.value.isAnswered,
+            connection.value.answered == responder.sequence
         else { return false }
+        let id = connection.value.id
         guard context.value.flags.contains(.mayUpgrade) else {
             context.value.flags.insert(.close)
             connection.value.flags.insert(.last)
@@ -101,7 +128,7 @@ extension HTTPServer {
         output.value.append(response)
         core.value.metrics?.count(route: context.value.route, status: 101, nanoseconds: 0)
         if core.value.log.noteFrom == 0 { noteCurrent(101) }
-        free(responder.place)
+        forget(responder.connection)
         loop.clearDeadline(id)
         loop.setContext(id, number)
         loop.setHandler(id, handler)
@@ -109,220 +136,139 @@ extension HTTPServer {
         return true
     }
 
-    // MARK: Streams
+    // MARK: What may wait
 
-    func beginStream(_ responder: HTTPResponder, _ status: Int, _ type: StaticString, _ fields: HTTPFields) {
-        let connection = core.value.slab.pointer(responder.place)
-        guard isAlive(connection, responder) else { return }
-        if isCurrent(responder) && !context.value.isAnswered { park(connection) }
-        guard let target = claim(responder), let entry = target.entry else { return }
-        entry.value.state = .streaming
-        if target.flags.contains(.version10) { entry.value.flags.insert(.close) }
-        writeHead(target, status, type, fields, length: nil)
-        entry.value.status = status
+    /// One client's answers wait while it asks for more, or does not take them: beyond the bound, a further answer is 503 and
+    /// the last. True: that was done.
+    @inline(__always)
+    private func mayNotBeHeld(_ responder: HTTPResponder) -> Bool {
+        guard let connection = core.value.connections.find(responder.connection) else { return false }
+        if connection.value.flags.isDisjoint(with: .full), connection.value.waitingBytes == 0 { return false }
+        return refuseToHold(responder, connection)
     }
 
-    func writeStream(_ responder: HTTPResponder, _ bytes: Span<UInt8>) {
-        guard let (connection, entry) = stream(responder), !entry.value.flags.contains(.noBody) else {
-            return
-        }
-        let isPlain = entry.value.flags.contains(.version10)
-        func write(_ output: inout ByteBuffer) {
-            if isPlain { output.append(bytes) } else { HTTP1Writer.chunk(bytes, to: &output) }
-        }
-        if connection.value.answered == responder.sequence {
-            if let output = wire(connection) {
-                write(&output.value)
-                if output.value.count > core.value.limits.outputHighWater { connection.value.flags.insert(.full) }
-            }
+    @inline(never)
+    private func refuseToHold(_ responder: HTTPResponder, _ connection: Place<HTTPConnection>) -> Bool {
+        guard copied(connection) > core.value.limits.heldAnswers, isWaiting(responder) else { return false }
+        connection.value.flags.insert(.last)
+        if isCurrent(responder) && !context.value.isAnswered {
+            context.value.flags.insert(.close)
         } else {
-            write(&entry.value.output)
+            find(responder, connection)?.value.flags.insert(.close)
         }
+        write(responder, .answersWait, .init())
+        return true
     }
 
-    func endStream(_ responder: HTTPResponder) {
-        guard let (connection, entry) = stream(responder) else { return }
-        let flags = entry.value.flags
-        let inTurn = connection.value.answered == responder.sequence
-        let output =
-            inTurn
-            ? wire(connection) : entry.output
-        if flags.isDisjoint(with: [.noBody, .version10]), let output = output {
-            HTTP1Writer.lastChunk(to: &output.value)
-        }
-        core.value.metrics?.count(
-            route: entry.value.route, status: entry.value.status,
-            nanoseconds: loop.now &- entry.value.startedAt)
-        if core.value.log.noteFrom == 0 {
-            // A stream takes as long as it takes: it is never slow.
-            note(entry.value.route, entry.value.status, 0, entry.value.requestID, entry.value.trace)
-        }
-        if inTurn {
-            entry.value.reset()
-            answered(connection, closes: flags.contains(.close))
-            settle(connection)
-        } else {
-            entry.value.state = .ready
-        }
-    }
-
-    func streamPending(_ responder: HTTPResponder) -> Int {
-        guard let (connection, entry) = stream(responder) else { return 0 }
-        return connection.value.answered == responder.sequence
-            ? loop.pendingOutput(connection.value.id) : entry.value.output.count
-    }
-
-    private func stream(
-        _ responder: HTTPResponder
-    ) -> (Ref<HTTPConnection>, Ref<ResponseQueue.Entry>)? {
-        let connection = core.value.slab.pointer(responder.place)
-        guard isAlive(connection, responder), let queue = connection.value.queue else { return nil }
-        let entry = queue.value.entry(responder.sequence)
-        return entry.value.state == .streaming ? (connection, entry) : nil
+    /// Bytes of answers that are this connection's alone. What many share costs nothing.
+    func copied(_ connection: Place<HTTPConnection>) -> Int {
+        guard let output = wire(connection) else { return connection.value.waitingBytes }
+        return connection.value.waitingBytes + output.value.count
     }
 
     // MARK: Claiming and completing
 
     /// The connection's output, nil if it is closed or closing. Valid until the running callback returns.
-    func wire(_ connection: Ref<HTTPConnection>) -> Ref<ByteBuffer>? {
-        unsafe loop.output(connection.value.id).map { unsafe Ref($0) }
+    @inline(__always)
+    @_lifetime(immortal)
+    func wire(_ connection: Place<HTTPConnection>) -> OutputPlace? {
+        guard let output = unsafe loop.output(connection.value.id) else { return nil }
+        return unsafe OutputPlace(output)
     }
 
-    private func isAlive(_ connection: Ref<HTTPConnection>, _ responder: HTTPResponder) -> Bool {
-        connection.value.serial == responder.serial && connection.value.flags.contains(.open)
-            && connection.value.received &- responder.sequence &- 1
+    /// The connection of a request that is not answered and can be.
+    @_lifetime(immortal)
+    func alive(_ responder: HTTPResponder) -> Place<HTTPConnection>? {
+        guard let connection = core.value.connections.find(responder.connection),
+            !connection.value.flags.contains(.closing),
+            connection.value.received &- responder.sequence &- 1
                 < connection.value.received &- connection.value.answered
+        else { return nil }
+        return connection
     }
 
-    private func isCurrent(_ responder: HTTPResponder) -> Bool {
+    func isCurrent(_ responder: HTTPResponder) -> Bool {
         context.value.isActive && context.value.sequence == responder.sequence
-            && context.value.place == responder.place && context.value.serial == responder.serial
+            && context.value.handle == responder.connection
     }
 
     /// Takes the right to answer; nil if the client is gone or an answer was given.
-    private func claim(_ responder: HTTPResponder) -> ResponseTarget? {
-        let connection = core.value.slab.pointer(responder.place)
-        guard isAlive(connection, responder) else { return nil }
+    @_lifetime(immortal)
+    func claim(_ responder: HTTPResponder) -> ResponseTarget? {
+        guard let connection = alive(responder) else { return nil }
         let inTurn = connection.value.answered == responder.sequence
         let isCurrent = isCurrent(responder) && !context.value.isAnswered
-        var entry: Ref<ResponseQueue.Entry>?
+        var answer: Place<WaitingAnswer>?
         if isCurrent {
             context.value.isAnswered = true
-            if !inTurn { entry = self.entry(connection, responder.sequence) }
+            if !inTurn { answer = addWaiting(connection) }
         } else {
-            guard let queue = connection.value.queue else { return nil }
-            let waiting = queue.value.entry(responder.sequence)
-            guard waiting.value.state == .waiting else { return nil }
-            entry = waiting
+            guard let waiting = find(responder, connection), waiting.value.state == .waiting else { return nil }
+            answer = waiting
         }
-        let output: Ref<ByteBuffer>
+        var flags = isCurrent ? context.value.flags : answer?.value.flags ?? []
+        if core.value.isDraining, connection.value.received == responder.sequence &+ 1 {
+            flags.insert(.close)
+            connection.value.flags.insert(.last)
+        }
+        let route = isCurrent ? context.value.route : answer?.value.route ?? -1
+        let startedAt = isCurrent ? context.value.startedAt : answer?.value.startedAt ?? loop.now
+        let output: OutputPlace
         if inTurn {
             // Closed in this turn: nobody will read it.
             guard let direct = wire(connection) else { return nil }
             output = direct
-        } else if let entry = entry {
-            output = entry.output
+        } else if let answer {
+            output = answer.output
         } else {
             return nil
         }
-        var flags = unsafe isCurrent ? context.value.flags : entry.unsafelyUnwrapped.value.flags
-        if core.value.isDraining && connection.value.received == responder.sequence &+ 1 {
-            flags.insert(.close)
-            connection.value.flags.insert(.last)
-        }
-        return unsafe ResponseTarget(
-            connection: connection, output: output, entry: entry, inTurn: inTurn, isCurrent: isCurrent, flags: flags,
-            route: isCurrent ? context.value.route : entry.unsafelyUnwrapped.value.route,
-            startedAt: isCurrent ? context.value.startedAt : entry.unsafelyUnwrapped.value.startedAt)
-    }
-
-    /// The place in the queue for a request of this connection.
-    private func entry(
-        _ connection: Ref<HTTPConnection>, _ sequence: UInt32
-    ) -> Ref<ResponseQueue.Entry> {
-        if connection.value.queue == nil { connection.value.queue = core.value.takeQueue() }
-        return unsafe connection.value.queue.unsafelyUnwrapped.value.entry(sequence)
-    }
-
-    /// Keeps what a later answer to the current request needs.
-    func park(_ connection: Ref<HTTPConnection>) {
-        let entry = entry(connection, context.value.sequence)
-        entry.value.reset()
-        entry.value.state = .waiting
-        entry.value.flags = context.value.flags
-        entry.value.route = context.value.route
-        entry.value.startedAt = context.value.startedAt
-        entry.value.requestID = context.value.requestID
-        entry.value.trace = context.value.trace
-        writeOriginFields(&entry.value.fields)
-        // From now on the queue answers for it.
-        context.value.isAnswered = true
+        return ResponseTarget(
+            connection, output, answer, inTurn: inTurn, isCurrent: isCurrent, flags: flags, route: route,
+            startedAt: startedAt)
     }
 
     private func requestID(_ responder: HTTPResponder) -> RequestID {
         if isCurrent(responder) && !context.value.isAnswered { return context.value.requestID }
-        let connection = core.value.slab.pointer(responder.place)
-        guard isAlive(connection, responder), let queue = connection.value.queue else {
-            return RequestID()
-        }
-        return queue.value.entry(responder.sequence).value.requestID
+        guard let connection = alive(responder), let answer = find(responder, connection) else { return RequestID() }
+        return answer.value.requestID
     }
 
     /// The answer is written: sends it if it is its turn, and what waited behind it.
-    private func complete(_ target: ResponseTarget, _ responder: HTTPResponder, _ status: Int) {
+    private func complete(_ target: borrowing ResponseTarget, _ status: Int) {
         let duration = loop.now &- target.startedAt
         core.value.metrics?.count(route: target.route, status: status, nanoseconds: duration)
         if status >= 500 || duration >= core.value.log.noteFrom { note(target, status, duration) }
         let closes = target.flags.contains(.close)
-        if loop.pendingOutput(target.connection.value.id) > core.value.limits.outputHighWater {
-            target.connection.value.flags.insert(.full)
+        let connection = target.connection
+        if target.inTurn {
+            if let answer = target.answer { dropFirst(connection, answer) }
+        } else if let answer = target.answer {
+            answer.value.state = .ready
+            if closes { answer.value.flags.insert(.close) }
+            holds(connection, answer.value.output.count)
         }
-        guard target.inTurn else {
-            target.entry?.value.state = .ready
-            if closes { target.entry?.value.flags.insert(.close) }
-            return
-        }
-        target.entry?.value.reset()
-        answered(target.connection, closes: closes)
+        if held(connection) > core.value.limits.outputHighWater { connection.value.flags.insert(.full) }
+        guard target.inTurn else { return }
+        answered(connection, closes: closes)
         // Inside a handler's call the reading goes on by itself and settles the rest at its end.
-        if !target.isCurrent { settle(target.connection) }
+        if !target.isCurrent { settle(connection) }
     }
 
     /// One more answer is in the output: passes on those that waited behind it, or closes.
-    private func answered(_ connection: Ref<HTTPConnection>, closes: Bool) {
+    func answered(_ connection: Place<HTTPConnection>, closes: Bool) {
         connection.value.answered &+= 1
         if closes { return finish(connection) }
-        guard let queue = connection.value.queue else { return payContinueIfOwed(connection) }
-        while connection.value.inFlight > 0 {
-            let entry = queue.value.entry(connection.value.answered)
-            let state = entry.value.state
-            guard state == .ready || state == .streaming else { return }
-            if let output = wire(connection) {
-                output.value.append(entry.value.output.span)
-            }
-            entry.value.output.removeAll()
-            if state == .streaming { return }
-            let isLast = entry.value.flags.contains(.close)
-            entry.value.reset()
-            connection.value.answered &+= 1
-            if isLast { return finish(connection) }
-        }
-        connection.value.queue = nil
-        core.value.recycle(queue)
-        payContinueIfOwed(connection)
-    }
-
-    private func payContinueIfOwed(_ connection: Ref<HTTPConnection>) {
+        if connection.value.firstWaiting != .none { passOn(connection) }
         if connection.value.flags.contains(.owesContinue) { payContinue(connection) }
     }
 
     /// After an answer that came later: reading goes on, or the idle time begins.
-    private func settle(_ connection: Ref<HTTPConnection>) {
-        if !connection.value.flags.isDisjoint(with: .closing) { return }
+    func settle(_ connection: Place<HTTPConnection>) {
+        if connection.value.flags.contains(.closing) { return }
+        if connection.value.flags.contains(.owesContinue) { payContinue(connection) }
         resumeIfPaused(connection)
         if endIfAnswered(connection) { return }
-        if connection.value.inFlight == 0 && connection.value.deadline == .none {
-            setDeadline(connection, .idle, core.value.limits.idleTime)
-        }
+        if connection.value.inFlight == 0, connection.value.deadline == .none { beQuiet(connection) }
     }
 }

@@ -1,5 +1,6 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 import Telemetry
 
@@ -11,15 +12,15 @@ import Telemetry
 ///     let listener = try server.listen(.loopback(port: 8080))
 ///
 /// Everything is to be called on the loop. One instance serves any number of listeners of its loop.
-@safe public final class HTTPServer: ConnectionHandler {
+@safe public final class HTTPServer: ConnectionHandler, TurnEnding {
     public let loop: EventLoop
     let router: Router
-    /// Hot state, flat, outside any object: touched on the loop's thread only, freed with the server.
-    let core: Ref<ServerCore>
+    /// Hot state, flat, outside any object: touched on the loop's thread only.
+    let core: Cell<ServerCore>
     /// The request whose handler is being called.
-    let context: Ref<RequestContext>
-    let routes: Ref<RouteTable>
-    let anchor: Ref<ServerAnchor>
+    let context: Cell<RequestContext>
+    let routes: Cell<RouteTable>
+    let anchor = ServerAnchor()
     private var listeners: [Listener] = []
     private var drained: (() -> Void)?
 
@@ -35,23 +36,17 @@ import Telemetry
     ) {
         self.loop = loop
         self.router = router
-        anchor = .allocate(ServerAnchor())
-        context = .allocate(RequestContext(router: router))
-        routes = .allocate(RouteTable(router))
-        core = .allocate(
+        context = Cell(RequestContext(router: router))
+        routes = Cell(RouteTable(router))
+        core = Cell(
             ServerCore(
                 limits: limits, origins: origins, requestIDs: requestIDs,
                 metrics: metrics.map { HTTPMetrics($0, router: router) }, log: RequestLog(logger)))
         super.init()
-        unsafe anchor.value.server = Unmanaged.passUnretained(self)
+        anchor.set(self)
     }
 
-    deinit {
-        unsafe anchor.value.server = nil
-        core.free()
-        context.free()
-        routes.free()
-    }
+    deinit { anchor.set(nil) }
 
     /// Listens on `address`, with TLS if a context is given.
     @discardableResult
@@ -64,7 +59,13 @@ import Telemetry
     }
 
     /// Connections that are open, without those that were upgraded.
-    public var connectionCount: Int { core.value.slab.count }
+    public var connectionCount: Int { core.value.connections.count }
+
+    /// Bytes of memory that bodies take which are still coming.
+    public var heldBodyBytes: Int { core.value.heldBodyBytes }
+
+    /// Bytes of answers that wait for an earlier one of their connection.
+    public var heldAnswerBytes: Int { core.value.heldAnswerBytes }
 
     /// From now on every answer is the last of its connection (`Connection: close`, RFC 9112 §9.6), so that clients go on
     /// elsewhere. New connections are still accepted and quiet ones stay open: this is for the time before `drain`.
@@ -88,11 +89,15 @@ import Telemetry
         reportIfDrained()
     }
 
+    /// Ends the connections on which nothing is asked, thousands in portions, a turn each. One that becomes quiet from now on
+    /// ends by itself.
     private func closeQuiet() {
-        for place in 0..<UInt32(core.value.slab.used) {
-            let connection = core.value.slab.pointer(place)
-            let isQuiet = connection.value.inFlight == 0 && !connection.value.parser.isInsideRequest
-            if connection.value.flags.contains(.open) && isQuiet { finish(connection) }
+        core.value.endsQuiet = true
+        loop.inPortions(below: core.value.connections.end) { [weak self] slot in
+            guard let self, let handle = core.value.connections.handle(atSlot: slot),
+                let connection = core.value.connections.find(handle)
+            else { return }
+            if connection.value.inFlight == 0, !connection.value.parser.isInsideRequest { finish(connection) }
         }
     }
 
@@ -102,111 +107,84 @@ import Telemetry
         listeners = []
     }
 
-    /// Closes every connection at once, answered or not.
+    /// Closes every connection, answered or not: thousands in portions, a turn each.
     public func closeAll() {
-        for place in 0..<UInt32(core.value.slab.used) {
-            let connection = core.value.slab.pointer(place)
-            if connection.value.flags.contains(.open) { loop.close(connection.value.id) }
+        loop.inPortions(below: core.value.connections.end) { [weak self] slot in
+            guard let self, let handle = core.value.connections.handle(atSlot: slot),
+                let connection = core.value.connections.find(handle)
+            else { return }
+            connection.value.flags.insert([.last, .closing])
+            loop.close(connection.value.id)
         }
     }
 
     func reportIfDrained() {
-        guard core.value.isDraining, core.value.slab.count == 0, let completion = drained else { return }
+        guard core.value.isDraining, core.value.connections.count == 0, let completion = drained else { return }
         drained = nil
         completion()
     }
 
     // MARK: Connections
 
+    @inline(__always)
+    private func handle(_ id: ConnectionID) -> Handle<HTTPConnection> { loop.handle(id, of: HTTPConnection.self) }
+
     public override func connectionOpened(_ id: ConnectionID) {
-        let place = core.value.slab.take(id)
-        loop.setContext(id, place)
-        let connection = core.value.slab.pointer(place)
-        setDeadline(connection, .idle, core.value.limits.idleTime)
+        guard let handle = core.value.connections.insert(HTTPConnection(id)),
+            let connection = core.value.connections.find(handle)
+        else { return loop.close(id) }
+        connection.value.handle = handle
+        loop.setHandle(id, handle)
+        beQuiet(connection)
     }
 
     public override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
-        unsafe read(loop.context(id), UnsafeRawBufferPointer(bytes))
+        unsafe read(handle(id), UnsafeRawBufferPointer(bytes))
     }
 
     public override func connectionReadClosed(_ id: ConnectionID) {
-        let connection = core.value.slab.pointer(loop.context(id))
+        guard let connection = core.value.connections.find(handle(id)) else { return loop.closeAfterFlush(id) }
         connection.value.flags.insert(.readClosed)
         endIfAnswered(connection)
     }
 
     public override func connectionDrained(_ id: ConnectionID) {
-        resumeIfPaused(core.value.slab.pointer(loop.context(id)))
+        if let connection = core.value.connections.find(handle(id)) { goOn(connection) }
     }
 
     public override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
-        free(loop.context(id))
+        forget(handle(id))
         reportIfDrained()
     }
 
     public override func connectionDeadline(_ id: ConnectionID) {
-        deadlinePassed(core.value.slab.pointer(loop.context(id)))
+        if let connection = core.value.connections.find(handle(id)) { deadlinePassed(connection) }
     }
 
-    /// Forgets a connection: it is closed, or belongs to another protocol now.
-    func free(_ place: UInt32) {
-        let connection = core.value.slab.pointer(place)
-        if let pending = connection.value.pending {
-            pending.free()
-        }
-        if let queue = connection.value.queue { core.value.recycle(queue) }
-        core.value.slab.giveBack(place)
-    }
-}
-
-/// The hot state of one server.
-@safe struct ServerCore: ~Copyable {
-    let limits: HTTPLimits
-    let origins: OriginPolicy
-    let requestIDs: Bool
-    let metrics: HTTPMetrics?
-    var log: RequestLog
-    var slab = HTTPConnectionSlab()
-    let table: HTTP1HeadTable
-    var date = HTTP1DateCache()
-    /// Until when, loop nanoseconds, `date` need not be looked at.
-    var dateHolds: UInt64 = 0
-    var random = RandomBits()
-    /// Where a body is written before its length is known.
-    var scratch = ByteBuffer()
-    var isDraining = false
-    private var spareQueues: [Ref<ResponseQueue>] = []
-
-    init(
-        limits: HTTPLimits, origins: OriginPolicy, requestIDs: Bool, metrics: HTTPMetrics?, log: RequestLog
-    ) {
-        self.limits = limits
-        self.origins = origins
-        self.requestIDs = requestIDs
-        self.metrics = metrics
-        self.log = log
-        table = HTTP1HeadTable(limits: limits.http1)
+    /// Forgets a connection: it is closed, or belongs to another protocol now. Whoever has a handle finds nothing from now
+    /// on.
+    ///
+    /// - Returns: false if that was done before.
+    @discardableResult
+    func forget(_ handle: Handle<HTTPConnection>) -> Bool {
+        guard let connection = core.value.connections.find(handle) else { return false }
+        dropPending(connection)
+        dropWaiting(connection)
+        core.value.connections.remove(handle)
+        reclaimAtEndOfTurn()
+        return true
     }
 
-    deinit {
-        for queue in spareQueues {
-            queue.free()
-        }
+    func reclaimAtEndOfTurn() {
+        if core.value.reclaims { return }
+        core.value.reclaims = true
+        loop.atEndOfTurn(self)
     }
 
-    /// An empty queue, used before if there is one.
-    mutating func takeQueue() -> Ref<ResponseQueue> {
-        if let queue = spareQueues.popLast() { return queue }
-        return Ref.allocate(ResponseQueue(depth: limits.pipelineDepth))
-    }
-
-    /// Keeps a queue for the next connection that needs one.
-    mutating func recycle(_ queue: Ref<ResponseQueue>) {
-        if spareQueues.count < 64 {
-            queue.value.reset()
-            spareQueues.append(queue)
-        } else {
-            queue.free()
-        }
+    public func turnEnded() {
+        core.value.reclaims = false
+        core.value.connections.reclaim()
+        core.value.pending.reclaim()
+        core.value.answers.reclaim()
     }
 }

@@ -100,4 +100,9 @@ public struct Problem: Error, Sendable {
             "Another protocol begins with an HTTP/1.1 request that asks for it by Upgrade and Connection and has no body."
         )
     }
+
+    /// A client asks for more while the answers that it has are not taken.
+    static var answersWait: Problem {
+        Problem(503, "answers-wait", "Too many answers wait on this connection; read them before you ask for more.")
+    }
 }

@@ -126,3 +126,45 @@ private func routes(_ loop: EventLoop, _ router: Router) {
         #expect(client.endedAt != nil)
     }
 }
+
+/// How fast a client must take its answer: the same in every state of a connection.
+@Suite struct WriteRateTests {
+    private static let asking = [
+        get("/bytes/1000000"), get("/bytes/1000000", "Connection: close\r\n"), "GET /bytes/1000000 HTTP/1.0\r\n\r\n",
+    ]
+
+    /// `Connection: close` and its like had 15 s for the whole answer, however steadily they read.
+    @Test(arguments: asking, [false, true])
+    func whoReadsSteadilyGetsTheWholeAnswer(request: String, tls: Bool) throws {
+        let world = try SimulatedHTTP(tls: tls, routes)
+        let client = world.client(request, readRate: 12_000)
+        world.run(30)
+        world.server.drain()
+        world.run(70)
+        #expect(client.heard.hasSuffix(String(repeating: "x", count: 1000)))
+        #expect(client.heard.utf8.count > 1_000_000 && client.endedAt != nil)
+        world.run(30)
+        #expect(world.server.connectionCount == 0 && world.loop.statistics.connections == 0)
+    }
+
+    /// One byte a minute kept 256 KiB for ever, and nothing at all 15 s to an hour.
+    @Test(arguments: asking, [0, 1, 60])
+    func aDripOfReadingEndsAConnection(request: String, perMinute: Int) throws {
+        for state in ["open", "TLS", "draining", "asking"] {
+            let world = try SimulatedHTTP(tls: state == "TLS", routes)
+            let client = world.client(request)
+            client.stopsReadingAt = 1000
+            world.run(1)
+            switch state {
+            case "draining": world.server.drain()
+            case "asking": client.say(get("/bytes/1000") + get("/bytes/1000"))
+            default: break
+            }
+            for _ in 0..<2 * max(1, perMinute) {
+                world.run(60 / Double(max(1, perMinute)))
+                if perMinute > 0 { client.readOne() }
+            }
+            #expect(world.server.connectionCount == 0 && world.loop.statistics.connections == 0, "\(state)")
+        }
+    }
+}

@@ -2,6 +2,7 @@ import Bytes
 import HTTPServer
 import Reactor
 import ReactorSim
+import TestSupport
 
 /// An HTTP server in a simulated world, and a loop for its clients.
 struct SimulatedHTTP {
@@ -10,24 +11,36 @@ struct SimulatedHTTP {
     let clients: EventLoop
     let server: HTTPServer
     let address: SocketAddress
+    private let trust: TLSClientContext?
 
     init(
-        seed: UInt64 = 1, options: SimulationOptions = .init(), limits: HTTPLimits = .init(),
+        seed: UInt64 = 1, options: SimulationOptions = .init(), limits: HTTPLimits = .init(), tls: Bool = false,
         _ routes: (EventLoop, Router) -> Void
     ) throws {
         network = SimulatedNetwork(seed: seed, options: options)
         loop = try network.makeLoop()
-        clients = try network.makeLoop()
+        var patient = EventLoop.Configuration()
+        // A client that has closed its half waits for the end.
+        patient.lingerTimeout = 1_000_000_000_000
+        clients = try network.makeLoop(configuration: patient)
         let router = Router()
         routes(loop, router)
         let server = HTTPServer(loop: loop, router: router, limits: limits)
         self.server = server
-        address = try server.listen(.loopback(port: 80)).localAddress
+        let certificate = TestCertificate.shared
+        let context =
+            tls
+            ? try TLSServerContext(
+                certificatePath: certificate.certificatePath, keyPath: certificate.keyPath, alpn: []) : nil
+        trust =
+            tls
+            ? try TLSClientContext(serverName: "localhost", trustedPath: certificate.certificatePath, alpn: []) : nil
+        address = try server.listen(.loopback(port: 80), tls: context).localAddress
     }
 
     /// - Parameter readRate: bytes a second that the client takes; nil: as many as come.
     func client(_ script: String = "", readRate: Int? = nil) -> SimulatedPeer {
-        let peer = SimulatedPeer(loop: clients, to: address, readRate: readRate)
+        let peer = SimulatedPeer(loop: clients, to: address, tls: trust, readRate: readRate)
         peer.say(script)
         return peer
     }
@@ -54,12 +67,14 @@ final class SimulatedPeer: ConnectionHandler {
     private(set) var endedAt: UInt64?
     private(set) var reason: CloseReason?
     private(set) var sent = 0
+    /// Takes no more than that many bytes, but for those that `readOne` takes.
+    var stopsReadingAt = Int.max
 
-    init(loop: EventLoop, to address: SocketAddress, readRate: Int?) {
+    init(loop: EventLoop, to address: SocketAddress, tls: TLSClientContext?, readRate: Int?) {
         self.loop = loop
         self.readRate = readRate
         super.init()
-        id = loop.connect(address, timeout: 5_000_000_000, handler: self)
+        id = loop.connect(address, timeout: 5_000_000_000, tls: tls, handler: self)
     }
 
     var statuses: [Int] {
@@ -73,9 +88,15 @@ final class SimulatedPeer: ConnectionHandler {
         if isOpen { unsafe loop.output(id)?.pointee.append(bytes) } else { waiting += bytes }
     }
 
-    /// Says nothing more; what comes is heard to its end.
+    /// Says nothing more. What comes is taken and forgotten.
     func finishSending() {
         if isOpen { loop.closeAfterFlush(id, drain: true) } else { halfCloses = true }
+    }
+
+    /// Takes one byte more.
+    func readOne() {
+        stopsReadingAt += 1
+        loop.resumeReading(id)
     }
 
     func stopReading() { loop.pauseReading(id) }
@@ -85,10 +106,17 @@ final class SimulatedPeer: ConnectionHandler {
     override func connectionOpened(_ id: ConnectionID) {
         isOpen = true
         unsafe loop.output(id)?.pointee.append(waiting)
+        if halfCloses { finishSending() }
     }
 
     override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
         heardAt = loop.now
+        if heard.utf8.count + bytes.count > stopsReadingAt {
+            let count = max(0, stopsReadingAt - heard.utf8.count)
+            heard += unsafe String(decoding: UnsafeRawBufferPointer(rebasing: bytes[..<count]), as: UTF8.self)
+            loop.pauseReading(id)
+            return count
+        }
         guard let readRate else {
             heard += unsafe String(decoding: bytes, as: UTF8.self)
             return bytes.count

@@ -1,0 +1,69 @@
+import Bytes
+import HTTP1
+import Memory
+import Telemetry
+
+/// The hot state of one server.
+struct ServerCore: ~Copyable {
+    let limits: HTTPLimits
+    let origins: OriginPolicy
+    let requestIDs: Bool
+    let metrics: HTTPMetrics?
+    var log: RequestLog
+    let connections = Slab<HTTPConnection>()
+    /// Requests whose bodies are coming.
+    let pending = Slab<PendingRequest>(initialCount: 16)
+    /// Answers that are not written yet.
+    let answers = Slab<WaitingAnswer>(initialCount: 16)
+    let table: HTTP1HeadTable
+    var date = HTTP1DateCache()
+    /// Until when, loop nanoseconds, `date` need not be looked at.
+    var dateHolds: UInt64 = 0
+    var random = RandomBits()
+    /// Where a body is written before its length is known.
+    var scratch = ByteBuffer()
+    /// Bytes of memory for bodies that are coming, and of answers that wait for their turn, of all connections.
+    var heldBodyBytes = 0
+    var heldAnswerBytes = 0
+    /// Every answer is the last of its connection.
+    var isDraining = false
+    /// A connection on which nothing is asked ends at once.
+    var endsQuiet = false
+    /// The end of this turn was asked for, to reclaim places.
+    var reclaims = false
+
+    init(
+        limits: HTTPLimits, origins: OriginPolicy, requestIDs: Bool, metrics: HTTPMetrics?, log: RequestLog
+    ) {
+        self.limits = limits
+        self.origins = origins
+        self.requestIDs = requestIDs
+        self.metrics = metrics
+        self.log = log
+        table = HTTP1HeadTable(limits: limits.http1)
+    }
+}
+
+/// Where a responder finds its server: a responder is plain data, and may be kept longer than the server lives.
+///
+/// `@safe`: the word that it points to is never freed (there is one per server), and says nil once the server has ended; it
+/// is used on the server's loop only.
+@safe struct ServerAnchor {
+    private let word: UnsafeMutablePointer<Unmanaged<HTTPServer>?>
+
+    init() {
+        unsafe word = .allocate(capacity: 1)
+        unsafe word.initialize(to: nil)
+    }
+
+    func set(_ server: HTTPServer?) {
+        unsafe word.pointee = server.map { unsafe Unmanaged.passUnretained($0) }
+    }
+
+    /// Does something with the server, if it is still there.
+    @inline(__always)
+    func server<Result>(_ body: (HTTPServer) -> Result) -> Result? {
+        guard let server = unsafe word.pointee else { return nil }
+        return unsafe server._withUnsafeGuaranteedRef(body)
+    }
+}
