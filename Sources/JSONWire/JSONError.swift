@@ -93,8 +93,11 @@ public struct JSONLimits: Sendable {
     public var size = 1 << 20
     /// Objects and arrays inside each other, at most 32.
     public var depth = 16
-    /// Members of one object. Each new name is compared with those before it, so the cost grows with the square.
+    /// Members of one object. The key of each new name is compared with those before it, so the cost grows with the square.
     public var members = 256
+    /// Different names of one object with equal keys, in a whole text: each costs a comparison of all their bytes. In honest
+    /// texts there are none; who has searched for them would have each name compared with all others.
+    static let collisions = 8
 
     public init() {}
 }

@@ -23,6 +23,8 @@ public struct JSONReader: ~Copyable, ~Escapable {
     public internal(set) var offset = 0
     /// Where the reader is.
     var stack = ReaderStack()
+    /// Names of one object that were compared byte by byte, and differed.
+    package private(set) var collisions = 0
 
     /// A reader at the beginning of `input`.
     @_lifetime(copy input)
@@ -273,9 +275,10 @@ public struct JSONReader: ~Copyable, ~Escapable {
         guard stack.nameCount - first < limits.members else { throw failure(.tooManyMembers) }
         for place in first..<stack.nameCount {
             let other = stack.name(place)
-            if other.key == key && isEqual(other.text, name) {
-                throw JSONError(.duplicateMember, offset: nameOffset, pointer: pointer)
-            }
+            guard other.key == key else { continue }
+            if isEqual(other.text, name) { throw JSONError(.duplicateMember, offset: nameOffset, pointer: pointer) }
+            collisions += 1
+            guard collisions <= JSONLimits.collisions else { throw failure(.tooManyMembers) }
         }
         stack.remember(ReaderStack.Name(text: name, key: key))
     }

@@ -37,7 +37,9 @@ extension JSONReader {
 
     @usableFromInline
     func isEqual(escaped text: JSONText, _ other: StaticString) -> Bool {
-        string(of: text) == other.description
+        // Six bytes say one at most (\u0061): a name of a megabyte is not unescaped for each name that is looked for.
+        guard text.end - text.start <= 6 * other.utf8CodeUnitCount else { return false }
+        return string(of: text) == other.description
     }
 
     func isEqual(_ left: JSONText, _ right: JSONText) -> Bool {
@@ -51,28 +53,53 @@ extension JSONReader {
         return true
     }
 
-    /// The first eight unescaped bytes: equal for equal names, and mostly different for others.
+    /// Of all unescaped bytes: equal for equal names, and different for others that nobody has searched for. A name of up to
+    /// eight bytes is its own key.
     func key(of text: JSONText) -> UInt64 {
-        var key: UInt64 = 0
-        if text.isEscaped {
-            var shift: UInt64 = 0
-            forEachByte(of: text) { byte in
-                if shift < 64 { key |= UInt64(byte) << shift }
-                shift += 8
+        if text.isEscaped { return key(ofEscaped: text) }
+        let count = text.end &- text.start
+        return unsafe input.withUnsafeBytes { bytes in
+            var key = unsafe Self.word(bytes, text.start, count)
+            var place = 8
+            while place < count {
+                key = unsafe Self.mix(key, Self.word(bytes, text.start &+ place, count &- place))
+                place &+= 8
             }
             return key
         }
-        let count = text.end &- text.start
-        unsafe input.withUnsafeBytes { bytes in
-            if text.start &+ 8 <= bytes.count {
-                let word = unsafe bytes.loadUnaligned(fromByteOffset: text.start, as: UInt64.self)
-                key =
-                    UInt64(littleEndian: word) & (count < 8 ? 1 &<< UInt64(truncatingIfNeeded: count &* 8) &- 1 : .max)
-            } else {
-                for place in 0..<count { key |= UInt64(unsafe bytes[text.start &+ place]) &<< UInt64(place &* 8) }
-            }
+    }
+
+    private func key(ofEscaped text: JSONText) -> UInt64 {
+        var key: UInt64?
+        var word: UInt64 = 0
+        var shift: UInt64 = 0
+        forEachByte(of: text) { byte in
+            word |= UInt64(byte) &<< shift
+            shift += 8
+            guard shift == 64 else { return }
+            key = key.map { Self.mix($0, word) } ?? word
+            word = 0
+            shift = 0
         }
-        return key
+        guard let key else { return word }
+        return shift > 0 ? Self.mix(key, word) : key
+    }
+
+    /// Up to eight of the `count` bytes at `start`, the first one lowest.
+    @inline(__always)
+    private static func word(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ count: Int) -> UInt64 {
+        if start &+ 8 <= bytes.count {
+            let word = unsafe UInt64(
+                littleEndian: bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self))
+            return word & (count < 8 ? 1 &<< UInt64(truncatingIfNeeded: count &* 8) &- 1 : .max)
+        }
+        var word: UInt64 = 0
+        for place in 0..<min(count, 8) { word |= UInt64(unsafe bytes[start &+ place]) &<< UInt64(place &* 8) }
+        return word
+    }
+
+    package static func mix(_ key: UInt64, _ word: UInt64) -> UInt64 {
+        ((key ^ (key >> 29)) &* 0x9E37_79B9_7F4A_7C15) ^ word
     }
 
     /// Reads over a string, from its opening quotation mark, and checks it.

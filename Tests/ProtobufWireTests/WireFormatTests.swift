@@ -106,6 +106,14 @@ struct WireFormatTests {
         #expect(throws: ProtobufError.tooManyMessages) { try Cabstand_Test_V1_Lists(decoding: lists, limits: limits) }
     }
 
+    /// Four megabytes of empty messages would be 400 MB of them.
+    @Test func megabytesOfEmptyMessagesAreRefused() throws {
+        let one = Cabstand_Test_V1_Lists(messageValue: [Scalars()]).encoded()
+        let many = [[UInt8]](repeating: one, count: (4 << 20) / one.count).flatMap { $0 }
+        #expect(throws: ProtobufError.tooManyMessages) { try Cabstand_Test_V1_Lists(decoding: many) }
+        #expect(MemoryLayout<Scalars>.stride * ProtobufLimits().messages < 64 << 20)
+    }
+
     @Test(arguments: [0, 1, 126, 127, 128, 129, 16_383, 16_384, 16_385, 2_097_151, 2_097_152])
     func lengthsOfAnyNumberOfBytesAreWritten(_ count: Int) throws {
         let inner = Scalars(stringValue: String(repeating: "x", count: count))
