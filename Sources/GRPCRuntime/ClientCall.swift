@@ -52,7 +52,7 @@ final class ClientCall {
 
     /// The connection's place and the stream in its session, while `hasStream`.
     private(set) var connection: UInt32 = 0
-    private(set) var stream: UInt32 = 0
+    private(set) var stream = HTTP2StreamHandle.none
     /// The session has a stream for the call: from `opened` until either side has ended it.
     var hasStream = false
     /// The call's place in the channel's table while it has not ended: its stream's context, its timer's payload.
@@ -175,7 +175,7 @@ final class ClientCall {
     // MARK: The channel's side
 
     /// A stream is there: the headers have been written. What was encoded so far follows.
-    func opened(connection: UInt32, stream: UInt32) {
+    func opened(connection: UInt32, stream: HTTP2StreamHandle) {
         phase = .open
         hasStream = true
         self.connection = connection
@@ -206,9 +206,14 @@ final class ClientCall {
         let count = unsafe request.pointee.count - handedOver
         guard count > 0 || end else { return }
         isHalfClosed = end
-        unsafe request.pointee.withUnsafeBytes { bytes in
+        let fits = unsafe request.pointee.withUnsafeBytes { bytes in
             unsafe channel.transport.send(
                 self, UnsafeRawBufferPointer(rebasing: bytes[handedOver...]), endStream: end)
+        }
+        guard fits else {
+            hasStream = false
+            let message = "all that waits for the server is more than a connection may hold"
+            return finish(RPCError(code: .resourceExhausted, message: message))
         }
         unsafe handedOver = request.pointee.count
         if keepsRequest && handedOver > Self.replayLimit { keepsRequest = false }

@@ -10,7 +10,7 @@ extension ClientConnections {
         guard unsafe connection.pointee.isReady && !connection.pointee.isClosing && !connection.pointee.isGoingAway,
             let output = unsafe loop.output(connection.pointee.id)
         else { return .failure(.exhausted) }
-        switch unsafe connection.pointee.session.open(context: call.place) {
+        switch unsafe connection.pointee.session.open(context: Self.context(call.place)) {
         case .failure(let failure):
             if failure == .exhausted { unsafe retire(index, connection) }
             return .failure(failure)
@@ -22,7 +22,7 @@ extension ClientConnections {
     }
 
     private func writeHeaders(
-        _ call: ClientCall, _ connection: UnsafeMutablePointer<ClientConnection>, _ stream: UInt32,
+        _ call: ClientCall, _ connection: UnsafeMutablePointer<ClientConnection>, _ stream: HTTP2StreamHandle,
         _ output: inout ByteBuffer
     ) {
         let start = unsafe connection.pointee.session.beginHeaders(output: &output)
@@ -60,20 +60,31 @@ extension ClientConnections {
         calls.isUsed(place) ? unsafe calls[place].pointee : nil
     }
 
-    func send(_ call: ClientCall, _ bytes: UnsafeRawBufferPointer, endStream: Bool) {
+    /// What a stream keeps: its call's place, and a bit that says that there is one.
+    private static func context(_ place: UInt32) -> UInt64 { 1 << 32 | UInt64(place) }
+
+    @inline(__always)
+    func call(context: UInt64) -> ClientCall? {
+        context == 0 ? nil : call(UInt32(truncatingIfNeeded: context))
+    }
+
+    /// False: the stream was reset, since the connection holds more than it may.
+    func send(_ call: ClientCall, _ bytes: UnsafeRawBufferPointer, endStream: Bool) -> Bool {
         let connection = unsafe connections[call.connection]
-        guard let output = unsafe loop.output(connection.pointee.id) else { return }
+        guard let output = unsafe loop.output(connection.pointee.id) else { return true }
         if unsafe bytes.count > 0
             && connection.pointee.session.beginData(
                 call.stream, count: bytes.count, endStream: endStream, output: &output.pointee)
         {
             unsafe output.pointee.append(bytes)
-            return
+            return true
         }
-        unsafe connection.pointee.session.pendingBuffer(call.stream).pointee.append(bytes)
-        unsafe connection.pointee.session.pendingAppended(
-            call.stream, endStream: endStream, output: &output.pointee)
+        guard let buffer = unsafe connection.pointee.session.pendingBuffer(call.stream) else { return true }
+        unsafe buffer.pointee.append(bytes)
+        let fits = unsafe connection.pointee.session.pendingAppended(
+            call.stream, endStream: endStream, now: loop.now, output: &output.pointee)
         unsafe schedulePump(call.connection, connection)
+        return fits
     }
 
     func pendingCount(_ call: ClientCall) -> Int {
@@ -94,7 +105,7 @@ extension ClientConnections {
     func reset(_ call: ClientCall, _ code: HTTP2ErrorCode) {
         let connection = unsafe connections[call.connection]
         if let output = unsafe loop.output(connection.pointee.id) {
-            unsafe connection.pointee.session.reset(call.stream, code, output: &output.pointee)
+            unsafe connection.pointee.session.reset(call.stream, code, now: loop.now, output: &output.pointee)
         }
         call.hasStream = false
         unsafe closeIfDone(connection)
@@ -106,7 +117,7 @@ extension ClientConnections {
         if unsafe !isHalfClosed || connection.pointee.session.pendingCount(call.stream) > 0,
             let output = unsafe loop.output(connection.pointee.id)
         {
-            unsafe connection.pointee.session.reset(call.stream, .noError, output: &output.pointee)
+            unsafe connection.pointee.session.reset(call.stream, .noError, now: loop.now, output: &output.pointee)
         }
         call.hasStream = false
     }

@@ -114,16 +114,16 @@ final class ClientConnections: ConnectionHandler {
             case .needsMore:
                 break reading
             case .headers(let stream, let endStream):
-                if let call = unsafe call(connection.pointee.session.context(stream)) {
+                if let call = unsafe call(context: connection.pointee.session.context(stream)) {
                     unsafe call.receiveHeaders(connection.pointee.session.headers, endStream: endStream)
                 }
             case .data(let stream, let offset, let count, let endStream):
-                if let call = unsafe call(connection.pointee.session.context(stream)) {
+                if let call = unsafe call(context: connection.pointee.session.context(stream)) {
                     unsafe call.receiveData(
                         UnsafeRawBufferPointer(rebasing: input[offset..<offset + count]), endStream: endStream)
                 }
             case .trailers(let stream):
-                if let call = unsafe call(connection.pointee.session.context(stream)) {
+                if let call = unsafe call(context: connection.pointee.session.context(stream)) {
                     unsafe call.receiveTrailers(connection.pointee.session.headers)
                 }
             case .reset(let context, let code, let byPeer):
@@ -166,12 +166,13 @@ final class ClientConnections: ConnectionHandler {
         _ index: UInt32, _ connection: UnsafeMutablePointer<ClientConnection>, _ last: UInt32
     ) {
         unsafe retire(index, connection)
-        var unprocessed: [UInt32] = []
+        var unprocessed: [UInt64] = []
         unsafe connection.pointee.session.forEachContext(above: last) { unprocessed.append($0) }
-        for place in unprocessed {
-            guard let call = call(place) else { continue }
+        for context in unprocessed {
+            guard let call = call(context: context) else { continue }
             if let output = unsafe loop.output(connection.pointee.id) {
-                unsafe connection.pointee.session.reset(call.stream, .cancel, output: &output.pointee)
+                unsafe connection.pointee.session.reset(
+                    call.stream, .cancel, now: loop.now, output: &output.pointee)
             }
             call.hasStream = false
             call.refused(RPCError(code: .unavailable, message: "the server is going away"))
@@ -185,8 +186,8 @@ final class ClientConnections: ConnectionHandler {
         channel?.connectionRetired(index)
     }
 
-    private func reset(_ context: UInt32, _ code: HTTP2ErrorCode, _ byPeer: Bool) {
-        guard let call = call(context) else { return }
+    private func reset(_ context: UInt64, _ code: HTTP2ErrorCode, _ byPeer: Bool) {
+        guard let call = call(context: context) else { return }
         call.hasStream = false
         if byPeer && code == .refusedStream {
             call.refused(.reset(code))
@@ -210,7 +211,7 @@ final class ClientConnections: ConnectionHandler {
         guard let index = index(of: id) else { return }
         let connection = unsafe connections[index]
         unsafe connection.pointee.isClosing = true
-        var lost: [UInt32] = []
+        var lost: [UInt64] = []
         unsafe connection.pointee.session.forEachContext { lost.append($0) }
         let address = unsafe connection.pointee.address
         let wasReady = unsafe connection.pointee.isReady
@@ -219,8 +220,8 @@ final class ClientConnections: ConnectionHandler {
         connections.remove(index)
         let text = lastFailure ?? "\(reason)"
         lastFailure = nil
-        for place in lost {
-            guard let call = call(place) else { continue }
+        for context in lost {
+            guard let call = call(context: context) else { continue }
             call.hasStream = false
             call.finish(RPCError(code: .unavailable, message: "the connection to \(address) was lost: \(text)"))
         }
@@ -295,7 +296,9 @@ final class ClientConnections: ConnectionHandler {
     // MARK: After use
 
     private func afterUse(_ index: UInt32, _ connection: UnsafeMutablePointer<ClientConnection>) {
-        while let place = unsafe connection.pointee.session.popDrained() { call(place)?.becameWritable() }
+        while let context = unsafe connection.pointee.session.popDrained() {
+            call(context: context)?.becameWritable()
+        }
         unsafe schedulePump(index, connection)
         channel?.roomAppeared()
         unsafe closeIfDone(connection)

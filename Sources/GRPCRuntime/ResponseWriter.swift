@@ -10,7 +10,7 @@ struct ResponseWriter {
     private static let status200: UInt8 = 8
 
     /// The headers in front of the first message.
-    mutating func headers(_ session: inout HTTP2Session, stream: UInt32, output: inout ByteBuffer) {
+    mutating func headers(_ session: inout HTTP2Session, stream: HTTP2StreamHandle, output: inout ByteBuffer) {
         let start = session.beginHeaders(output: &output)
         session.encoder.encode(staticIndex: Self.status200, into: &output)
         session.encoder.encode("content-type", "application/grpc", remembered: &contentType, into: &output)
@@ -19,7 +19,7 @@ struct ResponseWriter {
 
     /// The end of a call. Without headers before, it is Trailers-Only.
     mutating func end(
-        _ end: ServerCallEnd, hasHeaders: Bool, _ session: inout HTTP2Session, stream: UInt32,
+        _ end: ServerCallEnd, hasHeaders: Bool, _ session: inout HTTP2Session, stream: HTTP2StreamHandle,
         output: inout ByteBuffer
     ) {
         let start = session.beginHeaders(output: &output)
@@ -43,16 +43,16 @@ struct ResponseWriter {
     /// An answer to what is not a gRPC request: a status of HTTP and a line for people.
     static func plain(
         status: StaticString, text: StaticString, allow: StaticString? = nil, withBody: Bool,
-        _ session: inout HTTP2Session, stream: UInt32, output: inout ByteBuffer
+        _ session: inout HTTP2Session, stream: HTTP2StreamHandle, now: UInt64, output: inout ByteBuffer
     ) {
         let start = session.beginHeaders(output: &output)
         session.encoder.encode(":status", status, .none, into: &output)
         session.encoder.encode("content-type", "text/plain; charset=utf-8", .none, into: &output)
         if let allow { session.encoder.encode("allow", allow, .none, into: &output) }
         session.endHeaders(start, stream: stream, endStream: !withBody, output: &output)
-        guard withBody else { return }
-        unsafe session.pendingBuffer(stream).pointee.append(text)
-        session.pendingAppended(stream, endStream: true, output: &output)
+        guard withBody, let body = unsafe session.pendingBuffer(stream) else { return }
+        unsafe body.pointee.append(text)
+        session.pendingAppended(stream, endStream: true, now: now, output: &output)
     }
 }
 

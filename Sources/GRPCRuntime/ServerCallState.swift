@@ -31,7 +31,7 @@ struct ServerCallState: ~Copyable {
     let connection: UInt32
     let connectionGeneration: UInt32
     /// The stream in the connection's session.
-    let stream: UInt32
+    let stream: HTTP2StreamHandle
     /// Neighbours in the list of the connection's calls.
     var next = UInt32.max
     var previous = UInt32.max
@@ -66,7 +66,7 @@ struct ServerCallState: ~Copyable {
     var end: ServerCallEnd?
 
     init(
-        generation: UInt32, connection: UInt32, connectionGeneration: UInt32, stream: UInt32, method: Int,
+        generation: UInt32, connection: UInt32, connectionGeneration: UInt32, stream: HTTP2StreamHandle, method: Int,
         startedAt: UInt64
     ) {
         self.startedAt = startedAt

@@ -121,7 +121,8 @@ extension ServerConnections {
                 return nil
             }
             unsafe state.pointee.isPending = true
-            unsafe target = connection.pointee.session.pendingBuffer(stream)
+            guard let buffer = unsafe connection.pointee.session.pendingBuffer(stream) else { return nil }
+            unsafe target = buffer
         }
         unsafe target.pointee.append(0)
         unsafe target.pointee.append(bigEndian: UInt32(size))
@@ -134,9 +135,11 @@ extension ServerConnections {
         let index = unsafe state.pointee.connection
         let connection = unsafe connections[index]
         guard let output = unsafe loop.output(connection.pointee.id) else { return }
-        unsafe connection.pointee.session.pendingAppended(
-            state.pointee.stream, endStream: false, output: &output.pointee)
+        // False: all the calls of the connection hold more than they may, and this one's stream was reset.
+        let fits = unsafe connection.pointee.session.pendingAppended(
+            state.pointee.stream, endStream: false, now: loop.now, output: &output.pointee)
         unsafe schedulePump(index, connection)
+        if !fits { unsafe cancelled(token.call, state) }
     }
 
     /// Ends a call for the handler. The end goes out at once, or behind the messages that wait.
@@ -176,7 +179,9 @@ extension ServerConnections {
                 end, hasHeaders: state.pointee.hasHeaders, &connection.pointee.session, stream: stream,
                 output: &output.pointee)
             // The client is still sending: it is told to stop (RFC 9113 §8.1).
-            if !isWhole { unsafe connection.pointee.session.reset(stream, .noError, output: &output.pointee) }
+            if !isWhole {
+                unsafe connection.pointee.session.reset(stream, .noError, now: loop.now, output: &output.pointee)
+            }
         }
         unsafe remove(call, state)
         unsafe closeIfDrained(connection)
@@ -188,20 +193,18 @@ extension ServerConnections {
         _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
         let connection = unsafe connections[state.pointee.connection]
-        unsafe connection.pointee.session.reset(state.pointee.stream, .enhanceYourCalm, output: &output.pointee)
+        unsafe connection.pointee.session.reset(
+            state.pointee.stream, .enhanceYourCalm, now: loop.now, output: &output.pointee)
         unsafe cancelled(token.call, state)
     }
 
     // MARK: Ending early
 
-    /// The call that a stream of a connection has in its context, if it has not ended.
-    func call(
-        _ context: UInt32, of index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>
-    ) -> UInt32? {
-        guard calls.isUsed(context) else { return nil }
-        let state = unsafe calls[context]
-        let isIts = unsafe state.pointee.connection == index
-        return unsafe isIts && state.pointee.connectionGeneration == connection.pointee.generation ? context : nil
+    /// The call that a stream has in its context, if it has not ended: generation and place, 0 for none.
+    @inline(__always)
+    func call(_ context: UInt64) -> UInt32? {
+        let call = UInt32(truncatingIfNeeded: context)
+        return isCurrent(call, UInt32(truncatingIfNeeded: context >> 32)) ? call : nil
     }
 
     /// The client reset the stream, the deadline passed, or the connection is lost.
@@ -210,7 +213,8 @@ extension ServerConnections {
         if sendsReset {
             let connection = unsafe connections[state.pointee.connection]
             if let output = unsafe loop.output(connection.pointee.id) {
-                unsafe connection.pointee.session.reset(state.pointee.stream, .cancel, output: &output.pointee)
+                unsafe connection.pointee.session.reset(
+                    state.pointee.stream, .cancel, now: loop.now, output: &output.pointee)
             }
         }
         unsafe cancelled(call, state)

@@ -6,8 +6,8 @@ import Reactor
 extension ServerConnections {
     /// After events were handled: tells calls that their bytes have left, and sees to what could not be written.
     func afterUse(_ index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>) {
-        while let call = unsafe connection.pointee.session.popDrained() {
-            if call != UInt32.max { drained(call) }
+        while let context = unsafe connection.pointee.session.popDrained() {
+            if let call = call(context) { drained(call) }
         }
         unsafe schedulePump(index, connection)
         unsafe closeIfDrained(connection)

@@ -5,7 +5,8 @@ import Reactor
 // From request headers to a call, or to an answer that says why there is none.
 extension ServerConnections {
     func beginCall(
-        _ index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, _ endStream: Bool,
+        _ index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: HTTP2StreamHandle,
+        _ endStream: Bool,
         _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
         var path = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
@@ -58,7 +59,7 @@ extension ServerConnections {
                 generation: generation, connection: index,
                 connectionGeneration: unsafe connection.pointee.generation, stream: stream, method: method,
                 startedAt: loop.now))
-        unsafe connection.pointee.session.setContext(stream, call)
+        unsafe connection.pointee.session.setContext(stream, UInt64(generation) << 32 | UInt64(call))
         let state = unsafe calls[call]
         unsafe link(call, state, connection)
         if timeout != 0 { unsafe state.pointee.deadline = loop.now &+ timeout }
@@ -112,25 +113,27 @@ extension ServerConnections {
 
     /// Not a gRPC request: 405 or 415, with a line for people.
     private func refuse(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, isPost: Bool, isHead: Bool,
+        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: HTTP2StreamHandle, isPost: Bool, isHead: Bool,
         _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
         metrics.rejectedRequest()
         let text: StaticString = "This port speaks gRPC: POST with content-type application/grpc over HTTP/2.\n"
         unsafe ResponseWriter.plain(
             status: isPost ? "415" : "405", text: text, allow: isPost ? nil : "POST", withBody: !isHead,
-            &connection.pointee.session, stream: stream, output: &output.pointee)
+            &connection.pointee.session, stream: stream, now: loop.now, output: &output.pointee)
     }
 
     /// A gRPC request that does not become a call: Trailers-Only.
     private func reject(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, _ error: RPCError,
+        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: HTTP2StreamHandle, _ error: RPCError,
         _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
         metrics.rejectedRequest()
         let isWhole = unsafe connection.pointee.session.isRemoteEnded(stream)
         unsafe connection.pointee.writer.end(
             .failure(error), hasHeaders: false, &connection.pointee.session, stream: stream, output: &output.pointee)
-        if !isWhole { unsafe connection.pointee.session.reset(stream, .noError, output: &output.pointee) }
+        if !isWhole {
+            unsafe connection.pointee.session.reset(stream, .noError, now: loop.now, output: &output.pointee)
+        }
     }
 }

@@ -96,8 +96,7 @@ final class ServerConnections: ConnectionHandler {
                 // Request trailers mean nothing in gRPC; they only end the stream.
                 unsafe receive(connection, stream, UnsafeRawBufferPointer(start: nil, count: 0), true, output)
             case .reset(let context, _, _):
-                // The number may be of a call that has ended without its stream, and of another one since.
-                if let call = unsafe call(context, of: index, connection) { cancel(call, sendsReset: false) }
+                if let call = call(context) { cancel(call, sendsReset: false) }
             case .goAway, .settings:
                 break
             case .ping:
@@ -171,11 +170,11 @@ final class ServerConnections: ConnectionHandler {
 
     /// A part of a call's body. `bytes` lie in the receive buffer.
     func receive(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: UInt32, _ bytes: UnsafeRawBufferPointer,
+        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: HTTP2StreamHandle,
+        _ bytes: UnsafeRawBufferPointer,
         _ endStream: Bool, _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
-        let call = unsafe connection.pointee.session.context(stream)
-        guard calls.isUsed(call) else {
+        guard let call = unsafe call(connection.pointee.session.context(stream)) else {
             // A request that was refused with 405 or 415 while its body was on the way.
             return unsafe connection.pointee.session.consumed(stream, bytes.count, output: &output.pointee)
         }

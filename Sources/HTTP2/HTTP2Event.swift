@@ -1,18 +1,21 @@
+import Memory
+
 /// What `HTTP2Session.next` found in the input. Trivial: offsets and numbers only.
 ///
-/// `stream` is the stream's place in the session, valid until the stream has ended; `context` is what the user of the
-/// session set for it.
+/// `stream` names the stream to the session and reads as gone after its end; `context` is what the user of the session set for
+/// it. A stream with a context ends exactly once: both sides have ended it, `.reset` tells of it, or `.failed` leaves it for
+/// the user to find with `forEachContext`.
 public enum HTTP2Event {
     /// Everything whole has been handled. What is behind the position is the beginning of a frame.
     case needsMore
     /// A request (server) or a final response (client) begins. Its fields are in `session.headers` until the next event.
-    case headers(stream: UInt32, endStream: Bool)
+    case headers(stream: HTTP2StreamHandle, endStream: Bool)
     /// The trailers; the peer has ended its side.
-    case trailers(stream: UInt32)
+    case trailers(stream: HTTP2StreamHandle)
     /// `count` bytes of the body at `offset` of the input. Tell the session when they are taken: `consumed`.
-    case data(stream: UInt32, offset: Int, count: Int, endStream: Bool)
+    case data(stream: HTTP2StreamHandle, offset: Int, count: Int, endStream: Bool)
     /// The stream has ended early: the peer reset it, or did something wrong on it (then RST_STREAM is in the output).
-    case reset(context: UInt32, code: HTTP2ErrorCode, byPeer: Bool)
+    case reset(context: UInt64, code: HTTP2ErrorCode, byPeer: Bool)
     /// The peer will not process streams above `lastStreamID` and takes no new ones.
     case goAway(lastStreamID: UInt32, code: HTTP2ErrorCode)
     /// The peer's settings have come (again).
@@ -47,6 +50,7 @@ public struct HTTP2Failure: Error, Hashable, Sendable, CustomStringConvertible {
         case closedStream = "a frame on a closed stream (§5.1)"
         case badStreamID = "a stream identifier that the peer may not use (§5.1.1)"
         case pushNotAllowed = "PUSH_PROMISE was not allowed (§6.6)"
+        case tooManySettings = "too many values in one SETTINGS frame"
         case badSetting = "a setting with a value that is not allowed (§6.5.2)"
         case windowOverflow = "a flow-control window above 2^31-1 (§6.9.1)"
         case windowExceeded = "DATA beyond the flow-control window (§6.9)"
@@ -57,4 +61,20 @@ public struct HTTP2Failure: Error, Hashable, Sendable, CustomStringConvertible {
     }
 
     public var description: String { "\(code): \(reason.rawValue)" }
+}
+
+/// What the peer must send before anything else can be done with the connection, so that the owner, who has a clock, can set
+/// a deadline for it.
+public enum HTTP2Debt: UInt8, Sendable {
+    case nothing
+    /// The acknowledgement of our SETTINGS (§6.5.3: SETTINGS_TIMEOUT).
+    case settingsAck
+    /// The rest of a frame that has begun.
+    case frame
+    /// CONTINUATION: the rest of a header block that has begun.
+    case headerBlock
+    /// Its first SETTINGS.
+    case settings
+    /// The client's connection preface.
+    case preface
 }

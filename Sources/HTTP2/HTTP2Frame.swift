@@ -77,3 +77,15 @@ public enum HTTP2Flag {
     /// HEADERS.
     @inlinable public static var priority: UInt8 { 0x20 }
 }
+
+extension Span<UInt8> {
+    /// The big-endian integer at `offset`, which must lie within.
+    @inline(__always)
+    func bigEndian<Value: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, as type: Value.Type) -> Value {
+        unsafe Value(bigEndian: bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: type))
+    }
+
+    /// The low 31 bits of the big-endian integer at `offset`: a stream identifier or a window.
+    @inline(__always)
+    func bits31(_ offset: Int) -> UInt32 { bigEndian(offset, as: UInt32.self) & 0x7fff_ffff }
+}

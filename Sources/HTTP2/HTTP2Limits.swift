@@ -22,6 +22,10 @@ public struct HTTP2Limits: Sendable {
     /// Encoded bytes of one header block over all its frames (CONTINUATION flood, CVE-2024-27316): beyond, the connection
     /// ends with ENHANCE_YOUR_CALM, since the block can't be decoded to keep the table in step.
     public var maximumHeaderBlockSize = 64 << 10
+    /// Decoded bytes of one header block, counted as §6.5.2 counts them and with the fields that were dropped because the list
+    /// was too large: beyond, the connection ends with ENHANCE_YOUR_CALM. 64 KiB of one-byte indices name 268 MB, or copy as
+    /// much into the table; with this bound a block costs less than a millisecond.
+    public var maximumHeaderBlockWork = 256 << 10
     /// CONTINUATION frames of one header block, empty ones too.
     public var maximumContinuations = 16
     /// Streams reset by the peer, or by us because of what it sent (rapid reset, CVE-2023-44487; MadeYouReset,
@@ -29,9 +33,21 @@ public struct HTTP2Limits: Sendable {
     public var maximumResets = 200
     /// Nanoseconds in which `maximumResets` are refilled.
     public var resetsInterval: UInt64 = 30_000_000_000
-    /// Frames that cost work and carry nothing: SETTINGS, PING, PRIORITY, empty DATA, unknown types. Each useful frame
-    /// (HEADERS, DATA with bytes) gives one back, so a peer that works may ping as often as it works.
+    /// A stream that was answered when it was reset, or had ended, costs one part in so many of a reset: its work was done
+    /// and read like any call's. It is still counted, or HEADERS and RST_STREAM of calls that are answered at once, and
+    /// requests whose early end makes us send RST_STREAM(NO_ERROR), would be free.
+    public static let answeredResetParts: UInt64 = 16
+    /// An answered stream that has lived so long is reset for free, in nanoseconds: apps that watch something for a while and
+    /// leave together are no attack.
+    public static let youngStream: UInt64 = 1_000_000_000
+    /// Frames that cost work and carry nothing: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, GOAWAY, empty DATA, headers of streams
+    /// that were reset, unknown types. Each useful frame (HEADERS, DATA with bytes) gives one back, each DATA that we send two,
+    /// so a peer that works may ping and update windows as often as it works.
     public var maximumIdleFrames = 1000
+    /// Values in one SETTINGS frame; there are six that mean something here, and nghttp2 takes 32.
+    public static let maximumSettings = 32
+    /// Streams whose windows move with SETTINGS_INITIAL_WINDOW_SIZE, per idle frame that the walk over them counts as.
+    public static let streamsPerIdleFrame = 64
     /// Nanoseconds in which `maximumIdleFrames` are refilled.
     public var idleFramesInterval: UInt64 = 30_000_000_000
     /// A peer that sends PING or SETTINGS and does not read the answers: bytes that may wait to be written when one more
@@ -43,43 +59,12 @@ public struct HTTP2Limits: Sendable {
     /// Once so many bytes wait to be taken by the kernel, streams keep theirs: the backlog of one connection is this and
     /// what is pending per stream. Bytes.
     public var outputHighWater = 256 << 10
-    /// Streams that were reset, whose late frames are ignored: the last so many.
-    public static let rememberedResets = 128
+    /// Bytes of one stream's body that may wait for a window: a stream with more is reset (ENHANCE_YOUR_CALM). Twice the 8 MiB
+    /// that gRPC lets a call queue.
+    public var maximumPendingPerStream = 16 << 20
+    /// The same of all streams of a connection: four streams that take nothing may keep as much as they like, a thousand may
+    /// not.
+    public var maximumPendingOutput = 64 << 20
 
     public init() {}
-}
-
-/// A rate limit without a clock: a bucket of tokens that fills with the time that the caller tells.
-struct RateLimit {
-    private let interval: UInt64
-    /// Nanoseconds' worth of tokens that are there.
-    private var credit: UInt64
-    private var last: UInt64 = 0
-    private let cost: UInt64
-
-    /// - Parameters:
-    ///   - burst: how many are allowed at once.
-    ///   - interval: nanoseconds in which `burst` tokens are refilled.
-    init(burst: Int, interval: UInt64) {
-        cost = interval / UInt64(max(burst, 1))
-        self.interval = interval
-        credit = interval
-    }
-
-    /// Takes a token. False: there is none, the limit is passed.
-    mutating func take(now: UInt64) -> Bool {
-        if now > last {
-            credit = min(interval, credit &+ (now &- last))
-            last = now
-        }
-        guard credit >= cost else { return false }
-        credit -= cost
-        return true
-    }
-
-    /// Gives a token back.
-    @inline(__always)
-    mutating func giveBack() {
-        credit = min(interval, credit &+ cost)
-    }
 }

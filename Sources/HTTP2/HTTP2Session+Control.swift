@@ -3,16 +3,13 @@ import Bytes
 // PING (§6.7), GOAWAY (§6.8), WINDOW_UPDATE (§6.9), RST_STREAM (§6.4), PRIORITY (§6.3).
 extension HTTP2Session {
     mutating func receivePing(
-        _ header: HTTP2FrameHeader, _ payload: UnsafeRawBufferPointer, _ now: UInt64, _ output: inout ByteBuffer
+        _ header: HTTP2FrameHeader, _ payload: Span<UInt8>, _ now: UInt64, _ output: inout ByteBuffer
     ) -> HTTP2Event? {
         guard header.streamID == 0 else { return fail(.protocolError, .connectionExpected, &output) }
         guard payload.count == 8 else { return fail(.frameSizeError, .badFrameSize, &output) }
-        let value = unsafe UInt64(bigEndian: payload.loadUnaligned(as: UInt64.self))
-        if header.has(HTTP2Flag.ack) {
-            guard idleFrames.take(now: now) else { return fail(.enhanceYourCalm, .tooManyIdleFrames, &output) }
-            return .pong(value)
-        }
         guard idleFrames.take(now: now) else { return fail(.enhanceYourCalm, .tooManyIdleFrames, &output) }
+        let value = payload.bigEndian(0, as: UInt64.self)
+        if header.has(HTTP2Flag.ack) { return .pong(value) }
         guard output.count <= limits.maximumOutputForAnswers else {
             return fail(.enhanceYourCalm, .answersNotRead, &output)
         }
@@ -29,15 +26,15 @@ extension HTTP2Session {
     }
 
     mutating func receiveGoAway(
-        _ header: HTTP2FrameHeader, _ payload: UnsafeRawBufferPointer, _ output: inout ByteBuffer
+        _ header: HTTP2FrameHeader, _ payload: Span<UInt8>, _ now: UInt64, _ output: inout ByteBuffer
     ) -> HTTP2Event? {
         guard header.streamID == 0 else { return fail(.protocolError, .connectionExpected, &output) }
         guard payload.count >= 8 else { return fail(.frameSizeError, .badFrameSize, &output) }
-        let last = unsafe UInt32(bigEndian: payload.loadUnaligned(as: UInt32.self)) & 0x7fff_ffff
-        let code = unsafe UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
+        guard idleFrames.take(now: now) else { return fail(.enhanceYourCalm, .tooManyIdleFrames, &output) }
         // A later GOAWAY may only promise less (§6.8).
-        peerGoAway = min(last, peerGoAway ?? last)
-        return .goAway(lastStreamID: peerGoAway ?? last, code: HTTP2ErrorCode(rawValue: code))
+        let last = min(payload.bits31(0), peerGoAway ?? .max)
+        peerGoAway = last
+        return .goAway(lastStreamID: last, code: HTTP2ErrorCode(rawValue: payload.bigEndian(4, as: UInt32.self)))
     }
 
     /// The first step of a graceful end (§6.8): no stream is refused yet, but the peer should open no more.
@@ -50,15 +47,17 @@ extension HTTP2Session {
     public mutating func sendGoAway(
         _ code: HTTP2ErrorCode = .noError, debug: StaticString = "", output: inout ByteBuffer
     ) {
-        finalGoAway = finalGoAway ?? lastPeerStream
-        appendGoAway(finalGoAway ?? lastPeerStream, code, debug: debug, &output)
+        let last = finalGoAway ?? lastPeerStream
+        finalGoAway = last
+        appendGoAway(last, code, debug: debug, &output)
     }
 
     mutating func receiveWindowUpdate(
-        _ header: HTTP2FrameHeader, _ payload: UnsafeRawBufferPointer, _ now: UInt64, _ output: inout ByteBuffer
+        _ header: HTTP2FrameHeader, _ payload: Span<UInt8>, _ now: UInt64, _ output: inout ByteBuffer
     ) -> HTTP2Event? {
         guard payload.count == 4 else { return fail(.frameSizeError, .badFrameSize, &output) }
-        let increment = unsafe Int(UInt32(bigEndian: payload.loadUnaligned(as: UInt32.self)) & 0x7fff_ffff)
+        guard idleFrames.take(now: now) else { return fail(.enhanceYourCalm, .tooManyIdleFrames, &output) }
+        let increment = Int(payload.bits31(0))
         if header.streamID == 0 {
             guard increment > 0 else { return fail(.protocolError, .zeroIncrement, &output) }
             guard sendWindow + increment <= Int(Int32.max) else {
@@ -68,55 +67,53 @@ extension HTTP2Session {
             pump(output: &output)
             return nil
         }
-        guard let slot = streams.find(header.streamID) else {
+        guard let handle = streams.find(id: header.streamID), let stream = streams.find(handle) else {
             return isIdle(header.streamID) ? fail(.protocolError, .idleStream, &output) : nil
         }
-        guard increment > 0 else { return failStream(slot, .protocolError, now, &output) }
-        let stream = unsafe streams[slot]
-        guard unsafe Int(stream.pointee.sendWindow) + increment <= Int(Int32.max) else {
-            return failStream(slot, .flowControlError, now, &output)
+        guard increment > 0 else { return failStream(handle, .protocolError, now, &output) }
+        guard let window = Int32(exactly: Int(stream.value.sendWindow) + increment) else {
+            return failStream(handle, .flowControlError, now, &output)
         }
-        unsafe stream.pointee.sendWindow += Int32(increment)
-        updateReady(slot)
+        stream.value.sendWindow = window
+        updateReady(handle)
         pump(output: &output)
         return nil
     }
 
     mutating func receiveReset(
-        _ header: HTTP2FrameHeader, _ payload: UnsafeRawBufferPointer, _ now: UInt64, _ output: inout ByteBuffer
+        _ header: HTTP2FrameHeader, _ payload: Span<UInt8>, _ now: UInt64, _ output: inout ByteBuffer
     ) -> HTTP2Event? {
         guard header.streamID != 0 else { return fail(.protocolError, .streamExpected, &output) }
         guard payload.count == 4 else { return fail(.frameSizeError, .badFrameSize, &output) }
         if isIdle(header.streamID) { return fail(.protocolError, .idleStream, &output) }
-        let slot = streams.find(header.streamID)
-        // Rapid is a reset before the answer has begun: who cancels a stream that he has listened to paid a round trip.
-        let isRapid = slot.map { unsafe !streams[$0].pointee.isAnswered } ?? true
-        if role == .server && isRapid {
-            guard resets.take(now: now) else { return fail(.enhanceYourCalm, .tooManyResets, &output) }
+        let handle = streams.find(id: header.streamID)
+        guard let handle, let stream = streams.find(handle) else {
+            // It has ended. Asking for it was work, and the reset spares the peer the answer.
+            return chargeAnswered(now) ? nil : fail(.enhanceYourCalm, .tooManyResets, &output)
         }
-        guard let slot else { return nil }
-        let code = unsafe HTTP2ErrorCode(rawValue: UInt32(bigEndian: payload.loadUnaligned(as: UInt32.self)))
-        let context = unsafe streams[slot].pointee.context
-        close(slot)
+        let isCharged =
+            stream.value.local == .nothing
+            ? role == .client || resets.take(now: now)
+            : !isYoung(stream.value.openedAt, now) || chargeAnswered(now)
+        guard isCharged else { return fail(.enhanceYourCalm, .tooManyResets, &output) }
+        let code = HTTP2ErrorCode(rawValue: payload.bigEndian(0, as: UInt32.self))
+        let context = stream.value.context
+        _ = end(handle)
         return .reset(context: context, code: code, byPeer: true)
     }
 
     /// PRIORITY means nothing any more (§5.3.2), but must be well-formed.
     mutating func receivePriority(
-        _ header: HTTP2FrameHeader, _ payload: UnsafeRawBufferPointer, _ now: UInt64, _ output: inout ByteBuffer
+        _ header: HTTP2FrameHeader, _ payload: Span<UInt8>, _ now: UInt64, _ output: inout ByteBuffer
     ) -> HTTP2Event? {
         guard header.streamID != 0 else { return fail(.protocolError, .streamExpected, &output) }
         guard idleFrames.take(now: now) else { return fail(.enhanceYourCalm, .tooManyIdleFrames, &output) }
-        if payload.count == 5 {
-            let parent = unsafe UInt32(bigEndian: payload.loadUnaligned(as: UInt32.self)) & 0x7fff_ffff
-            if parent != header.streamID { return nil }
-        }
-        let code: HTTP2ErrorCode = payload.count == 5 ? .protocolError : .frameSizeError
-        if let slot = streams.find(header.streamID) { return failStream(slot, code, now, &output) }
+        let isWhole = payload.count == 5
+        if isWhole && payload.bits31(0) != header.streamID { return nil }
+        let code: HTTP2ErrorCode = isWhole ? .protocolError : .frameSizeError
+        if let handle = streams.find(id: header.streamID) { return failStream(handle, code, now, &output) }
         // RST_STREAM would be illegal on an idle stream: the connection's error then.
-        if isIdle(header.streamID) {
-            return fail(code, payload.count == 5 ? .badStreamID : .badFrameSize, &output)
-        }
+        if isIdle(header.streamID) { return fail(code, isWhole ? .badStreamID : .badFrameSize, &output) }
         return rejectStream(header.streamID, code, now, &output)
     }
 }

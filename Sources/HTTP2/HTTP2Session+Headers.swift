@@ -3,14 +3,14 @@ import Bytes
 // HEADERS and CONTINUATION (RFC 9113 §6.2, §6.10): from frames to header blocks, from blocks to streams.
 extension HTTP2Session {
     mutating func receiveHeaders(
-        _ header: HTTP2FrameHeader, _ payload: UnsafeRawBufferPointer, _ now: UInt64, _ output: inout ByteBuffer
+        _ header: HTTP2FrameHeader, _ payload: Span<UInt8>, _ now: UInt64, _ output: inout ByteBuffer
     ) -> HTTP2Event? {
         guard header.streamID != 0 else { return fail(.protocolError, .streamExpected, &output) }
         var first = 0
         var last = payload.count
         if header.has(HTTP2Flag.padded) {
             guard last > 0 else { return fail(.frameSizeError, .badFrameSize, &output) }
-            let padding = Int(unsafe payload[0])
+            let padding = Int(payload[0])
             first = 1
             guard padding <= last - first else { return fail(.protocolError, .badPadding, &output) }
             last -= padding
@@ -22,24 +22,26 @@ extension HTTP2Session {
                     header.has(HTTP2Flag.padded) ? .protocolError : .frameSizeError,
                     header.has(HTTP2Flag.padded) ? .badPadding : .badFrameSize, &output)
             }
-            let parent = unsafe UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: first, as: UInt32.self))
-            blockDependsOnItself = parent & 0x7fff_ffff == header.streamID
+            blockDependsOnItself = payload.bits31(first) == header.streamID
             first += 5
         }
-        let fragment = unsafe UnsafeRawBufferPointer(rebasing: payload[first..<last])
+        let fragment = payload.extracting(first..<last)
         if header.has(HTTP2Flag.endHeaders) {
-            return unsafe receiveBlock(fragment, header.streamID, header.flags, now, &output)
+            return unsafe fragment.withUnsafeBytes {
+                unsafe receiveBlock($0, header.streamID, header.flags, now, &output)
+            }
         }
         blockStream = header.streamID
         blockFlags = header.flags
         blockContinuations = 0
+        blockSince = now
         block.removeAll()
-        unsafe block.append(fragment)
+        block.append(fragment)
         return nil
     }
 
     mutating func receiveContinuation(
-        _ header: HTTP2FrameHeader, _ payload: UnsafeRawBufferPointer, _ now: UInt64, _ output: inout ByteBuffer
+        _ header: HTTP2FrameHeader, _ payload: Span<UInt8>, _ now: UInt64, _ output: inout ByteBuffer
     ) -> HTTP2Event? {
         guard blockStream != 0 else { return fail(.protocolError, .unexpectedContinuation, &output) }
         guard header.streamID == blockStream else { return fail(.protocolError, .continuationExpected, &output) }
@@ -47,11 +49,12 @@ extension HTTP2Session {
         guard blockContinuations <= limits.maximumContinuations,
             block.count + payload.count <= limits.maximumHeaderBlockSize
         else { return fail(.enhanceYourCalm, .headerBlockTooLarge, &output) }
-        unsafe block.append(payload)
+        block.append(payload)
         guard header.has(HTTP2Flag.endHeaders) else { return nil }
         let id = blockStream
         blockStream = 0
-        // The block's memory stays as it is until the next block begins, fields may point into it.
+        // The block's memory stays as it is until `tidy`, fields may point into it.
+        needsTidying = true
         let bytes = unsafe block.withUnsafeBytes {
             unsafe UnsafeRawBufferPointer(start: $0.baseAddress, count: $0.count)
         }
@@ -65,24 +68,27 @@ extension HTTP2Session {
         do throws(HPACKError) {
             unsafe try headers.decode(bytes)
         } catch {
-            return fail(.compressionError, .headerBlock, &output)
+            return error == .tooMuchWork
+                ? fail(.enhanceYourCalm, .headerBlockTooLarge, &output)
+                : fail(.compressionError, .headerBlock, &output)
         }
-        idleFrames.giveBack()
+        if headers.holdsMuch { needsTidying = true }
         let endStream = flags & HTTP2Flag.endStream != 0
-        if let slot = streams.find(id) {
-            return receiveBlock(onStream: slot, endStream, now, &output)
-        }
-        if role == .client {
-            if isIdle(id) { return fail(.protocolError, .idleStream, &output) }
-            return wasResetHere(id) ? nil : fail(.streamClosed, .closedStream, &output)
+        if role == .client || id <= lastPeerStream {
+            if let handle = streams.find(id: id) { return receiveBlock(on: handle, endStream, now, &output) }
+            if role == .client && isIdle(id) { return fail(.protocolError, .idleStream, &output) }
+            guard wereReset.contains(id) else {
+                return role == .server && id & 1 == 0
+                    ? fail(.protocolError, .badStreamID, &output) : fail(.streamClosed, .closedStream, &output)
+            }
+            return idleFrames.take(now: now) ? nil : fail(.enhanceYourCalm, .tooManyIdleFrames, &output)
         }
         guard id & 1 == 1 else { return fail(.protocolError, .badStreamID, &output) }
-        if id <= lastPeerStream {
-            return wasResetHere(id) ? nil : fail(.streamClosed, .closedStream, &output)
-        }
         lastPeerStream = id
         // After the final GOAWAY new streams are not ours any more; the peer knows, or will (§6.8).
-        if finalGoAway != nil { return nil }
+        if finalGoAway != nil {
+            return idleFrames.take(now: now) ? nil : fail(.enhanceYourCalm, .tooManyIdleFrames, &output)
+        }
         if blockDependsOnItself { return rejectStream(id, .protocolError, now, &output) }
         if openStreams + heldStreams >= limits.maximumConcurrentStreams {
             return rejectStream(id, .refusedStream, now, &output)
@@ -93,42 +99,42 @@ extension HTTP2Session {
         }
         if endStream && length > 0 { return rejectStream(id, .protocolError, now, &output) }
         var stream = HTTP2Stream(
-            id: id, sendWindow: peerInitialWindow, receiveWindow: newStreamWindow)
-        stream.hasHeaders = true
+            id: id, remote: endStream ? .ended : .headers, sendWindow: peerInitialWindow,
+            receiveWindow: newStreamWindow, openedAt: now)
         stream.contentLeft = length
-        let slot = streams.add(stream)
-        openStreams += 1
-        if endStream { remoteEnded(slot) }
-        return .headers(stream: slot, endStream: endStream)
+        guard let handle = streams.add(stream) else { return rejectStream(id, .refusedStream, now, &output) }
+        idleFrames.giveBack()
+        return .headers(stream: handle, endStream: endStream)
     }
 
     private mutating func receiveBlock(
-        onStream slot: UInt32, _ endStream: Bool, _ now: UInt64, _ output: inout ByteBuffer
+        on handle: HTTP2StreamHandle, _ endStream: Bool, _ now: UInt64, _ output: inout ByteBuffer
     ) -> HTTP2Event? {
-        let stream = unsafe streams[slot]
-        guard unsafe stream.pointee.state == .open || stream.pointee.state == .halfClosedLocal else {
-            return failStream(slot, .streamClosed, now, &output)
-        }
-        if blockDependsOnItself { return failStream(slot, .protocolError, now, &output) }
-        if headers.isTooLarge { return failStream(slot, .enhanceYourCalm, now, &output) }
-        if unsafe stream.pointee.hasHeaders {
+        guard let stream = streams.find(handle) else { return nil }
+        guard stream.value.remote != .ended else { return failStream(handle, .streamClosed, now, &output) }
+        if blockDependsOnItself { return failStream(handle, .protocolError, now, &output) }
+        if headers.isTooLarge { return failStream(handle, .enhanceYourCalm, now, &output) }
+        if stream.value.remote == .headers {
             // Trailers end the stream and have no pseudo-headers (§8.1). The body must be as long as was promised.
-            guard endStream, HeaderBlock.checkTrailers(headers), unsafe stream.pointee.contentLeft <= 0 else {
-                return failStream(slot, .protocolError, now, &output)
+            guard endStream, HeaderBlock.checkTrailers(headers), stream.value.contentLeft <= 0 else {
+                return failStream(handle, .protocolError, now, &output)
             }
-            remoteEnded(slot)
-            return .trailers(stream: slot)
+            remoteEnded(handle, stream)
+            idleFrames.giveBack()
+            return .trailers(stream: handle)
         }
         guard let response = HeaderBlock.checkResponse(headers) else {
-            return failStream(slot, .protocolError, now, &output)
+            return failStream(handle, .protocolError, now, &output)
         }
         if response.isInformational {
             // 1xx: the final response follows (§8.1). 101 does not exist in HTTP/2.
-            return endStream ? failStream(slot, .protocolError, now, &output) : nil
+            if endStream { return failStream(handle, .protocolError, now, &output) }
+            return idleFrames.take(now: now) ? nil : fail(.enhanceYourCalm, .tooManyIdleFrames, &output)
         }
-        unsafe stream.pointee.hasHeaders = true
-        unsafe stream.pointee.contentLeft = response.contentLength
-        if endStream { remoteEnded(slot) }
-        return .headers(stream: slot, endStream: endStream)
+        stream.value.remote = .headers
+        stream.value.contentLeft = response.contentLength
+        if endStream { remoteEnded(handle, stream) }
+        idleFrames.giveBack()
+        return .headers(stream: handle, endStream: endStream)
     }
 }

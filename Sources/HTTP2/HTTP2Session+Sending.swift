@@ -12,16 +12,15 @@ extension HTTP2Session {
     }
 
     /// Opens a stream (client). Its headers must be written next: identifiers go out in order.
-    public mutating func open(context: UInt32) -> Result<UInt32, OpenFailure> {
+    public mutating func open(context: UInt64) -> Result<HTTP2StreamHandle, OpenFailure> {
         guard peerGoAway == nil, phase != .failed, nextLocalStream <= 0x7fff_ffff else { return .failure(.exhausted) }
         guard openStreams < peerMaximumStreams else { return .failure(.tooManyStreams) }
         var stream = HTTP2Stream(
-            id: nextLocalStream, sendWindow: peerInitialWindow, receiveWindow: newStreamWindow)
+            id: nextLocalStream, remote: .nothing, sendWindow: peerInitialWindow, receiveWindow: newStreamWindow)
         stream.context = context
-        let slot = streams.add(stream)
+        guard let handle = streams.add(stream) else { return .failure(.tooManyStreams) }
         nextLocalStream += 2
-        openStreams += 1
-        return .success(slot)
+        return .success(handle)
     }
 
     // MARK: Header blocks
@@ -37,10 +36,16 @@ extension HTTP2Session {
     }
 
     /// Ends the HEADERS frame that `beginHeaders` began at `start`, splitting off CONTINUATION frames as needed. With
-    /// `endStream` this side of the stream has ended, and a stream that both have ended is freed.
-    public mutating func endHeaders(_ start: Int, stream: UInt32, endStream: Bool, output: inout ByteBuffer) {
-        guard !hasFailed else { return output.truncate(to: start) }
-        let id = unsafe streams[stream].pointee.id
+    /// `endStream` this side of the stream has ended, and a stream that both have ended is freed. For a stream that has ended
+    /// the frame is taken back.
+    public mutating func endHeaders(
+        _ start: Int, stream handle: HTTP2StreamHandle, endStream: Bool, output: inout ByteBuffer
+    ) {
+        guard !hasFailed, let stream = streams.find(handle), stream.value.local < .ending else {
+            output.truncate(to: start)
+            return encoder.blockWasDropped()
+        }
+        let id = stream.value.id
         let length = output.count &- start &- HTTP2FrameHeader.size
         if length <= peerMaximumFrame {
             let flags = HTTP2Flag.endHeaders | (endStream ? HTTP2Flag.endStream : 0)
@@ -48,8 +53,8 @@ extension HTTP2Session {
         } else {
             splitBlock(start, id, endStream, &output)
         }
-        unsafe streams[stream].pointee.isAnswered = true
-        if endStream { localEnded(stream) }
+        stream.value.local = .headers
+        if endStream { localEnded(handle, stream) }
     }
 
     private static func patch(_ output: inout ByteBuffer, _ start: Int, _ length: Int, _ flags: UInt8, _ id: UInt32) {
@@ -83,140 +88,165 @@ extension HTTP2Session {
     // MARK: Bodies
 
     /// The fast path of a small body: whether `count` bytes can go out now in one frame. If so the frame's header has been
-    /// written, and exactly `count` bytes must be appended to `output` next.
+    /// written, and exactly `count` bytes must be appended to `output` next. False for a stream that has ended, too.
     @inline(__always)
     public mutating func beginData(
-        _ stream: UInt32, count: Int, endStream: Bool, output: inout ByteBuffer
+        _ handle: HTTP2StreamHandle, count: Int, endStream: Bool, output: inout ByteBuffer
     ) -> Bool {
-        let entry = unsafe streams[stream]
-        guard count <= HTTP2Limits.maximumFrameSize, count <= sendWindow, unsafe count <= Int(entry.pointee.sendWindow),
-            unsafe entry.pointee.pending.isEmpty, output.count < limits.outputHighWater, !hasFailed
+        guard let stream = streams.find(handle), stream.value.local < .ending,
+            count <= HTTP2Limits.maximumFrameSize, count <= sendWindow, count <= Int(stream.value.sendWindow),
+            stream.value.pending.isEmpty, output.count < limits.outputHighWater, !hasFailed
         else { return false }
         sendWindow &-= count
-        unsafe entry.pointee.sendWindow &-= Int32(truncatingIfNeeded: count)
-        unsafe HTTP2FrameHeader.append(
-            length: count, type: .data, flags: endStream ? HTTP2Flag.endStream : 0, streamID: entry.pointee.id,
+        stream.value.sendWindow &-= Int32(truncatingIfNeeded: count)
+        HTTP2FrameHeader.append(
+            length: count, type: .data, flags: endStream ? HTTP2Flag.endStream : 0, streamID: stream.value.id,
             into: &output)
-        if endStream { localEnded(stream) }
+        idleFrames.giveBack(2)
+        if endStream { localEnded(handle, stream) }
         return true
     }
 
     /// The general path: the buffer of bytes that wait for a window. Append to it, then call `pendingAppended`. The pointer
-    /// is valid until the session is used again.
-    public mutating func pendingBuffer(_ stream: UInt32) -> UnsafeMutablePointer<ByteBuffer> {
-        unsafe withUnsafeMutablePointer(to: &streams[stream].pointee.pending) { unsafe $0 }
+    /// is valid until the session is used again. Nil: the stream has ended, or this side of it.
+    public func pendingBuffer(_ handle: HTTP2StreamHandle) -> UnsafeMutablePointer<ByteBuffer>? {
+        guard !hasFailed, let stream = streams.find(handle), stream.value.local < .ending else { return nil }
+        return unsafe withUnsafeMutablePointer(to: &stream.value.pending) { unsafe $0 }
     }
 
     /// What was appended to `pendingBuffer` goes out as the windows allow; with `endStream` this side ends behind it.
-    public mutating func pendingAppended(_ stream: UInt32, endStream: Bool, output: inout ByteBuffer) {
-        let entry = unsafe streams[stream]
-        guard !hasFailed else { return unsafe entry.pointee.pending.release() }
-        if endStream { unsafe entry.pointee.endsAfterPending = true }
-        if unsafe entry.pointee.pending.isEmpty && endStream {
-            unsafe HTTP2FrameHeader.append(
-                length: 0, type: .data, flags: HTTP2Flag.endStream, streamID: entry.pointee.id, into: &output)
-            return localEnded(stream)
+    ///
+    /// - Parameter now: nanoseconds of the clock that `next` is told.
+    /// - Returns: false when the stream has come to its end by this: it, or all streams together, held more than they may, and
+    ///   it was reset (ENHANCE_YOUR_CALM). No event tells of it again.
+    @discardableResult
+    public mutating func pendingAppended(
+        _ handle: HTTP2StreamHandle, endStream: Bool, now: UInt64, output: inout ByteBuffer
+    ) -> Bool {
+        guard !hasFailed, let stream = streams.find(handle), stream.value.local < .ending else { return true }
+        if endStream { stream.value.local = .ending }
+        let count = stream.value.pending.count
+        if count == 0 && endStream {
+            HTTP2FrameHeader.append(
+                length: 0, type: .data, flags: HTTP2Flag.endStream, streamID: stream.value.id, into: &output)
+            localEnded(handle, stream)
+            return true
         }
-        updateReady(stream)
+        pendingBytes &+= count &- stream.value.accounted
+        stream.value.accounted = count
+        updateReady(handle)
         pump(output: &output)
+        guard let stream = streams.find(handle) else { return true }
+        guard stream.value.accounted > limits.maximumPendingPerStream || pendingBytes > limits.maximumPendingOutput
+        else { return true }
+        reset(handle, .enhanceYourCalm, now: now, output: &output)
+        return false
     }
 
     /// Bytes of a stream that wait for a window.
-    public func pendingCount(_ stream: UInt32) -> Int { unsafe streams[stream].pointee.pending.count }
+    public func pendingCount(_ stream: HTTP2StreamHandle) -> Int { streams.find(stream)?.value.pending.count ?? 0 }
 
     /// Asks to be told by `popDrained` when the stream's pending bytes have left.
-    public mutating func notifyWhenDrained(_ stream: UInt32) { unsafe streams[stream].pointee.wasBlocked = true }
+    public func notifyWhenDrained(_ stream: HTTP2StreamHandle) { streams.find(stream)?.value.wasBlocked = true }
 
     /// The context of a stream that asked by `notifyWhenDrained` and has nothing pending any more. Ask until nil after `next`
     /// has needed more, and after `pump`.
-    public mutating func popDrained() -> UInt32? {
-        while let slot = drained.popLast() {
-            let stream = unsafe streams[slot]
-            if unsafe stream.pointee.state != .free && stream.pointee.wasBlocked && stream.pointee.pending.isEmpty {
-                unsafe stream.pointee.wasBlocked = false
-                return unsafe stream.pointee.context
+    public mutating func popDrained() -> UInt64? {
+        while let handle = drained.popLast() {
+            guard let stream = streams.find(handle), stream.value.wasBlocked, stream.value.pending.isEmpty else {
+                continue
             }
+            stream.value.wasBlocked = false
+            return stream.value.context
         }
         return nil
     }
 
-    /// Whether the peer's side of a stream has ended.
-    public func isRemoteEnded(_ stream: UInt32) -> Bool {
-        let state = unsafe streams[stream].pointee.state
-        return state == .halfClosedRemote || state == .closed
+    /// Whether the peer's side of a stream has ended; true once the whole stream has.
+    public func isRemoteEnded(_ stream: HTTP2StreamHandle) -> Bool {
+        guard let stream = streams.find(stream) else { return true }
+        return stream.value.remote == .ended
     }
 
-    /// Ends a stream at once (§6.4). What waits is dropped; what still arrives on it is ignored.
-    public mutating func reset(_ stream: UInt32, _ code: HTTP2ErrorCode, output: inout ByteBuffer) {
-        guard !hasFailed else { return }
-        let entry = unsafe streams[stream]
-        if unsafe entry.pointee.state != .closed {
-            unsafe appendReset(entry.pointee.id, code, &output)
+    /// Ends a stream at once (§6.4). What waits is dropped; what still arrives on it is ignored. A server counts the reset of a
+    /// young stream: its client has caused it, by a body that nobody wanted or a deadline that could not be met.
+    ///
+    /// - Parameter now: nanoseconds of the clock that `next` is told.
+    /// - Returns: false when the stream had ended before, or the connection has failed.
+    @discardableResult
+    public mutating func reset(
+        _ handle: HTTP2StreamHandle, _ code: HTTP2ErrorCode, now: UInt64, output: inout ByteBuffer
+    ) -> Bool {
+        guard !hasFailed, let stream = streams.find(handle) else { return false }
+        if !stream.value.isClosed {
+            appendReset(stream.value.id, code, &output)
+            // The next event says that it was one too many.
+            if isYoung(stream.value.openedAt, now) && !chargeAnswered(now) { phase = .exhausted }
         }
-        close(stream)
+        return end(handle)
     }
 
     // MARK: Sending in turn
 
     /// Whether a stream has something to send that the windows would allow: the output was too full.
-    public var wantsPump: Bool { readyHead != HTTP2Stream.none && sendWindow > 0 && !hasFailed }
+    public var wantsPump: Bool { readyHead != .none && sendWindow > 0 && !hasFailed }
 
     /// Sends what waits as far as the windows and `outputHighWater` allow: one frame per stream and round. To be called
     /// when the kernel has taken the output; the session itself calls it when a window grows.
     public mutating func pump(output: inout ByteBuffer) {
         guard !hasFailed else { return }
-        while readyHead != HTTP2Stream.none && sendWindow > 0 && output.count < limits.outputHighWater {
-            let slot = readyHead
-            let stream = unsafe streams[slot]
-            removeReady(slot)
-            let count = unsafe min(
-                stream.pointee.pending.count, Int(stream.pointee.sendWindow), sendWindow, HTTP2Limits.maximumFrameSize)
-            let isLast = unsafe stream.pointee.endsAfterPending && count == stream.pointee.pending.count
-            unsafe HTTP2FrameHeader.append(
-                length: count, type: .data, flags: isLast ? HTTP2Flag.endStream : 0, streamID: stream.pointee.id,
+        while sendWindow > 0 && output.count < limits.outputHighWater, let stream = streams.find(readyHead) {
+            let handle = readyHead
+            removeReady(handle)
+            let pending = stream.value.pending.count
+            let count = min(pending, Int(stream.value.sendWindow), sendWindow, HTTP2Limits.maximumFrameSize)
+            let isLast = stream.value.local == .ending && count == pending
+            HTTP2FrameHeader.append(
+                length: count, type: .data, flags: isLast ? HTTP2Flag.endStream : 0, streamID: stream.value.id,
                 into: &output)
-            unsafe stream.pointee.pending.withUnsafeBytes {
+            unsafe stream.value.pending.withUnsafeBytes {
                 unsafe output.append(UnsafeRawBufferPointer(rebasing: $0[..<count]))
             }
-            unsafe stream.pointee.pending.consume(count)
-            sendWindow -= count
-            unsafe stream.pointee.sendWindow -= Int32(count)
-            if unsafe stream.pointee.pending.isEmpty {
-                unsafe stream.pointee.pending.release()
-                if unsafe stream.pointee.wasBlocked { drained.append(slot) }
-                if isLast { localEnded(slot) }
+            stream.value.pending.consume(count)
+            stream.value.accounted &-= count
+            pendingBytes &-= count
+            sendWindow &-= count
+            stream.value.sendWindow &-= Int32(truncatingIfNeeded: count)
+            // The peer may update two windows for it.
+            idleFrames.giveBack(2)
+            if count == pending {
+                stream.value.pending.release()
+                if stream.value.wasBlocked { drained.append(handle) }
+                if isLast { localEnded(handle, stream) }
             } else {
-                updateReady(slot)
+                updateReady(handle)
             }
         }
     }
 
     /// Puts a stream behind the others that can send, if it can, or takes it out.
-    mutating func updateReady(_ slot: UInt32) {
-        let stream = unsafe streams[slot]
-        let canSend = unsafe !stream.pointee.pending.isEmpty && stream.pointee.sendWindow > 0
-        guard unsafe canSend != stream.pointee.isReady else { return }
-        guard canSend else { return removeReady(slot) }
-        unsafe stream.pointee.isReady = true
-        unsafe stream.pointee.next = HTTP2Stream.none
-        unsafe stream.pointee.previous = readyTail
-        if readyTail == HTTP2Stream.none {
-            readyHead = slot
-        } else {
-            unsafe streams[readyTail].pointee.next = slot
-        }
-        readyTail = slot
+    mutating func updateReady(_ handle: HTTP2StreamHandle) {
+        guard let stream = streams.find(handle) else { return }
+        let window = stream.value.sendWindow
+        let canSend = !stream.value.pending.isEmpty && window > 0
+        guard canSend != stream.value.isReady else { return }
+        guard canSend else { return removeReady(handle) }
+        stream.value.isReady = true
+        stream.value.next = .none
+        stream.value.previous = readyTail
+        if let tail = streams.find(readyTail) { tail.value.next = handle } else { readyHead = handle }
+        readyTail = handle
     }
 
-    mutating func removeReady(_ slot: UInt32) {
-        let stream = unsafe streams[slot]
-        let next = unsafe stream.pointee.next
-        let previous = unsafe stream.pointee.previous
-        if previous == HTTP2Stream.none { readyHead = next } else { unsafe streams[previous].pointee.next = next }
-        if next == HTTP2Stream.none { readyTail = previous } else { unsafe streams[next].pointee.previous = previous }
-        unsafe stream.pointee.isReady = false
-        unsafe stream.pointee.next = HTTP2Stream.none
-        unsafe stream.pointee.previous = HTTP2Stream.none
+    mutating func removeReady(_ handle: HTTP2StreamHandle) {
+        guard let stream = streams.find(handle) else { return }
+        let next = stream.value.next
+        let previous = stream.value.previous
+        if let before = streams.find(previous) { before.value.next = next } else { readyHead = next }
+        if let behind = streams.find(next) { behind.value.previous = previous } else { readyTail = previous }
+        stream.value.isReady = false
+        stream.value.next = .none
+        stream.value.previous = .none
     }
 
     // MARK: Frames
@@ -224,13 +254,13 @@ extension HTTP2Session {
     func appendWindowUpdate(_ id: UInt32, _ increment: Int, _ output: inout ByteBuffer) {
         guard !hasFailed else { return }
         HTTP2FrameHeader.append(length: 4, type: .windowUpdate, streamID: id, into: &output)
-        output.append(bigEndian: UInt32(increment))
+        output.append(bigEndian: UInt32(clamping: increment))
     }
 
     mutating func appendReset(_ id: UInt32, _ code: HTTP2ErrorCode, _ output: inout ByteBuffer) {
         HTTP2FrameHeader.append(length: 4, type: .rstStream, streamID: id, into: &output)
         output.append(bigEndian: code.rawValue)
-        rememberReset(id)
+        wereReset.insert(id)
     }
 
     func appendGoAway(_ last: UInt32, _ code: HTTP2ErrorCode, debug: StaticString, _ output: inout ByteBuffer) {

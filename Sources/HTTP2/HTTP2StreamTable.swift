@@ -1,127 +1,154 @@
-/// The live streams of a connection: a slab of entries with a free list, and a hash table from identifier to slot.
+import Memory
+
+/// The live streams of a connection: entries in places that never move, and their identifiers in order.
 ///
-/// Linear probing, without tombstones: deletion moves later entries back, so neighbours in time must not be neighbours in the
-/// table (a hundred streams in a row would be one cluster, and each end of a stream would walk it). Hence the multiplication.
-/// An unused table has no memory.
-@safe struct HTTP2StreamTable: ~Copyable {
-    private(set) var count = 0
-    private var entries: UnsafeMutablePointer<HTTP2Stream>?
-    private var capacity = 0
-    private var used = 0  // slots that were ever used
-    private var firstFree = HTTP2Stream.none
-    private var index: UnsafeMutablePointer<UInt32>?  // slot by place
-    private var indexMask = -1
-
-    init() {}
-
-    deinit {
-        for slot in 0..<used { unsafe (entries.unsafelyUnwrapped + slot).deinitialize(count: 1) }
-        unsafe entries?.deallocate()
-        unsafe index?.deallocate()
+/// Both roles open streams in the order of identifiers (§5.1.1), so a new one is always the last, and the list is sorted by
+/// itself. A look-up guesses the place, since identifiers mostly follow each other by two, and halves what is left when the
+/// guess was wrong: a peer that chooses its identifiers with care costs a dozen comparisons, where a hash table would give
+/// it collisions. An unused table has no memory.
+struct HTTP2StreamTable: ~Copyable {
+    private struct Entry: BitwiseCopyable {
+        var id: UInt32
+        /// None: the stream has ended.
+        var stream: HTTP2StreamHandle
     }
 
-    /// The entry in `slot`. The pointer is valid until a stream is added.
+    private let streams = Slab<HTTP2Stream>(initialCount: 8)
+    private var order = Vector<Entry>()
+    /// The first place in `order` that counts: those before it have ended.
+    private var head = 0
+    /// Ended streams in `order` behind `head`.
+    private var gaps = 0
+    /// Gaps that are not worth closing; memory for so many entries that is not worth giving back.
+    private static let slack = 64
+
+    /// Comparisons, moves and visits that were not done in one step: what tests count.
+    private(set) var work = 0
+
+    /// Live streams.
+    var count: Int { streams.count }
+
+    /// Bytes that the live streams take. (The places of those that ended are kept for the next ones.)
+    var heldBytes: Int {
+        streams.count &* MemoryLayout<HTTP2Stream>.stride &+ order.count &* MemoryLayout<Entry>.stride
+    }
+
     @inline(__always)
-    subscript(slot: UInt32) -> UnsafeMutablePointer<HTTP2Stream> {
-        precondition(Int(slot) < used, "no such stream")
-        return unsafe entries.unsafelyUnwrapped + Int(slot)
-    }
+    @_lifetime(immortal)
+    func find(_ stream: HTTP2StreamHandle) -> Place<HTTP2Stream>? { streams.find(stream) }
 
-    /// Slots that may hold a stream; those that do not have the state `free`.
-    var slots: Range<UInt32> { 0..<UInt32(used) }
-
-    /// The slot of a stream.
+    /// The live stream with an identifier.
     @inline(__always)
-    func find(_ id: UInt32) -> UInt32? {
-        guard count > 0 else { return nil }
-        var place = home(id)
-        while true {
-            let slot = unsafe index.unsafelyUnwrapped[place]
-            if slot == HTTP2Stream.none { return nil }
-            if unsafe entries.unsafelyUnwrapped[Int(slot)].id == id { return slot }
-            place = (place &+ 1) & indexMask
-        }
+    mutating func find(id: UInt32) -> HTTP2StreamHandle? {
+        guard let place = place(id) else { return nil }
+        let stream = order[place].stream
+        return stream == .none ? nil : stream
     }
 
-    /// Where an identifier is looked for first.
-    @inline(__always)
-    private func home(_ id: UInt32) -> Int {
-        Int(truncatingIfNeeded: (id &* 0x9E37_79B1) >> 16) & indexMask
+    /// Adds a stream with a higher identifier than any before it. Nil: there is no place.
+    mutating func add(_ stream: consuming HTTP2Stream) -> HTTP2StreamHandle? {
+        // Nobody has a `Place` here: what has ended may go.
+        if streams.hasRetired { streams.reclaim() }
+        let id = stream.id
+        guard let handle = streams.insert(stream) else { return nil }
+        order.append(Entry(id: id, stream: handle))
+        return handle
     }
 
-    mutating func add(_ stream: consuming HTTP2Stream) -> UInt32 {
-        if (count &+ 1) &* 2 > indexMask &+ 1 { growIndex() }
-        let slot: UInt32
-        if firstFree != HTTP2Stream.none {
-            slot = firstFree
-            firstFree = unsafe entries.unsafelyUnwrapped[Int(slot)].next
-            unsafe entries.unsafelyUnwrapped[Int(slot)] = stream
+    /// Ends a stream. False: it had ended before.
+    mutating func remove(_ stream: HTTP2StreamHandle) -> Bool {
+        guard let entry = streams.find(stream), let place = place(entry.value.id) else { return false }
+        entry.value.pending.release()
+        streams.remove(stream)
+        order[place].stream = .none
+        if place == order.count &- 1 {
+            dropLast()
+        } else if place == head {
+            dropFirst()
         } else {
-            if used == capacity { growEntries() }
-            slot = UInt32(used)
-            unsafe (entries.unsafelyUnwrapped + used).initialize(to: stream)
-            used += 1
+            gaps &+= 1
+            if gaps > streams.count &+ Self.slack { closeGaps() }
         }
-        count += 1
-        insert(slot)
-        return slot
+        return true
     }
 
-    /// Frees a slot; the stream is closed.
-    mutating func remove(_ slot: UInt32) {
-        let entry = unsafe entries.unsafelyUnwrapped + Int(slot)
-        unsafe unlink(entry.pointee.id, slot)
-        unsafe entry.pointee.state = .free
-        unsafe entry.pointee.context = HTTP2Stream.noContext
-        unsafe entry.pointee.pending.release()
-        unsafe entry.pointee.next = firstFree
-        firstFree = slot
-        count -= 1
+    /// Where the stream with an identifier stands, live or not.
+    @inline(__always)
+    private mutating func place(_ id: UInt32) -> Int? {
+        guard head < order.count else { return nil }
+        let first = order[head].id
+        guard id >= first else { return nil }
+        // Each place is two identifiers further, at least: nothing that is sought lies behind the guess.
+        let guess = min(head &+ Int((id &- first) >> 1), order.count &- 1)
+        let found = order[guess].id
+        if found == id { return guess }
+        return found < id ? nil : search(id, head, guess &- 1)
     }
 
-    private func insert(_ slot: UInt32) {
-        let id = unsafe entries.unsafelyUnwrapped[Int(slot)].id
-        var place = home(id)
-        while unsafe index.unsafelyUnwrapped[place] != HTTP2Stream.none { place = (place &+ 1) & indexMask }
-        unsafe index.unsafelyUnwrapped[place] = slot
-    }
-
-    private func unlink(_ id: UInt32, _ slot: UInt32) {
-        let index = unsafe self.index.unsafelyUnwrapped
-        var hole = home(id)
-        while unsafe index[hole] != slot { hole = (hole &+ 1) & indexMask }
-        var place = (hole &+ 1) & indexMask
-        while true {
-            let other = unsafe index[place]
-            if other == HTTP2Stream.none { break }
-            let home = unsafe home(entries.unsafelyUnwrapped[Int(other)].id)
-            // It may move into the hole unless its home lies behind it.
-            if (place &- home) & indexMask >= (place &- hole) & indexMask {
-                unsafe index[hole] = other
-                hole = place
-            }
-            place = (place &+ 1) & indexMask
+    private mutating func search(_ id: UInt32, _ first: Int, _ last: Int) -> Int? {
+        var low = first
+        var high = last
+        while low <= high {
+            work &+= 1
+            let middle = (low &+ high) >> 1
+            let found = order[middle].id
+            if found == id { return middle }
+            if found < id { low = middle &+ 1 } else { high = middle &- 1 }
         }
-        unsafe index[hole] = HTTP2Stream.none
+        return nil
     }
 
-    private mutating func growEntries() {
-        let larger = UnsafeMutablePointer<HTTP2Stream>.allocate(capacity: max(8, capacity * 2))
-        if let entries = unsafe entries {
-            unsafe larger.moveInitialize(from: entries, count: used)
-            unsafe entries.deallocate()
+    /// The last stream has ended, and perhaps some before it had.
+    private mutating func dropLast() {
+        order.removeLast()
+        while order.count > head && order[order.count &- 1].stream == .none {
+            order.removeLast()
+            gaps &-= 1
+            work &+= 1
         }
-        unsafe entries = larger
-        capacity = max(8, capacity * 2)
+        if order.count == head { becameEmpty() }
     }
 
-    private mutating func growIndex() {
-        let size = max(16, (indexMask &+ 1) &* 2)
-        unsafe index?.deallocate()
-        let larger = UnsafeMutablePointer<UInt32>.allocate(capacity: size)
-        unsafe larger.initialize(repeating: HTTP2Stream.none, count: size)
-        unsafe index = larger
-        indexMask = size &- 1
-        for slot in 0..<used where unsafe entries.unsafelyUnwrapped[slot].state != .free { insert(UInt32(slot)) }
+    /// The first stream has ended, and perhaps some behind it had.
+    private mutating func dropFirst() {
+        head &+= 1
+        while head < order.count && order[head].stream == .none {
+            head &+= 1
+            gaps &-= 1
+            work &+= 1
+        }
+        if head > Self.slack && head &* 2 > order.count {
+            work &+= order.count &- head
+            order.removeFirst(head)
+            head = 0
+        }
+    }
+
+    private mutating func becameEmpty() {
+        head = 0
+        if order.capacity > Self.slack { order.release() } else { order.removeAll() }
+    }
+
+    private mutating func closeGaps() {
+        work &+= order.count &- head
+        var kept = 0
+        for place in head..<order.count where order[place].stream != .none {
+            order[kept] = order[place]
+            kept &+= 1
+        }
+        while order.count > kept { order.removeLast() }
+        head = 0
+        gaps = 0
+    }
+
+    // MARK: All of them
+
+    /// The places to walk in order, with `stream(at:)`.
+    var places: Range<Int> { head..<order.count }
+
+    /// The stream in a place, nil if it has ended.
+    func stream(at place: Int) -> HTTP2StreamHandle? {
+        let stream = order[place].stream
+        return stream == .none ? nil : stream
     }
 }

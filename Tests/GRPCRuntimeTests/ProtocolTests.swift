@@ -19,7 +19,7 @@ final class RawPeer: ConnectionHandler {
     private var session: HTTP2Session
     private(set) var id = ConnectionID.none
     private(set) var answers: [UInt32: Answer] = [:]
-    private var slots: [UInt32: UInt32] = [:]
+    private var streams: [UInt32: HTTP2StreamHandle] = [:]
     private(set) var goAway: HTTP2ErrorCode?
     private(set) var isClosed = false
     private(set) var isReady = false
@@ -40,7 +40,7 @@ final class RawPeer: ConnectionHandler {
     override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
         isClosed = true
         session = HTTP2Session(role: session.role)
-        slots = [:]
+        streams = [:]
     }
 
     override func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) { connectionClosed(id, reason) }
@@ -53,8 +53,8 @@ final class RawPeer: ConnectionHandler {
             case .needsMore: return position
             case .headers(let stream, let endStream):
                 let number = session.streamID(stream)
-                slots[number] = stream
-                session.setContext(stream, number)
+                streams[number] = stream
+                session.setContext(stream, UInt64(number))
                 answers[number, default: Answer()].headers = fields()
                 answers[number]!.isEnded = endStream
                 onRequest?(number)
@@ -67,7 +67,7 @@ final class RawPeer: ConnectionHandler {
                 unsafe answers[number, default: Answer()].body += Array(input[offset..<offset + count])
                 answers[number]!.isEnded = endStream
                 unsafe session.consumed(stream, count, output: &output.pointee)
-            case .reset(let context, let code, _): answers[context, default: Answer()].reset = code
+            case .reset(let context, let code, _): answers[UInt32(context), default: Answer()].reset = code
             case .goAway(_, let code): goAway = code
             case .settings: isReady = true
             case .ping, .pong: break
@@ -89,8 +89,8 @@ final class RawPeer: ConnectionHandler {
     func open() -> UInt32 {
         guard case .success(let slot) = session.open(context: 0) else { return 0 }
         let number = session.streamID(slot)
-        session.setContext(slot, number)
-        slots[number] = slot
+        session.setContext(slot, UInt64(number))
+        streams[number] = slot
         return number
     }
 
@@ -106,17 +106,19 @@ final class RawPeer: ConnectionHandler {
                 }
             }
         }
-        unsafe session.endHeaders(start, stream: slots[stream]!, endStream: endStream, output: &output.pointee)
+        unsafe session.endHeaders(start, stream: streams[stream]!, endStream: endStream, output: &output.pointee)
     }
 
     func data(_ stream: UInt32, _ bytes: [UInt8], endStream: Bool = false) {
         let output = unsafe loop.output(id)!
-        unsafe session.pendingBuffer(slots[stream]!).pointee.append(bytes)
-        unsafe session.pendingAppended(slots[stream]!, endStream: endStream, output: &output.pointee)
+        guard let buffer = unsafe session.pendingBuffer(streams[stream]!) else { return }
+        unsafe buffer.pointee.append(bytes)
+        unsafe session.pendingAppended(
+            streams[stream]!, endStream: endStream, now: loop.now, output: &output.pointee)
     }
 
     func reset(_ stream: UInt32, _ code: HTTP2ErrorCode) {
-        unsafe session.reset(slots[stream]!, code, output: &loop.output(id)!.pointee)
+        unsafe session.reset(streams[stream]!, code, now: loop.now, output: &loop.output(id)!.pointee)
     }
 
     func sendGoAway(last: UInt32) {

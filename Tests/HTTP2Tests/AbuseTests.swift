@@ -93,4 +93,100 @@ import Testing
         for _ in 0..<100 where reports.allSatisfy({ $0 == .ping }) { reports = wire.receive(.ping(1)) }
         #expect(reports == [.failed(.answersNotRead)])
     }
+
+    // MARK: Resets of streams that were answered
+
+    /// HEADERS and RST_STREAM of calls that are answered at once, or that have already ended: a sixteenth each.
+    @Test(arguments: [false, true])
+    func resetsBehindASynchronousAnswerCount(ends: Bool) {
+        let wire = Wire.server()
+        var reports: [Report] = []
+        var count = 0
+        while count < 4000 {
+            let stream = UInt32(count * 2 + 1)
+            _ = wire.receive(.headers(stream))
+            wire.sendHeaders(stream, .response, endStream: ends)
+            reports = wire.receive(.reset(stream, .cancel))
+            if case .failed? = reports.last { break }
+            count += 1
+            _ = wire.sent()
+        }
+        #expect(reports.last == .failed(.tooManyResets))
+        #expect(count == 200 * 16)
+    }
+
+    /// A body that nobody wants makes us send RST_STREAM(NO_ERROR) behind the answer.
+    @Test func resetsAfterAnEarlyAnswerCount() {
+        let wire = Wire.server()
+        var count = 0
+        while count < 4000 {
+            let stream = UInt32(count * 2 + 1)
+            if case .failed? = wire.receive(.headers(stream, endStream: false)).last { break }
+            wire.sendHeaders(stream, .response, endStream: true)
+            #expect(wire.session.reset(wire.slots[stream]!, .noError, now: wire.now, output: &wire.output))
+            count += 1
+            _ = wire.sent()
+        }
+        #expect(count == 200 * 16 + 1)
+        #expect(wire.sent().last?.errorCode == .enhanceYourCalm)
+    }
+
+    /// Thousands who watch something for a while and leave together are no attack, whoever ends it.
+    @Test(arguments: [false, true])
+    func streamsThatHaveLivedAreResetForFree(byPeer: Bool) {
+        let wire = Wire.server()
+        let streams = stride(from: UInt32(1), to: 8001, by: 2)
+        for stream in streams {
+            _ = wire.receive(.headers(stream, endStream: false))
+            wire.sendHeaders(stream, .response)
+        }
+        wire.now += 2_000_000_000
+        for stream in streams {
+            if byPeer {
+                #expect(wire.receive(.reset(stream, .cancel)) == [.reset(.cancel, byPeer: true)])
+            } else {
+                wire.session.reset(wire.slots[stream]!, .noError, now: wire.now, output: &wire.output)
+            }
+        }
+        #expect(wire.receive(.headers(9001)).count == 1)
+    }
+
+    // MARK: Frames that change nothing
+
+    @Test func floodsOfWindowUpdatesAndOtherFramesAreStopped() {
+        let floods: [(String, Frame)] = [
+            ("WINDOW_UPDATE of the connection", .windowUpdate(0, 1)), ("of a stream", .windowUpdate(1, 1)),
+            ("of a closed stream", .windowUpdate(3, 1)), ("GOAWAY", .goAway(0)),
+            ("HEADERS of a stream that was reset", .headers(5)),
+            ("PRIORITY of a closed stream", .priority(3, on: 1)),
+        ]
+        for (name, frame) in floods {
+            let wire = Wire.server()
+            _ = wire.receive(.headers(1, endStream: false), .headers(3), .headers(5, endStream: false))
+            wire.sendHeaders(3, .response, endStream: true)
+            wire.session.reset(wire.slots[5]!, .cancel, now: wire.now, output: &wire.output)
+            let reports = feed(wire, 1100) { _ in [frame] }
+            #expect(reports.last == .failed(.tooManyIdleFrames), "\(name)")
+        }
+    }
+
+    @Test func aClientStopsInformationalResponsesWithoutEnd() {
+        let wire = Wire.client()
+        let stream = wire.open()!
+        wire.sendHeaders(stream, .request)
+        let reports = feed(wire, 1100) { _ in [.headers(stream, [(":status", "103")], endStream: false)] }
+        #expect(reports.last == .failed(.tooManyIdleFrames))
+    }
+
+    /// A client that reads a long answer updates two windows for each frame of it.
+    @Test func windowUpdatesOfAReaderAreNoFlood() {
+        let wire = Wire.server()
+        _ = wire.receive(.headers(1))
+        wire.sendHeaders(1, .response)
+        for _ in 0..<5000 {
+            wire.sendData(1, [UInt8](repeating: 1, count: 100))
+            #expect(wire.receive(.windowUpdate(0, 100), .windowUpdate(1, 100)) == [])
+            _ = wire.sent()
+        }
+    }
 }

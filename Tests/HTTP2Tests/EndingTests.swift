@@ -4,8 +4,8 @@ import Testing
 /// A stream that the user knows ends exactly once: by its own end, by `.reset`, or with all others by `.failed`.
 @Suite struct EndingTests {
     /// Contexts of the streams that are there (the tests set the identifier).
-    private func contexts(_ wire: Wire) -> [UInt32] {
-        var result: [UInt32] = []
+    private func contexts(_ wire: Wire) -> [UInt64] {
+        var result: [UInt64] = []
         wire.session.forEachContext { result.append($0) }
         return result
     }
@@ -35,7 +35,7 @@ import Testing
                 #expect(contexts(wire) == [])
             } else {
                 #expect(reports == [.failed(.tooManyResets)])
-                #expect(contexts(wire) == [stream])
+                #expect(contexts(wire) == [UInt64(stream)])
             }
         }
     }
@@ -51,7 +51,7 @@ import Testing
         wire.sendData(3, [1, 2, 3], endStream: true)
         wire.sendData(1, [1, 2, 3], endStream: true)
         wire.session.consumed(wire.slots[5]!, 200_000, output: &wire.output)
-        wire.session.reset(wire.slots[5]!, .cancel, output: &wire.output)
+        wire.session.reset(wire.slots[5]!, .cancel, now: wire.now, output: &wire.output)
         wire.session.sendPing(1, output: &wire.output)
         wire.session.announceGoAway(output: &wire.output)
         wire.session.sendGoAway(output: &wire.output)

@@ -135,7 +135,7 @@ import Testing
         limits.connectionWindow = 65_535
         let wire = Wire.server(limits: limits)
         _ = wire.receive(.headers(1, endStream: false))
-        wire.session.reset(wire.slots[1]!, .cancel, output: &wire.output)
+        wire.session.reset(wire.slots[1]!, .cancel, now: wire.now, output: &wire.output)
         _ = wire.sent()
         _ = wire.receive(.data(1, bytes(16_384)), .data(1, bytes(16_384)))
         #expect(wire.sent() == [.windowUpdate(0, 32_768)])

@@ -121,7 +121,7 @@ import Testing
     @Test func rfc9113_5_1_lateFramesOfAResetStreamAreIgnored() {
         let wire = Wire.server()
         _ = wire.receive(.headers(1, endStream: false))
-        wire.session.reset(wire.slots[1]!, .cancel, output: &wire.output)
+        wire.session.reset(wire.slots[1]!, .cancel, now: wire.now, output: &wire.output)
         #expect(wire.sent() == [.reset(1, .cancel)])
         #expect(wire.receive(.data(1, [1, 2, 3]), .headers(1, .trailers), .reset(1, .cancel)) == [])
         #expect(wire.sent() == [])

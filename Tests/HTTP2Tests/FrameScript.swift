@@ -143,8 +143,8 @@ final class Wire {
     var now: UInt64 = 1_000_000_000
     /// Report bytes of DATA as taken at once.
     var consumes = true
-    /// Slot of each stream that was seen.
-    var slots: [UInt32: UInt32] = [:]
+    /// Handle of each stream that was seen.
+    var slots: [UInt32: HTTP2StreamHandle] = [:]
 
     init(_ role: HTTP2Session.Role, limits: HTTP2Limits = HTTP2Limits()) {
         session = HTTP2Session(role: role, limits: limits)
@@ -190,7 +190,7 @@ final class Wire {
                 case .headers(let stream, let endStream):
                     let id = session.streamID(stream)
                     slots[id] = stream
-                    session.setContext(stream, id)
+                    session.setContext(stream, UInt64(id))
                     reports.append(.headers(id, fields(), endStream: endStream))
                 case .trailers(let stream): reports.append(.trailers(session.streamID(stream), fields()))
                 case .data(let stream, let offset, let count, let endStream):
@@ -225,7 +225,7 @@ final class Wire {
         guard case .success(let slot) = session.open(context: 7) else { return nil }
         let id = session.streamID(slot)
         slots[id] = slot
-        session.setContext(slot, id)
+        session.setContext(slot, UInt64(id))
         return id
     }
 
@@ -250,7 +250,8 @@ final class Wire {
         if session.beginData(slot, count: bytes.count, endStream: endStream, output: &output) {
             return output.append(bytes)
         }
-        unsafe session.pendingBuffer(slot).pointee.append(bytes)
-        session.pendingAppended(slot, endStream: endStream, output: &output)
+        guard let buffer = unsafe session.pendingBuffer(slot) else { return }
+        unsafe buffer.pointee.append(bytes)
+        session.pendingAppended(slot, endStream: endStream, now: now, output: &output)
     }
 }

@@ -246,4 +246,19 @@ import Testing
             #expect(sizes.0 == sizes.1)
         }
     }
+
+    /// The smallest size since the last block and the last one: a third announcement is an attack (RFC 7541 §4.2).
+    @Test func rfc7541_4_2_aThirdTableSizeIsRefused() {
+        #expect(failure("20 3f e1 1f 82") == nil)
+        #expect(failure("20 20 20") == .invalidTableSize)
+    }
+
+    @Test func aBlockThatDecodesToTooMuchIsNotDecodedToItsEnd() {
+        var decoder = HPACKDecoder(maximumListSize: 1000, maximumWork: 2000)
+        #expect(throws: HPACKError.tooMuchWork) {
+            _ = try decode(&decoder, [UInt8](repeating: 0x84, count: 100))
+        }
+        let work = decoder.work
+        #expect(work < 2200)
+    }
 }

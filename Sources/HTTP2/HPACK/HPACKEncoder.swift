@@ -1,4 +1,5 @@
 import Bytes
+import Memory
 
 #if canImport(Glibc)
     import Glibc
@@ -21,7 +22,7 @@ import Bytes
         case never
     }
 
-    private struct Slot {
+    private struct Slot: BitwiseCopyable {
         var hash: UInt32 = 0
         /// Absolute number of the entry (see `HPACKDynamicTable.insertions`), 0: free.
         var entry: Int32 = 0
@@ -35,7 +36,8 @@ import Bytes
     private var pendingSize: Int?
 
     /// Whole fields by hash; a power of two of places, an older entry gives way to a newer one.
-    private let slots: UnsafeMutablePointer<Slot>
+    /// None until a field enters the table.
+    private var slots = Vector<Slot>()
     private static let slotCount = 256
 
     /// Absolute number of the entry that the last field was found in or put into, 0: none.
@@ -49,16 +51,14 @@ import Bytes
 
     /// - Parameter tableSize: bytes of the dynamic table that are used when the peer allows it.
     public init(tableSize: Int = 4096) {
-        preferredTableSize = min(tableSize, 4096)
+        preferredTableSize = min(max(tableSize, 0), 4096)
         table = HPACKDynamicTable(maximumSize: preferredTableSize)
         unsafe staticFields = HPACKStaticTable.shared.fields
-        unsafe slots = .allocate(capacity: Self.slotCount)
-        unsafe slots.initialize(repeating: Slot(), count: Self.slotCount)
     }
 
-    deinit {
-        unsafe slots.deallocate()
-    }
+    // Without an end of its own, whoever replaces an encoder ends its parts, and Swift 6.3's optimizer aborts when it inlines
+    // that ("inlining a resilient function into a fragile function", release builds only).
+    deinit {}
 
     /// The peer's SETTINGS_HEADER_TABLE_SIZE (§4.2): announced at the beginning of the next block.
     public mutating func setAllowedTableSize(_ size: Int) {
@@ -66,6 +66,13 @@ import Bytes
         guard size != (pendingSize ?? table.maximumSize) else { return }
         pendingSmallest = min(size, pendingSmallest ?? size)
         pendingSize = size
+    }
+
+    /// A block that was encoded is not sent: the peer's table and ours differ from now on. Both are emptied at the beginning of
+    /// the next block, by announcing a size of 0 and the old one.
+    mutating func blockWasDropped() {
+        pendingSize = pendingSize ?? table.maximumSize
+        pendingSmallest = 0
     }
 
     /// To be called before the first field of each block.
@@ -174,8 +181,11 @@ import Bytes
             appendInteger(nameIndex, prefix: 4, first: 0x00, into: &output)
         case .table:
             let hash = unsafe Self.hash(name, value)
+            if slots.isEmpty {
+                for _ in 0..<Self.slotCount { slots.append(Slot()) }
+            }
             let slot = Int(hash) & (Self.slotCount &- 1)
-            let known = unsafe slots[slot]
+            let known = slots[slot]
             let age = table.insertions &- Int(known.entry)
             if known.entry > 0 && known.hash == hash && age < table.count, let entry = table.field(age + 1),
                 unsafe Self.equal(entry.name, name) && Self.equal(entry.value, value)
@@ -187,11 +197,11 @@ import Bytes
             appendInteger(nameIndex, prefix: 6, first: 0x40, into: &output)
             unsafe appendLiteral(name: name, value: value, isNameNeeded: nameIndex == 0, into: &output)
             let before = table.insertions
-            table.releaseRetired()
-            table.insert(field)
+            // Nothing points into the block that the table may have left.
+            _ = table.insert(field)
             if table.insertions > before {
                 lastEntry = table.insertions
-                unsafe slots[slot] = Slot(hash: hash, entry: Int32(truncatingIfNeeded: table.insertions))
+                slots[slot] = Slot(hash: hash, entry: Int32(truncatingIfNeeded: table.insertions))
             }
             return
         }
@@ -200,6 +210,12 @@ import Bytes
 
     /// The size of the dynamic table in bytes.
     public var tableSize: Int { table.size }
+
+    /// What the dynamic table may have now, in bytes.
+    package var maximumTableSize: Int { table.maximumSize }
+
+    /// Bytes of memory.
+    public var heldBytes: Int { table.heldBytes &+ slots.capacity &* MemoryLayout<Slot>.stride }
 
     private func appendLiteral(
         name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, isNameNeeded: Bool, into output: inout ByteBuffer

@@ -2,9 +2,9 @@ import Bytes
 
 /// One decoded header field. It points into the received bytes, the dynamic table or the decoder's scratch memory, and is
 /// valid until the session is asked for its next event.
-@safe public struct HeaderField {
-    @usableFromInline let nameStart: UnsafePointer<UInt8>
-    @usableFromInline let valueStart: UnsafePointer<UInt8>
+@safe public struct HeaderField: BitwiseCopyable {
+    @usableFromInline var nameStart: UnsafePointer<UInt8>
+    @usableFromInline var valueStart: UnsafePointer<UInt8>
     @usableFromInline let nameCount: UInt32
     @usableFromInline let valueCount: UInt32
     /// The name as a number, `.other` when nobody looks for it.
@@ -24,7 +24,7 @@ import Bytes
         token = .other
     }
 
-    private static func start(_ bytes: UnsafeRawBufferPointer) -> UnsafePointer<UInt8> {
+    static func start(_ bytes: UnsafeRawBufferPointer) -> UnsafePointer<UInt8> {
         guard let base = bytes.baseAddress else { return unsafe emptyStart }
         return unsafe base.assumingMemoryBound(to: UInt8.self)
     }

@@ -4,7 +4,7 @@ import Bytes
 ///
 /// 1…61 are the names of HPACK's static table (RFC 7541 appendix A) by their first index there; those from 64 up are names
 /// that HTTP/2's rules or its riders need and the static table lacks. 0 is any other name.
-public struct HeaderToken: RawRepresentable, Hashable, Sendable {
+public struct HeaderToken: RawRepresentable, Hashable, Sendable, BitwiseCopyable {
     public let rawValue: UInt8
 
     @inlinable

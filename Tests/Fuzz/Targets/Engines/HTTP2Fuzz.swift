@@ -17,14 +17,14 @@ private struct SessionConversation: ~Copyable {
     private var output = ByteBuffer()
     private var waiting: [UInt8] = []
     private var now: UInt64 = 1_000_000_000
-    private var nextNumber: UInt32 = 1
+    private var nextNumber: UInt64 = 1
     /// Streams that have not ended, by the user's number.
-    private var live: [UInt32: Live] = [:]
+    private var live: [UInt64: Live] = [:]
     private(set) var hasFailed = false
     private let isServer: Bool
 
     private struct Live {
-        var slot: UInt32
+        var stream: HTTP2StreamHandle
         var id: UInt32
         var hasSentHeaders = false
         /// The user has ended his side; what he sent may still wait for a window.
@@ -111,18 +111,18 @@ private struct SessionConversation: ~Copyable {
             case .needsMore:
                 waiting.removeFirst(position)
                 return
-            case .headers(let slot, let endStream):
-                if isServer { remember(slot) }
-                try ended(slot, endStream)
-            case .trailers(let slot): try ended(slot, true)
-            case .data(let slot, let offset, let count, let endStream):
+            case .headers(let stream, let endStream):
+                if isServer { remember(stream) }
+                try ended(stream, endStream)
+            case .trailers(let stream): try ended(stream, true)
+            case .data(let stream, let offset, let count, let endStream):
                 try promise(offset >= 0 && offset + count <= input.count, "a body beyond its input")
-                _ = try known(slot)
-                session.consumed(slot, count, output: &output)
-                try ended(slot, endStream)
+                _ = try known(stream)
+                session.consumed(stream, count, output: &output)
+                try ended(stream, endStream)
             case .reset(let context, _, _):
-                let number = UInt32(truncatingIfNeeded: context)
-                try promise(live.removeValue(forKey: number) != nil, "a stream that is not there was reset: \(number)")
+                try promise(
+                    live.removeValue(forKey: context) != nil, "a stream that is not there was reset: \(context)")
             case .failed:
                 hasFailed = true
                 waiting = []
@@ -134,21 +134,21 @@ private struct SessionConversation: ~Copyable {
 
     // MARK: The user
 
-    private mutating func remember(_ slot: UInt32) {
-        session.setContext(slot, numericCast(nextNumber))
-        live[nextNumber] = Live(slot: slot, id: session.streamID(slot), hasSentHeaders: false)
+    private mutating func remember(_ stream: HTTP2StreamHandle) {
+        session.setContext(stream, nextNumber)
+        live[nextNumber] = Live(stream: stream, id: session.streamID(stream), hasSentHeaders: false)
         nextNumber += 1
     }
 
     /// The number of a stream that an event names.
-    private func known(_ slot: UInt32) throws -> UInt32 {
-        let number = UInt32(truncatingIfNeeded: session.context(slot))
-        try promise(live[number]?.slot == slot, "an event of a stream that nobody knows: \(number)")
+    private func known(_ stream: HTTP2StreamHandle) throws -> UInt64 {
+        let number = session.context(stream)
+        try promise(live[number]?.stream == stream, "an event of a stream that nobody knows: \(number)")
         return number
     }
 
-    private mutating func ended(_ slot: UInt32, _ endStream: Bool) throws {
-        let number = try known(slot)
+    private mutating func ended(_ handle: HTTP2StreamHandle, _ endStream: Bool) throws {
+        let number = try known(handle)
         guard endStream, var stream = live[number] else { return }
         try promise(!stream.remoteEnded, "the peer has ended stream \(stream.id) twice")
         stream.remoteEnded = true
@@ -157,59 +157,57 @@ private struct SessionConversation: ~Copyable {
     }
 
     /// A stream that both have ended is gone, unless bytes of ours wait for a window.
-    private mutating func forgetIfEnded(_ number: UInt32) {
+    private mutating func forgetIfEnded(_ number: UInt64) {
         guard let stream = live[number], stream.localEnded, stream.remoteEnded else { return }
         live[number] = nil
     }
 
-    private func pick(_ id: UInt32) -> UInt32? { live.first { $0.value.id == id }?.key }
+    private func pick(_ id: UInt32) -> UInt64? { live.first { $0.value.id == id }?.key }
 
     private mutating func open() {
-        guard !isServer, case .success(let slot) = session.open(context: numericCast(nextNumber)) else { return }
-        remember(slot)
+        guard !isServer, case .success(let stream) = session.open(context: nextNumber) else { return }
+        remember(stream)
         sendHeaders(nextNumber - 1, endStream: false)
     }
 
-    private mutating func sendHeaders(_ number: UInt32?, endStream: Bool) {
+    private mutating func sendHeaders(_ number: UInt64?, endStream: Bool) {
         guard let number, var stream = live[number], !stream.hasSentHeaders, !stream.localEnded else { return }
         stream.hasSentHeaders = true
         stream.localEnded = endStream
         live[number] = stream
         let start = session.beginHeaders(output: &output)
         session.encoder.encode(staticIndex: 8, into: &output)
-        session.endHeaders(start, stream: stream.slot, endStream: endStream, output: &output)
+        session.endHeaders(start, stream: stream.stream, endStream: endStream, output: &output)
         forgetIfEnded(number)
     }
 
     /// Only what can leave at once may end the stream: for what waits, nobody could say when the stream has ended.
-    private mutating func sendData(_ number: UInt32?, count: Int, endStream: Bool) {
+    private mutating func sendData(_ number: UInt64?, count: Int, endStream: Bool) {
         guard let number, var stream = live[number], stream.hasSentHeaders, !stream.localEnded else { return }
         let bytes = [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: count)
-        if session.beginData(stream.slot, count: count, endStream: endStream, output: &output) {
+        if session.beginData(stream.stream, count: count, endStream: endStream, output: &output) {
             output.append(bytes)
             stream.localEnded = endStream
-        } else {
-            unsafe session.pendingBuffer(stream.slot).pointee.append(bytes)
-            session.pendingAppended(stream.slot, endStream: false, output: &output)
+        } else if let buffer = unsafe session.pendingBuffer(stream.stream) {
+            unsafe buffer.pointee.append(bytes)
+            session.pendingAppended(stream.stream, endStream: false, now: now, output: &output)
         }
         live[number] = stream
         forgetIfEnded(number)
     }
 
-    private mutating func reset(_ number: UInt32?) {
+    private mutating func reset(_ number: UInt64?) {
         guard let number, let stream = live.removeValue(forKey: number) else { return }
-        session.reset(stream.slot, .cancel, output: &output)
+        session.reset(stream.stream, .cancel, now: now, output: &output)
     }
 
     // MARK: The end
 
     /// The connection is lost: exactly those who have not heard of their end are told.
     mutating func end() throws {
-        var told: Set<UInt32> = []
+        var told: Set<UInt64> = []
         var twice = false
-        session.forEachContext { context in
-            if !told.insert(UInt32(truncatingIfNeeded: context)).inserted { twice = true }
-        }
+        session.forEachContext { if !told.insert($0).inserted { twice = true } }
         try promise(!twice, "a stream is told twice")
         try promise(told == Set(live.keys), "told \(told.sorted()), waiting \(live.keys.sorted())")
     }
