@@ -130,11 +130,15 @@ var targets: [Target] = [
     tests("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain", "Reactor", "TestSupport"]),
     tests(
         "DriverService",
-        ["Bytes", "Reactor", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "TestSupport"]),
+        [
+            "Bytes", "Reactor", "ReactorSim", "ProtobufWire", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient",
+            "SQLiteStore", "TestSupport",
+        ]),
     tests(
         "TripService",
         [
-            "Bytes", "Reactor", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "Telemetry",
+            "Bytes", "Reactor", "ReactorSim", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore",
+            "Telemetry",
             "TestSupport",
         ]),
     tests(

@@ -354,8 +354,8 @@ public final class KafkaConsumer {
             var low: Int64 = 0
             var high: Int64 = 0
             let error = unsafe rd_kafka_get_watermark_offsets(client.handle, topicName, partition, &low, &high)
-            if error == RD_KAFKA_RESP_ERR_NO_ERROR && high > state.next { lag += high - state.next }
+            if error == RD_KAFKA_RESP_ERR_NO_ERROR && high > state.next { lag &+= high - state.next }
         }
-        lagGauge.set(Int(lag))
+        lagGauge.set(Int(clamping: lag))
     }
 }

@@ -42,10 +42,11 @@ public struct DriverRegistry: Sendable {
 
     // MARK: Arriving
 
-    /// Takes over stored drivers. The time-to-live of those that had streamed counts anew from `now`.
+    /// Takes over stored drivers. The time-to-live of those that had streamed counts anew from `now`, and so does what is
+    /// known of their phones: how long nobody looked only the wall clock could say, and it may have been set.
     public mutating func restore(_ stored: [Driver], at now: Moment) {
         drivers.reserveCapacity(drivers.count + stored.count)
-        for driver in stored where slots[driver.id] == nil { append(driver, now) }
+        for driver in stored where slots[driver.id] == nil { append(driver, now, isNew: false) }
         order = drivers.indices.map(Int32.init).sorted { drivers[Int($0)].id < drivers[Int($1)].id }
         ranks = []
     }
@@ -58,18 +59,18 @@ public struct DriverRegistry: Sendable {
         let slot = append(
             Driver(
                 profile: profile, position: position, measuredAt: now.wall, updatedAt: now.wall,
-                revision: revisions.next()), now)
+                revision: revisions.next()), now, isNew: true)
         order.insert(slot, at: firstRank { $0 > profile.id })
         ranks = []
         return (slot, true)
     }
 
     @discardableResult
-    private mutating func append(_ driver: Driver, _ now: Moment) -> Int32 {
+    private mutating func append(_ driver: Driver, _ now: Moment, isNew: Bool) -> Int32 {
         let slot = Int32(drivers.count)
         drivers.append(driver)
         slots[driver.id] = slot
-        tracks.append(LocationTrack(position: driver.position, at: driver.measuredAt))
+        tracks.append(isNew ? LocationTrack(position: driver.position, at: now) : LocationTrack())
         heard.append(driver.hasStreamed && driver.presence == .present ? now.monotonic : Self.never)
         if driver.status == .available { index.set(slot, at: driver.position) }
         return slot
@@ -97,7 +98,7 @@ public struct DriverRegistry: Sendable {
     /// Makes those silent that have streamed and were not heard for the time-to-live; returns them. O(drivers), for a
     /// tick of about a second.
     public mutating func expire(at now: Moment) -> [Int32] {
-        let patience = UInt64(timeToLive) * 1_000_000
+        let patience = UInt64(clamping: timeToLive) &* 1_000_000
         guard now.monotonic >= patience else { return [] }
         let oldest = now.monotonic - patience
         var expired: [Int32] = []
@@ -113,19 +114,27 @@ public struct DriverRegistry: Sendable {
 
     /// Takes a position of a driver, or says why it is dropped. A driver that had fallen silent is present again; one
     /// that is offline by hand moves and stays offline.
+    ///
+    /// A position that comes too late, or from too far, is dropped and still a sign of life: the phone that sends it is not
+    /// silent. (Its clock may just have been set.)
     public mutating func report(_ slot: Int32, _ point: LocationPoint, at now: Moment) -> LocationDrop? {
-        if let drop = tracks[Int(slot)].judge(point, now: now.wall) { return drop }
-        let measuredAt = tracks[Int(slot)].anchoredAt
-        change(slot, now) { driver in
-            driver.position = point.position
-            driver.heading = point.heading
-            driver.speed = point.speed
-            driver.measuredAt = measuredAt
-            driver.hasStreamed = true
-            if driver.presence == .silent { driver.presence = .present }
+        switch tracks[Int(slot)].judge(point, at: now) {
+        case .dropped(.invalid): return .invalid
+        case .dropped(let drop):
+            if heard[Int(slot)] != Self.never { heard[Int(slot)] = now.monotonic }
+            return drop
+        case .accepted(let age):
+            change(slot, now) { driver in
+                driver.position = point.position
+                driver.heading = point.heading
+                driver.speed = point.speed
+                driver.measuredAt = now.wall &- age
+                driver.hasStreamed = true
+                if driver.presence == .silent { driver.presence = .present }
+            }
+            heard[Int(slot)] = drivers[Int(slot)].presence == .present ? now.monotonic : Self.never
+            return nil
         }
-        heard[Int(slot)] = drivers[Int(slot)].presence == .present ? now.monotonic : Self.never
-        return nil
     }
 
     // MARK: -

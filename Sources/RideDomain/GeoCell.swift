@@ -16,18 +16,26 @@ public struct GeoCell: Hashable, Sendable, Comparable {
         self.column = column
     }
 
-    /// The cell that holds a valid position. The north pole and 180° belong to the last row and column.
+    /// The cell that holds a position. The north pole and 180° belong to the last row and column; what is no position (a
+    /// file or a peer may say anything) is in the cell that is nearest, or in the first.
     public init(_ position: Position) {
         row = Self.row(position.lat)
         column = Self.column(position.lon)
     }
 
     static func row(_ lat: Double) -> Int32 {
-        min(rows - 1, max(0, Int32(((lat + 90) * perDegree).rounded(.down))))
+        place((lat + 90) * perDegree, of: rows)
     }
 
     static func column(_ lon: Double) -> Int32 {
-        min(columns - 1, max(0, Int32(((lon + 180) * perDegree).rounded(.down))))
+        place((lon + 180) * perDegree, of: columns)
+    }
+
+    /// The row or column, 0..<count, that a distance from the first border lies in.
+    static func place(_ value: Double, of count: Int32) -> Int32 {
+        // Not a number is neither.
+        if value >= Double(count) { return count - 1 }
+        return value > 0 ? Int32(value) : 0
     }
 
     /// The cell's borders. Neighbours share them, so a point on a border may be answered twice; it has one cell only.

@@ -201,11 +201,11 @@ public struct GeoIndex: Sendable {
     // MARK: Cells
 
     private static func row(_ lat: Double) -> Int32 {
-        min(rows - 1, max(0, Int32(((lat + 90) * perDegree).rounded(.down))))
+        GeoCell.place((lat + 90) * perDegree, of: rows)
     }
 
     private static func column(_ lon: Double) -> Int32 {
-        min(columns - 1, max(0, Int32(((lon + 180) * perDegree).rounded(.down))))
+        GeoCell.place((lon + 180) * perDegree, of: columns)
     }
 
     private static func cell(_ row: Int32, _ column: Int32) -> UInt32 {

@@ -2,12 +2,15 @@
 /// JavaScript can hold it.
 ///
 /// It starts at what was reserved on disk, or at the wall clock in microseconds when that is more (a lost database must
-/// not take it back), and reserves ahead in blocks. Microseconds reach 2⁵³ in the year 2255.
+/// not take it back), and reserves ahead in blocks. Microseconds reach 2⁵³ in the year 2255: a clock, or a disk, that says
+/// more than `latestStart` is wrong and is not believed.
 public struct RevisionCounter: Sendable {
     /// Numbers reserved at once. Reason: at 100,000 positions a second one write in 100 seconds.
     public static let block: UInt64 = 10_000_000
     /// Numbers stay below it.
     public static let bound: UInt64 = 1 << 53
+    /// The highest number that a start begins at (the year 2219). Reason: it leaves more numbers than can be used up.
+    public static let latestStart: UInt64 = bound - 1 << 50
 
     /// The number of the last change.
     public private(set) var current: UInt64
@@ -16,7 +19,9 @@ public struct RevisionCounter: Sendable {
 
     /// `reserved` is what the disk holds (0: nothing); `wall` are Unix milliseconds.
     public init(reserved: UInt64, wall: Int64) {
-        current = max(reserved, UInt64(max(0, wall)) * 1_000)
+        let (microseconds, overflowed) = UInt64(max(0, wall)).multipliedReportingOverflow(by: 1_000)
+        let known = overflowed || microseconds > Self.latestStart ? 0 : microseconds
+        current = max(min(reserved, Self.latestStart), known)
         self.reserved = current
     }
 

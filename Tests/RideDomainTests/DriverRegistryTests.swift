@@ -155,6 +155,20 @@ extension DriverRegistry {
         #expect(RevisionCounter(reserved: 0, wall: 4_102_444_800_000).current < RevisionCounter.bound)
     }
 
+    @Test func revisionsCountOnWhateverTheClockAndTheDiskSay() {
+        for wall in [Int64.min, -1, 0, 7_000_000_000_000, 9_007_199_254_740, 9_007_199_254_741, .max] {
+            for reserved in [0, 1_700_000_000_000_000, RevisionCounter.bound - 1, RevisionCounter.bound, .max]
+                as [UInt64]
+            {
+                var counter = RevisionCounter(reserved: reserved, wall: wall)
+                let start = counter.current
+                #expect(start >= min(reserved, RevisionCounter.latestStart))
+                #expect(counter.next() == start + 1 && counter.current < RevisionCounter.bound)
+                #expect(counter.reservation() ?? 0 < RevisionCounter.bound)
+            }
+        }
+    }
+
     @Test func reservationsComeInTimeWhateverTheRate() {
         var random = SeededRandom(seed: 9)
         var counter = RevisionCounter(reserved: 0, wall: 0)

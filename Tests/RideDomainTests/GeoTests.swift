@@ -118,4 +118,32 @@ let awkwardPlaces = [
         let answer = index.nearest(to: Position(lat: 1, lon: 1), radius: nil, limit: 2, precedes: <)
         #expect(answer.hits.map(\.member) == [1, 3] && answer.truncated)
     }
+
+    /// A database file, or a peer, may say anything.
+    @Test func whatIsNoPositionIsInSomeCellAndFoundByNobody() throws {
+        let numbers: [Double] = [
+            .nan, .signalingNaN, .infinity, -.infinity, 1e300, -1e300, 91, -181, .leastNonzeroMagnitude,
+        ]
+        var index = GeoIndex()
+        index.set(0, at: home)
+        for (number, lat) in numbers.enumerated() {
+            for (other, lon) in numbers.enumerated() {
+                let position = Position(lat: lat, lon: lon)
+                let cell = GeoCell(position)
+                #expect((0..<18_000).contains(cell.row) && (0..<36_000).contains(cell.column))
+                let member = Int32(1 + number * numbers.count + other)
+                index.set(member, at: position)
+                if (number + other) % 2 == 0 { index.remove(member) }
+            }
+        }
+        #expect(index.nearest(to: home, radius: 1_000, limit: 10) { $0 < $1 }.hits.map(\.member) == [0])
+        #expect(index.members(in: Box(west: 13, south: 53, east: 14, north: 54)) == [0])
+        var restored = emptyRegistry()
+        let lost = Driver(
+            profile: profile("lost"), position: Position(lat: .nan, lon: 1e300), measuredAt: .min, updatedAt: .max,
+            revision: .max)
+        restored.restore([lost], at: firstMoment)
+        #expect(restored.report(0, LocationPoint(position: home), at: firstMoment) == nil)
+        #expect(restored.availableIDs(.around(home, radius: 10)) == ["lost"])
+    }
 }

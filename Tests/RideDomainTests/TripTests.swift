@@ -108,10 +108,33 @@ import Testing
         let first = UUIDv7(milliseconds: 0x0192_3456_789A, random: (.max, .max)).text
         #expect(first == "01923456-789a-7fff-bfff-ffffffffffff")
         var random = SeededRandom(seed: 1)
-        let later = UUIDv7(milliseconds: 0x0192_3456_789B, using: &random).text
+        var generator = UUIDv7Generator()
+        let later = generator.next(milliseconds: 0x0192_3456_789B, using: &random).text
         #expect(later.count == 36 && Identifier.isValid(later))
         #expect(first < later)
         let zero = UUIDv7(milliseconds: 0, random: (0, 0)).text
         #expect(zero == "00000000-0000-7000-8000-000000000000")
+    }
+
+    /// A clock that stands still, is set back by an hour or to before 1970, or is years ahead: the next one sorts behind.
+    @Test func rfc9562_6_2_eachSortsBehindTheOneBeforeWhateverTheClockSays() {
+        var random = SeededRandom(seed: 2)
+        var generator = UUIDv7Generator()
+        var last = ""
+        let now: Int64 = 1_700_000_000_000
+        for wall in [now, now + 1, now - 3_600_000, 0, -1, .min, now + 2, now + 400 * 86_400_000, now + 3, .max, 0] {
+            for _ in 0..<6_000 {
+                let next = generator.next(milliseconds: wall, using: &random).text
+                #expect(
+                    next > last && next.dropFirst(14).first == "7" && "89ab".contains(next.dropFirst(19).first ?? " "))
+                last = next
+            }
+        }
+        // While the clock goes on as it should, its milliseconds are those of the identifier.
+        var fresh = UUIDv7Generator()
+        for step in 0..<100 as Range<Int64> {
+            let text = fresh.next(milliseconds: 0x0192_3456_0000 + step, using: &random).text
+            #expect(text.hasPrefix("01923456-00" + (step < 16 ? "0" : "") + String(step, radix: 16)))
+        }
     }
 }

@@ -75,8 +75,8 @@ final class SQLiteDriverRepository: DriverRepository {
                 .text(vehicle.color), .text(vehicle.plate), .text(vehicle.category), .real(driver.position.lat),
                 .real(driver.position.lon), .optional(driver.heading), .optional(driver.speed),
                 .integer(driver.measuredAt), .integer(driver.presence.rawValue), .integer(driver.hasStreamed ? 1 : 0),
-                .optional(driver.activeTripID), .integer(Int64(driver.tripSeq)), .integer(driver.updatedAt),
-                .integer(Int64(driver.revision)))
+                .optional(driver.activeTripID), .integer(Int64(clamping: driver.tripSeq)), .integer(driver.updatedAt),
+                .integer(Int64(clamping: driver.revision)))
         } completion: {
             completion($0)
         }
@@ -98,7 +98,7 @@ final class SQLiteDriverRepository: DriverRepository {
                 try update.bind(driver.presence.rawValue, at: 6)
                 try update.bind(driver.hasStreamed ? 1 : 0 as Int64, at: 7)
                 try update.bind(driver.updatedAt, at: 8)
-                try update.bind(Int64(driver.revision), at: 9)
+                try update.bind(Int64(clamping: driver.revision), at: 9)
                 try update.bind(driver.id, at: 10)
                 try update.run()
             }
@@ -113,8 +113,8 @@ final class SQLiteDriverRepository: DriverRepository {
                 try database.statement(
                     "UPDATE drivers SET active_trip_id = ?, trip_seq = ?, updated_at = ?, revision = ? WHERE id = ?"
                 ).run(
-                    .optional(trip.activeTripID), .integer(Int64(trip.tripSeq)), .integer(trip.updatedAt),
-                    .integer(Int64(trip.revision)), .text(trip.driverID))
+                    .optional(trip.activeTripID), .integer(Int64(clamping: trip.tripSeq)), .integer(trip.updatedAt),
+                    .integer(Int64(clamping: trip.revision)), .text(trip.driverID))
             }
             guard let cursor else { return }
             let known = try database.statement("SELECT value FROM facts WHERE name = 'event_cluster'").first {
@@ -176,8 +176,9 @@ final class SQLiteDriverRepository: DriverRepository {
                     position: Position(lat: row.double(7), lon: row.double(8)), heading: row.doubleIfPresent(9),
                     speed: row.doubleIfPresent(10), measuredAt: row.int64(11),
                     presence: Presence(rawValue: row.int64(12)) ?? .offline, hasStreamed: row.int64(13) != 0,
-                    activeTripID: row.textIfPresent(14), tripSeq: UInt64(row.int64(15)), updatedAt: row.int64(16),
-                    revision: UInt64(row.int64(17))))
+                    activeTripID: row.textIfPresent(14), tripSeq: UInt64(clamping: row.int64(15)),
+                    updatedAt: row.int64(16),
+                    revision: UInt64(clamping: row.int64(17))))
         }
         var reserved: UInt64 = 0
         try database.statement("SELECT name, value FROM facts").query { row in
@@ -189,7 +190,7 @@ final class SQLiteDriverRepository: DriverRepository {
         }
         stored.revisions = RevisionCounter(reserved: reserved, wall: wall)
         try database.statement("SELECT partition, next_offset FROM event_offsets").query { row in
-            stored.cursor.offsets[Int32(row.int64(0))] = row.int64(1)
+            stored.cursor.offsets[Int32(clamping: row.int64(0))] = row.int64(1)
         }
         return stored
     }

@@ -20,6 +20,7 @@ final class DriverBook {
     private let announcer: any DriverAnnouncer
     private let logger = Logger(label: "drivers")
     private var random = SystemRandomNumberGenerator()
+    private var identifiers = UUIDv7Generator()
 
     /// By slot: the state on disk is older.
     private var isDirty: [Bool] = []
@@ -71,7 +72,7 @@ final class DriverBook {
         }
     }
 
-    func makeID() -> String { UUIDv7(milliseconds: now.wall, using: &random).text }
+    func makeID() -> String { identifiers.next(milliseconds: now.wall, using: &random).text }
 
     func find(_ id: String) throws(DriverError) -> (slot: Int32, driver: Driver) {
         guard let slot = registry.slot(of: id) else { throw .driverNotFound(id) }

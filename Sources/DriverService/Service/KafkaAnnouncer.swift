@@ -22,6 +22,7 @@ final class KafkaAnnouncer: DriverAnnouncer {
     private var waiting: [Int32] = []
     private var reasons: [Int32: DriverLocationUpdate.Reason] = [:]
     private var random: SeededRandom
+    private var identifiers = UUIDv7Generator()
     private var value = ByteBuffer()
 
     init(loop: EventLoop, producer: KafkaProducer) {
@@ -76,7 +77,8 @@ final class KafkaAnnouncer: DriverAnnouncer {
     private func send(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason) -> Bool {
         let now = loop.wallClockMilliseconds
         let event = DriverLocationUpdate(
-            eventID: UUIDv7(milliseconds: now, using: &random).text, seq: driver.revision, at: driver.updatedAt,
+            eventID: identifiers.next(milliseconds: now, using: &random).text, seq: driver.revision,
+            at: driver.updatedAt,
             driverID: driver.id, lat: driver.position.lat, lon: driver.position.lon, heading: driver.heading,
             speed: driver.speed, status: Driver_V1_DriverStatus(driver.status), reason: reason)
         value.removeAll()

@@ -65,8 +65,8 @@ extension RoadGraph {
         var x: Int64 = 0
         var y: Int64 = 0
         for index in stride(from: 0, to: flatNodes.count - 1, by: 2) {
-            x += flatNodes[index]
-            y += flatNodes[index + 1]
+            x &+= flatNodes[index]
+            y &+= flatNodes[index + 1]
             points.append((x, y))
         }
         func position(_ point: (x: Int64, y: Int64)) -> Position {
@@ -89,12 +89,12 @@ extension RoadGraph {
             let shape = columns.shape[index]
             for step in stride(from: 0, to: shape.count - 1, by: 2) {
                 let last = line[line.count - 1]
-                line.append((last.x + shape[step], last.y + shape[step + 1]))
+                line.append((last.x &+ shape[step], last.y &+ shape[step + 1]))
             }
             line.append(points[Int(to)])
             edges.append(
                 Edge(
-                    from: Int32(from), to: Int32(to), length: columns.length[index],
+                    from: Int32(clamping: from), to: Int32(clamping: to), length: columns.length[index],
                     kilometresPerHour: Double(columns.speed[index]), isOneway: columns.oneway[index] != 0,
                     points: line.map(position)))
         }

@@ -21,6 +21,7 @@ final class Backends {
     /// Nanoseconds from a request's dispatch to its deadline.
     let timeout: UInt64
     private var generator = SystemRandomNumberGenerator()
+    private var identifiers = UUIDv7Generator()
 
     /// - Parameters:
     ///   - driverService: `host:port`.
@@ -42,7 +43,7 @@ final class Backends {
 
     /// A new identifier. Made here, a resource's creation can be tried again without making two.
     func mint() -> String {
-        UUIDv7(milliseconds: loop.wallClockMilliseconds, using: &generator).text
+        identifiers.next(milliseconds: loop.wallClockMilliseconds, using: &generator).text
     }
 
     /// Calls a service for a REST request, within what is left of the request's time.

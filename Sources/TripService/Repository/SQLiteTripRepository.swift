@@ -24,7 +24,7 @@ final class SQLiteTripRepository: TripRepository {
         let database = try SQLiteDatabase(path: path, mode: .readOnly)
         var active: [Trip] = []
         try database.statement("SELECT * FROM trips WHERE status = 1").query { active.append(TripSchema.trip($0)) }
-        let watermark = try database.statement("SELECT watermark FROM relay").first { UInt64($0.int64(0)) }
+        let watermark = try database.statement("SELECT watermark FROM relay").first { UInt64(clamping: $0.int64(0)) }
         return TripStart(active: active, watermark: watermark ?? 0, lastSeq: try Self.lastSeq(database))
     }
 
@@ -55,7 +55,7 @@ final class SQLiteTripRepository: TripRepository {
     }
 
     private static func book(_ booking: Booking, _ database: SQLiteDatabase) throws -> BookingOutcome {
-        if let key = booking.key, let outcome = try lookUp(key, booking.now, database) { return outcome }
+        if let key = booking.key, let outcome = try lookUp(key, booking.keyedAt, database) { return outcome }
         if let trip = try trip(booking.tripID, database) {
             return booking.isMadeBy(trip) ? .existing(trip) : .idTaken
         }
@@ -78,11 +78,13 @@ final class SQLiteTripRepository: TripRepository {
             .text(trip.id), .text(trip.riderID), .text(driver.id), .text(driver.name), .text(driver.vehicle.make),
             .text(driver.vehicle.model), .text(driver.vehicle.color), .text(driver.vehicle.plate),
             .text(driver.vehicle.category), .real(trip.pickup.lat), .real(trip.pickup.lon), .real(trip.dropoff.lat),
-            .real(trip.dropoff.lon), .integer(trip.createdAt), .integer(Int64(trip.seq)))
+            .real(trip.dropoff.lon), .integer(trip.createdAt), .integer(Int64(clamping: trip.seq)))
         if let key = booking.key {
             // Replaces one that is older than 24 h: lookUp did not see it.
             try database.statement("INSERT OR REPLACE INTO idempotency_keys VALUES (?1, ?2, ?3, ?4, ?5)").run(
-                .text(key.key), .blob(key.request), .text(trip.id), .integer(Int64(trip.seq)), .integer(booking.now))
+                .text(key.key), .blob(key.request), .text(trip.id), .integer(Int64(clamping: trip.seq)),
+                .integer(booking.keyedAt)
+            )
         }
         return .created(trip)
     }
@@ -111,7 +113,7 @@ final class SQLiteTripRepository: TripRepository {
             "UPDATE trips SET status = ?2, picked_up_at = ?3, ended_at = ?4, seq = ?5 WHERE id = ?1"
         ).run(
             .text(trip.id), .integer(TripSchema.number(of: trip.status)), .optional(trip.pickedUpAt),
-            .optional(trip.endedAt), .integer(Int64(trip.seq)))
+            .optional(trip.endedAt), .integer(Int64(clamping: trip.seq)))
         return .changed(trip, kind)
     }
 
@@ -121,12 +123,12 @@ final class SQLiteTripRepository: TripRepository {
     ) throws -> UInt64 {
         try database.statement("INSERT INTO outbox (trip_id, kind) VALUES (?1, ?2)").run(
             .text(tripID), .integer(TripSchema.number(of: kind)))
-        return UInt64(database.lastInsertRowID)
+        return UInt64(clamping: database.lastInsertRowID)
     }
 
     func setWatermark(_ seq: UInt64, _ completion: @escaping (Result<Void, any Error>) -> Void) {
         writer.submit(
-            on: loop, { try $0.statement("UPDATE relay SET watermark = ?1").run(.integer(Int64(seq))) },
+            on: loop, { try $0.statement("UPDATE relay SET watermark = ?1").run(.integer(Int64(clamping: seq))) },
             completion: completion)
     }
 
@@ -135,7 +137,7 @@ final class SQLiteTripRepository: TripRepository {
             on: loop,
             {
                 try $0.statement("DELETE FROM idempotency_keys WHERE created_at < ?1").run(
-                    .integer(now - idempotencyKeyLifetime))
+                    .integer(now &- idempotencyKeyLifetime))
             },
             completion: { _ in })
     }
@@ -162,8 +164,8 @@ final class SQLiteTripRepository: TripRepository {
     ) throws -> BookingOutcome? {
         let stored = try database.statement(
             "SELECT request, trip_id, seq FROM idempotency_keys WHERE key = ?1 AND created_at >= ?2"
-        ).first(.text(key.key), .integer(now - idempotencyKeyLifetime)) { row in
-            (request: row.blob(0), tripID: row.text(1), seq: UInt64(row.int64(2)))
+        ).first(.text(key.key), .integer(now &- idempotencyKeyLifetime)) { row in
+            (request: row.blob(0), tripID: row.text(1), seq: UInt64(clamping: row.int64(2)))
         }
         guard let stored else { return nil }
         guard stored.request == key.request else { return .keyReused }
@@ -218,10 +220,10 @@ final class SQLiteTripRepository: TripRepository {
                     SELECT trips.*, outbox.seq, outbox.kind FROM outbox JOIN trips ON trips.id = outbox.trip_id
                     WHERE outbox.seq > ?1 ORDER BY outbox.seq LIMIT ?2
                     """
-                ).query(.integer(Int64(seq)), .integer(Int64(limit))) { row in
+                ).query(.integer(Int64(clamping: seq)), .integer(Int64(limit))) { row in
                     events.append(
                         OutboxEvent(
-                            seq: UInt64(row.int64(18)), kind: TripSchema.kind(row.int64(19)),
+                            seq: UInt64(clamping: row.int64(18)), kind: TripSchema.kind(row.int64(19)),
                             latest: TripSchema.trip(row)))
                 }
                 return events
@@ -229,6 +231,6 @@ final class SQLiteTripRepository: TripRepository {
     }
 
     private static func lastSeq(_ database: SQLiteDatabase) throws -> UInt64 {
-        try database.statement("SELECT max(seq) FROM outbox").first { UInt64($0.int64IfPresent(0) ?? 0) } ?? 0
+        try database.statement("SELECT max(seq) FROM outbox").first { UInt64(clamping: $0.int64IfPresent(0) ?? 0) } ?? 0
     }
 }

@@ -13,6 +13,8 @@ struct Booking: Sendable {
     let key: IdempotencyKey?
     /// Unix milliseconds.
     let now: Int64
+    /// Milliseconds of `KeyClock`.
+    let keyedAt: Int64
 
     /// Whether `trip` can be what an earlier try of the same request made.
     func isMadeBy(_ trip: Trip) -> Bool {
@@ -128,7 +130,7 @@ protocol TripRepository: AnyObject {
 
     func trip(_ id: String, deadline: UInt64?, _ completion: @escaping (Result<Trip?, any Error>) -> Void)
 
-    /// What a key made, if it is not older than 24 h at `now`: nil, `.replayed` or `.keyReused`.
+    /// What a key made, if it is not older than 24 h at `now` (`KeyClock`): nil, `.replayed` or `.keyReused`.
     func lookUp(
         _ key: IdempotencyKey, at now: Int64, deadline: UInt64?,
         _ completion: @escaping (Result<BookingOutcome?, any Error>) -> Void)
@@ -144,11 +146,30 @@ protocol TripRepository: AnyObject {
     /// Stores how far the outbox is relayed.
     func setWatermark(_ seq: UInt64, _ completion: @escaping (Result<Void, any Error>) -> Void)
 
-    /// Drops keys that are older than 24 h at `now`.
+    /// Drops keys that are older than 24 h at `now` (`KeyClock`).
     func forgetKeys(before now: Int64)
 
     /// Finishes what waits; the completion comes, on any thread, when the storage is closed.
     func close(_ completion: @escaping @Sendable () -> Void)
+}
+
+/// What the age of idempotency keys is measured by: the wall clock as it was when the service started, carried on by the
+/// monotonic one. A wall clock that is set ahead by a day would forget all keys at once, and a rider's second try would be
+/// a second booking.
+struct KeyClock: Sendable {
+    private let wall: Int64
+    private let monotonic: UInt64
+
+    /// Unix milliseconds and monotonic nanoseconds of the start.
+    init(wall: Int64, monotonic: UInt64) {
+        self.wall = wall
+        self.monotonic = monotonic
+    }
+
+    /// Unix milliseconds by this clock at `now`, monotonic nanoseconds.
+    func milliseconds(at now: UInt64) -> Int64 {
+        wall &+ Int64(clamping: (max(now, monotonic) - monotonic) / 1_000_000)
+    }
 }
 
 /// How long an idempotency key is kept, in milliseconds.

@@ -109,6 +109,6 @@ enum TripSchema {
                     category: row.text(8))),
             status: status(row.int64(9)), pickup: Position(lat: row.double(10), lon: row.double(11)),
             dropoff: Position(lat: row.double(12), lon: row.double(13)), createdAt: row.int64(14),
-            pickedUpAt: row.int64IfPresent(15), endedAt: row.int64IfPresent(16), seq: UInt64(row.int64(17)))
+            pickedUpAt: row.int64IfPresent(15), endedAt: row.int64IfPresent(16), seq: UInt64(clamping: row.int64(17)))
     }
 }

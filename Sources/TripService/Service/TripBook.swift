@@ -25,6 +25,8 @@ final class TripBook {
     private var keysInProgress: Set<String> = []
     private var hasStorageFailed = false
     private var random = SystemRandomNumberGenerator()
+    private var identifiers = UUIDv7Generator()
+    private let keyClock: KeyClock
     private let metrics = TripMetrics()
 
     init(loop: EventLoop, repository: any TripRepository, directory: any DriverDirectory, active: [Trip]) {
@@ -32,6 +34,7 @@ final class TripBook {
         self.repository = repository
         self.directory = directory
         self.active = ActiveTrips(active)
+        keyClock = KeyClock(wall: loop.wallClockMilliseconds, monotonic: loop.now)
         metrics.active.set(self.active.count)
     }
 
@@ -62,14 +65,14 @@ final class TripBook {
     func create(_ request: Request, _ completion: @escaping (Result<Created, TripError>) -> Void) {
         let work = Attempt(
             request: request,
-            id: request.id ?? UUIDv7(milliseconds: loop.wallClockMilliseconds, using: &random).text,
+            id: request.id ?? identifiers.next(milliseconds: loop.wallClockMilliseconds, using: &random).text,
             completion: completion)
         guard let key = request.key else { return select(work) }
         guard keysInProgress.insert(key.key).inserted else {
             metrics.refused("key-in-progress")
             return completion(.failure(.keyInProgress))
         }
-        repository.lookUp(key, at: loop.wallClockMilliseconds, deadline: request.deadline) { [self] result in
+        repository.lookUp(key, at: keyClock.milliseconds(at: loop.now), deadline: request.deadline) { [self] result in
             switch result {
             case .failure(let error): finish(work, .failure(storageError(error)))
             case .success(.some(let outcome)): finish(work, outcome)
@@ -84,10 +87,11 @@ final class TripBook {
         let id: String
         let completion: (Result<Created, TripError>) -> Void
 
-        func booking(_ candidates: [DriverProfile], now: Int64) -> Booking {
+        func booking(_ candidates: [DriverProfile], now: Int64 = 0, keyedAt: Int64 = 0) -> Booking {
             Booking(
                 tripID: id, riderID: request.riderID, pickup: request.pickup, dropoff: request.dropoff,
-                selectedDriverID: request.driverID, candidates: candidates, key: request.key, now: now)
+                selectedDriverID: request.driverID, candidates: candidates, key: request.key, now: now,
+                keyedAt: keyedAt)
         }
     }
 
@@ -95,7 +99,7 @@ final class TripBook {
     private func select(_ work: Attempt) {
         let request = work.request
         if let trip = active.trip(work.id) {
-            let isSame = work.booking([], now: 0).isMadeBy(trip)
+            let isSame = work.booking([]).isMadeBy(trip)
             return finish(work, isSame ? .existing(trip) : .idTaken)
         }
         if let tripID = active.tripID(ofRider: request.riderID) {
@@ -159,7 +163,8 @@ final class TripBook {
 
     /// - Parameter taken: called when every candidate is on a trip.
     private func book(_ work: Attempt, _ candidates: [DriverProfile], then taken: @escaping () -> Void) {
-        let booking = work.booking(candidates, now: loop.wallClockMilliseconds)
+        let booking = work.booking(
+            candidates, now: loop.wallClockMilliseconds, keyedAt: keyClock.milliseconds(at: loop.now))
         repository.book(booking, deadline: work.request.deadline) { [self] result in
             switch result {
             case .failure(let error): finish(work, .failure(storageError(error)))
@@ -206,7 +211,7 @@ final class TripBook {
         }
         // The caller's earlier try may have made the trip, and only its answer was lost.
         repository.trip(work.id, deadline: work.request.deadline) { [self] stored in
-            if case .success(let trip?) = stored, work.booking([], now: 0).isMadeBy(trip) {
+            if case .success(let trip?) = stored, work.booking([]).isMadeBy(trip) {
                 answer(work, .success(Created(trip: trip, replayed: false)))
             } else {
                 answer(work, result)
@@ -294,7 +299,7 @@ final class TripBook {
 
     func unwatch(_ token: TripWatchers.Token) { watchers.remove(token) }
 
-    func forgetOldKeys() { repository.forgetKeys(before: loop.wallClockMilliseconds) }
+    func forgetOldKeys() { repository.forgetKeys(before: keyClock.milliseconds(at: loop.now)) }
 
     /// Ends every watch: the caller asks another process, or this one after its restart.
     func endWatches() { watchers.failAll(.unavailable("The trip service is ending; ask again.")) }
