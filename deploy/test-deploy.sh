@@ -16,6 +16,7 @@ log=.build/test-deploy.log
 mkdir -p .build
 : >"$log"
 
+work=/nonexistent
 skip() {
     say "SKIPPED deploy tests: $*"
     exit 0
@@ -24,6 +25,10 @@ skip() {
 ok() { printf '%4d s  ok: %s\n' "$((SECONDS - started))" "$*"; }
 fail() {
     say "FAILED: $*"
+    [ ! -s "$work/client" ] || {
+        say "What the client saw last:"
+        tail -n 3 "$work/client"
+    }
     diagnose
     exit 1
 }
@@ -219,8 +224,19 @@ compose_up=yes
 ride='{"pickup":{"lat":53.5572,"lon":13.2615},"dropoff":{"lat":53.5453,"lon":13.2945}}'
 # book BASE RIDER: the trip's id
 book() { curl -s --max-time 10 "$1/trips" -H 'content-type: application/json' -d "$(jq -c ".rider_id=\"$2\"" <<<"$ride")" | jq -r '.id // .code'; }
-cars() { curl -s --max-time 10 "$1/drivers/available?limit=1000" | jq '.drivers | length'; }
-has_cars() { [ "$(cars "$1")" -ge "$2" ]; }
+# ask URL: the body; a line in $work/client says what came back, or why nothing did.
+ask() {
+    local answer status=0
+    answer=$(curl -sS --max-time 10 -w '\n%{http_code} after %{time_total} s' "$1" 2>"$work/curl") || status=$?
+    say "$(date +%T) $1: curl $status, HTTP ${answer##*$'\n'}, ${#answer} bytes $(tr '\n' ' ' <"$work/curl")" >>"$work/client"
+    say "${answer%$'\n'*}"
+}
+cars() { ask "$1/drivers/available?limit=1000" | jq '.drivers | length'; }
+has_cars() {
+    local count
+    count=$(cars "$1")
+    [ "${count:-0}" -ge "$2" ]
+}
 # created BROKER TRIP: whether its TripCreated is in Kafka
 created() { timeout 20 kcat -b "$1" -C -t trip_events -o beginning -e -q | jq -e -s --arg id "$2" 'any(.type == "TripCreated" and .trip.id == $id)'; }
 
@@ -325,6 +341,27 @@ forward() {
     in_background kubectl port-forward "$1" "$2"
     forwarder=${background[-1]}
     until_true 20 "port-forward $1" port_taken "$2"
+}
+# forward_until SECONDS WHAT SERVICE PORT COMMAND…: a port-forward chooses one pod when it starts and keeps to it, also to one
+# whose sandbox is gone; so each attempt has a new one.
+forward_until() {
+    local end=$((SECONDS + $1)) what=$2 service=$3 port=$4 attempt
+    shift 4
+    while true; do
+        in_background kubectl port-forward "$service" "$port"
+        forwarder=${background[-1]}
+        for attempt in $(seq 20); do
+            if port_taken "$port" && "$@" >>"$log" 2>&1; then return 0; fi
+            kill -0 "$forwarder" 2>/dev/null || break
+            [ "$SECONDS" -lt "$end" ] || fail "$what: not within the time"
+            sleep 0.5
+        done
+        say "        $(date +%T) another port-forward: $(tail -n 1 "$work/client" 2>/dev/null)"
+        kill -TERM -- "-$forwarder" 2>/dev/null || true
+        wait "$forwarder" 2>/dev/null || true
+        [ "$SECONDS" -lt "$end" ] || fail "$what: not within the time"
+        sleep 0.5
+    done
 }
 forward svc/kafka 19092
 kafka_forwarder=$forwarder
@@ -431,6 +468,15 @@ bad=$(sort -u "$work/exits" | grep -v '^kafka' | grep -v ' 0$' || true)
 ok "SIGTERM within the grace period: $(sort -u "$work/exits" | grep -c ' 0$') containers ended with 0"
 
 trip=$(jq -r '.trips[-1]' "$work/summary")
+# container_ids: of everything that runs here, as the API server believes.
+container_ids() { kubectl get pods -o json | jq -r '.items[].status.containerStatuses[]?.containerID' | sort; }
+# Whether five pods are ready and none of their containers is one of those that were killed: right after the start, the API
+# server still shows every pod as it was before, ready and running.
+is_reborn() {
+    kubectl get pods -o json | jq -r '.items[].status.containerStatuses[]? | select(.ready) | .containerID' | sort >"$work/ready"
+    [ "$(wc -l <"$work/ready")" -ge 5 ] && [ -z "$(comm -12 "$work/killed" "$work/ready")" ]
+}
+container_ids >"$work/killed"
 # The power goes: every container, the kubelet and containerd at once, nothing may say goodbye.
 for pid in $(cut -d' ' -f1 "$KUBE_HOME"/run/{kubelet,containerd}.pid) \
     $(ctr --address "$KUBE_HOME/run/containerd.sock" -n k8s.io tasks ls | awk 'NR > 1 { print $2 }'); do
@@ -438,10 +484,9 @@ for pid in $(cut -d' ' -f1 "$KUBE_HOME"/run/{kubelet,containerd}.pid) \
 done
 quietly "$shared/kube/down.sh" --keep || fail "clearing away the dead node"
 quietly "$shared/kube/up.sh" || fail "starting the node again"
-until_true 120 "the node has its pods again" sh -c "[ \$(kubectl get pods --no-headers | grep -c ' 1/1 *Running') -ge 5 ]"
+until_true 120 "the node has its pods again" is_reborn
 rolled_out 120s "after the node was killed"
-forward svc/gateway 8080
-until_true 90 "cars after the node was killed" has_cars http://localhost:8080 200
+forward_until 90 "cars after the node was killed" svc/gateway 8080 has_cars http://localhost:8080 200
 expect "a killed node's volume kept the trip" "$trip" "$(curl -s "localhost:8080/trips/$trip" | jq -r .id)"
 load
 sleep 3

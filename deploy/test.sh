@@ -4,11 +4,51 @@
 #   deploy/test.sh          asks before it uses sudo
 #   deploy/test.sh -y       does not ask
 #   deploy/test.sh -n       installs nothing
+#   deploy/test.sh --sanitize [address|thread]   the tests once more under AddressSanitizer and under ThreadSanitizer, or one of
+#                           them, in builds of their own (.build-asan, .build-tsan); CABSTAND_ROOMS keeps them to some rooms
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/lib.sh
 
 install=ask
+
+# sanitize NAME FOLDER: builds and runs the tests with a sanitizer. gold, Swift's own linker, would print hundreds of warnings.
+sanitize() {
+    local name=$1 folder=$2 log=$2/test.log status=0
+    step "tests under the $name sanitizer${CABSTAND_ROOMS:+ ($CABSTAND_ROOMS)}"
+    mkdir -p "$folder"
+    # What the tests leave behind at their end is theirs; a leak per connection or call is what deploy/fuzz.sh finds.
+    {
+        ASAN_OPTIONS=detect_leaks=0 swift test --scratch-path "$folder" --sanitize "$name" -Xswiftc -use-ld=lld \
+            --disable-xctest 2>&1 || status=$?
+        echo "$status" >"$folder/status"
+    } | tee "$log" | grep -aE '^==|WARNING: ThreadSanitizer|SUMMARY|error:|✘|Test run with' || true
+    status=$(cat "$folder/status")
+    # A race does not end the tests at once, and a program that they started may have had it.
+    if grep -aqE 'Sanitizer: ' "$log"; then
+        say "FAILED: the $name sanitizer has found something ($log)"
+        return 1
+    fi
+    [ "$status" = 0 ] || say "FAILED: tests under the $name sanitizer ($log)"
+    return "$status"
+}
+
+if [ "${1:-}" = --sanitize ]; then
+    need_swift
+    case "${2:-both}" in
+    address) sanitize address .build-asan ;;
+    thread) sanitize thread .build-tsan ;;
+    both)
+        status=0
+        sanitize address .build-asan || status=$?
+        sanitize thread .build-tsan || status=$?
+        exit "$status"
+        ;;
+    *) exit 64 ;;
+    esac
+    exit
+fi
+
 while getopts yn option; do
     case $option in
     y) install=yes ;;
