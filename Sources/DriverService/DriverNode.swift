@@ -3,6 +3,7 @@ import HTTPServer
 import KafkaClient
 import Reactor
 import RideAPI
+import SQLiteStore
 import Settings
 import Telemetry
 
@@ -19,6 +20,7 @@ final class DriverNode {
     /// Nanoseconds that the end waits for Kafka to take the last events; readers learn of everything by their poll.
     private let flushTimeout: UInt64
     private let repository: SQLiteDriverRepository
+    private let health: DatabaseHealth
     private let book: DriverBook
     private let producer: KafkaProducer
     private let announcer: KafkaAnnouncer
@@ -28,7 +30,7 @@ final class DriverNode {
     private let reconciler: TripReconciler
     private let server: GRPCServer
     private let admin: HTTPServer?
-    private let readiness: ServiceReadiness
+    let readiness: ServiceReadiness
     private var fleet: SimulatedFleet?
 
     /// On the thread that made the loop, before it runs.
@@ -42,8 +44,16 @@ final class DriverNode {
             loops: [loop], dependencies: ["database", "kafka", "trip_service"], now: loop.preciseNow())
 
         let path = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
-        let opened = try SQLiteDriverRepository.open(path: path, wall: loop.wallClockMilliseconds)
+        let opened: SQLiteDriverRepository.Opened
+        do {
+            opened = try SQLiteDriverRepository.open(path: path, wall: loop.wallClockMilliseconds)
+        } catch {
+            throw DatabaseStartError(error)
+        }
         repository = SQLiteDriverRepository(loop: loop, writer: opened.writer)
+        health = DatabaseHealth(loop: loop, logger: Logger(label: "driver")) { [weak repository] writing, completion in
+            repository?.probe(writing: writing, completion)
+        }
 
         let kafka = KafkaConfiguration(settings, clientID: "cabstand-driver", group: "cabstand-driver")
         producer = try KafkaProducer(loop: loop, configuration: kafka)
@@ -87,16 +97,18 @@ final class DriverNode {
             "serving",
             metadata: [
                 "grpc": "\(grpcAddress)", "admin": adminAddress.map { "\($0)" } ?? "off", "database": path,
-                "drivers": "\(book.registry.count)", "simulated": "\(simulated)",
+                "database_id": opened.stored.databaseID, "drivers": "\(book.registry.count)",
+                "simulated": "\(simulated)",
             ])
     }
 
     /// Lets the parts know each other, and asks each dependency for its first answer.
     private func connect() {
         readiness.set("database", .ok)
-        book.onStorage = { [readiness] failure in
+        health.onChange = { [readiness] failure in
             readiness.set("database", failure.map { .failing($0) } ?? .ok)
         }
+        book.onStorageFailure = { [health] in health.failed($0) }
         announcer.driver = { [weak book] in book?.driver($0) }
         producer.onState = { [readiness] state in
             switch state {
@@ -152,6 +164,7 @@ final class DriverNode {
                     once(within: flushTimeout, { self.reader.whenSaved($0) }) { [self] in
                         book.saveStates { [self] in
                             producer.close(timeout: flushTimeout) { [self] _ in
+                                health.stop()
                                 repository.close(completion)
                             }
                         }
@@ -172,4 +185,11 @@ final class DriverNode {
         loop.schedule(after: timeout, finish)
         work(finish)
     }
+}
+
+/// A database that can't be opened, with the setting that helps.
+struct DatabaseStartError: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ error: any Error) { description = "\(error) (CABSTAND_DATABASE_URL names the database.)" }
 }

@@ -12,6 +12,8 @@ import Settings
 public final class DriverServer: ServerProcess {
     private let group: EventLoopGroup
     private let node: LoopBound<DriverNode>
+    /// What it knows of its database and of those that it asks.
+    public let readiness: ServiceReadiness
     /// Where gRPC is served.
     public let grpcAddress: SocketAddress
     /// Where health and metrics are served, if a port is configured for it.
@@ -27,6 +29,7 @@ public final class DriverServer: ServerProcess {
         let node = try DriverNode(loop: loop, settings: settings)
         grpcAddress = node.grpcAddress
         adminAddress = node.adminAddress
+        readiness = node.readiness
         self.node = LoopBound(node, loop: loop)
     }
 

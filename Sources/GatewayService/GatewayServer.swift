@@ -17,7 +17,8 @@ public final class GatewayServer: ServerProcess {
     private let group: EventLoopGroup
     private let nodes: [LoopBound<GatewayNode>]
     private let home: LoopBound<GatewayHome>
-    private let readiness: ServiceReadiness
+    /// What `/readyz` says.
+    public let readiness: ServiceReadiness
     private let drainDelay: UInt64
     private let logger = Logger(label: "gateway")
     /// The certificate with the files that it comes from; nil: plain HTTP.

@@ -64,6 +64,8 @@ public struct Driver: Hashable, Sendable {
     public var activeTripID: String?
     /// The number of the last trip event that was taken over.
     public var tripSeq: UInt64
+    /// The epoch of the trip database that it counts in; 0: it was not said.
+    public var tripEpoch: UInt64
     /// Unix milliseconds of the last change.
     public var updatedAt: Int64
     /// The number of the last change.
@@ -74,7 +76,7 @@ public struct Driver: Hashable, Sendable {
     public init(
         profile: DriverProfile, position: Position, heading: Double? = nil, speed: Double? = nil, measuredAt: Int64,
         presence: Presence = .present, hasStreamed: Bool = false, activeTripID: String? = nil, tripSeq: UInt64 = 0,
-        updatedAt: Int64, revision: UInt64
+        tripEpoch: UInt64 = 0, updatedAt: Int64, revision: UInt64
     ) {
         self.profile = profile
         self.position = position
@@ -85,6 +87,7 @@ public struct Driver: Hashable, Sendable {
         self.hasStreamed = hasStreamed
         self.activeTripID = activeTripID
         self.tripSeq = tripSeq
+        self.tripEpoch = tripEpoch
         self.updatedAt = updatedAt
         self.revision = revision
     }

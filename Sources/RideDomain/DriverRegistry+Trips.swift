@@ -6,12 +6,15 @@ public struct TripFact: Hashable, Sendable {
     public let seq: UInt64
     /// Whether the trip is in progress.
     public let isActive: Bool
+    /// The epoch of the trip database that gave the number out; 0: it was not said.
+    public let epoch: UInt64
 
-    public init(driverID: String, tripID: String, seq: UInt64, isActive: Bool) {
+    public init(driverID: String, tripID: String, seq: UInt64, isActive: Bool, epoch: UInt64 = 0) {
         self.driverID = driverID
         self.tripID = tripID
         self.seq = seq
         self.isActive = isActive
+        self.epoch = epoch
     }
 }
 
@@ -27,13 +30,20 @@ public enum TripFactOutcome: Hashable, Sendable {
 }
 
 extension DriverRegistry {
-    /// Takes over a trip event, guarded by its `seq`: an older or repeated one changes nothing.
+    /// Takes over a trip event, guarded by its epoch and its `seq`: an older or repeated one changes nothing.
+    ///
+    /// A newer epoch beats every number of an older one. What comes from an epoch before the one that was compared with is
+    /// old: the comparison knew all that remained of it.
     public mutating func apply(_ fact: TripFact, at now: Moment) -> TripFactOutcome {
         guard let slot = slots[fact.driverID] else { return .unknownDriver }
         let driver = drivers[Int(slot)]
-        guard fact.seq > driver.tripSeq else { return .old }
+        // Who does not say an epoch speaks of the one that is known.
+        let epoch = fact.epoch == 0 ? driver.tripEpoch : fact.epoch
+        guard epoch >= (fact.epoch == 0 ? 0 : tripEpoch), (epoch, fact.seq) > (driver.tripEpoch, driver.tripSeq)
+        else { return .old }
         let active = fact.isActive ? fact.tripID : nil
         drivers[Int(slot)].tripSeq = fact.seq
+        drivers[Int(slot)].tripEpoch = epoch
         guard driver.activeTripID != active else { return .noted(slot) }
         change(slot, now) { $0.activeTripID = active }
         return .changed(slot)
@@ -44,14 +54,16 @@ extension DriverRegistry {
 
     /// Compares with the trip service's list of trips in progress and corrects what differs; returns who changed.
     ///
-    /// `asOf` is the number of the last change that the list knows of (of its first page, when there are several);
-    /// `newestBefore` is `newestTripSeq` when the list was asked for. A list that knows less than was known before
-    /// comes from another trip database (lost, or restored from a backup): it is taken over as it is, older numbers
-    /// included, for otherwise its events would be held for old ones for ever.
+    /// `asOf` is the number of the last change that the list knows of (of its first page, when there are several), `epoch`
+    /// that of its database (0: it does not say); `newestBefore` is `newestTripSeq` when the list was asked for. A list of
+    /// another epoch than the last one, or that knows less than was known before, comes from a database that was opened
+    /// anew and may be another one (lost, or restored from a backup): it is taken over as it is, older numbers included, for
+    /// otherwise its events would be held for old ones, or what was lost with the old one for true, for ever.
     public mutating func reconcile(
-        inProgress trips: [TripFact], asOf: UInt64, newestBefore: UInt64, at now: Moment
+        inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64 = 0, newestBefore: UInt64, at now: Moment
     ) -> [Int32] {
-        let isAnotherDatabase = asOf < newestBefore
+        let isTruth = epoch != tripEpoch || asOf < newestBefore
+        tripEpoch = epoch
         var active: [Int32: TripFact] = [:]
         for trip in trips {
             guard let slot = slots[trip.driverID] else { continue }
@@ -61,14 +73,19 @@ extension DriverRegistry {
         var changed: [Int32] = []
         for slot in drivers.indices.map(Int32.init) {
             let driver = drivers[Int(slot)]
+            let known = (driver.tripEpoch, driver.tripSeq)
+            // An event of this very history that came while the list was under way.
+            if isTruth && epoch != 0 && driver.tripEpoch == epoch && driver.tripSeq > asOf { continue }
             if let trip = active[slot] {
-                guard trip.seq > driver.tripSeq || isAnotherDatabase else { continue }
+                guard isTruth || (epoch, trip.seq) > known else { continue }
                 drivers[Int(slot)].tripSeq = trip.seq
+                drivers[Int(slot)].tripEpoch = epoch
                 guard driver.activeTripID != trip.tripID else { continue }
                 change(slot, now) { $0.activeTripID = trip.tripID }
                 changed.append(slot)
-            } else if isAnotherDatabase || driver.activeTripID != nil && driver.tripSeq <= asOf {
-                drivers[Int(slot)].tripSeq = isAnotherDatabase ? min(asOf, driver.tripSeq) : asOf
+            } else if isTruth || driver.activeTripID != nil && known <= (epoch, asOf) {
+                drivers[Int(slot)].tripSeq = isTruth && epoch == 0 ? min(asOf, driver.tripSeq) : asOf
+                drivers[Int(slot)].tripEpoch = epoch
                 guard driver.activeTripID != nil else { continue }
                 change(slot, now) { $0.activeTripID = nil }
                 changed.append(slot)

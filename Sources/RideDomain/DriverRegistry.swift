@@ -6,6 +6,8 @@ public struct DriverRegistry: Sendable {
     /// Milliseconds of silence after which a driver that has streamed leaves every list.
     public let timeToLive: Int64
     public internal(set) var revisions: RevisionCounter
+    /// The epoch of the trip database that the drivers were compared with last; 0: none yet.
+    public internal(set) var tripEpoch: UInt64
 
     /// By slot.
     public internal(set) var drivers: [Driver] = []
@@ -22,9 +24,10 @@ public struct DriverRegistry: Sendable {
     /// By slot: its place in `order`; made again when `order` has changed.
     var ranks: [Int32] = []
 
-    public init(timeToLive: Int64 = 60_000, revisions: RevisionCounter) {
+    public init(timeToLive: Int64 = 60_000, revisions: RevisionCounter, tripEpoch: UInt64 = 0) {
         self.timeToLive = timeToLive
         self.revisions = revisions
+        self.tripEpoch = tripEpoch
     }
 
     // MARK: Looking up

@@ -9,11 +9,22 @@ import CSQLite
     public enum Mode: Sendable { case readWrite, readOnly }
 
     private let handle: OpaquePointer
+    /// Ends statements that take too long; asked by SQLite in between.
+    let limit = StatementLimit()
+    private let mode: Mode
+    private var isClosed = false
     /// Statements by the address of their text, which for a literal never changes.
     private var statements: [UInt: SQLiteStatement] = [:]
 
     /// How long a call waits for another process's lock, in milliseconds.
     static let busyTimeout: Int32 = 5_000
+    /// The same for the last checkpoint. Reason: whoever ends the program waits for it.
+    static let lastBusyTimeout: Int32 = 1_000
+    /// Instructions of SQLite's machine between two looks at the clock: some 10 µs.
+    static let limitStep: Int32 = 1_000
+    /// Pages of the log after which a commit brings them into the file (SQLite's default), and bytes of the log that are
+    /// kept for the next ones. Reason: after a burst the log would keep its size until the end.
+    static let keptLog = 16 << 20
 
     /// Opens the file, making it when it is missing and `mode` is `.readWrite`.
     public init(path: String, mode: Mode = .readWrite) throws(SQLiteError) {
@@ -22,6 +33,7 @@ import CSQLite
             case .readWrite: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
             case .readOnly: SQLITE_OPEN_READONLY
             }
+        self.mode = mode
         var opened: OpaquePointer?
         let code = unsafe sqlite3_open_v2(path, &opened, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nil)
         guard let database = unsafe opened else {
@@ -34,17 +46,47 @@ import CSQLite
         }
         unsafe handle = database
         unsafe sqlite3_busy_timeout(database, Self.busyTimeout)
+        // The connection does not outlive this object, so the callback may find the limit unretained.
+        unsafe sqlite3_progress_handler(
+            database, Self.limitStep,
+            {
+                unsafe Unmanaged<StatementLimit>.fromOpaque($0.unsafelyUnwrapped)._withUnsafeGuaranteedRef {
+                    $0.isReached ? 1 : 0
+                }
+            },
+            Unmanaged.passUnretained(limit).toOpaque())
         switch mode {
         case .readWrite:
-            try execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
+            try execute(
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
+                    + "PRAGMA journal_size_limit=\(Self.keptLog);")
         case .readOnly:
             try execute("PRAGMA query_only=ON;")
         }
     }
 
-    deinit {
-        // v2: the connection lives on until its last statement is finalized.
+    deinit { close() }
+
+    /// Closes the connection; nothing of it may be used any more. The last writable one of a file brings the whole log into
+    /// the file first, so that one complete file is left and nothing beside it.
+    ///
+    /// - Returns: why that could not be done, nil if it was. (Everything that was committed is in the log then.)
+    @discardableResult
+    public func close() -> SQLiteError? {
+        guard !isClosed else { return nil }
+        isClosed = true
+        limit.deadline = .max
+        limit.allowOnce()
+        statements = [:]
+        var failure: SQLiteError?
+        if mode == .readWrite {
+            unsafe sqlite3_busy_timeout(handle, Self.lastBusyTimeout)
+            let code = unsafe sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
+            if code != SQLITE_OK { failure = error }
+        }
+        // v2: if somebody still has a statement, the connection lives on until it is finalized.
         unsafe sqlite3_close_v2(handle)
+        return failure
     }
 
     /// Runs a script of statements without parameters, such as a schema.
@@ -110,14 +152,22 @@ import CSQLite
     // MARK: Schema
 
     /// Brings the schema up to date: `steps[n]` takes version n to n + 1, each in its own transaction, and the
-    /// version is kept in `user_version`. A file from a newer program is refused.
-    public func migrate(_ steps: [String]) throws {
-        let version = try prepare("PRAGMA user_version").first { $0.int(0) } ?? 0
-        guard version <= steps.count else {
+    /// version is kept in `user_version`. A file from a newer program, and another program's file, are refused.
+    ///
+    /// - Parameter owner: a number that stands in the file for whose it is; 0: nobody's in particular.
+    public func migrate(_ steps: [String], owner: Int32 = 0) throws {
+        let version = try prepare("PRAGMA user_version").first { try $0.int(0) } ?? 0
+        let found = try prepare("PRAGMA application_id").first { try $0.int32(0) } ?? 0
+        guard found == owner || found == 0 else {
+            throw SQLiteError(
+                code: SQLITE_SCHEMA, message: "the database belongs to another service; give each a file of its own")
+        }
+        guard (0...steps.count).contains(version) else {
             throw SQLiteError(
                 code: SQLITE_SCHEMA,
                 message: "the database has schema version \(version), this program knows up to \(steps.count)")
         }
+        if found != owner { try execute("PRAGMA application_id=\(owner)") }
         for step in version..<steps.count {
             try transaction {
                 try execute(steps[step])

@@ -20,17 +20,20 @@ public final class SQLiteReader: Sendable {
             name: "cabstand_sqlite_queue", help: "Jobs that wait for a database thread or run.",
             labels: ["thread": name]
         ) { [weak thread] in Double(thread?.pending ?? 0) }
-        try thread.start(database) { jobs, database in Self.process(jobs, database) }
+        try thread.start(database) { [weak thread] jobs, database in
+            for job in jobs { Self.process(job, database, isClosing: thread?.isClosing ?? true) }
+        }
     }
 
-    deinit { thread.close() }
+    deinit { thread.close(interrupting: true) }
 
     /// Jobs that wait or run.
     public var pending: Int { thread.pending }
 
     /// Runs `work` on the reader's thread, then `completion` on `loop`.
     ///
-    /// `deadline` (monotonic nanoseconds): a job whose turn comes later ends with `SQLiteError.deadlineExceeded`.
+    /// `deadline` (monotonic nanoseconds): a job that is not done by then ends with `SQLiteError.deadlineExceeded`, also in
+    /// the middle of its work: one long search does not hold up the others for longer than it may take itself.
     public func submit<Value: Sendable>(
         on loop: any SQLiteCompletionTarget, deadline: UInt64? = nil,
         _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value,
@@ -49,28 +52,35 @@ public final class SQLiteReader: Sendable {
         }
     }
 
-    /// Takes no more jobs; what waits is answered.
-    public func close() { thread.close() }
+    /// Takes no more jobs; what waits or runs is answered with `SQLiteError.closed`. `completion` is called when the
+    /// connection is closed, on any thread.
+    public func close(_ completion: (@Sendable () -> Void)? = nil) { thread.close(interrupting: true, completion) }
 
     /// Waits until the file is closed. Never on a loop: it blocks.
     public func waitUntilClosed() { thread.waitUntilClosed() }
 
     // MARK: On the thread
 
-    private static func process(_ jobs: [SQLiteJob], _ database: SQLiteDatabase) {
-        let now = SQLiteThread.monotonicNow()
-        for job in jobs {
-            if let deadline = job.deadline, deadline < now {
-                job.failure = SQLiteError.deadlineExceeded
-                continue
-            }
+    private static func process(_ job: SQLiteJob, _ database: SQLiteDatabase, isClosing: Bool) {
+        if isClosing {
+            job.failure = SQLiteError.closed
+        } else if let deadline = job.deadline, deadline < monotonicNanoseconds() {
+            job.failure = SQLiteError.deadlineExceeded
+        } else {
+            database.limit.deadline = job.deadline ?? .max
             do {
                 try database.statement("BEGIN").run()
-                defer { try? database.statement("COMMIT").run() }
                 try job.run(database)
             } catch {
                 job.failure = error
+                if (error as? SQLiteError)?.wasInterrupted == true {
+                    let isLate = job.deadline.map { $0 < monotonicNanoseconds() } ?? false
+                    job.failure = isLate ? SQLiteError.deadlineExceeded : SQLiteError.closed
+                }
             }
+            // The end of the snapshot takes its time whatever the job took.
+            database.limit.deadline = .max
+            database.rollBack()
         }
     }
 }

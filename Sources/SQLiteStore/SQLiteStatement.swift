@@ -108,7 +108,7 @@ import CSQLite
             // An empty string may have no base address, and a nil pointer would bind NULL.
             guard let base = bytes.baseAddress else { return unsafe csqlite_bind_text_copy(handle, index, "", 0) }
             return unsafe base.withMemoryRebound(to: CChar.self, capacity: bytes.count) {
-                unsafe csqlite_bind_text_copy(handle, index, $0, Int32(bytes.count))
+                unsafe csqlite_bind_text_copy(handle, index, $0, Int32(clamping: bytes.count))
             }
         }
         try check(code)
@@ -119,7 +119,7 @@ import CSQLite
             guard let base = bytes.baseAddress, unsafe !bytes.isEmpty else {
                 return unsafe sqlite3_bind_zeroblob(handle, index, 0)
             }
-            return unsafe csqlite_bind_blob_copy(handle, index, base, Int32(bytes.count))
+            return unsafe csqlite_bind_blob_copy(handle, index, base, Int32(clamping: bytes.count))
         }
         try check(code)
     }
@@ -151,14 +151,21 @@ import CSQLite
         return unsafe handle
     }
 
-    func isNull(_ index: Int32) -> Bool { unsafe sqlite3_column_type(column(index), index) == SQLITE_NULL }
+    /// `SQLITE_INTEGER`, `SQLITE_FLOAT`, `SQLITE_TEXT`, `SQLITE_BLOB` or `SQLITE_NULL`: of the value, not of the column.
+    func type(of index: Int32) -> Int32 { unsafe sqlite3_column_type(column(index), index) }
     func integer(_ index: Int32) -> Int64 { unsafe sqlite3_column_int64(column(index), index) }
     func real(_ index: Int32) -> Double { unsafe sqlite3_column_double(column(index), index) }
 
-    func text(_ index: Int32) -> String {
+    /// nil: it is not UTF-8.
+    func text(_ index: Int32) -> String? {
         guard let base = unsafe sqlite3_column_text(column(index), index) else { return "" }
         let count = Int(unsafe sqlite3_column_bytes(handle, index))
-        return unsafe String(decoding: UnsafeBufferPointer(start: base, count: count), as: UTF8.self)
+        return unsafe String(validating: UnsafeBufferPointer(start: base, count: count), as: UTF8.self)
+    }
+
+    func name(of index: Int32) -> String {
+        guard let name = unsafe sqlite3_column_name(column(index), index) else { return "column \(index)" }
+        return unsafe String(cString: name)
     }
 
     func blob(_ index: Int32) -> [UInt8] {
@@ -166,21 +173,4 @@ import CSQLite
         let count = Int(unsafe sqlite3_column_bytes(handle, index))
         return unsafe [UInt8](UnsafeRawBufferPointer(start: base, count: count))
     }
-}
-
-/// The current row of a query. Columns count from 0; a column outside the row traps.
-public struct SQLiteRow {
-    let statement: SQLiteStatement
-
-    public func isNull(_ column: Int32) -> Bool { statement.isNull(column) }
-    public func int64(_ column: Int32) -> Int64 { statement.integer(column) }
-    public func int(_ column: Int32) -> Int { Int(statement.integer(column)) }
-    public func double(_ column: Int32) -> Double { statement.real(column) }
-    public func text(_ column: Int32) -> String { statement.text(column) }
-    public func blob(_ column: Int32) -> [UInt8] { statement.blob(column) }
-
-    public func int64IfPresent(_ column: Int32) -> Int64? { isNull(column) ? nil : int64(column) }
-    public func doubleIfPresent(_ column: Int32) -> Double? { isNull(column) ? nil : double(column) }
-    public func textIfPresent(_ column: Int32) -> String? { isNull(column) ? nil : text(column) }
-    public func blobIfPresent(_ column: Int32) -> [UInt8]? { isNull(column) ? nil : blob(column) }
 }

@@ -1,6 +1,6 @@
-import CSQLite
 import Reactor
 import Synchronization
+import Telemetry
 
 #if canImport(Glibc)
     import Glibc
@@ -13,8 +13,8 @@ import Synchronization
 /// Loops put jobs into the queue under a lock that is held for a few instructions and never over a system call other
 /// than the wake-up; the thread takes everything that waits (at most `batch`) at once.
 ///
-/// Proof of `@unchecked Sendable`: `waiting`, `isClosed` and `isFinished` are touched under `mutex` only, the rest never
-/// changes after `init`.
+/// Proof of `@unchecked Sendable`: `waiting`, `isClosed`, `isFinished`, `whenFinished` and `limit` are touched under `mutex`
+/// only, the rest never changes after `init`.
 @safe final class SQLiteThread: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let wakeUp: UnsafeMutablePointer<pthread_cond_t>
@@ -22,6 +22,9 @@ import Synchronization
     private var waiting: [SQLiteJob] = []
     private var isClosed = false
     private var isFinished = false
+    private var whenFinished: [@Sendable () -> Void] = []
+    /// Of the database, while the thread has it.
+    private var limit: StatementLimit?
     private let depth = Atomic<Int>(0)
 
     let capacity: Int
@@ -37,7 +40,12 @@ import Synchronization
         unsafe finished = .allocate(capacity: 1)
         unsafe pthread_mutex_init(mutex, nil)
         unsafe pthread_cond_init(wakeUp, nil)
-        unsafe pthread_cond_init(finished, nil)
+        // Waited for with a deadline of the monotonic clock.
+        var attributes = pthread_condattr_t()
+        unsafe pthread_condattr_init(&attributes)
+        unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        unsafe pthread_cond_init(finished, &attributes)
+        unsafe pthread_condattr_destroy(&attributes)
     }
 
     deinit {
@@ -47,6 +55,13 @@ import Synchronization
         unsafe mutex.deallocate()
         unsafe wakeUp.deallocate()
         unsafe finished.deallocate()
+    }
+
+    /// Whether no more jobs are taken.
+    var isClosing: Bool {
+        unsafe pthread_mutex_lock(mutex)
+        defer { unsafe pthread_mutex_unlock(mutex) }
+        return isClosed
     }
 
     /// Jobs that wait or run. Readable from every thread.
@@ -76,26 +91,51 @@ import Synchronization
     private func wake() { unsafe pthread_cond_signal(wakeUp) }
 
     /// Starts the thread. `process` runs on it with each batch; the thread owns `database` and closes it at its end.
-    /// - Throws: `SystemError` if the system has no thread to give.
+    ///
+    /// However the program ends in order, the database is closed before: the thread adds itself to `ExitWork`.
+    /// - Parameter closed: called on the thread when the database is closed.
+    /// - Throws: `SystemError` if the system has no thread to give; the database is as it was then.
     func start(
-        _ database: SQLiteDatabase, process: @escaping @Sendable ([SQLiteJob], SQLiteDatabase) -> Void
+        _ database: SQLiteDatabase, closed: @escaping @Sendable (SQLiteError?) -> Void = { _ in },
+        process: @escaping @Sendable ([SQLiteJob], SQLiteDatabase) -> Void
     ) throws(SystemError) {
-        let start = Start(thread: self, database: database, process: process)
-        try SystemThread(name) { start.thread.run(start) }.detach()
+        limit = database.limit
+        let exit = ExitWork.shared.add { deadline in
+            self.close()
+            self.waitUntilClosed(until: deadline)
+        }
+        let start = Start(thread: self, database: database, process: process) { failure in
+            closed(failure)
+            ExitWork.shared.remove(exit)
+        }
+        do throws(SystemError) {
+            try SystemThread(name) { start.thread.run(start) }.detach()
+        } catch {
+            ExitWork.shared.remove(exit)
+            throw error
+        }
     }
 
-    /// Takes no more jobs; what waits is still done, then the database is closed. Thread-safe, does not wait.
-    func close() {
+    /// Takes no more jobs; what waits is still done (or, with `interrupting`, ended as soon as SQLite looks up from its
+    /// work), then the database is closed. Thread-safe, does not wait; `completion` is called on any thread.
+    func close(interrupting: Bool = false, _ completion: (@Sendable () -> Void)? = nil) {
         unsafe pthread_mutex_lock(mutex)
         isClosed = true
+        if interrupting { limit?.cancel() }
+        let isOver = isFinished
+        if let completion, !isOver { whenFinished.append(completion) }
         unsafe pthread_mutex_unlock(mutex)
         wake()
+        if isOver { completion?() }
     }
 
-    /// Waits until everything is done and the database is closed. Never on a loop.
-    func waitUntilClosed() {
+    /// Waits until everything is done and the database is closed, or the monotonic clock has reached `deadline`
+    /// (nanoseconds). Never on a loop.
+    func waitUntilClosed(until deadline: UInt64 = .max) {
+        let seconds = min(deadline / 1_000_000_000, UInt64(Int32.max))
+        var end = timespec(tv_sec: Int(seconds), tv_nsec: Int(deadline % 1_000_000_000))
         unsafe pthread_mutex_lock(mutex)
-        while !isFinished { unsafe pthread_cond_wait(finished, mutex) }
+        while !isFinished, unsafe pthread_cond_timedwait(finished, mutex, &end) != ETIMEDOUT {}
         unsafe pthread_mutex_unlock(mutex)
     }
 
@@ -106,14 +146,17 @@ import Synchronization
         let thread: SQLiteThread
         var database: SQLiteDatabase?
         let process: @Sendable ([SQLiteJob], SQLiteDatabase) -> Void
+        let closed: @Sendable (SQLiteError?) -> Void
 
         init(
             thread: SQLiteThread, database: SQLiteDatabase,
-            process: @escaping @Sendable ([SQLiteJob], SQLiteDatabase) -> Void
+            process: @escaping @Sendable ([SQLiteJob], SQLiteDatabase) -> Void,
+            closed: @escaping @Sendable (SQLiteError?) -> Void
         ) {
             self.thread = thread
             self.database = database
             self.process = process
+            self.closed = closed
         }
     }
 
@@ -123,11 +166,17 @@ import Synchronization
             depth.subtract(jobs.count, ordering: .relaxed)
             Self.deliver(jobs)
         }
+        let failure = start.database?.close()
         start.database = nil
+        start.closed(failure)
         unsafe pthread_mutex_lock(mutex)
         isFinished = true
+        limit = nil
+        let completions = whenFinished
+        whenFinished = []
         unsafe pthread_cond_broadcast(finished)
         unsafe pthread_mutex_unlock(mutex)
+        for completion in completions { completion() }
     }
 
     /// Waits for jobs and takes at most a batch of them; nil when the queue is closed and empty.
@@ -163,12 +212,5 @@ import Synchronization
             target.submit { for job in group { job.finish() } }
             index = end
         }
-    }
-
-    /// The monotonic clock that deadlines are given in, in nanoseconds.
-    static func monotonicNow() -> UInt64 {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 }

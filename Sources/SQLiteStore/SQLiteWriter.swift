@@ -18,14 +18,21 @@ public final class SQLiteWriter: Sendable {
     private let thread: SQLiteThread
     private let commitCount = Atomic<Int>(0)
 
-    /// Opens the database (blocking: at start, not on a loop that serves), runs `setUp` on it (the schema), and starts
-    /// the thread. Throws what opening or `setUp` throws.
+    /// Takes the file for this process alone, opens it (blocking: at start, not on a loop that serves), runs `setUp` on it
+    /// (the schema), and starts the thread.
+    /// - Throws: `DatabaseInUse` if somebody else has the file; what opening or `setUp` throws.
     public init(
         path: String, name: String = "sqlite-writer", capacity: Int = SQLiteWriter.defaultCapacity,
         setUp: (SQLiteDatabase) throws -> Void = { _ in }
     ) throws {
-        let database = try SQLiteDatabase(path: path)
-        try setUp(database)
+        let lock = try DatabaseLock(path)
+        let database: SQLiteDatabase
+        do {
+            database = try SQLiteDatabase(path: path)
+        } catch {
+            lock.release()
+            throw error
+        }
         let thread = SQLiteThread(name: name, capacity: capacity, batch: Self.jobsPerCommit)
         self.thread = thread
         let registry = MetricRegistry.shared
@@ -39,13 +46,29 @@ public final class SQLiteWriter: Sendable {
             name: "cabstand_sqlite_queue", help: "Jobs that wait for a database thread or run.",
             labels: ["thread": name]
         ) { [weak thread] in Double(thread?.pending ?? 0) }
-        // The thread keeps itself alive until it is closed; the writer need not outlive it.
-        try thread.start(database) { [weak self] jobs, database in
-            let begin = SQLiteThread.monotonicNow()
-            Self.process(jobs, database)
-            self?.commitCount.add(1, ordering: .relaxed)
-            seconds.observe(nanoseconds: SQLiteThread.monotonicNow() - begin)
-            size.observe(Double(jobs.count))
+        let logger = Logger(label: "sqlite").with("thread", name)
+        let closed: @Sendable (SQLiteError?) -> Void = { failure in
+            lock.release()
+            if let failure {
+                logger.warning(
+                    "closed with a log beside the file: keep both together",
+                    metadata: ["path": path, "error": "\(failure)"])
+            }
+        }
+        do {
+            try setUp(database)
+            lock.holdLog()
+            // The thread keeps itself alive until it is closed; the writer need not outlive it.
+            try thread.start(database, closed: closed) { [weak self] jobs, database in
+                let begin = monotonicNanoseconds()
+                Self.process(jobs, database, lock)
+                self?.commitCount.add(1, ordering: .relaxed)
+                seconds.observe(nanoseconds: monotonicNanoseconds() - begin)
+                size.observe(Double(jobs.count))
+            }
+        } catch {
+            closed(database.close())
+            throw error
         }
     }
 
@@ -80,16 +103,22 @@ public final class SQLiteWriter: Sendable {
         }
     }
 
-    /// Takes no more jobs. What waits is committed, then the file is closed.
-    public func close() { thread.close() }
+    /// Takes no more jobs. What waits is committed, then the log is brought into the file and the file is closed, complete;
+    /// readers of it have to be closed before. `completion` is called then, on any thread.
+    public func close(_ completion: (@Sendable () -> Void)? = nil) { thread.close(completion) }
 
     /// Waits until the file is closed. Never on a loop: it blocks.
     public func waitUntilClosed() { thread.waitUntilClosed() }
 
     // MARK: On the thread
 
-    private static func process(_ jobs: [SQLiteJob], _ database: SQLiteDatabase) {
-        let now = SQLiteThread.monotonicNow()
+    private static func process(_ jobs: [SQLiteJob], _ database: SQLiteDatabase, _ lock: DatabaseLock) {
+        let now = monotonicNanoseconds()
+        // What goes into a file that nobody will find again is not stored.
+        guard lock.isInPlace else {
+            for job in jobs { job.failure = SQLiteError.moved }
+            return
+        }
         for job in jobs {
             if let deadline = job.deadline, deadline < now { job.failure = SQLiteError.deadlineExceeded }
         }

@@ -39,16 +39,16 @@ public final class ExitWork: Sendable {
 
     /// Does what was added, the newest first, within `milliseconds` all together. Never on a loop.
     public func run(within milliseconds: UInt64) {
-        let deadline = Self.now() + milliseconds * 1_000_000
+        let deadline = monotonicNanoseconds() + milliseconds * 1_000_000
         // Not under the lock: the work takes itself out.
         let work = state.withLock { $0.work }
         for item in work.reversed() { item.work(deadline) }
     }
+}
 
-    /// The clock of the deadlines.
-    public static func now() -> UInt64 {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(max(0, time.tv_sec)) * 1_000_000_000 + UInt64(max(0, time.tv_nsec))
-    }
+/// The clock of deadlines, for threads that have no loop.
+public func monotonicNanoseconds() -> UInt64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(max(0, time.tv_sec)) * 1_000_000_000 + UInt64(max(0, time.tv_nsec))
 }

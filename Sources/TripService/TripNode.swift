@@ -3,6 +3,7 @@ import HTTPServer
 import KafkaClient
 import Reactor
 import RideAPI
+import SQLiteStore
 import Settings
 import Telemetry
 
@@ -19,6 +20,7 @@ final class TripNode {
     /// Nanoseconds that the end waits for Kafka to take what is in the outbox: the rest is sent after the next start.
     private let flushTimeout: UInt64
     private let repository: SQLiteTripRepository
+    private let health: DatabaseHealth
     private let channel: GRPCChannel
     private let book: TripBook
     private let producer: KafkaProducer
@@ -26,7 +28,7 @@ final class TripNode {
     private let topics: KafkaAdmin
     private let server: GRPCServer
     private let admin: HTTPServer?
-    private let readiness: ServiceReadiness
+    let readiness: ServiceReadiness
 
     /// On the thread that made the loop, before it runs.
     init(loop: EventLoop, settings: SettingsValues) throws {
@@ -39,12 +41,19 @@ final class TripNode {
             loops: [loop], dependencies: ["database", "kafka", "driver_service"], now: loop.preciseNow())
 
         let path = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
-        repository = try SQLiteTripRepository(path: path, loop: loop)
-        let start = try repository.start()
+        do {
+            repository = try SQLiteTripRepository(path: path, loop: loop, wall: loop.wallClockMilliseconds)
+        } catch {
+            throw DatabaseStartError(error)
+        }
+        let start = repository.start()
+        health = DatabaseHealth(loop: loop, logger: Logger(label: "trip")) { [weak repository] writing, completion in
+            repository?.probe(writing: writing, completion)
+        }
         channel = GRPCChannel(
             loop: loop, target: settings[CabstandSettings.driverService].description, options: .betweenServices)
         let directory = GRPCDriverDirectory(channel: channel)
-        book = TripBook(loop: loop, repository: repository, directory: directory, active: start.active)
+        book = TripBook(loop: loop, repository: repository, directory: directory, start: start)
 
         let kafka = KafkaConfiguration(settings, clientID: "cabstand-trip", group: "cabstand-trip")
         producer = try KafkaProducer(loop: loop, configuration: kafka, order: .strict)
@@ -53,7 +62,7 @@ final class TripNode {
             loop: loop, configuration: kafka, topics: [TopicSpecification(TripEvents.topic, settings)])
 
         let registry = ServiceRegistry()
-        Trip_V1_TripService.register(TripHandler(loop: loop, book: book), in: registry)
+        Trip_V1_TripService.register(TripHandler(loop: loop, book: book, start: start), in: registry)
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
         grpcAddress = try settings.listening(CabstandSettings.grpcPort) { try server.listen($0) }
@@ -75,6 +84,7 @@ final class TripNode {
             "serving",
             metadata: [
                 "grpc": "\(grpcAddress)", "admin": adminAddress.map { "\($0)" } ?? "off", "database": path,
+                "database_id": start.databaseID, "epoch": "\(start.epochs.current)",
                 "trips_in_progress": "\(start.active.count)", "outbox": "\(relay.pending)",
             ])
     }
@@ -82,9 +92,11 @@ final class TripNode {
     /// Lets the parts know each other, and asks each dependency for its first answer.
     private func connect() {
         readiness.set("database", .ok)
-        book.onStorage = { [readiness] failure in
+        health.onChange = { [readiness] failure in
             readiness.set("database", failure.map { .failing($0) } ?? .ok)
         }
+        book.onStorageFailure = { [health] in health.failed($0) }
+        relay.onStorageFailure = { [health] in health.failed($0) }
         book.onChange = { [relay] in relay.add($0) }
         producer.onState = { [readiness] state in
             switch state {
@@ -133,6 +145,7 @@ final class TripNode {
                             logger.notice(
                                 "the outbox goes on at the next start", metadata: ["rows": "\(relay.pending)"])
                         }
+                        health.stop()
                         repository.close(completion)
                     }
                 }
@@ -151,4 +164,11 @@ final class TripNode {
         loop.schedule(after: timeout, finish)
         work(finish)
     }
+}
+
+/// A database that can't be opened, with the setting that helps.
+struct DatabaseStartError: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ error: any Error) { description = "\(error) (CABSTAND_DATABASE_URL names the database.)" }
 }

@@ -11,6 +11,8 @@ import Settings
 public final class TripServer: ServerProcess {
     private let group: EventLoopGroup
     private let node: LoopBound<TripNode>
+    /// What it knows of its database and of those that it asks.
+    public let readiness: ServiceReadiness
     /// Where gRPC is served.
     public let grpcAddress: SocketAddress
     /// Where health and metrics are served, if a port is configured for it.
@@ -25,6 +27,7 @@ public final class TripServer: ServerProcess {
         let node = try TripNode(loop: loop, settings: settings)
         grpcAddress = node.grpcAddress
         adminAddress = node.adminAddress
+        readiness = node.readiness
         self.node = LoopBound(node, loop: loop)
     }
 

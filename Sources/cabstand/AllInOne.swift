@@ -40,6 +40,8 @@ struct AllInOne {
         driver = try DriverServer(settings: service("driver", port: settings[CabstandSettings.driverService].port))
         trip = try TripServer(settings: service("trip", port: settings[CabstandSettings.tripService].port))
         gateway = try GatewayServer(settings: inTurn)
+        gateway.readiness.show("database", of: driver.readiness, as: "driver_database")
+        gateway.readiness.show("database", of: trip.readiness, as: "trip_database")
         servers = [gateway, trip, driver] + (broker.map { [EmbeddedBrokerProcess($0)] } ?? [])
 
         var lines = [

@@ -79,14 +79,17 @@ import Testing
         func saveStates(_ drivers: [Driver], deadline: UInt64?, _ completion: @escaping Completion) {
             loop.execute { completion(.success(())) }
         }
-        func saveTrips(_ trips: [TripProjection], cursor: EventCursor?, _ completion: @escaping Completion) {
+        func saveTrips(
+            _ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?, _ completion: @escaping Completion
+        ) {
             loop.execute { completion(.success(())) }
         }
         func reserveRevision(_ revision: UInt64, _ completion: @escaping Completion) {
             loop.execute { completion(.success(())) }
         }
         var pending: Int { 0 }
-        func close(_ completion: @escaping () -> Void) { completion() }
+        func probe(writing: Bool, _ completion: @escaping Completion) { loop.execute { completion(.success(())) } }
+        func close(_ completion: @escaping @Sendable () -> Void) { completion() }
 
         func announce(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason) {
             if reason == .expired { expired.append(driver.id) }

@@ -34,7 +34,10 @@ final class RunningCabstand {
 
     var url: String { "http\(extra["CABSTAND_TLS_CERT"] == nil ? "" : "s")://127.0.0.1:\(port)" }
 
-    /// Where a service keeps its data.
+    /// Where the services keep their data.
+    var dataFolder: String { folder.file("data") }
+
+    /// Where one of them does.
     func database(_ service: String) -> String { folder.file("data/\(service).db") }
 
     /// What it wrote so far.

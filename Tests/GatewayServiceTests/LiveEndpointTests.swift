@@ -199,6 +199,30 @@ import Testing
         #expect(browser.closeCode == 1000)
     }
 
+    /// BEHAVIOUR 54: the trip database went back to a copy, where the trip's last change has a lower number.
+    @Test func behaviour54_aTripOfARestoredDatabaseIsShownAsItStandsThere() throws {
+        let world = try LiveWorld()
+        world.putDriver("d", 53.55, 13.25, trip: "t1")
+        world.putTrip("t1", driver: "d", seq: 900)
+        let browser = world.open("/ws/trips/t1")
+        world.run(1)
+        world.killServices()
+        world.run(0.5)
+        world.putTrip("t1", driver: "e", seq: 400)
+        try world.startServices()
+        world.run(8)
+        #expect(browser.messages.last?.contains("\"driver_id\":\"e\"") == true)
+        // And from there on in order.
+        world.putTrip("t1", driver: "f", seq: 399)
+        world.tellTrip("t1")
+        world.run(1)
+        #expect(browser.messages.last?.contains("\"driver_id\":\"e\"") == true)
+        world.putTrip("t1", driver: "e", .cancelled, seq: 401)
+        world.tellTrip("t1")
+        world.run(2)
+        #expect(browser.messages.last?.contains("\"status\":\"cancelled\"") == true)
+    }
+
     @Test func withoutTheTripServiceTheClientIsToldToComeBack() throws {
         let world = try LiveWorld(servicesAreUp: false)
         let browser = world.open("/ws/trips/t1")

@@ -11,13 +11,13 @@ import Testing
         try database.execute("CREATE TABLE t (a, b, c, d, e, f)")
         try database.statement("INSERT INTO t VALUES (?,?,?,?,?,?)").run(
             .integer(.min), .real(53.561234), .text("Größe 🚕"), .blob([0, 255, 1]), .null, .text(""))
-        let row = try database.statement("SELECT * FROM t").first { row in
-            #expect(row.int64(0) == .min)
-            #expect(row.double(1) == 53.561234)
-            #expect(row.text(2) == "Größe 🚕")
-            #expect(row.blob(3) == [0, 255, 1])
-            #expect(row.isNull(4) && row.textIfPresent(4) == nil && row.int64IfPresent(4) == nil)
-            #expect(row.textIfPresent(5) == "")
+        let row = try database.statement("SELECT * FROM t").first { (row) throws in
+            #expect(try row.int64(0) == .min)
+            #expect(try row.double(1) == 53.561234)
+            #expect(try row.text(2) == "Größe 🚕")
+            #expect(try row.blob(3) == [0, 255, 1])
+            #expect(try row.isNull(4) && row.textIfPresent(4) == nil && row.int64IfPresent(4) == nil)
+            #expect(try row.textIfPresent(5) == "")
             return true
         }
         #expect(row == true)
@@ -60,7 +60,7 @@ import Testing
             }
         }
         #expect(!database.isInTransaction)
-        #expect(try database.statement("SELECT count(*) FROM t").first { $0.int(0) } == 0)
+        #expect(try database.statement("SELECT count(*) FROM t").first { try $0.int(0) } == 0)
     }
 
     @Test func aSchemaIsMigratedStepByStepAndANewerOneIsRefused() throws {
@@ -75,8 +75,8 @@ import Testing
 
     @Test func writesAreDurableByDefault() throws {
         let database = try database()
-        #expect(try database.statement("PRAGMA journal_mode").first { $0.text(0) } == "wal")
-        #expect(try database.statement("PRAGMA synchronous").first { $0.int(0) } == 2)
+        #expect(try database.statement("PRAGMA journal_mode").first { try $0.text(0) } == "wal")
+        #expect(try database.statement("PRAGMA synchronous").first { try $0.int(0) } == 2)
     }
 
     @Test func aFileThatCannotBeOpenedSaysWhich() throws {

@@ -17,7 +17,7 @@ import Testing
     }
 
     func count(_ path: String? = nil) throws -> Int? {
-        try SQLiteDatabase(path: path ?? folder.file("db")).statement("SELECT count(*) FROM t").first { $0.int(0) }
+        try SQLiteDatabase(path: path ?? folder.file("db")).statement("SELECT count(*) FROM t").first { try $0.int(0) }
     }
 
     @Test func completionsRunOnTheLoopInOrderAfterTheCommit() throws {
@@ -181,7 +181,7 @@ import Testing
             try await writer.perform { database in
                 try database.statement("INSERT INTO t VALUES (?, NULL)").run(.integer(Int64(number)))
             }
-            let rows = try await reader.perform { try $0.statement("SELECT count(*) FROM t").first { $0.int(0) } }
+            let rows = try await reader.perform { try $0.statement("SELECT count(*) FROM t").first { try $0.int(0) } }
             #expect(rows == number + 1)
         }
         await #expect(throws: SQLiteError.self) {

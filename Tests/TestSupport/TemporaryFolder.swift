@@ -39,6 +39,15 @@ public final class TemporaryFolder: Sendable {
     /// The path of `name` in this folder.
     public func file(_ name: String) -> String { path + "/" + name }
 
+    /// Copies a file of this folder to another name.
+    public func copy(_ from: String, _ to: String) {
+        let bytes = Self.bytes(file(from))
+        let descriptor = unsafe open(file(to), O_WRONLY | O_CREAT | O_TRUNC, 0o644)
+        defer { close(descriptor) }
+        let count = unsafe Glibc.write(descriptor, bytes, bytes.count)
+        guard count == bytes.count else { fatalError("\(to) can't be written: errno \(errno)") }
+    }
+
     /// Writes `text` to `name` and answers its path.
     @discardableResult
     public func write(_ name: String, _ text: String) -> String {
@@ -56,15 +65,17 @@ public final class TemporaryFolder: Sendable {
     }
 
     /// The whole of a file as text; empty if it is not there.
-    public static func read(_ path: String) -> String {
+    public static func read(_ path: String) -> String { String(decoding: bytes(path), as: UTF8.self) }
+
+    private static func bytes(_ path: String) -> [UInt8] {
         let descriptor = unsafe open(path, O_RDONLY)
-        guard descriptor >= 0 else { return "" }
+        guard descriptor >= 0 else { return [] }
         defer { close(descriptor) }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65536)
         while true {
             let count = unsafe Glibc.read(descriptor, &chunk, chunk.count)
-            guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+            guard count > 0 else { return bytes }
             bytes += chunk.prefix(count)
         }
     }

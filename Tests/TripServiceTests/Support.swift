@@ -2,6 +2,7 @@ import KafkaClient
 import Reactor
 import RideAPI
 import RideDomain
+import SQLiteStore
 import Telemetry
 import TestSupport
 import Testing
@@ -65,6 +66,7 @@ final class Desk {
     let book: TripBook
     let start: TripStart
     private let folder = TemporaryFolder()
+    private let path: String
     private let isSimulated: Bool
     private var deadline: UInt64 { isSimulated ? .max : loop.now + 10_000_000_000 }
 
@@ -73,10 +75,12 @@ final class Desk {
     init(drivers: Int = 5, path: String? = nil, simulated: EventLoop? = nil) throws {
         loop = try simulated ?? EventLoop()
         isSimulated = simulated != nil
-        repository = try SQLiteTripRepository(path: path ?? folder.file("trip.db"), loop: loop)
-        start = try repository.start()
+        let path = path ?? folder.file("trip.db")
+        self.path = path
+        repository = try SQLiteTripRepository(path: path, loop: loop, wall: loop.wallClockMilliseconds)
+        start = repository.start()
         directory = FakeDirectory(loop: loop, drivers: drivers)
-        book = TripBook(loop: loop, repository: repository, directory: directory, active: start.active)
+        book = TripBook(loop: loop, repository: repository, directory: directory, start: start)
     }
 
     /// Closes the file, so that another desk may open it.
@@ -143,6 +147,18 @@ final class Desk {
 
     func list(_ filter: TripFilter, after cursor: TripCursor? = nil, limit: Int = 20) throws -> TripPage {
         try answer { book.list(filter, after: cursor, limit: limit, deadline: deadline, $0) }.get()
+    }
+
+    /// Changes the file by hand, as no rule allows.
+    func edit(_ sql: String) throws {
+        let database = try SQLiteDatabase(path: path)
+        defer { database.close() }
+        try database.execute(sql)
+    }
+
+    func count(_ table: String) throws -> Int? {
+        let database = try SQLiteDatabase(path: path, mode: .readOnly)
+        return try database.prepare("SELECT count(*) FROM \(table)").first { try $0.int(0) }
     }
 
     func outbox(after seq: UInt64 = 0) throws -> [OutboxEvent] {

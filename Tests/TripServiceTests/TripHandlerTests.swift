@@ -16,7 +16,7 @@ import Testing
         init(drivers: Int = 5) throws {
             desk = try Desk(drivers: drivers)
             let registry = ServiceRegistry()
-            Trip_V1_TripService.register(TripHandler(loop: desk.loop, book: desk.book), in: registry)
+            Trip_V1_TripService.register(TripHandler(loop: desk.loop, book: desk.book, start: desk.start), in: registry)
             server = GRPCServer(loop: desk.loop, registry: registry)
             let listener = try server.listen(.loopback(port: 0))
             client = Trip_V1_TripServiceClient(

@@ -13,6 +13,7 @@ struct TripProjection: Equatable, Sendable {
     let driverID: String
     let activeTripID: String?
     let tripSeq: UInt64
+    let tripEpoch: UInt64
     let updatedAt: Int64
     let revision: UInt64
 }
@@ -23,6 +24,10 @@ struct StoredDrivers: Sendable {
     /// Begins behind every number that was given out before, and has its first block on disk.
     var revisions = RevisionCounter(reserved: 0, wall: 0)
     var cursor = EventCursor()
+    /// The epoch of the trip database that was compared with last.
+    var tripEpoch: UInt64 = 0
+    /// Names this database.
+    var databaseID = ""
 }
 
 /// Where the driver service keeps its data. Calls on the loop; completions on the loop, after the data is durable.
@@ -36,12 +41,16 @@ protocol DriverRepository: AnyObject {
     func insert(_ driver: Driver, deadline: UInt64?, _ completion: @escaping Completion)
     /// Position, presence and instants of drivers, as they are now.
     func saveStates(_ drivers: [Driver], deadline: UInt64?, _ completion: @escaping Completion)
-    /// Active trips, and in the same transaction how far the events that they come from have been read.
-    func saveTrips(_ trips: [TripProjection], cursor: EventCursor?, _ completion: @escaping Completion)
+    /// Active trips, and in the same transaction how far the events that they come from have been read, or with which epoch
+    /// of the trip database they were compared.
+    func saveTrips(
+        _ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?, _ completion: @escaping Completion)
     /// The revision that a restart begins at.
     func reserveRevision(_ revision: UInt64, _ completion: @escaping Completion)
+    /// Writes something that changes nothing, or only looks whether the storage is there.
+    func probe(writing: Bool, _ completion: @escaping Completion)
     /// Writes that wait.
     var pending: Int { get }
-    /// Writes what waits, then lets go of the storage. `completion` on the loop, when all is durable.
-    func close(_ completion: @escaping () -> Void)
+    /// Writes what waits, then closes the storage; `completion` comes after that, on any thread.
+    func close(_ completion: @escaping @Sendable () -> Void)
 }

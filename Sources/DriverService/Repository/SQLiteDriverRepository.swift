@@ -21,8 +21,15 @@ final class SQLiteDriverRepository: DriverRepository {
         ) WITHOUT ROWID, STRICT;
         CREATE TABLE event_offsets (partition INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL) STRICT;
         CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
+        """,
         """
+        -- Which epoch of the trip database trip_seq counts in; 0: it was not known.
+        ALTER TABLE drivers ADD COLUMN trip_epoch INTEGER NOT NULL DEFAULT 0;
+        """,
     ]
+
+    /// Stands in the file for whose it is: "driv" in ASCII.
+    private static let owner: Int32 = 0x6472_6976
 
     /// What `open` gives: the writer, running, and what was stored.
     struct Opened: Sendable {
@@ -35,8 +42,11 @@ final class SQLiteDriverRepository: DriverRepository {
     static func open(path: String, wall: Int64) throws -> Opened {
         var stored = StoredDrivers()
         let writer = try SQLiteWriter(path: path, name: "driver-sqlite") { database in
-            try database.migrate(schema)
+            try database.migrate(schema, owner: owner)
             stored = try read(database, wall)
+            stored.databaseID = try database.transaction {
+                try DatabaseIdentity(beginningEpochIn: database, wall: wall).id
+            }
             if let revision = stored.revisions.reservation() { try reserve(revision, database) }
         }
         return Opened(writer: writer, stored: stored)
@@ -49,12 +59,14 @@ final class SQLiteDriverRepository: DriverRepository {
 
     var pending: Int { writer.pending }
 
-    func close(_ completion: @escaping () -> Void) {
-        // Jobs are done in order: when this one is, all are.
-        writer.submit(on: loop) { _ in
-        } completion: { [writer] _ in
-            writer.close()
-            completion()
+    func close(_ completion: @escaping @Sendable () -> Void) { writer.close(completion) }
+
+    func probe(writing: Bool, _ completion: @escaping Completion) {
+        writer.submit(on: loop) { database in
+            guard writing else { return }
+            try database.statement("UPDATE identity SET epoch = epoch").run()
+        } completion: {
+            completion($0)
         }
     }
 
@@ -107,18 +119,25 @@ final class SQLiteDriverRepository: DriverRepository {
         }
     }
 
-    func saveTrips(_ trips: [TripProjection], cursor: EventCursor?, _ completion: @escaping Completion) {
+    func saveTrips(
+        _ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?, _ completion: @escaping Completion
+    ) {
         writer.submit(on: loop) { database in
             for trip in trips {
                 try database.statement(
-                    "UPDATE drivers SET active_trip_id = ?, trip_seq = ?, updated_at = ?, revision = ? WHERE id = ?"
+                    """
+                    UPDATE drivers SET active_trip_id = ?, trip_seq = ?, trip_epoch = ?, updated_at = ?, revision = ?
+                        WHERE id = ?
+                    """
                 ).run(
-                    .optional(trip.activeTripID), .integer(Int64(clamping: trip.tripSeq)), .integer(trip.updatedAt),
+                    .optional(trip.activeTripID), .integer(Int64(clamping: trip.tripSeq)),
+                    .integer(Int64(clamping: trip.tripEpoch)), .integer(trip.updatedAt),
                     .integer(Int64(clamping: trip.revision)), .text(trip.driverID))
             }
+            if let epoch { try Self.set("trip_epoch", String(epoch), database) }
             guard let cursor else { return }
             let known = try database.statement("SELECT value FROM facts WHERE name = 'event_cluster'").first {
-                $0.text(0)
+                try $0.text(0)
             }
             if known != cursor.clusterID {
                 // Offsets of another cluster mean nothing.
@@ -150,12 +169,13 @@ final class SQLiteDriverRepository: DriverRepository {
     }
 
     private static func reserve(_ revision: UInt64, _ database: SQLiteDatabase) throws {
+        try set("reserved_revision", String(revision), database)
+    }
+
+    private static func set(_ fact: String, _ value: String, _ database: SQLiteDatabase) throws {
         try database.statement(
-            """
-            INSERT INTO facts VALUES ('reserved_revision', ?)
-            ON CONFLICT (name) DO UPDATE SET value = excluded.value
-            """
-        ).run(.text(String(revision)))
+            "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        ).run(.text(fact), .text(value))
     }
 
     // MARK: Reading (at start)
@@ -165,33 +185,54 @@ final class SQLiteDriverRepository: DriverRepository {
         try database.statement(
             """
             SELECT id, name, make, model, color, plate, category, lat, lon, heading, speed, measured_at, presence,
-                has_streamed, active_trip_id, trip_seq, updated_at, revision FROM drivers
+                has_streamed, active_trip_id, trip_seq, updated_at, revision, trip_epoch FROM drivers
             """
-        ).query { row in
-            let vehicle = Vehicle(
-                make: row.text(2), model: row.text(3), color: row.text(4), plate: row.text(5), category: row.text(6))
-            stored.drivers.append(
-                Driver(
-                    profile: DriverProfile(id: row.text(0), name: row.text(1), vehicle: vehicle),
-                    position: Position(lat: row.double(7), lon: row.double(8)), heading: row.doubleIfPresent(9),
-                    speed: row.doubleIfPresent(10), measuredAt: row.int64(11),
-                    presence: Presence(rawValue: row.int64(12)) ?? .offline, hasStreamed: row.int64(13) != 0,
-                    activeTripID: row.textIfPresent(14), tripSeq: UInt64(clamping: row.int64(15)),
-                    updatedAt: row.int64(16),
-                    revision: UInt64(clamping: row.int64(17))))
-        }
+        ).query { stored.drivers.append(try driver($0)) }
         var reserved: UInt64 = 0
         try database.statement("SELECT name, value FROM facts").query { row in
-            switch row.text(0) {
-            case "event_cluster": stored.cursor.clusterID = row.text(1)
-            case "reserved_revision": reserved = UInt64(row.text(1)) ?? 0
+            func number() throws(SQLiteError) -> UInt64 {
+                try row.value(try row.text(1), 1, "a number below 2^53") { text in
+                    UInt64(text).flatMap { $0 < RevisionCounter.bound ? $0 : nil }
+                }
+            }
+            switch try row.text(0) {
+            case "event_cluster": stored.cursor.clusterID = try row.text(1)
+            case "reserved_revision": reserved = try number()
+            case "trip_epoch": stored.tripEpoch = try number()
             default: break
             }
         }
         stored.revisions = RevisionCounter(reserved: reserved, wall: wall)
         try database.statement("SELECT partition, next_offset FROM event_offsets").query { row in
-            stored.cursor.offsets[Int32(clamping: row.int64(0))] = row.int64(1)
+            let offset = try row.value(try row.int64(1), 1, "an offset") { $0 >= 0 ? $0 : nil }
+            stored.cursor.offsets[try row.int32(0)] = offset
         }
         return stored
+    }
+
+    /// - Throws: `SQLiteError`, which names the driver and the column, for what no driver can have.
+    private static func driver(_ row: SQLiteRow) throws(SQLiteError) -> Driver {
+        func identifier(_ column: Int32) throws(SQLiteError) -> String {
+            try row.value(try row.text(column), column, "an identifier") { Identifier.isValid($0) ? $0 : nil }
+        }
+        func instant(_ column: Int32) throws(SQLiteError) -> Int64 {
+            try row.value(try row.int64(column), column, "an instant") {
+                (0...253_402_300_799_999).contains($0) ? $0 : nil
+            }
+        }
+        let vehicle = Vehicle(
+            make: try row.text(2), model: try row.text(3), color: try row.text(4), plate: try row.text(5),
+            category: try row.text(6))
+        let position = Position(lat: try row.double(7), lon: try row.double(8))
+        return Driver(
+            profile: DriverProfile(id: try identifier(0), name: try row.text(1), vehicle: vehicle),
+            position: try row.value(position, 7, "a position on earth") { $0.isValid ? $0 : nil },
+            heading: try row.doubleIfPresent(9), speed: try row.doubleIfPresent(10), measuredAt: try instant(11),
+            presence: try row.value(try row.int64(12), 12, "a presence", Presence.init(rawValue:)),
+            hasStreamed: try row.int64(13) != 0, activeTripID: row.isNull(14) ? nil : try identifier(14),
+            tripSeq: try row.uint64(15), tripEpoch: try row.uint64(18), updatedAt: try instant(16),
+            revision: try row.value(try row.uint64(17), 17, "a revision below 2^53") {
+                $0 < RevisionCounter.bound ? $0 : nil
+            })
     }
 }

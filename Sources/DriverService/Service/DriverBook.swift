@@ -26,9 +26,8 @@ final class DriverBook {
     private var isDirty: [Bool] = []
     private var dirty: [Int32] = []
     private var savesInFlight = 0
-    private var storageLogs = LogRateLimit()
-    /// Tells how the database does: nil when a write succeeded, the reason when one failed.
-    var onStorage: (String?) -> Void = { _ in }
+    /// The storage failed: to whoever watches it.
+    var onStorageFailure: (any Error) -> Void = { _ in }
 
     init(
         loop: EventLoop, repository: any DriverRepository, announcer: any DriverAnnouncer, stored: StoredDrivers,
@@ -39,7 +38,7 @@ final class DriverBook {
         self.announcer = announcer
         let wall = loop.wallClockMilliseconds
         registry = DriverRegistry(
-            timeToLive: timeToLive, revisions: stored.revisions)
+            timeToLive: timeToLive, revisions: stored.revisions, tripEpoch: stored.tripEpoch)
         registry.restore(stored.drivers, at: Moment(wall: wall, monotonic: loop.preciseNow()))
         isDirty = [Bool](repeating: false, count: registry.count)
         loop.schedule(every: DriverLimits.tick) { [weak self] in self?.tick() }
@@ -139,22 +138,30 @@ final class DriverBook {
     }
 
     /// Compares with the trips in progress that the trip service has, and stores what was corrected.
-    func reconcile(inProgress trips: [TripFact], asOf: UInt64, newestBefore: UInt64) {
-        let corrected = registry.reconcile(inProgress: trips, asOf: asOf, newestBefore: newestBefore, at: now)
-        guard !corrected.isEmpty else { return }
-        metrics.corrected.increment(by: UInt64(corrected.count))
-        logger.notice("drivers corrected from the trip service's list", metadata: ["drivers": "\(corrected.count)"])
+    func reconcile(inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, newestBefore: UInt64) {
+        let before = registry.tripEpoch
+        let corrected = registry.reconcile(
+            inProgress: trips, asOf: asOf, epoch: epoch, newestBefore: newestBefore, at: now)
+        let isAnotherEpoch = registry.tripEpoch != before
+        guard !corrected.isEmpty || isAnotherEpoch else { return }
+        if !corrected.isEmpty {
+            metrics.corrected.increment(by: UInt64(corrected.count))
+            logger.notice(
+                "drivers corrected from the trip service's list", metadata: ["drivers": "\(corrected.count)"])
+        }
         for slot in corrected { tell(slot, .status) }
-        saveTrips(corrected.map(projection))
+        saveTrips(corrected.map(projection), epoch: isAnotherEpoch ? registry.tripEpoch : nil)
     }
 
-    private func saveTrips(_ projections: [TripProjection]) {
-        repository.saveTrips(projections, cursor: nil) { [weak self] result in
+    private func saveTrips(_ projections: [TripProjection], epoch: UInt64?) {
+        repository.saveTrips(projections, cursor: nil, epoch: epoch) { [weak self] result in
             guard let self, stored(result) != nil else { return }
             loop.schedule(after: DriverLimits.storeRetry) { [weak self] in
                 guard let self else { return }
                 // As it is by then.
-                saveTrips(projections.compactMap { self.registry.slot(of: $0.driverID).map(self.projection) })
+                saveTrips(
+                    projections.compactMap { self.registry.slot(of: $0.driverID).map(self.projection) },
+                    epoch: epoch.map { _ in self.registry.tripEpoch })
             }
         }
     }
@@ -164,7 +171,7 @@ final class DriverBook {
         let driver = registry[slot]
         return TripProjection(
             driverID: driver.id, activeTripID: driver.activeTripID, tripSeq: driver.tripSeq,
-            updatedAt: driver.updatedAt, revision: driver.revision)
+            tripEpoch: driver.tripEpoch, updatedAt: driver.updatedAt, revision: driver.revision)
     }
 
     // MARK: After a change
@@ -240,17 +247,11 @@ final class DriverBook {
 
     /// What a write's failure means for the caller; nil: it is durable.
     private func stored(_ result: Result<Void, any Error>) -> DriverError? {
-        guard case .failure(let error) = result else {
-            onStorage(nil)
-            return nil
-        }
+        guard case .failure(let error) = result else { return nil }
         if let error = error as? SQLiteError, error == .deadlineExceeded {
             return .deadlineExceeded("The database did not answer in time.")
         }
-        onStorage("\(error)")
-        if let held = storageLogs.admit(now: loop.now) {
-            logger.error("not stored", metadata: ["error": "\(error)", "held_back": "\(held)"])
-        }
+        onStorageFailure(error)
         return .unavailable("The driver service can't store anything now; try again in a moment.")
     }
 }

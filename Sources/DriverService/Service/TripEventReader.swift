@@ -26,6 +26,8 @@ final class TripEventReader {
     private var isSaveDue = false
     private var isSaving = false
     private var unreadableLogs = LogRateLimit()
+    /// The last epoch of the trip database that was met and is not the one that was compared with.
+    private var foreignEpoch: UInt64 = 0
     /// The position was lost or the cluster is another one: what is known may be wrong.
     var onGap: () -> Void = {}
 
@@ -75,8 +77,14 @@ final class TripEventReader {
     private func take(_ event: TripEvent) {
         let fact = TripFact(
             driverID: event.trip.driverID, tripID: event.trip.id, seq: event.seq,
-            isActive: event.trip.status == .inProgress)
+            isActive: event.trip.status == .inProgress, epoch: event.epoch)
         if let slot = book.apply(fact) { unsaved.insert(slot) }
+        // The trip database was opened anew, or restored: what is known of other drivers may be of another history. Once for
+        // each epoch: what lies in the log may be old.
+        if event.epoch != 0, event.epoch != book.registry.tripEpoch, event.epoch != foreignEpoch {
+            foreignEpoch = event.epoch
+            onGap()
+        }
     }
 
     private func belong(to cluster: String) {
@@ -114,17 +122,15 @@ final class TripEventReader {
         let batch = unsaved
         let cursor = cursor
         unsaved = []
-        repository.saveTrips(batch.map(book.projection), cursor: cursor) { [weak self] result in
+        repository.saveTrips(batch.map(book.projection), cursor: cursor, epoch: nil) { [weak self] result in
             guard let self else { return }
             isSaving = false
             switch result {
             case .success:
-                book.onStorage(nil)
                 if !cursor.offsets.isEmpty { consumer.commit(cursor.offsets) }
                 if hasUnsaved { saveSoon() }
             case .failure(let error):
-                book.onStorage("\(error)")
-                logger.error("trip events are not stored yet", metadata: ["error": "\(error)"])
+                book.onStorageFailure(error)
                 unsaved.formUnion(batch)
                 hasUnsaved = true
                 isSaveDue = true

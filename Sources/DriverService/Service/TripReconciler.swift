@@ -21,6 +21,7 @@ final class TripReconciler {
     private struct Round {
         let newestBefore: UInt64
         var asOf: UInt64?
+        var epoch: UInt64 = 0
         var trips: [TripFact] = []
     }
 
@@ -59,13 +60,21 @@ final class TripReconciler {
                 onAnswer(nil)
                 var round = round
                 // What the first page knows of, all pages know of.
-                if round.asOf == nil { round.asOf = response.seq }
+                let epoch = response.epoch ?? 0
+                if round.asOf == nil {
+                    round.asOf = response.seq
+                    round.epoch = epoch
+                } else if round.epoch != epoch {
+                    // The database was opened anew between two pages; it may be another copy.
+                    return fetch(Round(newestBefore: book.registry.newestTripSeq), page: nil)
+                }
                 round.trips += response.trips.map {
-                    TripFact(driverID: $0.driverID, tripID: $0.id, seq: $0.seq, isActive: true)
+                    TripFact(driverID: $0.driverID, tripID: $0.id, seq: $0.seq, isActive: true, epoch: epoch)
                 }
                 if let next = response.nextPageToken, !next.isEmpty { return fetch(round, page: next) }
                 book.reconcile(
-                    inProgress: round.trips, asOf: round.asOf ?? 0, newestBefore: round.newestBefore)
+                    inProgress: round.trips, asOf: round.asOf ?? 0, epoch: round.epoch,
+                    newestBefore: round.newestBefore)
                 again(after: DriverLimits.reconcileEvery)
             case .failure(let error):
                 logger.debug("the trip service does not answer", metadata: ["error": "\(error)"])

@@ -19,6 +19,9 @@ final class TripWatches {
         var observers: [any TripObserver] = []
         var trip: Trip_V1_Trip?
         var call: ServerStreamingCall?
+        /// The stream has not said anything yet: what it says first is how the trip stands, whatever was known before. (The
+        /// trip database may have been restored from a copy, which counts from a lower number.)
+        var isFresh = true
         var retry: TimerID?
     }
 
@@ -66,6 +69,7 @@ final class TripWatches {
 
     private func open(_ id: String, _ watch: Watch) {
         watch.retry = nil
+        watch.isFresh = true
         watch.call = client.watchTrip(
             Trip_V1_WatchTripRequest(tripID: id),
             onMessage: { [weak self, weak watch] in
@@ -79,7 +83,9 @@ final class TripWatches {
     }
 
     private func changed(_ id: String, _ watch: Watch, _ trip: Trip_V1_Trip) {
-        if let old = watch.trip, old.seq > trip.seq || old == trip { return }
+        let isFirst = watch.isFresh
+        watch.isFresh = false
+        if let old = watch.trip, old == trip || !isFirst && old.seq > trip.seq { return }
         watch.trip = trip
         let observers = watch.observers
         // It will not change any more.

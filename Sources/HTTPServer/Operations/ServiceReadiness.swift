@@ -24,6 +24,8 @@ public final class ServiceReadiness: Sendable {
     }
 
     private struct State {
+        /// Checks of other services of this process: shown, and never what a start waits for.
+        var shown: [(name: String, check: String, service: ServiceReadiness)] = []
         var checks: [(name: String, check: Check)]
         /// Set when every dependency has answered once; stays.
         var hasStarted = false
@@ -74,6 +76,15 @@ public final class ServiceReadiness: Sendable {
         }
     }
 
+    /// Shows a check of another service in this process as well, under a name of its own: that one has no page.
+    public func show(_ check: String, of service: ServiceReadiness, as name: String) {
+        state.withLock { $0.shown.append((name, check, service)) }
+    }
+
+    private func check(_ name: String) -> Check {
+        state.withLock { $0.checks.first { $0.name == name }?.check } ?? .unknown
+    }
+
     /// From now on 503.
     public func drain() { state.withLock { $0.isDraining = true } }
 
@@ -89,15 +100,18 @@ public final class ServiceReadiness: Sendable {
     /// - Parameter now: monotonic nanoseconds.
     public func report(now: UInt64) -> Report {
         let stalled = probe(now)
+        // Not under the lock: each has its own.
+        let shown = state.withLock { $0.shown }.map { (name: $0.name, check: $0.service.check($0.check)) }
         return state.withLock { state in
             if now >= began, now - began >= Self.startTimeout { state.hasStarted = true }
-            let allAnswer = state.checks.allSatisfy { $0.check == .ok }
+            let checks = state.checks + shown
+            let allAnswer = checks.allSatisfy { $0.check == .ok }
             let status: StaticString =
                 if state.isDraining { "draining" } else if !state.hasStarted { "starting" } else if stalled {
                     "stalled"
                 } else if allAnswer { "ok" } else { "degraded" }
             let isReady = !state.isDraining && state.hasStarted && !stalled
-            return Report(status: status, checks: state.checks, isReady: isReady)
+            return Report(status: status, checks: checks, isReady: isReady)
         }
     }
 

@@ -82,15 +82,20 @@ public struct TripEvent: Sendable, Equatable {
     public var eventID: String
     /// The outbox row: a reader ignores what is not newer than what it has for this driver.
     public var seq: UInt64
+    /// The epoch of the trip database that `seq` counts in: a newer one beats every number of an older one. 0: not said.
+    public var epoch: UInt64
     /// Unix milliseconds.
     public var at: Int64
     /// Its `seq` is the event's.
     public var trip: Trip_V1_Trip
 
-    public init(kind: TripEventKind, eventID: String, seq: UInt64, at: Int64, trip: Trip_V1_Trip) {
+    public init(
+        kind: TripEventKind, eventID: String, seq: UInt64, epoch: UInt64 = 0, at: Int64, trip: Trip_V1_Trip
+    ) {
         self.kind = kind
         self.eventID = eventID
         self.seq = seq
+        self.epoch = epoch
         self.at = at
         self.trip = trip
     }
@@ -102,6 +107,7 @@ public struct TripEvent: Sendable, Equatable {
         buffer.append("\",\"event_id\":")
         buffer.appendJSON(string: eventID)
         buffer.appendJSON("seq", integer: seq)
+        if epoch != 0 { buffer.appendJSON("epoch", integer: epoch) }
         buffer.appendJSON("at", instant: at)
         buffer.append(",\"trip\":")
         buffer.appendJSON(trip: trip)

@@ -34,6 +34,7 @@ private struct EventMembers {
     var isDriverLocationUpdate = false
     var eventID: String?
     var seq: UInt64?
+    var epoch: UInt64?
     var at: Int64?
     var driverID: String?
     var lat: Double?
@@ -56,6 +57,8 @@ private struct EventMembers {
                 eventID = try json.readString()
             } else if json.isEqual(name, "seq") {
                 seq = UInt64(exactly: try json.readInt64())
+            } else if json.isEqual(name, "epoch") {
+                epoch = UInt64(exactly: try json.readInt64())
             } else if json.isEqual(name, "at") {
                 at = try json.readInstant()
             } else if json.isEqual(name, "driver_id") {
@@ -100,7 +103,8 @@ private struct EventMembers {
         guard let trip else { throw .missing("trip") }
         var message = try trip.message()
         message.seq = seq ?? 0
-        return TripEvent(kind: kind, eventID: eventID ?? "", seq: seq ?? 0, at: at ?? 0, trip: message)
+        return TripEvent(
+            kind: kind, eventID: eventID ?? "", seq: seq ?? 0, epoch: epoch ?? 0, at: at ?? 0, trip: message)
     }
 }
 

@@ -546,6 +546,12 @@ public struct Trip_V1_ListTripsResponse: ProtobufMessage {
     public var nextPageToken: String?
     /// The number of the last change that this answer knows of.
     public var seq: UInt64 = 0
+    /// What seq counts in: each start of the service begins a new one, so that a database which was restored from a copy,
+    /// where the same numbers are given out again for other changes, is told from the one before. It only grows, unless the
+    /// clock was set back before a restore. Absent: an older version.
+    public var epoch: UInt64?
+    /// Names the database, copies included.
+    public var databaseID: String?
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -553,11 +559,15 @@ public struct Trip_V1_ListTripsResponse: ProtobufMessage {
     public init(
         trips: [Trip_V1_Trip] = [],
         nextPageToken: String? = nil,
-        seq: UInt64 = 0
+        seq: UInt64 = 0,
+        epoch: UInt64? = nil,
+        databaseID: String? = nil
     ) {
         self.trips = trips
         self.nextPageToken = nextPageToken
         self.seq = seq
+        self.epoch = epoch
+        self.databaseID = databaseID
     }
 
     public static var fullName: String { "trip.v1.ListTripsResponse" }
@@ -567,6 +577,8 @@ public struct Trip_V1_ListTripsResponse: ProtobufMessage {
             ProtobufField(1, "trips", "trips"),
             ProtobufField(2, "next_page_token", "nextPageToken"),
             ProtobufField(3, "seq", "seq"),
+            ProtobufField(4, "epoch", "epoch"),
+            ProtobufField(5, "database_id", "databaseId"),
         ]
     }
 
@@ -575,6 +587,8 @@ public struct Trip_V1_ListTripsResponse: ProtobufMessage {
         size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(repeated: self.trips, 1)
         size &+= ProtobufString.fieldSize(optional: self.nextPageToken, 2)
         size &+= ProtobufUInt64.fieldSize(self.seq, 3)
+        size &+= ProtobufUInt64.fieldSize(optional: self.epoch, 4)
+        size &+= ProtobufString.fieldSize(optional: self.databaseID, 5)
         return size
     }
 
@@ -582,6 +596,8 @@ public struct Trip_V1_ListTripsResponse: ProtobufMessage {
         ProtobufNested<Trip_V1_Trip>.encodeField(repeated: self.trips, 1, into: &buffer)
         ProtobufString.encodeField(optional: self.nextPageToken, 2, into: &buffer)
         ProtobufUInt64.encodeField(self.seq, 3, into: &buffer)
+        ProtobufUInt64.encodeField(optional: self.epoch, 4, into: &buffer)
+        ProtobufString.encodeField(optional: self.databaseID, 5, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -591,6 +607,8 @@ public struct Trip_V1_ListTripsResponse: ProtobufMessage {
             case 10: try reader.append(to: &self.trips)
             case 18: self.nextPageToken = try ProtobufString.decode(&reader)
             case 24: self.seq = try ProtobufUInt64.decode(&reader)
+            case 32: self.epoch = try ProtobufUInt64.decode(&reader)
+            case 42: self.databaseID = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -972,7 +990,7 @@ extension ProtobufFile {
     /// `trip/v1/trip.proto`
     public static let trip_v1_trip = ProtobufFile(
         name: "trip/v1/trip.proto",
-        descriptor: "ChJ0cmlwL3YxL3RyaXAucHJvdG8SB3RyaXAudjEaFmRyaXZlci92MS9kcml2ZXIucHJvdG8aH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iKwoFUGxhY2USEAoDbGF0GAEgASgBUgNsYXQSEAoDbG9uGAIgASgBUgNsb24iXgoKVHJpcERyaXZlchIOCgJpZBgBIAEoCVICaWQSEgoEbmFtZRgCIAEoCVIEbmFtZRIsCgd2ZWhpY2xlGAMgASgLMhIuZHJpdmVyLnYxLlZlaGljbGVSB3ZlaGljbGUivAMKBFRyaXASDgoCaWQYASABKAlSAmlkEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEhsKCWRyaXZlcl9pZBgDIAEoCVIIZHJpdmVySWQSKwoGZHJpdmVyGAQgASgLMhMudHJpcC52MS5UcmlwRHJpdmVyUgZkcml2ZXISKwoGc3RhdHVzGAUgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzUgZzdGF0dXMSJgoGcGlja3VwGAYgASgLMg4udHJpcC52MS5QbGFjZVIGcGlja3VwEigKB2Ryb3BvZmYYByABKAsyDi50cmlwLnYxLlBsYWNlUgdkcm9wb2ZmEjkKCmNyZWF0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgljcmVhdGVkQXQSPAoMcGlja2VkX3VwX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcGlja2VkVXBBdBI1CghlbmRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQSEAoDc2VxGAsgASgEUgNzZXEijgIKEUNyZWF0ZVRyaXBSZXF1ZXN0EhMKAmlkGAEgASgJSABSAmlkiAEBEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEiAKCWRyaXZlcl9pZBgDIAEoCUgBUghkcml2ZXJJZIgBARImCgZwaWNrdXAYBCABKAsyDi50cmlwLnYxLlBsYWNlUgZwaWNrdXASKAoHZHJvcG9mZhgFIAEoCzIOLnRyaXAudjEuUGxhY2VSB2Ryb3BvZmYSLAoPaWRlbXBvdGVuY3lfa2V5GAYgASgJSAJSDmlkZW1wb3RlbmN5S2V5iAEBQgUKA19pZEIMCgpfZHJpdmVyX2lkQhIKEF9pZGVtcG90ZW5jeV9rZXkiUwoSQ3JlYXRlVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXASGgoIcmVwbGF5ZWQYAiABKAhSCHJlcGxheWVkIikKDkdldFRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZCI0Cg9HZXRUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCKPAgoQTGlzdFRyaXBzUmVxdWVzdBIeCghyaWRlcl9pZBgBIAEoCUgAUgdyaWRlcklkiAEBEiAKCWRyaXZlcl9pZBgCIAEoCUgBUghkcml2ZXJJZIgBARIwCgZzdGF0dXMYAyABKA4yEy50cmlwLnYxLlRyaXBTdGF0dXNIAlIGc3RhdHVziAEBEiAKCXBhZ2Vfc2l6ZRgEIAEoDUgDUghwYWdlU2l6ZYgBARIiCgpwYWdlX3Rva2VuGAUgASgJSARSCXBhZ2VUb2tlbogBAUILCglfcmlkZXJfaWRCDAoKX2RyaXZlcl9pZEIJCgdfc3RhdHVzQgwKCl9wYWdlX3NpemVCDQoLX3BhZ2VfdG9rZW4iiwEKEUxpc3RUcmlwc1Jlc3BvbnNlEiMKBXRyaXBzGAEgAygLMg0udHJpcC52MS5UcmlwUgV0cmlwcxIrCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAFINbmV4dFBhZ2VUb2tlbogBARIQCgNzZXEYAyABKARSA3NlcUISChBfbmV4dF9wYWdlX3Rva2VuIiwKEVBpY2tVcFRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZCI3ChJQaWNrVXBUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCIuChNDb21wbGV0ZVRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZCI5ChRDb21wbGV0ZVRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIiwKEUNhbmNlbFRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZCI3ChJDYW5jZWxUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCIrChBXYXRjaFRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZCI2ChFXYXRjaFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIjsKDEFsdGVybmF0aXZlcxIrCgdkcml2ZXJzGAEgAygLMhEuZHJpdmVyLnYxLkRyaXZlclIHZHJpdmVycyp8CgpUcmlwU3RhdHVzEhsKF1RSSVBfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXVFJJUF9TVEFUVVNfSU5fUFJPR1JFU1MQARIZChVUUklQX1NUQVRVU19DT01QTEVURUQQAhIZChVUUklQX1NUQVRVU19DQU5DRUxMRUQQAzL3AwoLVHJpcFNlcnZpY2USRQoKQ3JlYXRlVHJpcBIaLnRyaXAudjEuQ3JlYXRlVHJpcFJlcXVlc3QaGy50cmlwLnYxLkNyZWF0ZVRyaXBSZXNwb25zZRI8CgdHZXRUcmlwEhcudHJpcC52MS5HZXRUcmlwUmVxdWVzdBoYLnRyaXAudjEuR2V0VHJpcFJlc3BvbnNlEkIKCUxpc3RUcmlwcxIZLnRyaXAudjEuTGlzdFRyaXBzUmVxdWVzdBoaLnRyaXAudjEuTGlzdFRyaXBzUmVzcG9uc2USRQoKUGlja1VwVHJpcBIaLnRyaXAudjEuUGlja1VwVHJpcFJlcXVlc3QaGy50cmlwLnYxLlBpY2tVcFRyaXBSZXNwb25zZRJLCgxDb21wbGV0ZVRyaXASHC50cmlwLnYxLkNvbXBsZXRlVHJpcFJlcXVlc3QaHS50cmlwLnYxLkNvbXBsZXRlVHJpcFJlc3BvbnNlEkUKCkNhbmNlbFRyaXASGi50cmlwLnYxLkNhbmNlbFRyaXBSZXF1ZXN0GhsudHJpcC52MS5DYW5jZWxUcmlwUmVzcG9uc2USRAoJV2F0Y2hUcmlwEhkudHJpcC52MS5XYXRjaFRyaXBSZXF1ZXN0GhoudHJpcC52MS5XYXRjaFRyaXBSZXNwb25zZTABYgZwcm90bzM=",
+        descriptor: "ChJ0cmlwL3YxL3RyaXAucHJvdG8SB3RyaXAudjEaFmRyaXZlci92MS9kcml2ZXIucHJvdG8aH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iKwoFUGxhY2USEAoDbGF0GAEgASgBUgNsYXQSEAoDbG9uGAIgASgBUgNsb24iXgoKVHJpcERyaXZlchIOCgJpZBgBIAEoCVICaWQSEgoEbmFtZRgCIAEoCVIEbmFtZRIsCgd2ZWhpY2xlGAMgASgLMhIuZHJpdmVyLnYxLlZlaGljbGVSB3ZlaGljbGUivAMKBFRyaXASDgoCaWQYASABKAlSAmlkEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEhsKCWRyaXZlcl9pZBgDIAEoCVIIZHJpdmVySWQSKwoGZHJpdmVyGAQgASgLMhMudHJpcC52MS5UcmlwRHJpdmVyUgZkcml2ZXISKwoGc3RhdHVzGAUgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzUgZzdGF0dXMSJgoGcGlja3VwGAYgASgLMg4udHJpcC52MS5QbGFjZVIGcGlja3VwEigKB2Ryb3BvZmYYByABKAsyDi50cmlwLnYxLlBsYWNlUgdkcm9wb2ZmEjkKCmNyZWF0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgljcmVhdGVkQXQSPAoMcGlja2VkX3VwX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcGlja2VkVXBBdBI1CghlbmRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQSEAoDc2VxGAsgASgEUgNzZXEijgIKEUNyZWF0ZVRyaXBSZXF1ZXN0EhMKAmlkGAEgASgJSABSAmlkiAEBEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEiAKCWRyaXZlcl9pZBgDIAEoCUgBUghkcml2ZXJJZIgBARImCgZwaWNrdXAYBCABKAsyDi50cmlwLnYxLlBsYWNlUgZwaWNrdXASKAoHZHJvcG9mZhgFIAEoCzIOLnRyaXAudjEuUGxhY2VSB2Ryb3BvZmYSLAoPaWRlbXBvdGVuY3lfa2V5GAYgASgJSAJSDmlkZW1wb3RlbmN5S2V5iAEBQgUKA19pZEIMCgpfZHJpdmVyX2lkQhIKEF9pZGVtcG90ZW5jeV9rZXkiUwoSQ3JlYXRlVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXASGgoIcmVwbGF5ZWQYAiABKAhSCHJlcGxheWVkIikKDkdldFRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZCI0Cg9HZXRUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCKPAgoQTGlzdFRyaXBzUmVxdWVzdBIeCghyaWRlcl9pZBgBIAEoCUgAUgdyaWRlcklkiAEBEiAKCWRyaXZlcl9pZBgCIAEoCUgBUghkcml2ZXJJZIgBARIwCgZzdGF0dXMYAyABKA4yEy50cmlwLnYxLlRyaXBTdGF0dXNIAlIGc3RhdHVziAEBEiAKCXBhZ2Vfc2l6ZRgEIAEoDUgDUghwYWdlU2l6ZYgBARIiCgpwYWdlX3Rva2VuGAUgASgJSARSCXBhZ2VUb2tlbogBAUILCglfcmlkZXJfaWRCDAoKX2RyaXZlcl9pZEIJCgdfc3RhdHVzQgwKCl9wYWdlX3NpemVCDQoLX3BhZ2VfdG9rZW4i5gEKEUxpc3RUcmlwc1Jlc3BvbnNlEiMKBXRyaXBzGAEgAygLMg0udHJpcC52MS5UcmlwUgV0cmlwcxIrCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAFINbmV4dFBhZ2VUb2tlbogBARIQCgNzZXEYAyABKARSA3NlcRIZCgVlcG9jaBgEIAEoBEgBUgVlcG9jaIgBARIkCgtkYXRhYmFzZV9pZBgFIAEoCUgCUgpkYXRhYmFzZUlkiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW5CCAoGX2Vwb2NoQg4KDF9kYXRhYmFzZV9pZCIsChFQaWNrVXBUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNwoSUGlja1VwVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiLgoTQ29tcGxldGVUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiOQoUQ29tcGxldGVUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCIsChFDYW5jZWxUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNwoSQ2FuY2VsVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiKwoQV2F0Y2hUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNgoRV2F0Y2hUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCI7CgxBbHRlcm5hdGl2ZXMSKwoHZHJpdmVycxgBIAMoCzIRLmRyaXZlci52MS5Ecml2ZXJSB2RyaXZlcnMqfAoKVHJpcFN0YXR1cxIbChdUUklQX1NUQVRVU19VTlNQRUNJRklFRBAAEhsKF1RSSVBfU1RBVFVTX0lOX1BST0dSRVNTEAESGQoVVFJJUF9TVEFUVVNfQ09NUExFVEVEEAISGQoVVFJJUF9TVEFUVVNfQ0FOQ0VMTEVEEAMy9wMKC1RyaXBTZXJ2aWNlEkUKCkNyZWF0ZVRyaXASGi50cmlwLnYxLkNyZWF0ZVRyaXBSZXF1ZXN0GhsudHJpcC52MS5DcmVhdGVUcmlwUmVzcG9uc2USPAoHR2V0VHJpcBIXLnRyaXAudjEuR2V0VHJpcFJlcXVlc3QaGC50cmlwLnYxLkdldFRyaXBSZXNwb25zZRJCCglMaXN0VHJpcHMSGS50cmlwLnYxLkxpc3RUcmlwc1JlcXVlc3QaGi50cmlwLnYxLkxpc3RUcmlwc1Jlc3BvbnNlEkUKClBpY2tVcFRyaXASGi50cmlwLnYxLlBpY2tVcFRyaXBSZXF1ZXN0GhsudHJpcC52MS5QaWNrVXBUcmlwUmVzcG9uc2USSwoMQ29tcGxldGVUcmlwEhwudHJpcC52MS5Db21wbGV0ZVRyaXBSZXF1ZXN0Gh0udHJpcC52MS5Db21wbGV0ZVRyaXBSZXNwb25zZRJFCgpDYW5jZWxUcmlwEhoudHJpcC52MS5DYW5jZWxUcmlwUmVxdWVzdBobLnRyaXAudjEuQ2FuY2VsVHJpcFJlc3BvbnNlEkQKCVdhdGNoVHJpcBIZLnRyaXAudjEuV2F0Y2hUcmlwUmVxdWVzdBoaLnRyaXAudjEuV2F0Y2hUcmlwUmVzcG9uc2UwAWIGcHJvdG8z",
         dependencies: [.driver_v1_driver, .google_protobuf_timestamp],
         symbols: ["trip.v1.Place", "trip.v1.TripDriver", "trip.v1.Trip", "trip.v1.CreateTripRequest", "trip.v1.CreateTripResponse", "trip.v1.GetTripRequest", "trip.v1.GetTripResponse", "trip.v1.ListTripsRequest", "trip.v1.ListTripsResponse", "trip.v1.PickUpTripRequest", "trip.v1.PickUpTripResponse", "trip.v1.CompleteTripRequest", "trip.v1.CompleteTripResponse", "trip.v1.CancelTripRequest", "trip.v1.CancelTripResponse", "trip.v1.WatchTripRequest", "trip.v1.WatchTripResponse", "trip.v1.Alternatives", "trip.v1.TripStatus", "trip.v1.TripService", "trip.v1.TripService.CreateTrip", "trip.v1.TripService.GetTrip", "trip.v1.TripService.ListTrips", "trip.v1.TripService.PickUpTrip", "trip.v1.TripService.CompleteTrip", "trip.v1.TripService.CancelTrip", "trip.v1.TripService.WatchTrip"]
     )

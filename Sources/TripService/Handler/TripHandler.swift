@@ -7,10 +7,14 @@ import RideDomain
 final class TripHandler: Trip_V1_TripServiceHandler {
     private let loop: EventLoop
     private let book: TripBook
+    private let databaseID: String
+    private let epoch: UInt64
 
-    init(loop: EventLoop, book: TripBook) {
+    init(loop: EventLoop, book: TripBook, start: TripStart) {
         self.loop = loop
         self.book = book
+        databaseID = start.databaseID
+        epoch = start.epochs.current
     }
 
     // MARK: Booking
@@ -111,13 +115,14 @@ final class TripHandler: Trip_V1_TripServiceHandler {
     func listTrips(_ request: Trip_V1_ListTripsRequest, _ call: UnaryServerCall<Trip_V1_ListTripsResponse>) {
         do throws(TripError) {
             let (filter, limit, cursor) = try Self.checked(request)
-            book.list(filter, after: cursor, limit: limit, deadline: deadline(call.deadline)) { result in
+            book.list(filter, after: cursor, limit: limit, deadline: deadline(call.deadline)) { [self] result in
                 switch result {
                 case .success(let page):
                     let next = page.hasMore ? page.trips.last.map { TripPageToken.text(after: $0, filter) } : nil
                     call.respond(
                         Trip_V1_ListTripsResponse(
-                            trips: page.trips.map { Trip_V1_Trip($0) }, nextPageToken: next, seq: page.seq))
+                            trips: page.trips.map { Trip_V1_Trip($0) }, nextPageToken: next, seq: page.seq,
+                            epoch: epoch, databaseID: databaseID))
                 case .failure(let error): call.fail(error.rpcError)
                 }
             }

@@ -2,48 +2,66 @@ import Reactor
 import RideDomain
 import SQLiteStore
 
-/// Trips in one SQLite file: a writer thread that commits up to 64 changes at once, a reader beside it.
+/// Trips in one SQLite file: a writer thread that commits up to 64 changes at once, and two readers beside it: what a
+/// booking waits for (trips and keys, one row each) never waits behind somebody's list.
 ///
 /// There is one writer, so what a job reads before it writes is still true when it writes; the unique indexes would
 /// catch it if that were ever wrong.
 final class SQLiteTripRepository: TripRepository {
     private let loop: EventLoop
-    private let path: String
     private let writer: SQLiteWriter
-    private let reader: SQLiteReader
+    private let lookups: SQLiteReader
+    private let listings: SQLiteReader
+    private let begin: TripStart
 
-    /// Blocking: opens the file and brings its schema up to date.
-    init(path: String, loop: EventLoop) throws {
+    /// Blocking: takes the file, brings its schema up to date, and begins a new epoch of its numbers at `wall` (Unix
+    /// milliseconds).
+    init(path: String, loop: EventLoop, wall: Int64) throws {
         self.loop = loop
-        self.path = path
-        writer = try SQLiteWriter(path: path, name: "trip-writer") { try $0.migrate(TripSchema.migrations) }
-        reader = try SQLiteReader(path: path, name: "trip-reader")
+        var begin: TripStart?
+        writer = try SQLiteWriter(path: path, name: "trip-writer") { database in
+            try database.migrate(TripSchema.migrations, owner: TripSchema.owner)
+            begin = try database.transaction { try Self.begin(database, wall) }
+        }
+        guard let begin else { throw SQLiteError.closed }
+        self.begin = begin
+        lookups = try SQLiteReader(path: path, name: "trip-lookups")
+        listings = try SQLiteReader(path: path, name: "trip-listings")
     }
 
-    func start() throws -> TripStart {
-        let database = try SQLiteDatabase(path: path, mode: .readOnly)
+    func start() -> TripStart { begin }
+
+    private static func begin(_ database: SQLiteDatabase, _ wall: Int64) throws -> TripStart {
         var active: [Trip] = []
-        try database.statement("SELECT * FROM trips WHERE status = 1").query { active.append(TripSchema.trip($0)) }
-        let watermark = try database.statement("SELECT watermark FROM relay").first { UInt64(clamping: $0.int64(0)) }
-        return TripStart(active: active, watermark: watermark ?? 0, lastSeq: try Self.lastSeq(database))
+        try database.statement("SELECT * FROM trips WHERE status = 1").query { active.append(try TripSchema.trip($0)) }
+        let watermark = try database.statement("SELECT watermark FROM relay").first { try $0.uint64(0) } ?? 0
+        let lastSeq = try lastSeq(database)
+        let identity = try DatabaseIdentity(beginningEpochIn: database, wall: wall)
+        // An epoch in which nothing was numbered says nothing.
+        let first = Int64(clamping: lastSeq &+ 1)
+        try database.statement("DELETE FROM epochs WHERE first_seq >= ?1").run(.integer(first))
+        try database.statement("INSERT INTO epochs VALUES (?1, ?2)").run(
+            .integer(Int64(clamping: identity.epoch)), .integer(first))
+        var epochs = TripEpochs()
+        try database.statement("SELECT epoch, first_seq FROM epochs ORDER BY epoch").query { row in
+            epochs.add(try row.uint64(0), from: try row.uint64(1))
+        }
+        return TripStart(
+            active: active, watermark: watermark, lastSeq: lastSeq, databaseID: identity.id, epochs: epochs)
     }
 
     func close(_ completion: @escaping @Sendable () -> Void) {
-        // The last job of each thread ends it; nobody has to wait for them.
-        let endWriter = { [writer, loop] in
-            writer.submit(
-                on: loop, { _ in },
-                completion: { _ in
-                    writer.close()
-                    completion()
-                })
+        // Whoever reads first: the last one to close brings the log into the file.
+        listings.close { [lookups, writer] in
+            lookups.close { writer.close(completion) }
         }
-        reader.submit(
-            on: loop, { _ in },
-            completion: { [reader] _ in
-                reader.close()
-                endWriter()
-            })
+    }
+
+    func probe(writing: Bool, _ completion: @escaping (Result<Void, any Error>) -> Void) {
+        writer.submit(
+            on: loop,
+            { if writing { try $0.statement("UPDATE relay SET watermark = watermark").run() } },
+            completion: completion)
     }
 
     // MARK: Changes
@@ -60,7 +78,7 @@ final class SQLiteTripRepository: TripRepository {
             return booking.isMadeBy(trip) ? .existing(trip) : .idTaken
         }
         let active = try database.statement("SELECT id FROM trips WHERE rider_id = ?1 AND status = 1")
-            .first(.text(booking.riderID)) { $0.text(0) }
+            .first(.text(booking.riderID)) { try $0.text(0) }
         if let active { return .riderHasActiveTrip(tripID: active) }
         let isTaken = try database.statement("SELECT 1 FROM trips WHERE driver_id = ?1 AND status = 1")
         let driver = try booking.candidates.first { try isTaken.first(.text($0.id)) { _ in true } == nil }
@@ -135,28 +153,36 @@ final class SQLiteTripRepository: TripRepository {
     func forgetKeys(before now: Int64) {
         writer.submit(
             on: loop,
-            {
-                try $0.statement("DELETE FROM idempotency_keys WHERE created_at < ?1").run(
-                    .integer(now &- idempotencyKeyLifetime))
+            { database in
+                // In portions: a booking that shares the transaction waits for it.
+                try database.statement(
+                    """
+                    DELETE FROM idempotency_keys WHERE key IN
+                        (SELECT key FROM idempotency_keys WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)
+                    """
+                ).run(.integer(now &- idempotencyKeyLifetime), .integer(Int64(TripLimits.keysPerSweep)))
+                return database.changes == TripLimits.keysPerSweep
             },
-            completion: { _ in })
+            completion: { [weak self] result in
+                if case .success(true) = result { self?.forgetKeys(before: now) }
+            })
     }
 
     // MARK: Questions
 
     func trip(_ id: String, deadline: UInt64?, _ completion: @escaping (Result<Trip?, any Error>) -> Void) {
-        reader.submit(on: loop, deadline: deadline, { try Self.trip(id, $0) }, completion: completion)
+        lookups.submit(on: loop, deadline: deadline, { try Self.trip(id, $0) }, completion: completion)
     }
 
     private static func trip(_ id: String, _ database: SQLiteDatabase) throws -> Trip? {
-        try database.statement("SELECT * FROM trips WHERE id = ?1").first(.text(id)) { TripSchema.trip($0) }
+        try database.statement("SELECT * FROM trips WHERE id = ?1").first(.text(id)) { try TripSchema.trip($0) }
     }
 
     func lookUp(
         _ key: IdempotencyKey, at now: Int64, deadline: UInt64?,
         _ completion: @escaping (Result<BookingOutcome?, any Error>) -> Void
     ) {
-        reader.submit(on: loop, deadline: deadline, { try Self.lookUp(key, now, $0) }, completion: completion)
+        lookups.submit(on: loop, deadline: deadline, { try Self.lookUp(key, now, $0) }, completion: completion)
     }
 
     private static func lookUp(
@@ -165,44 +191,31 @@ final class SQLiteTripRepository: TripRepository {
         let stored = try database.statement(
             "SELECT request, trip_id, seq FROM idempotency_keys WHERE key = ?1 AND created_at >= ?2"
         ).first(.text(key.key), .integer(now &- idempotencyKeyLifetime)) { row in
-            (request: row.blob(0), tripID: row.text(1), seq: UInt64(clamping: row.int64(2)))
+            (request: try row.blob(0), tripID: try row.text(1), seq: try row.uint64(2))
         }
         guard let stored else { return nil }
         guard stored.request == key.request else { return .keyReused }
         guard let latest = try trip(stored.tripID, database) else { return nil }
-        return .replayed(OutboxEvent(seq: stored.seq, kind: .created, latest: latest).trip)
+        return .replayed(OutboxEvent(seq: stored.seq, epoch: 0, kind: .created, latest: latest).trip)
     }
 
     func list(
         _ filter: TripFilter, after cursor: TripCursor?, limit: Int, deadline: UInt64?,
         _ completion: @escaping (Result<TripPage, any Error>) -> Void
     ) {
-        reader.submit(
+        listings.submit(
             on: loop, deadline: deadline, { try Self.list(filter, cursor, limit, $0) }, completion: completion)
     }
 
     private static func list(
         _ filter: TripFilter, _ cursor: TripCursor?, _ limit: Int, _ database: SQLiteDatabase
     ) throws -> TripPage {
-        // At most 16 texts come out of this; each is prepared once per call, which costs less than a row from the disk.
-        var conditions: [String] = []
-        var values: [SQLiteValue] = []
-        func condition(_ text: String, _ new: SQLiteValue...) {
-            conditions.append(text)
-            values += new
-        }
-        if let riderID = filter.riderID { condition("rider_id = ?", .text(riderID)) }
-        if let driverID = filter.driverID { condition("driver_id = ?", .text(driverID)) }
-        // Spelled out, not bound: only so does SQLite see that the partial index fits.
-        if let status = filter.status { condition("status = \(TripSchema.number(of: status))") }
-        if let cursor { condition("(created_at, id) < (?, ?)", .integer(cursor.createdAt), .text(cursor.id)) }
-        let filterText = conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ")
-        values.append(.integer(Int64(limit + 1)))
-        let statement = try database.prepare(
-            "SELECT * FROM trips\(filterText) ORDER BY created_at DESC, id DESC LIMIT ?")
-        try statement.bind(values)
+        // Prepared once per call, which costs less than a row from the disk.
+        let listing = TripListing(filter, after: cursor, limit: limit + 1)
+        let statement = try database.prepare(listing.text)
+        try statement.bind(listing.values)
         var trips: [Trip] = []
-        try statement.query { trips.append(TripSchema.trip($0)) }
+        try statement.query { trips.append(try TripSchema.trip($0)) }
         let hasMore = trips.count > limit
         if hasMore { trips.removeLast() }
         return TripPage(trips: trips, hasMore: hasMore, seq: try lastSeq(database))
@@ -211,9 +224,9 @@ final class SQLiteTripRepository: TripRepository {
     func outbox(
         after seq: UInt64, limit: Int, _ completion: @escaping (Result<[OutboxEvent], any Error>) -> Void
     ) {
-        reader.submit(
+        listings.submit(
             on: loop,
-            { database in
+            { [epochs = begin.epochs] database in
                 var events: [OutboxEvent] = []
                 try database.statement(
                     """
@@ -221,16 +234,18 @@ final class SQLiteTripRepository: TripRepository {
                     WHERE outbox.seq > ?1 ORDER BY outbox.seq LIMIT ?2
                     """
                 ).query(.integer(Int64(clamping: seq)), .integer(Int64(limit))) { row in
+                    let seq = try row.uint64(18)
                     events.append(
                         OutboxEvent(
-                            seq: UInt64(clamping: row.int64(18)), kind: TripSchema.kind(row.int64(19)),
-                            latest: TripSchema.trip(row)))
+                            seq: seq, epoch: epochs.epoch(of: seq),
+                            kind: try row.value(try row.int64(19), 19, "a kind of event", TripSchema.kind),
+                            latest: try TripSchema.trip(row)))
                 }
                 return events
             }, completion: completion)
     }
 
     private static func lastSeq(_ database: SQLiteDatabase) throws -> UInt64 {
-        try database.statement("SELECT max(seq) FROM outbox").first { UInt64(clamping: $0.int64IfPresent(0) ?? 0) } ?? 0
+        try database.statement("SELECT max(seq) FROM outbox").first { try $0.uint64IfPresent(0) ?? 0 } ?? 0
     }
 }

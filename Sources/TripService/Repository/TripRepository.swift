@@ -78,6 +78,8 @@ struct TripPage: Sendable {
 /// A row of the outbox, with the trip as it was when the event happened.
 struct OutboxEvent: Sendable {
     let seq: UInt64
+    /// The epoch of the database in which it was made.
+    let epoch: UInt64
     let kind: TripEventKind
     let trip: Trip
 
@@ -91,8 +93,9 @@ struct OutboxEvent: Sendable {
     }
 
     /// The trip after the event, whatever happened to it since: every event can be told from the trip's latest row.
-    init(seq: UInt64, kind: TripEventKind, latest: Trip) {
+    init(seq: UInt64, epoch: UInt64, kind: TripEventKind, latest: Trip) {
         self.seq = seq
+        self.epoch = epoch
         self.kind = kind
         trip = Trip(
             id: latest.id, riderID: latest.riderID, driver: latest.driver,
@@ -110,6 +113,34 @@ struct TripStart: Sendable {
     let watermark: UInt64
     /// The last row of the outbox.
     let lastSeq: UInt64
+    /// Names the database.
+    var databaseID = ""
+    var epochs = TripEpochs()
+}
+
+/// Which numbers were given out in which epoch of the database: each start begins one.
+///
+/// A number alone does not say what it counts once a copy of the database was restored: the same numbers are given out again
+/// for other changes. With its epoch it does, for the restored one begins a new epoch, and says of the numbers up to the
+/// copy what was said before.
+struct TripEpochs: Sendable, Equatable {
+    private var starts: [(epoch: UInt64, seq: UInt64)] = []
+
+    /// The epoch that runs; 0: there is none yet.
+    var current: UInt64 { starts.last?.epoch ?? 0 }
+
+    /// In the order of the epochs.
+    mutating func add(_ epoch: UInt64, from seq: UInt64) { starts.append((epoch, seq)) }
+
+    /// The epoch in which a number was given out.
+    func epoch(of seq: UInt64) -> UInt64 {
+        // The newest are asked for most.
+        starts.last { $0.seq <= seq }?.epoch ?? 0
+    }
+
+    static func == (left: TripEpochs, right: TripEpochs) -> Bool {
+        left.starts.elementsEqual(right.starts) { $0 == $1 }
+    }
 }
 
 /// Where trips are kept. The one authority on who drives whom: at most one active trip per driver and per rider, at
@@ -118,8 +149,11 @@ struct TripStart: Sendable {
 /// Calls come from the service's loop and are answered there. An answer to a change means that it is durable.
 /// `deadline` is in monotonic nanoseconds; a change that did not begin by then is not made.
 protocol TripRepository: AnyObject {
-    /// Blocking: before the loop runs.
-    func start() throws -> TripStart
+    /// What was found when it was opened.
+    func start() -> TripStart
+
+    /// Writes something that changes nothing, or only looks whether the storage is there.
+    func probe(writing: Bool, _ completion: @escaping (Result<Void, any Error>) -> Void)
 
     func book(
         _ booking: Booking, deadline: UInt64?, _ completion: @escaping (Result<BookingOutcome, any Error>) -> Void)

@@ -62,7 +62,25 @@ enum TripSchema {
         DROP TABLE outbox;
         ALTER TABLE numbered RENAME TO outbox;
         """,
+        """
+        -- Every listing is a range of one index, whatever it is filtered by: of the filter's own index, or of three of them
+        -- (one per status) that are merged. See TripListing.
+        DROP INDEX trips_by_rider;
+        DROP INDEX trips_by_driver;
+        DROP INDEX trips_by_time;
+        DROP INDEX trips_in_progress_by_time;
+        CREATE INDEX trips_by_status ON trips (status, created_at, id);
+        CREATE INDEX trips_by_rider ON trips (rider_id, status, created_at, id);
+        CREATE INDEX trips_by_driver ON trips (driver_id, status, created_at, id);
+        CREATE INDEX trips_by_rider_and_driver ON trips (rider_id, driver_id, status, created_at, id);
+        -- Whose numbers these are. A start begins a new epoch: what others know of an older one is compared with it, and
+        -- a copy that was restored is told from the original. See DatabaseIdentity.
+        CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL);
+        """,
     ]
+
+    /// Stands in the file for whose it is: "trip" in ASCII.
+    static let owner: Int32 = 0x7472_6970
 
     static func number(of status: TripStatus) -> Int64 {
         switch status {
@@ -72,13 +90,8 @@ enum TripSchema {
         }
     }
 
-    static func status(_ number: Int64) -> TripStatus {
-        switch number {
-        case 1: .inProgress
-        case 2: .completed
-        default: .cancelled
-        }
-    }
+    /// nil: no status has this number.
+    static func status(_ number: Int64) -> TripStatus? { TripStatus.allCases.first { self.number(of: $0) == number } }
 
     static func number(of kind: TripEventKind) -> Int64 {
         switch kind {
@@ -89,26 +102,39 @@ enum TripSchema {
         }
     }
 
-    static func kind(_ number: Int64) -> TripEventKind {
-        switch number {
-        case 1: .created
-        case 2: .pickedUp
-        case 3: .completed
-        default: .cancelled
-        }
+    /// nil: no kind has this number.
+    static func kind(_ number: Int64) -> TripEventKind? {
+        TripEventKind.allCases.first { self.number(of: $0) == number }
     }
 
     /// The trip in columns 0–17 of a row of `SELECT * FROM trips`.
-    static func trip(_ row: SQLiteRow) -> Trip {
+    /// - Throws: `SQLiteError`, which names the trip and the column, for what no trip can have.
+    static func trip(_ row: SQLiteRow) throws(SQLiteError) -> Trip {
         Trip(
-            id: row.text(0), riderID: row.text(1),
+            id: try identifier(row, 0), riderID: try identifier(row, 1),
             driver: DriverProfile(
-                id: row.text(2), name: row.text(3),
+                id: try identifier(row, 2), name: try row.text(3),
                 vehicle: Vehicle(
-                    make: row.text(4), model: row.text(5), color: row.text(6), plate: row.text(7),
-                    category: row.text(8))),
-            status: status(row.int64(9)), pickup: Position(lat: row.double(10), lon: row.double(11)),
-            dropoff: Position(lat: row.double(12), lon: row.double(13)), createdAt: row.int64(14),
-            pickedUpAt: row.int64IfPresent(15), endedAt: row.int64IfPresent(16), seq: UInt64(clamping: row.int64(17)))
+                    make: try row.text(4), model: try row.text(5), color: try row.text(6), plate: try row.text(7),
+                    category: try row.text(8))),
+            status: try row.value(try row.int64(9), 9, "a status", status), pickup: try position(row, 10),
+            dropoff: try position(row, 12), createdAt: try instant(row, 14),
+            pickedUpAt: row.isNull(15) ? nil : try instant(row, 15),
+            endedAt: row.isNull(16) ? nil : try instant(row, 16), seq: try row.uint64(17))
+    }
+
+    private static func identifier(_ row: SQLiteRow, _ column: Int32) throws(SQLiteError) -> String {
+        try row.value(try row.text(column), column, "an identifier") { Identifier.isValid($0) ? $0 : nil }
+    }
+
+    /// In the column and the next one.
+    private static func position(_ row: SQLiteRow, _ column: Int32) throws(SQLiteError) -> Position {
+        let position = Position(lat: try row.double(column), lon: try row.double(column + 1))
+        return try row.value(position, column, "a position on earth") { $0.isValid ? $0 : nil }
+    }
+
+    /// Unix milliseconds that the formats of the outside have a word for: the years 1970 to 9999.
+    private static func instant(_ row: SQLiteRow, _ column: Int32) throws(SQLiteError) -> Int64 {
+        try row.value(try row.int64(column), column, "an instant") { (0...253_402_300_799_999).contains($0) ? $0 : nil }
     }
 }

@@ -45,6 +45,9 @@ final class OutboxRelay {
     private var failures = 0
     private var idle: (() -> Void)?
     private let depth: Gauge
+    /// The storage failed: to whoever watches it.
+    var onStorageFailure: (any Error) -> Void = { _ in }
+    private var storageLogs = LogRateLimit()
 
     init(
         loop: EventLoop, repository: any TripRepository, producer: KafkaProducer, start: TripStart
@@ -122,7 +125,10 @@ final class OutboxRelay {
             guard state == .sending else { return }
             switch result {
             case .failure(let error):
-                logger.error("the outbox can't be read", metadata: ["error": "\(error)"])
+                onStorageFailure(error)
+                if storageLogs.admit(now: loop.now) != nil {
+                    logger.error("the outbox can't be read", metadata: ["error": "\(error)"])
+                }
                 wait()
             case .success(let events):
                 for event in events {
@@ -208,7 +214,10 @@ final class OutboxRelay {
             switch result {
             case .success: storedWatermark = reached
             case .failure(let error):
-                logger.error("the watermark was not stored", metadata: ["error": "\(error)"])
+                onStorageFailure(error)
+                if storageLogs.admit(now: loop.now) != nil {
+                    logger.error("the watermark was not stored", metadata: ["error": "\(error)"])
+                }
             }
             if storedWatermark < watermark || idle != nil { scheduleStore() }
         }

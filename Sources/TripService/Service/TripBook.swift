@@ -14,26 +14,28 @@ final class TripBook {
     /// A durable change, in order: to the outbox relay.
     var onChange: (OutboxEvent) -> Void = { _ in }
 
-    /// Whether the storage can be used: nil, or what is wrong.
-    var onStorage: (_ failure: String?) -> Void = { _ in }
+    /// The storage failed: to whoever watches it.
+    var onStorageFailure: (any Error) -> Void = { _ in }
 
     private let loop: EventLoop
     private let repository: any TripRepository
     private let directory: any DriverDirectory
     private(set) var active: ActiveTrips
+    /// The epoch of the database that runs.
+    private let epoch: UInt64
     private let watchers = TripWatchers()
     private var keysInProgress: Set<String> = []
-    private var hasStorageFailed = false
     private var random = SystemRandomNumberGenerator()
     private var identifiers = UUIDv7Generator()
     private let keyClock: KeyClock
     private let metrics = TripMetrics()
 
-    init(loop: EventLoop, repository: any TripRepository, directory: any DriverDirectory, active: [Trip]) {
+    init(loop: EventLoop, repository: any TripRepository, directory: any DriverDirectory, start: TripStart) {
         self.loop = loop
         self.repository = repository
         self.directory = directory
-        self.active = ActiveTrips(active)
+        active = ActiveTrips(start.active)
+        epoch = start.epochs.current
         keyClock = KeyClock(wall: loop.wallClockMilliseconds, monotonic: loop.now)
         metrics.active.set(self.active.count)
     }
@@ -250,11 +252,10 @@ final class TripBook {
     }
 
     private func publish(_ trip: Trip, _ kind: TripEventKind) {
-        storageAnswered()
         active.store(trip)
         metrics.active.set(active.count)
         watchers.tell(trip)
-        onChange(OutboxEvent(seq: trip.seq, kind: kind, latest: trip))
+        onChange(OutboxEvent(seq: trip.seq, epoch: epoch, kind: kind, latest: trip))
     }
 
     // MARK: Questions
@@ -304,19 +305,13 @@ final class TripBook {
     /// Ends every watch: the caller asks another process, or this one after its restart.
     func endWatches() { watchers.failAll(.unavailable("The trip service is ending; ask again.")) }
 
+    /// What a failure of the storage means for the caller, who is not shown its words.
     private func storageError(_ error: any Error) -> TripError {
         if case .some(.deadlineExceeded) = error as? SQLiteError {
             return .deadlineExceeded("The database did not come to it in time.")
         }
-        hasStorageFailed = true
-        onStorage("\(error)")
-        return .unavailable("The trip database can't be used now: \(error)")
-    }
-
-    private func storageAnswered() {
-        guard hasStorageFailed else { return }
-        hasStorageFailed = false
-        onStorage(nil)
+        onStorageFailure(error)
+        return .unavailable("The trip service can't use its database now; try again in a moment.")
     }
 }
 

@@ -16,8 +16,10 @@ final class TripEvents {
     func produce(_ event: OutboxEvent) -> Bool {
         let id = Self.eventID(event)
         buffer.removeAll()
-        TripEvent(kind: event.kind, eventID: id, seq: event.seq, at: event.at, trip: Trip_V1_Trip(event.trip))
-            .encode(into: &buffer)
+        TripEvent(
+            kind: event.kind, eventID: id, seq: event.seq, epoch: event.epoch, at: event.at,
+            trip: Trip_V1_Trip(event.trip)
+        ).encode(into: &buffer)
         let headers = [
             KafkaHeader("content-type", "application/json"), KafkaHeader("event-type", event.kind.rawValue),
             KafkaHeader("event-id", id),

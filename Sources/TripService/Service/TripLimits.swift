@@ -23,6 +23,8 @@ enum TripLimits {
     static let relayInterval: UInt64 = 20_000_000
     /// Nanoseconds before the relay tries again: doubled from the first up to the second.
     static let relayBackoff: (first: UInt64, last: UInt64) = (250_000_000, 5_000_000_000)
+    /// Keys that one transaction of a sweep drops. Reason: bookings share it.
+    static let keysPerSweep = 1_000
     /// Nanoseconds between two sweeps over idempotency keys.
     static let keySweepInterval: UInt64 = 600_000_000_000
 }

@@ -1,0 +1,80 @@
+import Reactor
+import Telemetry
+
+/// Whether a database can be used, as whoever uses it on one loop finds out: the reason in the log (at a bounded rate) and for
+/// `/readyz`, and the news that it works again, which a probe brings when nobody else writes.
+///
+///     works ──a job fails──▶ failing ──probe each second, writing──▶ works
+///       └─look every 5 s: is the file still there?
+///
+/// On the loop.
+public final class DatabaseHealth {
+    public enum Limits {
+        /// Nanoseconds between two probes of a database that fails.
+        static let probeInterval: UInt64 = 1_000_000_000
+        /// Nanoseconds between two looks at one that works: it costs a round to its thread, nothing on the disk.
+        static let lookInterval: UInt64 = 5_000_000_000
+    }
+
+    /// What a probe does: a job of the writer, with a write that changes nothing or without any.
+    public typealias Probe = (_ writing: Bool, _ completion: @escaping (Result<Void, any Error>) -> Void) -> Void
+
+    /// The reason in an operator's words, when it fails; nil, when it works again.
+    public var onChange: (String?) -> Void = { _ in }
+    public private(set) var isFailing = false
+
+    private let loop: EventLoop
+    private let probe: Probe
+    private let logger: Logger
+    private var logs = LogRateLimit()
+    private var timer: TimerID?
+
+    public init(loop: EventLoop, logger: Logger, probe: @escaping Probe) {
+        self.loop = loop
+        self.logger = logger
+        self.probe = probe
+        schedule()
+    }
+
+    /// A job failed. What says nothing about the database (a deadline, a constraint) changes nothing.
+    public func failed(_ error: any Error) {
+        let known = error as? SQLiteError
+        if let known, !known.isFailureOfTheDatabase { return }
+        let reason = known?.reason ?? "It fails in an unexpected way; the log has the words."
+        if let held = logs.admit(now: loop.now) {
+            logger.error(
+                "the database fails", metadata: ["reason": reason, "error": "\(error)", "held_back": "\(held)"])
+        }
+        onChange(reason)
+        guard !isFailing else { return }
+        isFailing = true
+        schedule()
+    }
+
+    /// No more probes: the database is about to be closed.
+    public func stop() {
+        if let timer { loop.cancel(timer) }
+        timer = nil
+    }
+
+    private func schedule() {
+        stop()
+        timer = loop.schedule(after: isFailing ? Limits.probeInterval : Limits.lookInterval) { [weak self] in
+            guard let self else { return }
+            timer = nil
+            probe(isFailing) { [weak self] in self?.probed($0) }
+        }
+    }
+
+    private func probed(_ result: Result<Void, any Error>) {
+        switch result {
+        case .failure(let error): failed(error)
+        case .success where isFailing:
+            isFailing = false
+            logger.notice("the database works again")
+            onChange(nil)
+        case .success: break
+        }
+        if timer == nil { schedule() }
+    }
+}
