@@ -125,7 +125,7 @@ var targets: [Target] = [
     tests(
         "GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "Telemetry", "TestSupport"],
         exclude: ["protos", "grpcio_peer.py"]),
-    tests("KafkaClient", ["Bytes", "Reactor", "TestSupport"]),
+    tests("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "TestSupport"]),
     tests("SQLiteStore", ["Bytes", "Reactor", "ReactorSim", "Telemetry"]),
     tests("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain", "Reactor", "TestSupport"]),
     tests(

@@ -110,15 +110,19 @@ final class DriverNode {
         }
         book.onStorageFailure = { [health] in health.failed($0) }
         announcer.driver = { [weak book] in book?.driver($0) }
-        producer.onState = { [readiness] state in
-            switch state {
-            case .connecting: break
-            case .up: readiness.set("kafka", .ok)
-            case .down(let reason): readiness.set("kafka", .failing(reason))
-            }
-        }
-        topics.ensureTopics {}
+        let kafka = KafkaHealth { [readiness] in readiness.set("kafka", $0.map { .failing($0) } ?? .ok) }
+        producer.onState = kafka.member()
+        reader.onState = kafka.member()
+        topics.onState = kafka.member()
+        producer.onMissingTopic = { [weak topics] _ in topics?.missesTopic() }
+        reader.onMissingTopic = { [weak topics] _ in topics?.missesTopic() }
+        topics.ensureTopics()
         reader.onGap = { [weak reconciler] in reconciler?.run() }
+        reader.onPositioned = { [weak reconciler] in reconciler?.follows(events: $0) }
+        channel.onStateChange = { [weak reconciler] state in
+            // Whoever waits for an answer need not wait for the back-off, too.
+            if state == .ready { reconciler?.channelIsReady() }
+        }
         reconciler.onAnswer = { [readiness] failure in
             readiness.set("trip_service", failure.map { .failing($0) } ?? .ok)
         }

@@ -103,14 +103,9 @@ final class GatewayHome {
     private func watch(_ backends: Backends, _ readiness: ServiceReadiness) {
         consumer.onRecord = { [feed] record in feed.receive(record.value, timestamp: record.timestampMilliseconds) }
         consumer.onPositioned = { [feed] in feed.positioned() }
+        consumer.onUnpositioned = { [feed] in feed.positionLost() }
         consumer.onPositionLost = { [feed] _ in feed.positionLost() }
-        consumer.onState = { state in
-            switch state {
-            case .connecting: break
-            case .up: readiness.set("kafka", .ok)
-            case .down(let reason): readiness.set("kafka", .failing(reason))
-            }
-        }
+        consumer.onState = KafkaHealth { readiness.set("kafka", $0.map { .failing($0) } ?? .ok) }.member()
         for (name, channel) in [("driver_service", backends.driverChannel), ("trip_service", backends.tripChannel)] {
             channel.onStateChange = { state in
                 switch state {

@@ -8,6 +8,7 @@ import Synchronization
 #endif
 
 /// A thread for librdkafka's blocking calls (metadata, assign, destroy), so that no loop ever waits in one.
+/// It takes no signal, and neither does any thread that is made on it.
 ///
 /// Work runs in order. The thread lives until `finish()` and whatever was submitted before it.
 final class BlockingThread: Sendable {

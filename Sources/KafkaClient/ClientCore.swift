@@ -2,15 +2,6 @@ import CRdKafka
 import Reactor
 import Telemetry
 
-/// Whether the cluster answers.
-public enum KafkaState: Sendable, Hashable {
-    /// No answer yet.
-    case connecting
-    case up
-    /// With the reason, as librdkafka words it.
-    case down(String)
-}
-
 /// What a producer and a consumer have in common: the client, its blocking thread, its state, logs and errors.
 final class ClientCore {
     let loop: EventLoop
@@ -19,8 +10,14 @@ final class ClientCore {
     let logger: Logger
     private let errorCount: Counter
     private let upGauge: Gauge
+    private let refusedGauge: Gauge
     private var errorLogs = LogRateLimit()
+    private var stateLogs = LogRateLimit()
 
+    private var hasAnswered = false
+    private var outage: KafkaError?
+    /// What the cluster refuses, by the words for it: a topic that is missing, one that may not be written.
+    private var refusals: [String: KafkaError] = [:]
     private(set) var state = KafkaState.connecting
     var onState: (KafkaState) -> Void = { _ in }
 
@@ -35,28 +32,77 @@ final class ClientCore {
             name: "cabstand_kafka_errors_total", help: "Errors that librdkafka reported.", labels: ["client": role])
         upGauge = MetricRegistry.shared.gauge(
             name: "cabstand_kafka_up", help: "1 while the cluster answers.", labels: ["client": role])
+        refusedGauge = MetricRegistry.shared.gauge(
+            name: "cabstand_kafka_refused",
+            help: "1 while the cluster refuses something that the client needs, such as a topic that is missing.",
+            labels: ["client": role])
     }
 
-    func isUp() { become(.up) }
+    /// The cluster has answered something.
+    func isUp() {
+        if hasAnswered && outage == nil { return }
+        hasAnswered = true
+        outage = nil
+        become()
+    }
 
-    func isDown(_ error: KafkaError) { become(.down(error.description)) }
+    /// A new reason for the same outage is no news.
+    func isDown(_ error: KafkaError) {
+        if outage != nil { return }
+        outage = error
+        become()
+    }
 
-    private func become(_ next: KafkaState) {
-        // A new reason for the same outage is no news.
-        if case .down = state, case .down = next { return }
+    var isRefused: Bool { !refusals.isEmpty }
+
+    /// The cluster answers, and refuses `what` ("The topic trip_events", "Writing to the topic trip_events").
+    func refuses(_ what: String, _ error: KafkaError) {
+        if refusals[what]?.code == error.code { return }
+        refusals[what] = error
+        become()
+    }
+
+    /// `what` works, again or still.
+    func works(_ what: String) {
+        if refusals.isEmpty { return }
+        guard refusals.removeValue(forKey: what) != nil else { return }
+        become()
+    }
+
+    private func become() {
+        let next: KafkaState
+        if let outage {
+            next = .down(outage.description)
+        } else if !refusals.isEmpty {
+            let reasons = refusals.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)." }
+            next = .refused(reasons.joined(separator: " "))
+        } else {
+            next = hasAnswered ? .up : .connecting
+        }
         if state == next { return }
         state = next
-        switch next {
-        case .connecting: break
-        case .up:
-            upGauge.set(1)
-            logger.info("Kafka answers", metadata: ["bootstrap": configuration.bootstrapServers])
-        case .down(let reason):
-            upGauge.set(0)
-            logger.warning(
-                "Kafka does not answer", metadata: ["bootstrap": configuration.bootstrapServers, "reason": reason])
-        }
+        refusedGauge.set(refusals.isEmpty ? 0 : 1)
+        upGauge.set(next.isAnswering ? 1 : 0)
+        log(next)
         onState(next)
+    }
+
+    private func log(_ state: KafkaState) {
+        // Also a cluster that comes and goes many times a second says so at a bounded rate.
+        guard let held = stateLogs.admit(now: loop.now) else { return }
+        let bootstrap = configuration.bootstrapServers
+        switch state {
+        case .connecting: break
+        case .up: logger.info("Kafka answers", metadata: ["bootstrap": bootstrap])
+        case .refused(let reason):
+            logger.warning(
+                "Kafka answers, but not all is there or allowed",
+                metadata: ["bootstrap": bootstrap, "reason": reason, "held_back": String(held)])
+        case .down(let reason):
+            logger.warning(
+                "Kafka does not answer",
+                metadata: ["bootstrap": bootstrap, "reason": reason, "held_back": String(held)])
+        }
     }
 
     /// Counts an error, and logs it at a bounded rate.
@@ -96,5 +142,15 @@ final class ClientCore {
         return unsafe KafkaError(
             code: rd_kafka_event_error(event).rawValue, message: text,
             isFatal: rd_kafka_event_error_is_fatal(event) != 0)
+    }
+}
+
+extension KafkaState {
+    /// The cluster answers, whatever it says.
+    fileprivate var isAnswering: Bool {
+        switch self {
+        case .up, .refused: true
+        case .connecting, .down: false
+        }
     }
 }

@@ -1,4 +1,5 @@
 import CRdKafka
+import Reactor
 
 /// librdkafka's mock cluster: one broker in this process, on a free port of 127.0.0.1, for a laptop and for tests.
 ///
@@ -21,6 +22,10 @@ import CRdKafka
         client = try NativeClient(
             .producer, configuration,
             defaults: [KafkaProperty("log_level", "2"), KafkaProperty("log.queue", "false")], events: 0)
+        // librdkafka blocks signals for its clients' threads, and not for that of its mock cluster, which takes the mask of
+        // whoever makes it.
+        let inherited = SignalMask.block()
+        defer { SignalMask.restore(inherited) }
         guard let cluster = unsafe rd_kafka_mock_cluster_new(client.handle, 1) else {
             client.destroy()
             throw KafkaError.configuration("no embedded broker could be started")
@@ -50,6 +55,17 @@ import CRdKafka
         } else {
             _ = unsafe rd_kafka_mock_broker_set_down(cluster.handle, 1)
         }
+    }
+
+    /// For tests: whatever concerns this topic is answered with this error code of the Kafka protocol, as if the topic were
+    /// not there (3) or not for us (29); 0 ends that. Its data stay.
+    public func failTopic(_ name: String, _ code: Int32) {
+        unsafe rd_kafka_mock_topic_set_error(cluster.handle, name, rd_kafka_resp_err_t(rawValue: code))
+    }
+
+    /// For tests: the broker takes this many milliseconds for an answer.
+    public func setDelay(_ milliseconds: Int32) {
+        _ = unsafe rd_kafka_mock_broker_set_rtt(cluster.handle, 1, milliseconds)
     }
 
     /// For tests: the next produce requests are answered with these error codes of the Kafka protocol.

@@ -8,19 +8,24 @@ public struct KafkaConfiguration: Sendable {
     public var properties: [KafkaProperty]
     /// The group under which a consumer's position is committed. It is only for watching the lag: nobody joins a group.
     public var group: String
-    /// Nanoseconds between two looks at the cluster: its id, the topic's partitions, whether it answers.
+    /// Nanoseconds between two looks of a producer at the cluster: whether it answers, whether its topics are there.
     public var metadataInterval: UInt64
+    /// Nanoseconds between two looks of a consumer at the cluster: its id, the topic's partitions, whether it answers. A
+    /// consumer that is behind without knowing it keeps people waiting, so it looks often; a look is one small request.
+    public var livenessInterval: UInt64
     public var limits: KafkaLimits
 
     public init(
         bootstrapServers: String, clientID: String = "cabstand", properties: [KafkaProperty] = [],
-        group: String = "cabstand", metadataInterval: UInt64 = 10_000_000_000, limits: KafkaLimits = KafkaLimits()
+        group: String = "cabstand", metadataInterval: UInt64 = 10_000_000_000,
+        livenessInterval: UInt64 = 1_000_000_000, limits: KafkaLimits = KafkaLimits()
     ) {
         self.bootstrapServers = bootstrapServers
         self.clientID = clientID
         self.properties = properties
         self.group = group
         self.metadataInterval = metadataInterval
+        self.livenessInterval = livenessInterval
         self.limits = limits
     }
 }
@@ -48,6 +53,14 @@ public struct KafkaLimits: Sendable {
     public var eventsPerTurn = 512
     /// Milliseconds a question to the cluster may take, on the client's own thread.
     public var metadataTimeoutMilliseconds: Int32 = 3_000
+    /// Milliseconds the making of topics may take.
+    public var creationTimeoutMilliseconds: Int32 = 10_000
+    /// Nanoseconds without an answer to a consumer's look after which it takes its position for lost: the broker may hang,
+    /// and a healthy one answers in milliseconds.
+    public var doubtAfter: UInt64 = 500_000_000
+
+    /// As librdkafka counts them.
+    var producerBytes: Int { producerKilobytes * 1024 }
 
     public init() {}
 }

@@ -28,9 +28,31 @@ public struct KafkaError: Error, Sendable, Hashable, CustomStringConvertible {
         KafkaError(code: RD_KAFKA_RESP_ERR__INVALID_ARG.rawValue, message: message)
     }
 
+    /// A topic with a partition that no broker leads now.
+    static var leaderless: KafkaError { KafkaError(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) }
+
     /// The bound on the wait passed.
     static func timedOut(_ message: String) -> KafkaError {
         KafkaError(code: RD_KAFKA_RESP_ERR__TIMED_OUT.rawValue, message: message)
+    }
+
+    /// The topic, or the partition of it, is not there.
+    public var isMissingTopic: Bool {
+        switch rd_kafka_resp_err_t(rawValue: code) {
+        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
+            RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+            true
+        default: false
+        }
+    }
+
+    /// The cluster answered, and its answer is no.
+    var isRefusal: Bool { code > 0 || isMissingTopic }
+
+    /// The message was taken back by ourselves: nobody refused it.
+    var isPurge: Bool {
+        let native = rd_kafka_resp_err_t(rawValue: code)
+        return native == RD_KAFKA_RESP_ERR__PURGE_QUEUE || native == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
     }
 
     public var description: String { "\(message) (\(name))" }

@@ -7,6 +7,9 @@ import Telemetry
 ///     produce ──true──▶ held by librdkafka ──▶ onDelivery(opaque, offset or error)
 ///        └────false──▶ the queue is full (or being reset): wait for onWritable
 ///
+/// What librdkafka does not even take (a topic that it knows to be missing) is a failed report, too, in a later turn: there
+/// is one way to hear of a refusal, and whoever hears of one waits (`RetryBackoff`) before it tries again.
+///
 /// The delivery report decides, not `produce`: what has no report yet may be lost with the process. After a failed
 /// report, later messages still go out unless the order is `.strict`: whoever needs it calls `reset` and starts again at its own
 /// watermark.
@@ -22,6 +25,8 @@ public final class KafkaProducer {
         set { core.onState = newValue }
     }
     public var state: KafkaState { core.state }
+    /// A topic that was written to is not there (any more): whoever may make it, should. Comes again with each refusal.
+    public var onMissingTopic: (_ topic: String) -> Void = { _ in }
     /// Messages without a delivery report.
     public private(set) var pending = 0
 
@@ -61,8 +66,12 @@ public final class KafkaProducer {
     private var hasFailed = false
     private(set) var resetting: (() -> Void)?
     private var isPurging = false
+    /// What librdkafka did not take: reported in a later turn.
+    private var refusals: [(topic: String, opaque: UInt64, error: KafkaError)] = []
     private var idleWaiters: [() -> Void] = []
-    private var lookTimer: TimerID?
+    var looks = ProducerLooks()
+    private var renewals = RetryBackoff(first: 500_000_000, last: 10_000_000_000)
+    private var renewTimer: TimerID?
     private(set) var closed = false
     private let deliveredCount: Counter
     private let failedCount: Counter
@@ -84,7 +93,6 @@ public final class KafkaProducer {
             name: "cabstand_kafka_pending_messages", help: "Messages without a delivery report yet.")
         client = try Self.makeClient(configuration, order)
         pump = try makePump()
-        lookTimer = loop.schedule(every: configuration.metadataInterval) { [weak self] in self?.look() }
         look()
     }
 
@@ -126,7 +134,7 @@ public final class KafkaProducer {
         }
         if order == .strict {
             guard pending < core.configuration.limits.producerMessages,
-                batches.held.bytes < core.configuration.limits.producerKilobytes * 1024
+                batches.held.bytes < core.configuration.limits.producerBytes
             else {
                 refused = true
                 return false
@@ -136,36 +144,54 @@ public final class KafkaProducer {
             hold(HeldMessages.Message(topic: topic, key: key, value: value, headers: headers, opaque: opaque))
             return true
         }
-        let isTaken = send(topic: topic, key: key, value: value, headers: headers, opaque: opaque)
-        if isTaken { pending += 1 }
-        return isTaken
+        switch send(topic: topic, key: key, value: value, headers: headers, opaque: opaque) {
+        case .taken: pending += 1
+        case .full:
+            refused = true
+            return false
+        case .refused(let error):
+            pending += 1
+            refuse(topic: topic, opaque: opaque, error)
+        }
+        return true
+    }
+
+    /// What became of a message that was given to librdkafka.
+    enum Outcome {
+        case taken
+        /// Its queue is full.
+        case full
+        case refused(KafkaError)
     }
 
     /// Gives a message to librdkafka.
-    func send(topic: String, key: String, value: Span<UInt8>, headers: [KafkaHeader], opaque: UInt64) -> Bool {
-        guard let topic = topicHandle(topic) else { return false }
+    func send(topic: String, key: String, value: Span<UInt8>, headers: [KafkaHeader], opaque: UInt64) -> Outcome {
+        let handle: NativeTopic
+        do throws(KafkaError) { handle = try topicHandle(topic) } catch { return .refused(error) }
         let native = unsafe Self.nativeHeaders(headers)
         var key = key
         let error = key.withUTF8 { key in
             unsafe value.withUnsafeBytes { value in
                 unsafe crdkafka_produce(
-                    client.handle, topic.handle, key.baseAddress, key.count, value.baseAddress, value.count, native,
+                    client.handle, handle.handle, key.baseAddress, key.count, value.baseAddress, value.count, native,
                     opaque)
             }
         }
         if error == RD_KAFKA_RESP_ERR_NO_ERROR {
             sent += 1
-            return true
+            return .taken
         }
         if let native = unsafe native { unsafe rd_kafka_headers_destroy(native) }
-        refused = true
-        if error != RD_KAFKA_RESP_ERR__QUEUE_FULL {
-            core.report(KafkaError(error), "a message was not taken")
-            hasFailed = hasFailed || error == RD_KAFKA_RESP_ERR__FATAL
-            // No report may be under way that would bring the next drain.
-            core.loop.execute { [weak self] in self?.afterDrain() }
-        }
-        return false
+        if error == RD_KAFKA_RESP_ERR__QUEUE_FULL { return .full }
+        hasFailed = hasFailed || error == RD_KAFKA_RESP_ERR__FATAL
+        return .refused(KafkaError(error))
+    }
+
+    /// A message gets its report in a later turn: nobody hears of a failure inside of `produce`.
+    func refuse(topic: String, opaque: UInt64, _ error: KafkaError) {
+        refusals.append((topic, opaque, error))
+        batches.hasFailed = true
+        if refusals.count == 1 { core.loop.execute { [weak self] in self?.afterDrain() } }
     }
 
     public func produce(
@@ -174,16 +200,11 @@ public final class KafkaProducer {
         produce(topic: topic, key: key, value: value.span, headers: headers, opaque: opaque)
     }
 
-    private func topicHandle(_ name: String) -> NativeTopic? {
+    private func topicHandle(_ name: String) throws(KafkaError) -> NativeTopic {
         if let topic = topics[name] { return topic }
-        do throws(KafkaError) {
-            let topic = try NativeTopic(name, of: client)
-            topics[name] = topic
-            return topic
-        } catch {
-            core.report(error, "no handle for the topic \(name)")
-            return nil
-        }
+        let topic = try NativeTopic(name, of: client)
+        topics[name] = topic
+        return topic
     }
 
     private static func nativeHeaders(_ headers: [KafkaHeader]) -> OpaquePointer? {
@@ -207,19 +228,22 @@ public final class KafkaProducer {
         switch unsafe rd_kafka_event_type(event) {
         case RD_KAFKA_EVENT_DR:
             while let message = unsafe rd_kafka_event_message_next(event) {
-                pending -= 1
                 sent -= 1
                 let opaque = UInt64(UInt(bitPattern: unsafe message.pointee._private))
                 if unsafe message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
+                    pending -= 1
                     deliveredCount.increment()
                     core.isUp()
+                    if core.isRefused {
+                        let topic = unsafe Self.topic(of: message)
+                        core.works(Self.writing(topic))
+                        core.works(Self.words(for: topic))
+                    }
                     onDelivery(opaque, .success(unsafe message.pointee.offset))
                 } else {
-                    failedCount.increment()
                     let error = unsafe KafkaError(message.pointee.err)
-                    if resetting == nil { core.report(error, "a message was not delivered") }
                     batches.hasFailed = true
-                    onDelivery(opaque, .failure(error))
+                    failed(topic: unsafe Self.topic(of: message), opaque: opaque, error)
                 }
             }
         case RD_KAFKA_EVENT_LOG: unsafe core.handleLog(event)
@@ -236,7 +260,37 @@ public final class KafkaProducer {
         }
     }
 
+    private static func topic(of message: UnsafePointer<rd_kafka_message_t>) -> String {
+        guard let topic = unsafe message.pointee.rkt else { return "" }
+        // Proof: the name belongs to the topic, which the message holds, and is copied.
+        return unsafe String(cString: rd_kafka_topic_name(topic))
+    }
+
+    static func words(for topic: String) -> String { "The topic \(topic)" }
+
+    private static func writing(_ topic: String) -> String { "Writing to the topic \(topic)" }
+
+    /// Reports a failure.
+    private func failed(topic: String, opaque: UInt64, _ error: KafkaError) {
+        pending -= 1
+        failedCount.increment()
+        if !error.isPurge {
+            if resetting == nil { core.report(error, "a message was not delivered") }
+            if error.isRefusal {
+                let isNews = !core.isRefused
+                core.refuses(Self.writing(topic), error)
+                // librdkafka learns by looks that a topic is there again; they go on until all is well.
+                if isNews { look() }
+            }
+            if error.isMissingTopic { onMissingTopic(topic) }
+        }
+        onDelivery(opaque, .failure(error))
+    }
+
     private func afterDrain() {
+        let refusedNow = refusals
+        refusals = []
+        for refusal in refusedNow { failed(topic: refusal.topic, opaque: refusal.opaque, refusal.error) }
         pendingGauge.set(pending)
         if sent == 0 && !closed && !isPurging {
             if hasFailed && !renew() { return }
@@ -252,7 +306,10 @@ public final class KafkaProducer {
             idleWaiters.removeAll()
             for waiter in waiters { waiter() }
         }
-        if refused && resetting == nil && !closed && pending < core.configuration.limits.producerMessages {
+        let limits = core.configuration.limits
+        if refused && resetting == nil && !closed && pending < limits.producerMessages
+            && batches.held.bytes < limits.producerBytes
+        {
             refused = false
             onWritable()
         }
@@ -269,9 +326,7 @@ public final class KafkaProducer {
         hasFailed = hasFailed || client.fatalError != nil
         if sent > 0 { purge(RD_KAFKA_PURGE_F_QUEUE | (hasFailed ? RD_KAFKA_PURGE_F_INFLIGHT : 0)) }
         for message in batches.held.removeAll() {
-            pending -= 1
-            failedCount.increment()
-            onDelivery(message.opaque, .failure(KafkaError(RD_KAFKA_RESP_ERR__PURGE_QUEUE)))
+            failed(topic: message.topic, opaque: message.opaque, KafkaError(RD_KAFKA_RESP_ERR__PURGE_QUEUE))
         }
         if sent == 0 { core.loop.execute { [weak self] in self?.afterDrain() } }
     }
@@ -294,6 +349,7 @@ public final class KafkaProducer {
             hasFailed = false
             return true
         }
+        if renewTimer != nil { return false }
         core.report(error, "the producer is made anew")
         do throws(KafkaError) {
             let next = try Self.makeClient(core.configuration, order)
@@ -302,10 +358,14 @@ public final class KafkaProducer {
             pump = try makePump()
             hasFailed = false
             batches.knownTopics = []
+            renewals.succeeded()
             return true
         } catch {
             core.report(error, "no new producer")
-            core.loop.schedule(after: 1_000_000_000) { [weak self] in self?.afterDrain() }
+            renewTimer = core.loop.schedule(after: renewals.failed(at: core.loop.now)) { [weak self] in
+                self?.renewTimer = nil
+                self?.afterDrain()
+            }
             return false
         }
     }
@@ -333,7 +393,7 @@ public final class KafkaProducer {
     public func close(timeout: UInt64, _ completion: @escaping (_ left: Int) -> Void = { _ in }) {
         if closed { return completion(0) }
         closed = true
-        if let lookTimer { core.loop.cancel(lookTimer) }
+        if let timer = looks.timer { core.loop.cancel(timer) }
         flush(timeout: timeout) { left in
             // Not inside the pump's own drain: its event is still to be destroyed.
             self.core.loop.execute {
@@ -352,17 +412,5 @@ public final class KafkaProducer {
         topics.removeAll()
         let old = client
         core.worker.submit { old.destroy() }
-    }
-
-    /// Asks the cluster for a sign of life, off the loop.
-    private func look() {
-        let client = client
-        let timeout = core.configuration.limits.metadataTimeoutMilliseconds
-        core.worker.run(on: core.loop) {
-            client.signOfLife(timeout: timeout)
-        } then: { [weak self] error in
-            guard let self, !closed else { return }
-            if let error { core.isDown(error) } else { core.isUp() }
-        }
     }
 }

@@ -1,4 +1,5 @@
 import CRdKafka
+import Reactor
 
 /// One `rd_kafka_t`: a producer or a consumer with librdkafka's own threads behind it.
 ///
@@ -39,6 +40,9 @@ import CRdKafka
         }
         unsafe rd_kafka_conf_set_events(conf, events)
         let type = kind == .producer ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER
+        // A thread that takes a signal ends the program without a drain.
+        let inherited = SignalMask.block()
+        defer { SignalMask.restore(inherited) }
         guard let handle = unsafe rd_kafka_new(type, conf, &text, text.count) else {
             unsafe rd_kafka_conf_destroy(conf)
             throw KafkaError.configuration(Self.string(text))
@@ -58,33 +62,35 @@ import CRdKafka
         return unsafe String(cString: text)
     }
 
-    /// What the cluster says of one topic, or of all topics. Blocks for at most `timeout` milliseconds.
-    func partitionCounts(of topic: NativeTopic?, timeout: Int32) -> Result<[String: Int32], KafkaError> {
+    /// What the cluster says of topics: all that it has, one of this client's, or all of this client's (an answer also
+    /// when it has none: a sign of life). Blocks for at most `timeout` milliseconds.
+    func look(at subject: LookSubject, timeout: Int32) -> Result<[String: TopicView], KafkaError> {
         var answer: UnsafePointer<rd_kafka_metadata>?
-        let error = unsafe rd_kafka_metadata(handle, topic == nil ? 1 : 0, topic?.handle, &answer, timeout)
+        let all: Int32 =
+            switch subject {
+            case .everything: 1
+            case .topic, .ownTopics: 0
+            }
+        var handle: OpaquePointer?
+        if case .topic(let topic) = subject { unsafe handle = topic.handle }
+        let error = unsafe rd_kafka_metadata(self.handle, all, handle, &answer, timeout)
+        defer { if let metadata = unsafe answer { unsafe rd_kafka_metadata_destroy(metadata) } }
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata = unsafe answer else {
             return .failure(KafkaError(error))
         }
-        defer { unsafe rd_kafka_metadata_destroy(metadata) }
-        var counts: [String: Int32] = [:]
-        for index in 0..<Int(unsafe metadata.pointee.topic_cnt) {
+        var views: [String: TopicView] = [:]
+        for index in 0..<max(0, Int(unsafe metadata.pointee.topic_cnt)) {
             let entry = unsafe metadata.pointee.topics[index]
-            let name = unsafe String(cString: entry.topic)
-            if unsafe entry.err == RD_KAFKA_RESP_ERR_NO_ERROR {
-                counts[name] = unsafe entry.partition_cnt
-            } else if topic != nil {
-                return .failure(unsafe KafkaError(entry.err))
+            guard let name = unsafe entry.topic else { continue }
+            var view = TopicView()
+            if unsafe entry.err != RD_KAFKA_RESP_ERR_NO_ERROR { view.error = unsafe KafkaError(entry.err) }
+            view.partitions = max(0, unsafe entry.partition_cnt)
+            for index in 0..<Int(view.partitions) where unsafe entry.partitions[index].leader < 0 {
+                view.leaderless += 1
             }
+            unsafe views[String(cString: name)] = view
         }
-        return .success(counts)
-    }
-
-    /// Asks any broker anything: nil if one answered within `timeout` milliseconds. Blocks.
-    func signOfLife(timeout: Int32) -> KafkaError? {
-        var answer: UnsafePointer<rd_kafka_metadata>?
-        let error = unsafe rd_kafka_metadata(handle, 0, nil, &answer, timeout)
-        if let metadata = unsafe answer { unsafe rd_kafka_metadata_destroy(metadata) }
-        return error == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : KafkaError(error)
+        return .success(views)
     }
 
     /// The error that made the client useless, if there was one.
@@ -98,6 +104,23 @@ import CRdKafka
     private static func string(_ text: [CChar]) -> String {
         String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
+}
+
+/// Whom a look at the cluster is for.
+enum LookSubject: Sendable {
+    case everything
+    case topic(NativeTopic)
+    /// Those that the client has a handle of.
+    case ownTopics
+}
+
+/// What the cluster says of a topic.
+struct TopicView: Sendable {
+    /// Why it can't be used: it is not there, or not for us.
+    var error: KafkaError?
+    var partitions: Int32 = 0
+    /// Partitions that no broker leads: they can neither be read nor written.
+    var leaderless: Int32 = 0
 }
 
 /// A topic handle of one client. Proof of `@unchecked Sendable`: reference-counted by librdkafka and immutable.

@@ -104,12 +104,16 @@ extension KafkaProducer {
         batches.timer = nil
         var total = 0
         while let message = batches.held.first, batches.takes(message, sent, total) {
-            guard
-                send(
-                    topic: message.topic, key: message.key, value: message.value.span, headers: message.headers,
-                    opaque: message.opaque)
-            else { break }
+            let outcome = send(
+                topic: message.topic, key: message.key, value: message.value.span, headers: message.headers,
+                opaque: message.opaque)
+            if case .full = outcome { break }
             batches.held.removeFirst()
+            if case .refused(let error) = outcome {
+                // Nothing behind it goes before a reset.
+                refuse(topic: message.topic, opaque: message.opaque, error)
+                break
+            }
             total += message.bytes
             if !batches.knownTopics.contains(message.topic) {
                 batches.newTopic = message.topic
@@ -118,6 +122,7 @@ extension KafkaProducer {
         }
         batches.size = sent
         if sent > 0 { return flushBatch() }
+        if batches.hasFailed { return }
         batches.timer = core.loop.schedule(after: 1_000_000_000) { [weak self] in
             self?.batches.timer = nil
             self?.sendHeld()

@@ -62,21 +62,32 @@ extension DriverRegistry {
     public mutating func reconcile(
         inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64 = 0, newestBefore: UInt64, at now: Moment
     ) -> [Int32] {
-        let isTruth = epoch != tripEpoch || asOf < newestBefore
-        tripEpoch = epoch
-        var active: [Int32: TripFact] = [:]
-        for trip in trips {
-            guard let slot = slots[trip.driverID] else { continue }
-            if let other = active[slot], other.seq > trip.seq { continue }
-            active[slot] = trip
-        }
+        var comparison = compare(inProgress: trips, asOf: asOf, epoch: epoch, newestBefore: newestBefore)
+        return reconcile(&comparison, limit: .max, at: now)
+    }
+
+    /// The same in parts: the list is to be compared with by `reconcile(_:limit:at:)` until it is finished.
+    public mutating func compare(
+        inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, newestBefore: UInt64
+    ) -> TripComparison {
+        defer { tripEpoch = epoch }
+        return TripComparison(
+            inProgress: trips, asOf: asOf, epoch: epoch, isTruth: epoch != tripEpoch || asOf < newestBefore)
+    }
+
+    /// Compares the next `limit` drivers; returns who changed. What happens to drivers between two parts is newer than the
+    /// list, or already in it: their `tripEpoch` and `tripSeq` say which.
+    public mutating func reconcile(_ comparison: inout TripComparison, limit: Int, at now: Moment) -> [Int32] {
+        let (isTruth, epoch, asOf) = (comparison.isTruth, comparison.epoch, comparison.asOf)
+        let begin = min(comparison.next, drivers.count)
+        comparison.next = begin + min(limit, drivers.count - begin)
         var changed: [Int32] = []
-        for slot in drivers.indices.map(Int32.init) {
+        for slot in (begin..<comparison.next).map(Int32.init) {
             let driver = drivers[Int(slot)]
             let known = (driver.tripEpoch, driver.tripSeq)
             // An event of this very history that came while the list was under way.
             if isTruth && epoch != 0 && driver.tripEpoch == epoch && driver.tripSeq > asOf { continue }
-            if let trip = active[slot] {
+            if let trip = comparison.active[driver.id] {
                 guard isTruth || (epoch, trip.seq) > known else { continue }
                 drivers[Int(slot)].tripSeq = trip.seq
                 drivers[Int(slot)].tripEpoch = epoch
@@ -93,4 +104,31 @@ extension DriverRegistry {
         }
         return changed
     }
+}
+
+/// The trip service's list of trips in progress, while drivers are compared with it.
+public struct TripComparison: Sendable {
+    /// The trip of each driver that has one.
+    fileprivate let active: [String: TripFact]
+    fileprivate let asOf: UInt64
+    fileprivate let epoch: UInt64
+    /// Taken over as it is, older numbers included.
+    fileprivate let isTruth: Bool
+    /// The first driver that was not compared yet.
+    fileprivate var next = 0
+
+    fileprivate init(inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, isTruth: Bool) {
+        var active: [String: TripFact] = [:]
+        for trip in trips {
+            if let other = active[trip.driverID], other.seq > trip.seq { continue }
+            active[trip.driverID] = trip
+        }
+        self.active = active
+        self.asOf = asOf
+        self.epoch = epoch
+        self.isTruth = isTruth
+    }
+
+    /// Every driver was compared.
+    public func isFinished(in registry: borrowing DriverRegistry) -> Bool { next >= registry.count }
 }

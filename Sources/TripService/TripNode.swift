@@ -98,13 +98,10 @@ final class TripNode {
         book.onStorageFailure = { [health] in health.failed($0) }
         relay.onStorageFailure = { [health] in health.failed($0) }
         book.onChange = { [relay] in relay.add($0) }
-        producer.onState = { [readiness] state in
-            switch state {
-            case .connecting: break
-            case .up: readiness.set("kafka", .ok)
-            case .down(let reason): readiness.set("kafka", .failing(reason))
-            }
-        }
+        let kafka = KafkaHealth { [readiness] in readiness.set("kafka", $0.map { .failing($0) } ?? .ok) }
+        producer.onState = kafka.member()
+        topics.onState = kafka.member()
+        producer.onMissingTopic = { [weak topics] _ in topics?.missesTopic() }
         topics.ensureTopics { [relay] in relay.start() }
         channel.onStateChange = { [readiness] state in
             switch state {

@@ -19,6 +19,8 @@ final class FakeTripService: Trip_V1_TripServiceHandler {
     /// The number of the last change.
     var seq: UInt64 = 0
     var lists = 0
+    /// It answers UNAVAILABLE.
+    var isAway = false
     var onChange: (Trip_V1_Trip, TripEventKind) -> Void = { _, _ in }
 
     func add(_ id: String, driver: String, pickup: Position = home, dropoff: Position = home) -> Trip_V1_Trip {
@@ -48,6 +50,7 @@ final class FakeTripService: Trip_V1_TripServiceHandler {
 
     func listTrips(_ request: Trip_V1_ListTripsRequest, _ call: UnaryServerCall<Trip_V1_ListTripsResponse>) {
         lists += 1
+        if isAway { return call.fail(RPCError(code: .unavailable, message: "away")) }
         #expect(request.status == .inProgress)
         // Two trips a page: the pages are part of the test.
         let active = trips.values.filter { $0.status == .inProgress }.sorted { $0.id < $1.id }

@@ -20,6 +20,92 @@ struct RealBrokerTests {
         try aTopicMadeAnewWithFewerPartitionsIsReadAgain(broker)
     }
 
+    /// Topics that are deleted, made again, with other numbers of partitions, while they are read and written.
+    @Test func issue10_aDeletedTopicIsMadeAgainAndEverythingGoesOn() throws {
+        let broker = try KafkaBroker(options: "auto.create.topics.enable=false")
+        defer { broker.stop() }
+        var seen: [Int] = []
+        var failures = 0
+        var lost = 0
+        try onLoop(seconds: 150) { loop, done in
+            let here = configuration(broker.bootstrapServers)
+            let specification = TopicSpecification(name: "events", partitions: 3, replicationFactor: 1)
+            let admin = try KafkaAdmin(loop: loop, configuration: here, topics: [specification])
+            let producer = try KafkaProducer(loop: loop, configuration: here, order: .strict)
+            let consumer = try KafkaConsumer(loop: loop, configuration: here, topic: "events", start: .beginning)
+            var backoff = RetryBackoff(first: 250_000_000, last: 2_000_000_000)
+            var watermark = 0
+            var acknowledged: Set<Int> = []
+            var next = 0
+            var goal = 100
+            var isResetting = false
+            func send() {
+                while next < goal, !isResetting {
+                    let isTaken = producer.produce(
+                        topic: "events", key: "key-\(next % 8)", value: Array("\(next)".utf8), opaque: UInt64(next))
+                    if !isTaken { return }
+                    next += 1
+                }
+            }
+            producer.onWritable = { send() }
+            producer.onMissingTopic = { _ in admin.missesTopic() }
+            consumer.onMissingTopic = { _ in admin.missesTopic() }
+            consumer.onPositionLost = { _ in lost += 1 }
+            producer.onDelivery = { number, result in
+                if isResetting { return }
+                guard case .failure = result else {
+                    // Partitions answer in any order.
+                    acknowledged.insert(Int(number))
+                    while acknowledged.remove(watermark) != nil { watermark += 1 }
+                    backoff.succeeded()
+                    return
+                }
+                failures += 1
+                isResetting = true
+                producer.reset {
+                    loop.schedule(after: backoff.failed(at: loop.now)) {
+                        isResetting = false
+                        acknowledged = []
+                        next = watermark
+                        send()
+                    }
+                }
+            }
+            consumer.onRecord = { seen.append(Int(Copy($0).value) ?? -1) }
+            admin.ensureTopics { send() }
+            // One step after the other, each when the one before has come through.
+            var steps: [() -> Void] = [
+                { _ = try! broker.topics("--delete", "--topic", "events") },
+                {
+                    _ = try! broker.topics("--delete", "--topic", "events")
+                    _ = try! broker.topics("--create", "--topic", "events", "--partitions", "1")
+                },
+                { _ = try! broker.topics("--alter", "--topic", "events", "--partitions", "5") },
+            ]
+            loop.schedule(every: 200_000_000) {
+                guard watermark == goal, seen.contains(goal - 1), consumer.isPositioned else { return }
+                guard !steps.isEmpty else {
+                    guard consumer.nextOffsets.count == 5 else { return }
+                    admin.cancel()
+                    return producer.close(timeout: 0) { _ in consumer.close(done) }
+                }
+                steps.removeFirst()()
+                goal += 100
+                send()
+            }
+        }
+        #expect(Set(seen).isSuperset(of: 0..<400))
+        #expect((1...200).contains(failures))
+        #expect(lost >= 3)
+        // The first sight of each is in order for each key.
+        for key in 0..<8 {
+            var known: Set<Int> = []
+            let first = seen.filter { $0 % 8 == key && known.insert($0).inserted }
+            #expect(first == first.sorted())
+        }
+        #expect(try broker.topics("--describe", "--topic", "events").contains("PartitionCount: 5"))
+    }
+
     private func aKilledBrokerLosesNothingAndKeepsTheOrder(_ broker: KafkaBroker) throws {
         var records: [Copy] = []
         var reports: Set<UInt64> = []

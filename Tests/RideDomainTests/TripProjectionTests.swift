@@ -133,4 +133,29 @@ import Testing
             }
         }
     }
+
+    @Test func reconciliationInPartsIsTheSameAsAtOnce() {
+        var whole = registry(10)
+        for driver in 0..<10 {
+            _ = whole.apply(fact(UInt64(driver + 1), "t\(driver)", active: true, driver: "d\(driver)"), at: firstMoment)
+        }
+        let list = (4..<8).map { fact(UInt64(20 + $0), "n\($0)", active: true, driver: "d\($0)") }
+        for newestBefore in [10, 100] as [UInt64] {
+            var once = whole
+            var parts = whole
+            let changed = once.reconcile(inProgress: list, asOf: 30, newestBefore: newestBefore, at: firstMoment)
+            var comparison = parts.compare(inProgress: list, asOf: 30, epoch: 0, newestBefore: newestBefore)
+            var inParts: [Int32] = []
+            var turns = 0
+            while !comparison.isFinished(in: parts) {
+                inParts += parts.reconcile(&comparison, limit: 3, at: firstMoment)
+                turns += 1
+            }
+            #expect(turns == 4 && inParts == changed)
+            #expect(
+                (0..<10).allSatisfy {
+                    once[$0].tripSeq == parts[$0].tripSeq && once[$0].activeTripID == parts[$0].activeTripID
+                })
+        }
+    }
 }

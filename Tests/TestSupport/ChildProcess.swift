@@ -87,6 +87,16 @@ public final class ChildProcess: Sendable {
         }
     }
 
+    /// CPU time that it has used, seconds; nil when it has ended.
+    public var cpuSeconds: Double? {
+        // Behind the name in parentheses, which may hold anything: user and system time are fields 14 and 15 (proc(5)).
+        let fields = TemporaryFolder.read("/proc/\(pid)/stat").split(separator: ")").last?.split(separator: " ") ?? []
+        guard isRunning, fields.count > 12, let user = Double(fields[11]), let system = Double(fields[12]) else {
+            return nil
+        }
+        return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+
     public var isRunning: Bool { status == nil }
 
     public func signal(_ number: Int32) {

@@ -9,16 +9,19 @@ public final class KafkaBroker: Sendable {
     private let script: String
     private let folder = TemporaryFolder()
     private let partitions: Int
+    private let options: String
 
     /// nil: the material or Java is not on this machine. Say so as a named skip.
     public static let isAvailable = Tool.shared("kafka/kafka") != nil && Tool.find("java") != nil
 
-    public init(partitions: Int = 4) throws {
+    /// - Parameter options: lines of `server.properties`, separated by spaces.
+    public init(partitions: Int = 4, options: String = "") throws {
         guard let script = Tool.shared("kafka/kafka") else {
             throw ChildProcessError(description: "no Kafka beside the repository")
         }
         self.script = script
         self.partitions = partitions
+        self.options = options
         // The port above it is the controller's.
         port = Int(restartablePort(neighbours: 1))
         try start()
@@ -56,7 +59,7 @@ public final class KafkaBroker: Sendable {
             script, [command] + arguments,
             environment: [
                 "KAFKA_PORT": String(port), "KAFKA_DIR": folder.path, "KAFKA_PARTITIONS": String(partitions),
-                "KAFKA_HEAP": "256m",
+                "KAFKA_HEAP": "256m", "KAFKA_OPTIONS": options,
             ], timeout: 60)
         guard result.status == 0 else {
             throw ChildProcessError(description: "kafka \(command): \(result.output)\(result.errors)")

@@ -160,4 +160,47 @@ import Testing
         desk.close()
         broker.stop()
     }
+
+    /// Six million refusals in five seconds, with one core for nothing else.
+    @Test func issue10_aMissingTopicKeepsTheEventsInTheOutboxAndNothingBusy() throws {
+        let broker = try EmbeddedBroker(topics: [topic])
+        broker.failTopic("trip_events", 3)
+        let desk = try Desk(drivers: 20)
+        var impatient = configuration(broker)
+        // librdkafka takes the topic for missing at once, where it would give it 30 s to be made.
+        impatient.properties.append(KafkaProperty("topic.metadata.propagation.max.ms", "0"))
+        let producer = try KafkaProducer(loop: desk.loop, configuration: impatient, order: .strict)
+        let relay = OutboxRelay(
+            loop: desk.loop, repository: desk.repository, producer: producer, start: desk.start)
+        var refusals = 0
+        let delivered = producer.onDelivery
+        producer.onDelivery = {
+            // Not what the producer takes back by itself.
+            if case .failure(let error) = $1, !error.name.contains("PURGE") { refusals += 1 }
+            delivered($0, $1)
+        }
+        desk.book.onChange = { relay.add($0) }
+        relay.start()
+        try rides(desk, "a")
+        let before = desk.loop.statistics.turnTime
+        var isOver = false
+        desk.loop.schedule(after: 5_000_000_000) { isOver = true }
+        desk.turn { isOver }
+        #expect(desk.loop.statistics.turnTime - before < 2_000_000_000)
+        #expect((1...100).contains(refusals))
+        #expect(relay.pending == 60)
+        #expect(relay.depth.value == 60)
+        guard case .refused(let reason) = producer.state else {
+            Issue.record("\(producer.state)")
+            return
+        }
+        #expect(reason.contains("trip_events") && reason.contains("UNKNOWN_TOPIC"))
+        broker.failTopic("trip_events", 0)
+        let (consumer, arrivals) = try consume(broker, desk)
+        desk.turn { relay.pending == 0 && arrivals.kinds.count == 60 }
+        #expect(arrivals.isInOrder)
+        #expect(relay.depth.value == 0)
+        close(desk, producer, consumer)
+        broker.stop()
+    }
 }

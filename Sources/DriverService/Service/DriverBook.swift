@@ -137,20 +137,39 @@ final class DriverBook {
         }
     }
 
-    /// Compares with the trips in progress that the trip service has, and stores what was corrected.
-    func reconcile(inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, newestBefore: UInt64) {
+    /// Compares with the trips in progress that the trip service has, and stores what was corrected: some drivers in each
+    /// turn. `completion` comes when all are compared.
+    func reconcile(
+        inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, newestBefore: UInt64,
+        _ completion: @escaping () -> Void = {}
+    ) {
         let before = registry.tripEpoch
-        let corrected = registry.reconcile(
-            inProgress: trips, asOf: asOf, epoch: epoch, newestBefore: newestBefore, at: now)
-        let isAnotherEpoch = registry.tripEpoch != before
-        guard !corrected.isEmpty || isAnotherEpoch else { return }
-        if !corrected.isEmpty {
-            metrics.corrected.increment(by: UInt64(corrected.count))
-            logger.notice(
-                "drivers corrected from the trip service's list", metadata: ["drivers": "\(corrected.count)"])
-        }
+        let comparison = registry.compare(inProgress: trips, asOf: asOf, epoch: epoch, newestBefore: newestBefore)
+        compare(comparison, [], isAnotherEpoch: epoch != before, completion)
+    }
+
+    private func compare(
+        _ comparison: TripComparison, _ known: [Int32], isAnotherEpoch: Bool, _ completion: @escaping () -> Void
+    ) {
+        var comparison = comparison
+        let corrected = registry.reconcile(&comparison, limit: DriverLimits.driversPerComparison, at: now)
         for slot in corrected { tell(slot, .status) }
-        saveTrips(corrected.map(projection), epoch: isAnotherEpoch ? registry.tripEpoch : nil)
+        let all = known + corrected
+        guard comparison.isFinished(in: registry) else {
+            loop.schedule(after: 0) { [weak self] in
+                self?.compare(comparison, all, isAnotherEpoch: isAnotherEpoch, completion)
+            }
+            return
+        }
+        if !all.isEmpty {
+            metrics.corrected.increment(by: UInt64(all.count))
+            logger.notice("drivers corrected from the trip service's list", metadata: ["drivers": "\(all.count)"])
+        }
+        // In one transaction, and not before the end: who finds the epoch in the file need not compare with it again.
+        if !all.isEmpty || isAnotherEpoch {
+            saveTrips(all.map(projection), epoch: isAnotherEpoch ? registry.tripEpoch : nil)
+        }
+        completion()
     }
 
     private func saveTrips(_ projections: [TripProjection], epoch: UInt64?) {

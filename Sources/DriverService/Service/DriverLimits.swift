@@ -32,9 +32,24 @@ enum DriverLimits {
     static let savesInFlight = 4
     /// Events without a delivery report; beyond it a driver's events are merged into his newest.
     static let eventsInFlight = 10_000
-    /// Nanoseconds between two comparisons with the trip service, and after one that failed.
+    /// Nanoseconds between two tries to announce what Kafka refused: doubled from the first up to the second.
+    static let announceRetry: (first: UInt64, last: UInt64) = (250_000_000, 5_000_000_000)
+    /// Events that are sent after a refusal before the first of them is taken. Reason: a topic that is still missing is not
+    /// asked ten thousand times whether it is there.
+    static let announcementProbes = 8
+    /// Events that wait and are sent in one turn. Reason: about 10 µs each.
+    static let announcementsPerTurn = 256
+    /// Nanoseconds between two comparisons with the trip service while trip events arrive by Kafka, and while they don't:
+    /// then a driver's app hears of a booking by the comparison alone.
     static let reconcileEvery: UInt64 = 60_000_000_000
-    static let reconcileRetry: UInt64 = 2_000_000_000
+    static let reconcileAlone: UInt64 = 1_000_000_000
+    /// While they don't, a comparison is followed by a pause of at least so many times its own length. Reason: with very
+    /// many trips it would take all of both services' time.
+    static let reconcileShare: UInt64 = 3
+    /// Nanoseconds after a comparison that failed: doubled from the first up to the second.
+    static let reconcileRetry: (first: UInt64, last: UInt64) = (1_000_000_000, 5_000_000_000)
+    /// Drivers compared in one turn. Reason: each of them may be wrong, and has to be corrected, announced and stored.
+    static let driversPerComparison = 256
     /// Nanoseconds that the trip service may take for one page.
     static let reconcileTimeout: UInt64 = 5_000_000_000
     /// Nanoseconds until a failed write of trip events is tried again.

@@ -8,6 +8,9 @@ final class DriverAnnouncerMetrics {
     let mergedEvents = MetricRegistry.shared.counter(
         name: "cabstand_driver_events_merged_total",
         help: "Events about drivers that were merged into the driver's newest one because Kafka was slow or away.")
+    let refused = MetricRegistry.shared.counter(
+        name: "cabstand_driver_events_refused_total",
+        help: "Events about drivers that Kafka refused: the driver's newest state is sent again after a back-off.")
     let backlog = MetricRegistry.shared.gauge(
         name: "cabstand_driver_events_waiting", help: "Drivers whose newest event was not handed to Kafka yet.")
 }
@@ -29,6 +32,10 @@ final class DriverMetrics {
     let corrected = MetricRegistry.shared.counter(
         name: "cabstand_drivers_corrected_total",
         help: "Drivers whose active trip was wrong when compared with the trip service.")
+    let comparisons = MetricRegistry.shared.counter(
+        name: "cabstand_trip_comparisons_total",
+        help: "Comparisons of all drivers with the trip service's list: every minute, every second while Kafka is away."
+    )
     private let accepted = MetricRegistry.shared.counter(
         name: "cabstand_positions_total", help: "Positions that drivers reported, by what became of them.",
         labels: ["outcome": "accepted"])

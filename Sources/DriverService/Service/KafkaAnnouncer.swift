@@ -3,24 +3,35 @@ import KafkaClient
 import Reactor
 import RideAPI
 import RideDomain
+import Telemetry
 
 /// Writes `driver_locations`, keyed by driver.
 ///
-/// Nothing is dropped in silence: while Kafka is slow or away and enough is under way already, a driver's further events
-/// are merged into one with his newest state, so that what waits is bounded by the number of drivers; it goes out as
-/// soon as there is room. On the loop.
+///     announce ──room──▶ Kafka ──refused──▶ waiting ──back-off──▶ a few as a probe ──taken──▶ all that wait
+///         └──none, or refused lately──▶ waiting
+///
+/// Nothing is dropped in silence: while Kafka is slow, away or refuses, a driver's further events are merged into one with
+/// his newest state, so that what waits is bounded by the number of drivers. It goes out when there is room; what was
+/// refused (a topic that was deleted, an ACL, a size) after a back-off of this announcer's own, whether anything happens
+/// meanwhile or not. On the loop.
 final class KafkaAnnouncer: DriverAnnouncer {
     static let topic = "driver_locations"
 
     private let loop: EventLoop
     private let producer: KafkaProducer
-    private let metrics = DriverAnnouncerMetrics()
+    let metrics = DriverAnnouncerMetrics()
+    private let logger = Logger(label: "announcer")
     /// Gives a driver's newest state.
     var driver: (Int32) -> Driver? = { _ in nil }
 
-    /// Drivers with an event to send, in the order in which they came to wait.
-    private var waiting: [Int32] = []
-    private var reasons: [Int32: DriverLocationUpdate.Reason] = [:]
+    private var waiting = WaitingDrivers()
+    private var backoff: RetryBackoff
+    /// Set from a refusal until its back-off is over: nothing is sent meanwhile.
+    private var retryTimer: TimerID?
+    /// Events that may be sent before one is taken again; nil: any number.
+    private var probes: Int?
+    private var isSending = false
+    private var refusalLogs = LogRateLimit()
     private var random: SeededRandom
     private var identifiers = UUIDv7Generator()
     private var value = ByteBuffer()
@@ -28,50 +39,80 @@ final class KafkaAnnouncer: DriverAnnouncer {
     init(loop: EventLoop, producer: KafkaProducer) {
         self.loop = loop
         self.producer = producer
+        backoff = RetryBackoff(first: DriverLimits.announceRetry.first, last: DriverLimits.announceRetry.last)
         random = SeededRandom(seed: .random(in: .min ... .max))
         producer.onWritable = { [weak self] in self?.sendWaiting() }
         producer.onDelivery = { [weak self] opaque, result in self?.delivered(opaque, result) }
     }
 
     /// Drivers whose newest event has not been handed to Kafka.
-    var backlog: Int { reasons.count }
+    var backlog: Int { waiting.count }
 
     func announce(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason) {
-        if reasons[slot] != nil || producer.pending >= DriverLimits.eventsInFlight || !send(slot, driver, reason) {
-            wait(slot, reason)
-        }
+        if maySend && !waiting.contains(slot) && send(slot, driver, reason) { return }
+        wait(slot, reason)
+    }
+
+    private var maySend: Bool {
+        retryTimer == nil && probes != 0 && producer.pending < DriverLimits.eventsInFlight
     }
 
     private func wait(_ slot: Int32, _ reason: DriverLocationUpdate.Reason) {
-        if let known = reasons[slot] {
-            metrics.mergedEvents.increment()
-            // A position says less than a change of status does.
-            reasons[slot] = reason == .location ? known : reason
-        } else {
-            reasons[slot] = reason
-            waiting.append(slot)
-        }
+        if !waiting.add(slot, reason) { metrics.mergedEvents.increment() }
+        metrics.backlog.set(waiting.count)
     }
 
+    /// Sends what waits, as far as there is room: some in this turn, the rest in the next ones.
     private func sendWaiting() {
+        if isSending { return }
         var sent = 0
-        for slot in waiting {
-            guard producer.pending < DriverLimits.eventsInFlight, let reason = reasons[slot] else { break }
-            guard let driver = driver(slot), send(slot, driver, reason) else { break }
-            reasons[slot] = nil
+        while sent < DriverLimits.announcementsPerTurn, maySend, let (slot, reason) = waiting.first {
+            if let driver = driver(slot), !send(slot, driver, reason) { break }
+            waiting.removeFirst()
             sent += 1
         }
-        waiting.removeFirst(sent)
+        metrics.backlog.set(waiting.count)
+        guard sent == DriverLimits.announcementsPerTurn, maySend, waiting.count > 0 else { return }
+        isSending = true
+        loop.schedule(after: 0) { [weak self] in
+            self?.isSending = false
+            self?.sendWaiting()
+        }
     }
 
     private func delivered(_ opaque: UInt64, _ result: Result<Int64, KafkaError>) {
-        if case .failure = result {
-            // The producer tries without a limit in time, so this is a refusal for good (a topic that was deleted): the
-            // driver's newest state is tried again with the next round.
-            wait(Int32(truncatingIfNeeded: opaque), .status)
-            return
+        switch result {
+        case .success:
+            // Another's refusal may still be waited for: only its own timer ends that.
+            if retryTimer == nil {
+                backoff.succeeded()
+                probes = nil
+            }
+            if waiting.count > 0, producer.pending < DriverLimits.eventsInFlight / 2 { sendWaiting() }
+        case .failure(let error):
+            refused(error)
+            // His newest state goes with the next round.
+            if let slot = Int32(exactly: opaque) { wait(slot, .status) }
         }
-        if !waiting.isEmpty, producer.pending < DriverLimits.eventsInFlight / 2 { sendWaiting() }
+    }
+
+    /// The producer tries without a limit in time, so this is a refusal for good as things are.
+    private func refused(_ error: KafkaError) {
+        metrics.refused.increment()
+        if let held = refusalLogs.admit(now: loop.now) {
+            logger.error(
+                "an event about a driver was refused; the newest state of each is tried again",
+                metadata: ["error": error.description, "waiting": "\(waiting.count)", "held_back": "\(held)"])
+        }
+        // One wait for all that were refused together.
+        guard retryTimer == nil else { return }
+        probes = 0
+        retryTimer = loop.schedule(after: backoff.failed(at: loop.now)) { [weak self] in
+            guard let self else { return }
+            retryTimer = nil
+            probes = DriverLimits.announcementProbes
+            sendWaiting()
+        }
     }
 
     private func send(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason) -> Bool {
@@ -89,7 +130,48 @@ final class KafkaAnnouncer: DriverAnnouncer {
         ]
         let isTaken = producer.produce(
             topic: Self.topic, key: driver.id, value: value.span, headers: headers, opaque: UInt64(UInt32(slot)))
-        if isTaken { metrics.events.increment() }
+        if isTaken {
+            metrics.events.increment()
+            if let left = probes { probes = left - 1 }
+        }
         return isTaken
+    }
+}
+
+/// Drivers with an event to send, in the order in which they came to wait, and why: each once.
+private struct WaitingDrivers {
+    private var order: [Int32] = []
+    private var head = 0
+    private var reasons: [Int32: DriverLocationUpdate.Reason] = [:]
+
+    var count: Int { reasons.count }
+
+    func contains(_ slot: Int32) -> Bool { reasons[slot] != nil }
+
+    var first: (slot: Int32, reason: DriverLocationUpdate.Reason)? {
+        guard head < order.count, let reason = reasons[order[head]] else { return nil }
+        return (order[head], reason)
+    }
+
+    /// False: he waits already, and both events are one now.
+    mutating func add(_ slot: Int32, _ reason: DriverLocationUpdate.Reason) -> Bool {
+        guard let known = reasons[slot] else {
+            reasons[slot] = reason
+            order.append(slot)
+            return true
+        }
+        // A position says less than a change of status does.
+        reasons[slot] = reason == .location ? known : reason
+        return false
+    }
+
+    mutating func removeFirst() {
+        reasons[order[head]] = nil
+        head += 1
+        // Compacted when half of it is done.
+        if head > 64 && head * 2 > order.count {
+            order.removeFirst(head)
+            head = 0
+        }
     }
 }

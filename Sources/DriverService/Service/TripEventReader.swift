@@ -30,6 +30,16 @@ final class TripEventReader {
     private var foreignEpoch: UInt64 = 0
     /// The position was lost or the cluster is another one: what is known may be wrong.
     var onGap: () -> Void = {}
+    /// Whether trip events arrive, from now on.
+    var onPositioned: (Bool) -> Void = { _ in }
+    var onState: (KafkaState) -> Void {
+        get { consumer.onState }
+        set { consumer.onState = newValue }
+    }
+    var onMissingTopic: (String) -> Void {
+        get { consumer.onMissingTopic }
+        set { consumer.onMissingTopic = newValue }
+    }
 
     init(
         loop: EventLoop, book: DriverBook, repository: any DriverRepository, configuration: KafkaConfiguration,
@@ -45,17 +55,17 @@ final class TripEventReader {
         consumer.onRecord = { [weak self] record in self?.take(record) }
         consumer.onCluster = { [weak self] cluster in self?.belong(to: cluster) }
         consumer.onPositionLost = { [weak self] partition in self?.lost(partition) }
+        consumer.onPositioned = { [weak self] in self?.onPositioned(true) }
+        consumer.onUnpositioned = { [weak self] in self?.onPositioned(false) }
     }
-
-    var state: KafkaState { consumer.state }
-    var isPositioned: Bool { consumer.isPositioned }
 
     func close(_ completion: @escaping () -> Void) { consumer.close(completion) }
 
     // MARK: Reading
 
     private func take(_ record: borrowing KafkaRecord) {
-        cursor.offsets[record.partition] = record.offset + 1
+        // An offset is a broker's word.
+        cursor.offsets[record.partition] = record.offset &+ 1
         hasUnsaved = true
         do throws(EventError) {
             let event = try RideEvent(decoding: record.value)

@@ -42,12 +42,13 @@ final class OutboxRelay {
     private var storedWatermark: UInt64
     private var isStoring = false
     private var storeTimer: TimerID?
-    private var failures = 0
+    private var backoff = RetryBackoff(first: TripLimits.relayBackoff.first, last: TripLimits.relayBackoff.last)
+    private var stores = RetryBackoff(first: TripLimits.relayBackoff.first, last: TripLimits.relayBackoff.last)
+    private var failureLogs = LogRateLimit()
     private var idle: (() -> Void)?
-    private let depth: Gauge
+    let depth: Gauge
     /// The storage failed: to whoever watches it.
     var onStorageFailure: (any Error) -> Void = { _ in }
-    private var storageLogs = LogRateLimit()
 
     init(
         loop: EventLoop, repository: any TripRepository, producer: KafkaProducer, start: TripStart
@@ -62,13 +63,13 @@ final class OutboxRelay {
         lastSeq = max(start.lastSeq, start.watermark)
         depth = MetricRegistry.shared.gauge(
             name: "cabstand_outbox_depth", help: "Changes of trips that Kafka has not acknowledged yet.")
-        depth.set(Int(lastSeq - watermark))
+        depth.set(pending)
         producer.onDelivery = { [weak self] opaque, result in self?.delivered(opaque, result) }
         producer.onWritable = { [weak self] in self?.send() }
     }
 
     /// Changes that are not acknowledged.
-    var pending: Int { Int(lastSeq - watermark) }
+    var pending: Int { lastSeq > watermark ? Int(clamping: lastSeq - watermark) : 0 }
 
     /// The topic is there: begins with what lies behind the watermark.
     func start() {
@@ -126,8 +127,9 @@ final class OutboxRelay {
             switch result {
             case .failure(let error):
                 onStorageFailure(error)
-                if storageLogs.admit(now: loop.now) != nil {
-                    logger.error("the outbox can't be read", metadata: ["error": "\(error)"])
+                if let held = failureLogs.admit(now: loop.now) {
+                    logger.error(
+                        "the outbox can't be read", metadata: ["error": "\(error)", "held_back": "\(held)"])
                 }
                 wait()
             case .success(let events):
@@ -155,15 +157,20 @@ final class OutboxRelay {
         case .success:
             // After a reset the numbers begin anew; a late report of an old one is for a row that is sent again.
             guard state == .sending, let reached = inFlight.acknowledge(seq) else { return }
-            failures = 0
+            backoff.succeeded()
             watermark = reached
             depth.set(pending)
             scheduleStore()
         case .failure(let error):
             guard state == .sending else { return }
-            logger.error(
-                "an event was not delivered; the outbox goes on from its watermark",
-                metadata: ["seq": "\(seq)", "error": error.description, "watermark": "\(watermark)"])
+            if let held = failureLogs.admit(now: loop.now) {
+                logger.error(
+                    "an event was not delivered; the outbox goes on from its watermark",
+                    metadata: [
+                        "seq": "\(seq)", "error": error.description, "watermark": "\(watermark)",
+                        "held_back": "\(held)",
+                    ])
+            }
             state = .resetting
             producer.reset { [weak self] in
                 guard let self else { return }
@@ -176,10 +183,7 @@ final class OutboxRelay {
 
     private func wait() {
         state = .waiting
-        let backoff = TripLimits.relayBackoff
-        let delay = min(backoff.last, backoff.first << UInt64(min(failures, 10)))
-        failures += 1
-        loop.schedule(after: delay) { [weak self] in
+        loop.schedule(after: backoff.failed(at: loop.now)) { [weak self] in
             guard let self, state == .waiting else { return }
             state = .sending
             send()
@@ -212,12 +216,22 @@ final class OutboxRelay {
             guard let self else { return }
             isStoring = false
             switch result {
-            case .success: storedWatermark = reached
+            case .success:
+                storedWatermark = reached
+                stores.succeeded()
             case .failure(let error):
                 onStorageFailure(error)
-                if storageLogs.admit(now: loop.now) != nil {
-                    logger.error("the watermark was not stored", metadata: ["error": "\(error)"])
+                if let held = failureLogs.admit(now: loop.now) {
+                    logger.error(
+                        "the watermark was not stored", metadata: ["error": "\(error)", "held_back": "\(held)"])
                 }
+                // Also while the end waits for it: a database that fails at once is not asked without a pause.
+                isStoring = true
+                loop.schedule(after: stores.failed(at: loop.now)) { [weak self] in
+                    self?.isStoring = false
+                    self?.storeWatermark()
+                }
+                return
             }
             if storedWatermark < watermark || idle != nil { scheduleStore() }
         }
