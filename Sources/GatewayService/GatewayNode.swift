@@ -89,6 +89,7 @@ final class GatewayHome {
         let areas = DriverServiceAreas(client: backends.drivers, timeout: backends.timeout)
         feed = DriverFeed(
             loop: loop, source: areas,
+            cars: DriverServiceCars(client: backends.drivers, timeout: backends.timeout),
             configuration: .init(
                 pollInterval: settings[CabstandSettings.pollIntervalMs],
                 anxiousPollInterval: min(1000, settings[CabstandSettings.pollIntervalMs])))

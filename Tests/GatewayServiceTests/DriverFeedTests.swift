@@ -331,7 +331,7 @@ import Testing
         world.run(0.1)
     }
 
-    @Test func followersGetEveryRecordOfTheirDriver() throws {
+    @Test func followersGetWhatIsNewOfTheirDriverOnce() throws {
         let world = try FeedWorld()
         world.feed.follow("a", world.index)
         world.move("a", 1, 2)

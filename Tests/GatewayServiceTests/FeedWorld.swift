@@ -10,7 +10,7 @@ import RideDomain
 @testable import GatewayService
 
 /// A driver service in memory: answers after a while, in part, or not at all.
-final class FakeAreas: AreaSource {
+final class FakeAreas: AreaSource, CarSource {
     let loop: EventLoop
     var drivers: [String: Driver_V1_Driver] = [:] { didSet { sorted = nil } }
     private var sorted: [Driver_V1_Driver]?
@@ -32,6 +32,10 @@ final class FakeAreas: AreaSource {
     /// Drivers that were sent.
     private(set) var sent = 0
     private(set) var underWay = 0
+    /// Drivers whose cars were asked for.
+    var asked: [String] = []
+    private var carsUnderWay = 0
+    private(set) var mostCarsUnderWay = 0
     private(set) var mostUnderWay = 0
 
     init(loop: EventLoop) { self.loop = loop }
@@ -68,6 +72,22 @@ final class FakeAreas: AreaSource {
             }
         }
         return (Array(found.prefix(query.limit)), found.count > query.limit)
+    }
+
+    func driver(_ id: String, _ completion: @escaping (Result<Driver_V1_GetDriverResponse, RPCError>) -> Void) {
+        asked.append(id)
+        carsUnderWay += 1
+        mostCarsUnderWay = max(mostCarsUnderWay, carsUnderWay)
+        loop.schedule(after: delay) { [self] in
+            carsUnderWay -= 1
+            if isAway { return completion(.failure(RPCError(code: .unavailable, message: "away"))) }
+            guard let driver = drivers[id] else {
+                return completion(.failure(RPCError(code: .notFound, message: "unknown")))
+            }
+            // Each driver's last change has the number that the service had then.
+            let revision = UInt64(driver.updatedAt?.unixMilliseconds ?? 0)
+            completion(.success(Driver_V1_GetDriverResponse(driver: driver, revision: revision)))
+        }
     }
 
     func listDrivers(
@@ -184,7 +204,7 @@ final class FeedWorld {
     init(_ configuration: DriverFeed.Configuration = .init()) throws {
         loop = try network.makeLoop()
         areas = FakeAreas(loop: loop)
-        feed = DriverFeed(loop: loop, source: areas, configuration: configuration)
+        feed = DriverFeed(loop: loop, source: areas, cars: areas, configuration: configuration)
         index = feed.add(shard)
         let live = LiveShard(loop: loop, limits: configuration.limits) { [unowned self] requests in
             loop.execute { self.feed.take(requests, from: self.index) }

@@ -40,6 +40,7 @@ final class LiveWorld {
         let driverClient = Driver_V1_DriverServiceClient(channel: channel)
         feed = DriverFeed(
             loop: gateway, source: DriverServiceAreas(client: driverClient, timeout: 2_000_000_000),
+            cars: DriverServiceCars(client: driverClient, timeout: 2_000_000_000),
             configuration: .init(limits: limits))
         let links = FeedLink.links(feed, loops: [gateway])
         live = LiveEndpoints(

@@ -28,6 +28,8 @@ export class Car {
     this.moved = now;
     this.reported = now;
     this.inFeed = true;
+    /** Of a followed car: nothing newer is known. */
+    this.stale = false;
   }
 
   /** @param {number} now */

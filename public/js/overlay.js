@@ -155,7 +155,7 @@ export class Overlay {
       const car = store.cars.get(/** @type {string} */ (id));
       if (!car) continue;
       this.ring(car, now, size * 1.5 + 8, 0.28, true);
-      this.drawCar(car, now, atlas, this.stale ? 2 : 1, 1.5);
+      this.drawCar(car, now, atlas, this.stale || car.stale ? 2 : 1, 1.5);
     }
     const hovered = this.hovered && !marked.has(this.hovered) ? store.cars.get(this.hovered) : undefined;
     if (hovered) this.ring(hovered, now, size + 7, 1, false);

@@ -172,6 +172,7 @@ export class Ride {
       lat: position.lat, lon: position.lon, heading: position.heading, speed: position.speed,
     };
     const car = this.app.store.upsert(driver, performance.now());
+    car.stale = position.stale === true;
     if (!known) car.inFeed = false;
   }
 

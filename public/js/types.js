@@ -41,6 +41,7 @@
  * @property {number} [heading]
  * @property {number} [speed]
  * @property {string} [at]
+ * @property {boolean} [stale]  no newer position has come for a while
  *
  * @typedef {object} Problem  An RFC 9457 problem.
  * @property {string} code

@@ -43,7 +43,8 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ call: UnaryServerCall<Driver_V1_GetDriverResponse>) {
         do throws(DriverError) {
             let driver = try book.find(request.driverID).driver
-            call.respond(Driver_V1_GetDriverResponse(driver: Driver_V1_Driver(driver)))
+            call.respond(
+                Driver_V1_GetDriverResponse(driver: Driver_V1_Driver(driver), revision: driver.revision))
         } catch {
             call.fail(error.rpcError)
         }

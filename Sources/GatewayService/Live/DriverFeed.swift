@@ -77,8 +77,7 @@ final class DriverFeed {
     private var listeners: [any FeedListener] = []
     /// Units that a loop watches.
     private var watched: [Int] = []
-    /// Listeners that follow a driver.
-    private var followers: [String: [Int]] = [:]
+    private let cars: FollowedCars
 
     var units = FeedUnits()
     var snapshot = LiveSnapshot()
@@ -111,17 +110,20 @@ final class DriverFeed {
     private var lastUnreadableLog: UInt64 = 0
     var lastFailureLog: UInt64 = 0
 
-    init(loop: EventLoop, source: any AreaSource, configuration: Configuration = .init()) {
+    init(loop: EventLoop, source: any AreaSource, cars: any CarSource, configuration: Configuration = .init()) {
         self.loop = loop
         self.source = source
+        self.cars = FollowedCars(loop: loop, source: cars)
         self.configuration = configuration
         budget = TurnBudget(loop: loop, perTurn: configuration.limits.workPerTurn)
         budget.more = { [unowned self] in readArrivals() }
+        self.cars.deliver = { [unowned self] in listeners[$0].deliver($1) }
         schedulePoll()
     }
 
     func close() {
         isClosed = true
+        cars.close()
         if let pollTimer { loop.cancel(pollTimer) }
         if let roundTimer { loop.cancel(roundTimer) }
         budget.close()
@@ -202,22 +204,17 @@ final class DriverFeed {
         metrics.dirty.set(waiting.count + readyTiles.count + readyExact.count)
     }
 
-    /// Gives `shard` every record about this driver.
-    func follow(_ driver: String, _ shard: Int) {
-        if followers[driver]?.contains(shard) != true { followers[driver, default: []].append(shard) }
-    }
+    /// Gives `shard` where this driver is, and whatever is newer from now on.
+    func follow(_ driver: String, _ shard: Int) { cars.follow(driver, shard) }
 
-    func unfollow(_ driver: String, _ shard: Int) {
-        followers[driver]?.removeAll { $0 == shard }
-        if followers[driver]?.isEmpty == true { followers[driver] = nil }
-    }
+    func unfollow(_ driver: String, _ shard: Int) { cars.unfollow(driver, shard) }
 
     // MARK: Triggers
 
     /// A record of `driver_locations`; `timestamp` is Kafka's, Unix milliseconds.
     func receive(_ value: Span<UInt8>, timestamp: Int64?) {
         // Nobody looks anywhere: it need not be read.
-        if units.isEmpty && followers.isEmpty { return metrics.ignored.increment() }
+        if units.isEmpty && cars.isEmpty { return metrics.ignored.increment() }
         let event: RideEvent
         do throws(EventError) {
             event = try RideEvent(decoding: value)
@@ -233,9 +230,9 @@ final class DriverFeed {
     }
 
     func receive(_ update: DriverLocationUpdate, timestamp: Int64?) {
-        for shard in followers[update.driverID] ?? [] { listeners[shard].deliver(update) }
         let position = Position(lat: update.lat, lon: update.lon)
         guard position.isValid else { return metrics.unreadable.increment() }
+        cars.heard(update)
         let cause = timestamp ?? 0
         var isSeen = !units.exact.isEmpty
         units.forEachTile(of: update.driverID, at: GeoCell(position)) { unit in
@@ -252,6 +249,7 @@ final class DriverFeed {
     /// The consumer has reached the end of every partition: what came before was not seen, so everything is dirty once.
     func positioned() {
         isPositioned = true
+        cars.hasRecords = true
         everythingIsDirty(isPoll: false)
         schedulePoll()
     }
@@ -260,6 +258,7 @@ final class DriverFeed {
     func positionLost() {
         guard isPositioned else { return }
         isPositioned = false
+        cars.hasRecords = false
         schedulePoll()
     }
 

@@ -36,7 +36,7 @@ final class LiveEndpoints {
         let watches = TripWatches(loop: link.loop, client: trips)
         available = AvailableEndpoint(
             sockets: sockets, link: link, interval: configuration.interval, limits: configuration.limits)
-        self.trips = TripEndpoint(sockets: sockets, watches: watches, drivers: drivers, link: link)
+        self.trips = TripEndpoint(sockets: sockets, watches: watches, link: link)
         uplinks = UplinkEndpoint(sockets: sockets, drivers: drivers, watches: watches)
     }
 

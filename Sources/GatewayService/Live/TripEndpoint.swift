@@ -10,10 +10,20 @@ import WebSocketServer
 import WebSockets
 
 /// `/ws/trips/{id}` on one loop: the trip and where its car is, at once and on each change; closes 1000 when it has ended.
+///
+/// A car that stands still may really stand, or nobody may know where it is: its driver's app is silent, or Kafka and the
+/// driver service are away. A position that is not followed by a newer one for `FollowedCar.freshness` is told once more, as
+/// stale.
 final class TripEndpoint: WebSocketHandler {
+    enum Limits {
+        /// Nanoseconds between two looks for positions that have become stale, while cars are followed.
+        static let look: UInt64 = 1_000_000_000
+        /// Frames made for that in one turn. Reason: about 5 µs each.
+        static let framesPerTurn = 512
+    }
+
     private let sockets: WebSocketServer
     private let watches: TripWatches
-    private let drivers: Driver_V1_DriverServiceClient
     private let link: FeedLink
     /// By trip.
     private var followed: [String: FollowedTrip] = [:]
@@ -22,11 +32,11 @@ final class TripEndpoint: WebSocketHandler {
     private var freePlaces: [Int] = []
     /// Followed trips by driver: for the records of `driver_locations`.
     private var byDriver: [String: [FollowedTrip]] = [:]
+    private var freshnessTimer: TimerID?
 
-    init(sockets: WebSocketServer, watches: TripWatches, drivers: Driver_V1_DriverServiceClient, link: FeedLink) {
+    init(sockets: WebSocketServer, watches: TripWatches, link: FeedLink) {
         self.sockets = sockets
         self.watches = watches
-        self.drivers = drivers
         self.link = link
         super.init()
         link.onLocation = { [unowned self] in moved($0) }
@@ -104,45 +114,48 @@ final class TripEndpoint: WebSocketHandler {
         forget(follow)
     }
 
-    /// Where the car is now, then each of its records.
+    /// Where the car is now, and then whatever is newer: the feed tells.
     private func findCar(_ follow: FollowedTrip, _ driver: String) {
         follow.driver = driver
-        if byDriver[driver] == nil { link.follow(driver) }
+        if let other = byDriver[driver]?.first {
+            follow.car = other.car
+        } else {
+            link.follow(driver)
+        }
         byDriver[driver, default: []].append(follow)
-        let options = CallOptions(timeoutNanoseconds: 5_000_000_000)
-        drivers.getDriver(Driver_V1_GetDriverRequest(driverID: driver), options: options) {
-            [weak self, weak follow] result in
-            guard let self, let follow, case .success(let response) = result, let car = response.driver else { return }
-            guard follow.position == nil else { return }
-            follow.position = TripPosition(
-                lat: car.lat, lon: car.lon, heading: car.heading, speed: car.speed,
-                at: car.updatedAt?.unixMilliseconds ?? loop.wallClockMilliseconds)
-            if follow.trip?.hasEnded == false { sockets.topics.publish(follow.topic, follow.frame()) }
+        if freshnessTimer == nil {
+            freshnessTimer = loop.schedule(every: Limits.look) { [weak self] in self?.markStale() }
         }
     }
 
     private var loop: EventLoop { sockets.loop }
 
     private func moved(_ update: DriverLocationUpdate) {
-        for follow in byDriver[update.driverID] ?? [] where follow.positionSeq < update.seq {
-            follow.positionSeq = update.seq
-            let position = TripPosition(
-                lat: update.lat, lon: update.lon, heading: update.heading, speed: update.speed, at: update.at)
-            guard follow.position != position else { continue }
-            follow.position = position
+        for follow in byDriver[update.driverID] ?? [] {
+            guard follow.car.take(update, now: loop.now, wall: loop.wallClockMilliseconds) else { continue }
             if follow.trip != nil { sockets.topics.publish(follow.topic, follow.frame()) }
         }
     }
-}
 
-/// Where a trip's car is.
-struct TripPosition: Equatable {
-    var lat: Double
-    var lon: Double
-    var heading: Double?
-    var speed: Double?
-    /// Unix milliseconds.
-    var at: Int64
+    /// Tells of the positions that have become stale: some in this turn, the rest in the next ones.
+    private func markStale() {
+        if byDriver.isEmpty {
+            if let timer = freshnessTimer { loop.cancel(timer) }
+            freshnessTimer = nil
+            return
+        }
+        var left = Limits.framesPerTurn
+        for follow in followed.values where follow.car.isDue(now: loop.now) {
+            if left == 0 {
+                // It is found again.
+                loop.schedule(after: 0) { [weak self] in self?.markStale() }
+                return
+            }
+            left -= 1
+            follow.car.markStale()
+            if follow.trip != nil { sockets.topics.publish(follow.topic, follow.frame()) }
+        }
+    }
 }
 
 /// One trip and those on this loop who follow it.
@@ -153,9 +166,7 @@ final class FollowedTrip: TripObserver {
     var sockets: [(id: WebSocketID, requestID: String)] = []
     var trip: Trip_V1_Trip?
     var driver: String?
-    var position: TripPosition?
-    /// The revision of the newest record of the car.
-    var positionSeq: UInt64 = 0
+    var car = FollowedCar()
 
     init(_ id: String, endpoint: TripEndpoint, topic: TopicID) {
         self.id = id
@@ -170,20 +181,15 @@ final class FollowedTrip: TripObserver {
 
     func tripFailed(_ error: RPCError) { endpoint.failed(self, error) }
 
-    /// `{"type":"trip","trip":{…},"position":{…}?}`.
+    /// `{"type":"trip","trip":{…},"position":{…,"stale":true?}?}`.
     func frame() -> SharedBytes {
         var buffer = ByteBuffer(capacity: 768)
         FrameWriter.beginFrame(in: &buffer)
         buffer.append("{\"type\":\"trip\",\"trip\":")
         if let trip { buffer.appendJSON(trip: trip) } else { buffer.appendJSONNull() }
-        if let position {
-            buffer.append(",\"position\":{\"lat\":")
-            buffer.appendJSON(coordinate: position.lat)
-            buffer.appendJSON("lon", coordinate: position.lon)
-            if let heading = position.heading { buffer.appendJSON("heading", fixed: heading, decimals: 1) }
-            if let speed = position.speed { buffer.appendJSON("speed", fixed: speed, decimals: 2) }
-            buffer.appendJSON("at", instant: position.at)
-            buffer.append(UInt8(ascii: "}"))
+        if let position = car.position {
+            buffer.append(",\"position\":")
+            position.append(to: &buffer)
         }
         buffer.append(UInt8(ascii: "}"))
         FrameWriter.finishFrame(.text, in: &buffer)

@@ -13,7 +13,8 @@ protocol TripObserver: AnyObject {
 
 /// The trips that this loop's WebSockets watch: one `WatchTrip` stream each, however many watch it.
 ///
-/// A stream that breaks is opened again after a second; the observers keep what they have.
+/// A stream that breaks is opened again after a second or so, and later and later while that does not help; the observers
+/// keep what they have.
 final class TripWatches {
     private final class Watch {
         var observers: [any TripObserver] = []
@@ -23,14 +24,16 @@ final class TripWatches {
         /// trip database may have been restored from a copy, which counts from a lower number.)
         var isFresh = true
         var retry: TimerID?
+        var backoff = RetryBackoff(first: TripWatches.retryDelays.first, last: TripWatches.retryDelays.last)
     }
 
     private let loop: EventLoop
     private let client: Trip_V1_TripServiceClient
     private var watches: [String: Watch] = [:]
 
-    /// Nanoseconds until a broken stream is opened again.
-    static let retryDelay: UInt64 = 1_000_000_000
+    /// Nanoseconds until a broken stream is opened again: doubled from the first up to the second. Reason: thousands of
+    /// them break together when the trip service starts anew, and must not come back together.
+    static let retryDelays: (first: UInt64, last: UInt64) = (1_000_000_000, 5_000_000_000)
 
     init(loop: EventLoop, client: Trip_V1_TripServiceClient) {
         self.loop = loop
@@ -83,6 +86,7 @@ final class TripWatches {
     }
 
     private func changed(_ id: String, _ watch: Watch, _ trip: Trip_V1_Trip) {
+        watch.backoff.succeeded()
         let isFirst = watch.isFresh
         watch.isFresh = false
         if let old = watch.trip, old == trip || !isFirst && old.seq > trip.seq { return }
@@ -102,7 +106,7 @@ final class TripWatches {
             let error = error ?? RPCError(code: .unavailable, message: "the stream ended without a trip")
             for observer in observers { observer.tripFailed(error) }
         } else {
-            watch.retry = loop.schedule(after: Self.retryDelay) { [weak self, weak watch] in
+            watch.retry = loop.schedule(after: watch.backoff.failed(at: loop.now)) { [weak self, weak watch] in
                 guard let self, let watch else { return }
                 open(id, watch)
             }

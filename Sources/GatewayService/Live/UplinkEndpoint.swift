@@ -100,6 +100,8 @@ final class Uplink: TripObserver {
     }
 
     private var loop: EventLoop { sockets.loop }
+    private var driverRetries = RetryBackoff(first: TripWatches.retryDelays.first, last: TripWatches.retryDelays.last)
+    private var tripRetries = RetryBackoff(first: TripWatches.retryDelays.first, last: TripWatches.retryDelays.last)
 
     /// The driver service's log lines name the request that became this WebSocket.
     private var options: CallOptions {
@@ -196,6 +198,7 @@ final class Uplink: TripObserver {
 
     private func driverChanged(_ state: Driver_V1_WatchDriverResponse) {
         guard !hasEnded else { return }
+        driverRetries.succeeded()
         let trip = state.activeTripID.flatMap { $0.isEmpty ? nil : $0 }
         if case .some(let old) = activeTrip {
             guard old != trip else { return }
@@ -215,15 +218,18 @@ final class Uplink: TripObserver {
             let error = error ?? RPCError(code: .unavailable, message: "the stream ended")
             return sockets.refuse(id, Problem(error, from: .driver), requestID: requestID, .tryAgainLater)
         }
-        retry = loop.schedule(after: TripWatches.retryDelay) { [weak self] in self?.begin() }
+        retry = loop.schedule(after: driverRetries.failed(at: loop.now)) { [weak self] in self?.begin() }
     }
 
-    func tripChanged(_ trip: Trip_V1_Trip) { send(trip) }
+    func tripChanged(_ trip: Trip_V1_Trip) {
+        tripRetries.succeeded()
+        send(trip)
+    }
 
     /// The trip can't be watched: asked again with the driver's next change, or after a while.
     func tripFailed(_ error: RPCError) {
         guard !hasEnded, case .some(.some(let trip)) = activeTrip else { return }
-        loop.schedule(after: TripWatches.retryDelay) { [weak self] in
+        loop.schedule(after: tripRetries.failed(at: loop.now)) { [weak self] in
             guard let self, !hasEnded, case .some(.some(trip)) = activeTrip else { return }
             watches.watch(trip, self)
         }

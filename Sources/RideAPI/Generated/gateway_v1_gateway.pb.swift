@@ -733,6 +733,8 @@ public struct Gateway_V1_Position: ProtobufMessage {
     public var heading: Double?
     public var speed: Double?
     public var at: Google_Protobuf_Timestamp?
+    /// No newer position has come for a while: the car may be elsewhere. `at` says how old this one is.
+    public var stale: Bool = false
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -742,13 +744,15 @@ public struct Gateway_V1_Position: ProtobufMessage {
         lon: Double = 0,
         heading: Double? = nil,
         speed: Double? = nil,
-        at: Google_Protobuf_Timestamp? = nil
+        at: Google_Protobuf_Timestamp? = nil,
+        stale: Bool = false
     ) {
         self.lat = lat
         self.lon = lon
         self.heading = heading
         self.speed = speed
         self.at = at
+        self.stale = stale
     }
 
     public static var fullName: String { "gateway.v1.Position" }
@@ -760,6 +764,7 @@ public struct Gateway_V1_Position: ProtobufMessage {
             ProtobufField(3, "heading", "heading"),
             ProtobufField(4, "speed", "speed"),
             ProtobufField(5, "at", "at"),
+            ProtobufField(6, "stale", "stale"),
         ]
     }
 
@@ -770,6 +775,7 @@ public struct Gateway_V1_Position: ProtobufMessage {
         size &+= ProtobufDouble.fieldSize(optional: self.heading, 3)
         size &+= ProtobufDouble.fieldSize(optional: self.speed, 4)
         size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.at, 5)
+        size &+= ProtobufBool.fieldSize(self.stale, 6)
         return size
     }
 
@@ -779,6 +785,7 @@ public struct Gateway_V1_Position: ProtobufMessage {
         ProtobufDouble.encodeField(optional: self.heading, 3, into: &buffer)
         ProtobufDouble.encodeField(optional: self.speed, 4, into: &buffer)
         ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.at, 5, into: &buffer)
+        ProtobufBool.encodeField(self.stale, 6, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -790,6 +797,7 @@ public struct Gateway_V1_Position: ProtobufMessage {
             case 25: self.heading = try ProtobufDouble.decode(&reader)
             case 33: self.speed = try ProtobufDouble.decode(&reader)
             case 42: try reader.merge(into: &self.at)
+            case 48: self.stale = try ProtobufBool.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1220,7 +1228,7 @@ extension ProtobufFile {
     /// `gateway/v1/gateway.proto`
     public static let gateway_v1_gateway = ProtobufFile(
         name: "gateway/v1/gateway.proto",
-        descriptor: "ChhnYXRld2F5L3YxL2dhdGV3YXkucHJvdG8SCmdhdGV3YXkudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iewoHVmVoaWNsZRISCgRtYWtlGAEgASgJUgRtYWtlEhQKBW1vZGVsGAIgASgJUgVtb2RlbBIUCgVjb2xvchgDIAEoCVIFY29sb3ISFAoFcGxhdGUYBCABKAlSBXBsYXRlEhoKCGNhdGVnb3J5GAUgASgJUghjYXRlZ29yeSLVAgoGRHJpdmVyEg4KAmlkGAEgASgJUgJpZBISCgRuYW1lGAIgASgJUgRuYW1lEi0KB3ZlaGljbGUYAyABKAsyEy5nYXRld2F5LnYxLlZlaGljbGVSB3ZlaGljbGUSEAoDbGF0GAQgASgBUgNsYXQSEAoDbG9uGAUgASgBUgNsb24SHQoHaGVhZGluZxgGIAEoAUgAUgdoZWFkaW5niAEBEhkKBXNwZWVkGAcgASgBSAFSBXNwZWVkiAEBEhYKBnN0YXR1cxgIIAEoCVIGc3RhdHVzEiIKCmRpc3RhbmNlX20YCSABKAFIAlIJZGlzdGFuY2VNiAEBEjkKCnVwZGF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgl1cGRhdGVkQXRCCgoIX2hlYWRpbmdCCAoGX3NwZWVkQg0KC19kaXN0YW5jZV9tIisKBVBsYWNlEhAKA2xhdBgBIAEoAVIDbGF0EhAKA2xvbhgCIAEoAVIDbG9uIl8KClRyaXBEcml2ZXISDgoCaWQYASABKAlSAmlkEhIKBG5hbWUYAiABKAlSBG5hbWUSLQoHdmVoaWNsZRgDIAEoCzITLmdhdGV3YXkudjEuVmVoaWNsZVIHdmVoaWNsZSKeAwoEVHJpcBIOCgJpZBgBIAEoCVICaWQSGQoIcmlkZXJfaWQYAiABKAlSB3JpZGVySWQSGwoJZHJpdmVyX2lkGAMgASgJUghkcml2ZXJJZBIuCgZkcml2ZXIYBCABKAsyFi5nYXRld2F5LnYxLlRyaXBEcml2ZXJSBmRyaXZlchIWCgZzdGF0dXMYBSABKAlSBnN0YXR1cxIpCgZwaWNrdXAYBiABKAsyES5nYXRld2F5LnYxLlBsYWNlUgZwaWNrdXASKwoHZHJvcG9mZhgHIAEoCzIRLmdhdGV3YXkudjEuUGxhY2VSB2Ryb3BvZmYSOQoKY3JlYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWNyZWF0ZWRBdBI8CgxwaWNrZWRfdXBfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgpwaWNrZWRVcEF0EjUKCGVuZGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIHZW5kZWRBdCLKAQoHRHJpdmVycxISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mEhwKCXRydW5jYXRlZBgEIAEoCFIJdHJ1bmNhdGVkEhQKBXN0YWxlGAUgASgIUgVzdGFsZRIsCgdkcml2ZXJzGAYgAygLMhIuZ2F0ZXdheS52MS5Ecml2ZXJSB2RyaXZlcnMixwEKDERyaXZlcnNEZWx0YRISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SFAoFc2luY2UYAyABKARSBXNpbmNlEi8KBWFzX29mGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIEYXNPZhIqCgZ1cHNlcnQYBSADKAsyEi5nYXRld2F5LnYxLkRyaXZlclIGdXBzZXJ0EhYKBnJlbW92ZRgGIAMoCVIGcmVtb3ZlIvQBCgRWaWV3EhIKBHR5cGUYASABKAlSBHR5cGUSFQoDbGF0GAIgASgBSABSA2xhdIgBARIVCgNsb24YAyABKAFIAVIDbG9uiAEBEh4KCHJhZGl1c19tGAQgASgBSAJSB3JhZGl1c02IAQESEgoEYmJveBgFIAMoAVIEYmJveBIZCgVsaW1pdBgGIAEoDUgDUgVsaW1pdIgBARIkCgtpbnRlcnZhbF9tcxgHIAEoDUgEUgppbnRlcnZhbE1ziAEBQgYKBF9sYXRCBgoEX2xvbkILCglfcmFkaXVzX21CCAoGX2xpbWl0Qg4KDF9pbnRlcnZhbF9tcyIaCgRQaW5nEhIKBHR5cGUYASABKAlSBHR5cGUiZQoEUG9uZxISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mIqoBCghQb3NpdGlvbhIQCgNsYXQYASABKAFSA2xhdBIQCgNsb24YAiABKAFSA2xvbhIdCgdoZWFkaW5nGAMgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYBCABKAFIAVIFc3BlZWSIAQESKgoCYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdEIKCghfaGVhZGluZ0IICgZfc3BlZWQieAoKVHJpcFVwZGF0ZRISCgR0eXBlGAEgASgJUgR0eXBlEiQKBHRyaXAYAiABKAsyEC5nYXRld2F5LnYxLlRyaXBSBHRyaXASMAoIcG9zaXRpb24YAyABKAsyFC5nYXRld2F5LnYxLlBvc2l0aW9uUghwb3NpdGlvbiLeAQoORHJpdmVyUG9zaXRpb24SEAoDbGF0GAEgASgBUgNsYXQSEAoDbG9uGAIgASgBUgNsb24SHQoHaGVhZGluZxgDIAEoAUgAUgdoZWFkaW5niAEBEhkKBXNwZWVkGAQgASgBSAFSBXNwZWVkiAEBEh8KCGFjY3VyYWN5GAUgASgBSAJSCGFjY3VyYWN5iAEBEioKAmF0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFICYXRCCgoIX2hlYWRpbmdCCAoGX3NwZWVkQgsKCV9hY2N1cmFjeSJGCgpBc3NpZ25tZW50EhIKBHR5cGUYASABKAlSBHR5cGUSJAoEdHJpcBgCIAEoCzIQLmdhdGV3YXkudjEuVHJpcFIEdHJpcCKpAQoDQWNrEhIKBHR5cGUYASABKAlSBHR5cGUSGgoIYWNjZXB0ZWQYAiABKARSCGFjY2VwdGVkEjYKB2Ryb3BwZWQYAyADKAsyHC5nYXRld2F5LnYxLkFjay5Ecm9wcGVkRW50cnlSB2Ryb3BwZWQaOgoMRHJvcHBlZEVudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgEUgV2YWx1ZToCOAEixgEKB1Byb2JsZW0SEgoEdHlwZRgBIAEoCVIEdHlwZRISCgRjb2RlGAIgASgJUgRjb2RlEhQKBXRpdGxlGAMgASgJUgV0aXRsZRIWCgZzdGF0dXMYBCABKA1SBnN0YXR1cxIWCgZkZXRhaWwYBSABKAlSBmRldGFpbBIdCgpyZXF1ZXN0X2lkGAYgASgJUglyZXF1ZXN0SWQSLgoGZXJyb3JzGAcgAygLMhYuZ2F0ZXdheS52MS5GaWVsZEVycm9yUgZlcnJvcnMiPgoKRmllbGRFcnJvchIYCgdwb2ludGVyGAEgASgJUgdwb2ludGVyEhYKBmRldGFpbBgCIAEoCVIGZGV0YWlsIkoKBUVycm9yEhIKBHR5cGUYASABKAlSBHR5cGUSLQoHcHJvYmxlbRgCIAEoCzITLmdhdGV3YXkudjEuUHJvYmxlbVIHcHJvYmxlbWIGcHJvdG8z",
+        descriptor: "ChhnYXRld2F5L3YxL2dhdGV3YXkucHJvdG8SCmdhdGV3YXkudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iewoHVmVoaWNsZRISCgRtYWtlGAEgASgJUgRtYWtlEhQKBW1vZGVsGAIgASgJUgVtb2RlbBIUCgVjb2xvchgDIAEoCVIFY29sb3ISFAoFcGxhdGUYBCABKAlSBXBsYXRlEhoKCGNhdGVnb3J5GAUgASgJUghjYXRlZ29yeSLVAgoGRHJpdmVyEg4KAmlkGAEgASgJUgJpZBISCgRuYW1lGAIgASgJUgRuYW1lEi0KB3ZlaGljbGUYAyABKAsyEy5nYXRld2F5LnYxLlZlaGljbGVSB3ZlaGljbGUSEAoDbGF0GAQgASgBUgNsYXQSEAoDbG9uGAUgASgBUgNsb24SHQoHaGVhZGluZxgGIAEoAUgAUgdoZWFkaW5niAEBEhkKBXNwZWVkGAcgASgBSAFSBXNwZWVkiAEBEhYKBnN0YXR1cxgIIAEoCVIGc3RhdHVzEiIKCmRpc3RhbmNlX20YCSABKAFIAlIJZGlzdGFuY2VNiAEBEjkKCnVwZGF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgl1cGRhdGVkQXRCCgoIX2hlYWRpbmdCCAoGX3NwZWVkQg0KC19kaXN0YW5jZV9tIisKBVBsYWNlEhAKA2xhdBgBIAEoAVIDbGF0EhAKA2xvbhgCIAEoAVIDbG9uIl8KClRyaXBEcml2ZXISDgoCaWQYASABKAlSAmlkEhIKBG5hbWUYAiABKAlSBG5hbWUSLQoHdmVoaWNsZRgDIAEoCzITLmdhdGV3YXkudjEuVmVoaWNsZVIHdmVoaWNsZSKeAwoEVHJpcBIOCgJpZBgBIAEoCVICaWQSGQoIcmlkZXJfaWQYAiABKAlSB3JpZGVySWQSGwoJZHJpdmVyX2lkGAMgASgJUghkcml2ZXJJZBIuCgZkcml2ZXIYBCABKAsyFi5nYXRld2F5LnYxLlRyaXBEcml2ZXJSBmRyaXZlchIWCgZzdGF0dXMYBSABKAlSBnN0YXR1cxIpCgZwaWNrdXAYBiABKAsyES5nYXRld2F5LnYxLlBsYWNlUgZwaWNrdXASKwoHZHJvcG9mZhgHIAEoCzIRLmdhdGV3YXkudjEuUGxhY2VSB2Ryb3BvZmYSOQoKY3JlYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWNyZWF0ZWRBdBI8CgxwaWNrZWRfdXBfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgpwaWNrZWRVcEF0EjUKCGVuZGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIHZW5kZWRBdCLKAQoHRHJpdmVycxISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mEhwKCXRydW5jYXRlZBgEIAEoCFIJdHJ1bmNhdGVkEhQKBXN0YWxlGAUgASgIUgVzdGFsZRIsCgdkcml2ZXJzGAYgAygLMhIuZ2F0ZXdheS52MS5Ecml2ZXJSB2RyaXZlcnMixwEKDERyaXZlcnNEZWx0YRISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SFAoFc2luY2UYAyABKARSBXNpbmNlEi8KBWFzX29mGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIEYXNPZhIqCgZ1cHNlcnQYBSADKAsyEi5nYXRld2F5LnYxLkRyaXZlclIGdXBzZXJ0EhYKBnJlbW92ZRgGIAMoCVIGcmVtb3ZlIvQBCgRWaWV3EhIKBHR5cGUYASABKAlSBHR5cGUSFQoDbGF0GAIgASgBSABSA2xhdIgBARIVCgNsb24YAyABKAFIAVIDbG9uiAEBEh4KCHJhZGl1c19tGAQgASgBSAJSB3JhZGl1c02IAQESEgoEYmJveBgFIAMoAVIEYmJveBIZCgVsaW1pdBgGIAEoDUgDUgVsaW1pdIgBARIkCgtpbnRlcnZhbF9tcxgHIAEoDUgEUgppbnRlcnZhbE1ziAEBQgYKBF9sYXRCBgoEX2xvbkILCglfcmFkaXVzX21CCAoGX2xpbWl0Qg4KDF9pbnRlcnZhbF9tcyIaCgRQaW5nEhIKBHR5cGUYASABKAlSBHR5cGUiZQoEUG9uZxISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mIsABCghQb3NpdGlvbhIQCgNsYXQYASABKAFSA2xhdBIQCgNsb24YAiABKAFSA2xvbhIdCgdoZWFkaW5nGAMgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYBCABKAFIAVIFc3BlZWSIAQESKgoCYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdBIUCgVzdGFsZRgGIAEoCFIFc3RhbGVCCgoIX2hlYWRpbmdCCAoGX3NwZWVkIngKClRyaXBVcGRhdGUSEgoEdHlwZRgBIAEoCVIEdHlwZRIkCgR0cmlwGAIgASgLMhAuZ2F0ZXdheS52MS5UcmlwUgR0cmlwEjAKCHBvc2l0aW9uGAMgASgLMhQuZ2F0ZXdheS52MS5Qb3NpdGlvblIIcG9zaXRpb24i3gEKDkRyaXZlclBvc2l0aW9uEhAKA2xhdBgBIAEoAVIDbGF0EhAKA2xvbhgCIAEoAVIDbG9uEh0KB2hlYWRpbmcYAyABKAFIAFIHaGVhZGluZ4gBARIZCgVzcGVlZBgEIAEoAUgBUgVzcGVlZIgBARIfCghhY2N1cmFjeRgFIAEoAUgCUghhY2N1cmFjeYgBARIqCgJhdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0QgoKCF9oZWFkaW5nQggKBl9zcGVlZEILCglfYWNjdXJhY3kiRgoKQXNzaWdubWVudBISCgR0eXBlGAEgASgJUgR0eXBlEiQKBHRyaXAYAiABKAsyEC5nYXRld2F5LnYxLlRyaXBSBHRyaXAiqQEKA0FjaxISCgR0eXBlGAEgASgJUgR0eXBlEhoKCGFjY2VwdGVkGAIgASgEUghhY2NlcHRlZBI2Cgdkcm9wcGVkGAMgAygLMhwuZ2F0ZXdheS52MS5BY2suRHJvcHBlZEVudHJ5Ugdkcm9wcGVkGjoKDERyb3BwZWRFbnRyeRIQCgNrZXkYASABKAlSA2tleRIUCgV2YWx1ZRgCIAEoBFIFdmFsdWU6AjgBIsYBCgdQcm9ibGVtEhIKBHR5cGUYASABKAlSBHR5cGUSEgoEY29kZRgCIAEoCVIEY29kZRIUCgV0aXRsZRgDIAEoCVIFdGl0bGUSFgoGc3RhdHVzGAQgASgNUgZzdGF0dXMSFgoGZGV0YWlsGAUgASgJUgZkZXRhaWwSHQoKcmVxdWVzdF9pZBgGIAEoCVIJcmVxdWVzdElkEi4KBmVycm9ycxgHIAMoCzIWLmdhdGV3YXkudjEuRmllbGRFcnJvclIGZXJyb3JzIj4KCkZpZWxkRXJyb3ISGAoHcG9pbnRlchgBIAEoCVIHcG9pbnRlchIWCgZkZXRhaWwYAiABKAlSBmRldGFpbCJKCgVFcnJvchISCgR0eXBlGAEgASgJUgR0eXBlEi0KB3Byb2JsZW0YAiABKAsyEy5nYXRld2F5LnYxLlByb2JsZW1SB3Byb2JsZW1iBnByb3RvMw==",
         dependencies: [.google_protobuf_timestamp],
         symbols: ["gateway.v1.Vehicle", "gateway.v1.Driver", "gateway.v1.Place", "gateway.v1.TripDriver", "gateway.v1.Trip", "gateway.v1.Drivers", "gateway.v1.DriversDelta", "gateway.v1.View", "gateway.v1.Ping", "gateway.v1.Pong", "gateway.v1.Position", "gateway.v1.TripUpdate", "gateway.v1.DriverPosition", "gateway.v1.Assignment", "gateway.v1.Ack", "gateway.v1.Problem", "gateway.v1.FieldError", "gateway.v1.Error"]
     )
