@@ -1,5 +1,6 @@
 import Bytes
 import HTTP2
+import Memory
 import Reactor
 
 /// A call on the client, the types erased:
@@ -36,11 +37,15 @@ final class ClientCall {
     private var retries = 0
     /// Stands in the channel's queue.
     var isQueued = false
+    /// Bytes that are counted in the channel's queue for it.
+    var queuedSize = 0
+    /// Bytes of request messages that are kept.
+    var requestBytes: Int { request.cell.value.count }
 
     // MARK: Request
 
-    /// Framed messages: those before `handedOver` are with the session. In memory of its own, since callers encode into it.
-    private let request: UnsafeMutablePointer<ByteBuffer>
+    /// Framed messages: those before `handedOver` are with the session. Callers encode into it.
+    @usableFromInline let request: PooledBuffer
     private var handedOver = 0
     private var keepsRequest = true
     private var wantsHalfClose = false
@@ -50,19 +55,26 @@ final class ClientCall {
 
     // MARK: Response
 
-    /// The connection's place and the stream in its session, while `hasStream`.
-    private(set) var connection: UInt32 = 0
-    private(set) var stream = HTTP2StreamHandle.none
-    /// The session has a stream for the call: from `opened` until either side has ended it.
-    var hasStream = false
-    /// The call's place in the channel's table while it has not ended: its stream's context, its timer's payload.
-    private(set) var place: UInt32 = 0
+    /// Its connection while the session has a stream for the call, from `attach` to `detach`; else none.
+    var connection = Handle<ClientConnection>.none
+    var hasStream: Bool { connection != .none }
+    /// The stream in the connection's session, while `hasStream`.
+    var stream = HTTP2StreamHandle.none
+    /// Neighbours in the list of the connection's calls.
+    var next = Handle<ClientCall>.none
+    var previous = Handle<ClientCall>.none
+    /// Names the call while it has not ended: its stream's context, its timer's payload. None: it was not started.
+    private(set) var name = Handle<ClientCall>.none
+    /// Bytes of its answer that are counted in the connection's account.
+    var held = 0
+    /// When the message began that is half there.
+    private var messageSince: UInt64 = 0
     private var hasHeaders = false
     private var httpStatus = 0
     @usableFromInline private(set) var initialMetadata: Metadata?
     private var body = ByteBuffer()
     /// The one message that is expected, in a buffer of the channel's.
-    private var answer: UnsafeMutablePointer<ByteBuffer>?
+    private var answer: PooledBuffer?
     private var remoteEnded = false
     private var isPaused = false
     private var isDelivering = false
@@ -81,13 +93,13 @@ final class ClientCall {
         self.options = options
         unsafe self.onMessage = onMessage
         unsafe self.onEnd = onEnd
-        deadline = options.timeoutNanoseconds.map { channel.loop.now + min($0, GRPCTimeout.longest) } ?? 0
-        unsafe request = channel.transport.buffers.take()
+        deadline = options.timeoutNanoseconds.map { channel.loop.now.after(min($0, GRPCTimeout.longest)) } ?? 0
+        request = channel.transport.buffers.take()
     }
 
     deinit {
-        unsafe channel.transport.buffers.giveBack(request)
-        if let answer = unsafe answer { unsafe channel.transport.buffers.giveBack(answer) }
+        channel.transport.buffers.giveBack(request)
+        if let answer { channel.transport.buffers.giveBack(answer) }
     }
 
     // MARK: The caller's side
@@ -96,41 +108,43 @@ final class ClientCall {
     func start() {
         // A message that was too large has ended the call already.
         guard phase == .waiting else { return }
-        place = channel.transport.calls.insert(self)
-        isStarted = true
+        guard let name = channel.transport.calls.insert(self) else {
+            return finish(RPCError(code: .resourceExhausted, message: "too many calls"))
+        }
+        self.name = name
         if deadline != 0 {
             let now = channel.loop.now
-            timer = channel.transport.schedule(after: deadline > now ? deadline - now : 0, call: place)
+            timer = channel.transport.schedule(after: deadline > now ? deadline - now : 0, name)
         }
         channel.submit(self)
     }
-
-    private var isStarted = false
 
     func deadlinePassed() {
         timer = .none
         abort(RPCError(code: .deadlineExceeded, message: "no answer within the deadline"), .cancel)
     }
 
-    /// Where to encode a message of `size` bytes; `endMessage` must follow.
+    /// A message of `size` bytes is to be encoded into `request`; `endMessage` must follow.
     @usableFromInline
-    func beginMessage(size: Int) -> UnsafeMutablePointer<ByteBuffer> {
-        unsafe request.pointee.reserve(size + GRPCMessage.prefixSize)
-        unsafe request.pointee.append(0)
-        unsafe request.pointee.append(bigEndian: UInt32(size))
+    func beginMessage(size: Int) {
+        request.cell.value.reserve(size + GRPCMessage.prefixSize)
+        request.cell.value.append(0)
+        // A larger one ends the call in `endMessage`.
+        request.cell.value.append(bigEndian: UInt32(clamping: size))
         messageSize = size
-        return unsafe request
     }
 
     private var messageSize = 0
 
     @usableFromInline
     func endMessage() {
-        guard phase != .ended else { return unsafe request.pointee.removeAll() }
+        guard phase != .ended else { return request.cell.value.removeAll() }
         if messageSize > channel.options.maximumMessageSize {
             return abort(.tooLarge(messageSize, channel.options.maximumMessageSize), .cancel)
         }
-        guard queuedBytes <= channel.options.maximumQueuedBytes else {
+        guard queuedBytes <= channel.options.maximumQueuedBytes,
+            !isQueued || channel.queueGrew(by: messageSize + GRPCMessage.prefixSize, for: self)
+        else {
             return abort(
                 RPCError(code: .resourceExhausted, message: "the server takes messages too slowly: the queue is full"),
                 .cancel)
@@ -147,7 +161,7 @@ final class ClientCall {
 
     /// Bytes that have not left this process, as far as the session and this call know.
     private var queuedBytes: Int {
-        let mine = unsafe request.pointee.count - handedOver
+        let mine = request.cell.value.count - handedOver
         return hasStream ? mine + channel.transport.pendingCount(self) : mine
     }
 
@@ -175,11 +189,8 @@ final class ClientCall {
     // MARK: The channel's side
 
     /// A stream is there: the headers have been written. What was encoded so far follows.
-    func opened(connection: UInt32, stream: HTTP2StreamHandle) {
+    func opened() {
         phase = .open
-        hasStream = true
-        self.connection = connection
-        self.stream = stream
         handOver()
         if wantsWritable && phase == .open && isWritable { becameWritable() }
     }
@@ -193,7 +204,6 @@ final class ClientCall {
         retries += 1
         channel.metrics.callRetried()
         phase = .waiting
-        hasStream = false
         handedOver = 0
         isHalfClosed = false
         channel.submit(self)
@@ -203,25 +213,25 @@ final class ClientCall {
     private func handOver() {
         guard hasStream, !isHalfClosed else { return }
         let end = wantsHalfClose
-        let count = unsafe request.pointee.count - handedOver
+        let count = request.cell.value.count - handedOver
         guard count > 0 || end else { return }
         isHalfClosed = end
-        let fits = unsafe request.pointee.withUnsafeBytes { bytes in
+        let fits = unsafe request.cell.value.withUnsafeBytes { bytes in
             unsafe channel.transport.send(
                 self, UnsafeRawBufferPointer(rebasing: bytes[handedOver...]), endStream: end)
         }
         guard fits else {
-            hasStream = false
+            channel.transport.detach(self)
             let message = "all that waits for the server is more than a connection may hold"
             return finish(RPCError(code: .resourceExhausted, message: message))
         }
-        unsafe handedOver = request.pointee.count
+        handedOver = request.cell.value.count
         if keepsRequest && handedOver > Self.replayLimit { keepsRequest = false }
         if !keepsRequest { dropRequest() }
     }
 
     private func dropRequest() {
-        unsafe request.pointee.consume(handedOver)
+        request.cell.value.consume(handedOver)
         handedOver = 0
     }
 
@@ -269,7 +279,10 @@ final class ClientCall {
             isDelivering = false
         }
         guard phase == .open else { return }
-        if rest.count > 0 { unsafe body.append(rest) }
+        if rest.count > 0 {
+            if body.isEmpty { messageSince = channel.loop.now }
+            unsafe body.append(rest)
+        }
         deliver()
         guard endStream, phase == .open else { return }
         remoteEnded = true
@@ -280,12 +293,12 @@ final class ClientCall {
     @inline(__always)
     private func take(_ message: UnsafeRawBufferPointer) -> RPCError? {
         if let onMessage = unsafe self.onMessage { return unsafe onMessage(message) }
-        guard unsafe answer == nil else {
+        guard self.answer == nil else {
             return RPCError(code: .internal, message: "the server answered a unary call with more than one message")
         }
-        let answer = unsafe channel.transport.buffers.take()
-        unsafe answer.pointee.append(message)
-        unsafe self.answer = answer
+        let answer = channel.transport.buffers.take()
+        unsafe answer.cell.value.append(message)
+        self.answer = answer
         return nil
     }
 
@@ -313,6 +326,7 @@ final class ClientCall {
                     unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size]))
                 }
                 body.consume(size)
+                messageSince = channel.loop.now
             }
             let problem = unsafe message.withUnsafeBytes {
                 unsafe take(UnsafeRawBufferPointer(rebasing: $0[GRPCMessage.prefixSize...]))
@@ -320,6 +334,7 @@ final class ClientCall {
             if let problem { return abort(problem, .cancel) }
         }
         guard phase == .open else { return }
+        guard keep() else { return abort(.tooMuchHeld(channel.options.maximumHeldBytes), .cancel) }
         if !isPaused && unconsumed > 0 {
             if hasStream && !remoteEnded { channel.transport.consumed(self, unconsumed) }
             unconsumed = 0
@@ -328,6 +343,22 @@ final class ClientCall {
             heldEnd = nil
             complete(end)
         }
+    }
+
+    /// Counts what the call keeps of its answer. False: the connection's calls keep too much.
+    private func keep() -> Bool {
+        guard hasStream else { return true }
+        let bytes = body.capacity + (answer?.capacity ?? 0)
+        return bytes == held || channel.transport.account(self, bytes)
+    }
+
+    /// A message of the answer is half there, and nobody but the server is waited for.
+    var owesMessage: Bool { phase == .open && !isPaused && !body.isEmpty }
+
+    /// Until when it must be whole: its bytes earn time.
+    func messageDeadline(_ patience: UInt64) -> UInt64 {
+        let earned = UInt64(body.count) &* (1_000_000_000 / UInt64(GRPCLimits.minimumRate))
+        return messageSince.after(patience).after(earned)
     }
 
     /// The server has ended the call.
@@ -359,6 +390,7 @@ final class ClientCall {
     func resumeReading() {
         guard isPaused else { return }
         isPaused = false
+        messageSince = channel.loop.now
         deliver()
     }
 
@@ -369,8 +401,12 @@ final class ClientCall {
         phase = .ended
         if timer != .none { channel.loop.cancel(timer) }
         timer = .none
-        if isStarted { channel.transport.calls.remove(place) }
-        unsafe request.pointee.removeAll()
+        if hasStream { channel.transport.detach(self) }
+        if name != .none {
+            channel.transport.askForTurnEnd()
+            channel.transport.calls.remove(name)
+        }
+        request.cell.value.removeAll()
         handedOver = 0
         onWritable = nil
         channel.metrics.callEnded(error?.code ?? .ok)
@@ -386,8 +422,8 @@ final class ClientCall {
         let onEnd = unsafe self.onEnd
         unsafe self.onEnd = nil
         unsafe onMessage = nil
-        if error == nil, let answer = unsafe answer {
-            unsafe answer.pointee.withUnsafeBytes { unsafe onEnd?(nil, $0) }
+        if error == nil, let answer {
+            unsafe answer.cell.value.withUnsafeBytes { unsafe onEnd?(nil, $0) }
         } else {
             unsafe onEnd?(error, UnsafeRawBufferPointer(start: nil, count: 0))
         }

@@ -1,4 +1,5 @@
 import Bytes
+import Memory
 import ProtobufWire
 import Reactor
 
@@ -19,7 +20,8 @@ extension GRPCChannel {
                 if let error { return completion(.failure(error)) }
                 unsafe completion(ResponseDecoding.result(bytes))
             })
-        unsafe request.encode(into: &call.beginMessage(size: request.encodedSize).pointee)
+        call.beginMessage(size: request.encodedSize)
+        request.encode(into: &call.request.cell.value)
         call.endMessage()
         call.halfClose()
         call.start()
@@ -65,7 +67,8 @@ extension GRPCChannel {
                     return error
                 }
             }, onEnd: { error, _ in onEnd(error) })
-        unsafe request.encode(into: &call.beginMessage(size: request.encodedSize).pointee)
+        call.beginMessage(size: request.encodedSize)
+        request.encode(into: &call.request.cell.value)
         call.endMessage()
         call.halfClose()
         call.start()
@@ -155,7 +158,8 @@ public final class ClientStreamingCall<Request: ProtobufMessage, Response: Proto
     @inlinable
     public func send(_ request: Request) {
         guard !core.isEnded else { return }
-        unsafe request.encode(into: &core.beginMessage(size: request.encodedSize).pointee)
+        core.beginMessage(size: request.encodedSize)
+        request.encode(into: &core.request.cell.value)
         core.endMessage()
     }
 

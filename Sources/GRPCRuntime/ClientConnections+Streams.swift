@@ -1,124 +1,170 @@
 import Bytes
 import HTTP2
+import Memory
 import Reactor
 
 // The streams of calls: opening, sending, giving up.
 extension ClientConnections {
     /// Tries to open a stream for a call.
-    func open(_ call: ClientCall, on index: UInt32) -> Result<Void, HTTP2Session.OpenFailure> {
-        let connection = unsafe connections[index]
-        guard unsafe connection.pointee.isReady && !connection.pointee.isClosing && !connection.pointee.isGoingAway,
-            let output = unsafe loop.output(connection.pointee.id)
-        else { return .failure(.exhausted) }
-        switch unsafe connection.pointee.session.open(context: Self.context(call.place)) {
+    func open(_ call: ClientCall, on handle: Handle<ClientConnection>) -> Bool {
+        guard let connection = connections.find(handle), connection.value.phase == .ready,
+            let output = unsafe loop.output(connection.value.id)
+        else { return false }
+        switch connection.value.session.open(context: call.name.token) {
         case .failure(let failure):
-            if failure == .exhausted { unsafe retire(index, connection) }
-            return .failure(failure)
+            if failure == .exhausted { retire(handle, connection) }
+            return false
         case .success(let stream):
             unsafe writeHeaders(call, connection, stream, &output.pointee)
-            call.opened(connection: index, stream: stream)
-            return .success(())
+            attach(call, handle, connection, stream)
+            call.opened()
+            return true
         }
     }
 
+    /// A call has a stream: it is in the connection's list until `detach`.
+    private func attach(
+        _ call: ClientCall, _ handle: Handle<ClientConnection>, _ connection: Place<ClientConnection>,
+        _ stream: HTTP2StreamHandle
+    ) {
+        call.connection = handle
+        call.stream = stream
+        let first = connection.value.firstCall
+        call.next = first
+        call.previous = .none
+        calls.find(first)?.value.previous = call.name
+        connection.value.firstCall = call.name
+    }
+
+    /// A call has no stream any more. False: it had none.
+    @discardableResult
+    func detach(_ call: ClientCall) -> Bool {
+        guard call.hasStream else { return false }
+        let next = call.next
+        let previous = call.previous
+        calls.find(next)?.value.previous = previous
+        let connection = connections.find(call.connection)
+        if let before = calls.find(previous)?.value {
+            before.next = next
+        } else {
+            connection?.value.firstCall = next
+        }
+        if call.held > 0 {
+            connection?.value.held -= call.held
+            call.channel.metrics.addHeld(-call.held)
+            call.held = 0
+        }
+        call.connection = .none
+        call.next = .none
+        call.previous = .none
+        return true
+    }
+
     private func writeHeaders(
-        _ call: ClientCall, _ connection: UnsafeMutablePointer<ClientConnection>, _ stream: HTTP2StreamHandle,
+        _ call: ClientCall, _ connection: Place<ClientConnection>, _ stream: HTTP2StreamHandle,
         _ output: inout ByteBuffer
     ) {
-        let start = unsafe connection.pointee.session.beginHeaders(output: &output)
+        let start = connection.value.session.beginHeaders(output: &output)
         // :method POST and :scheme http are in the static table.
-        unsafe connection.pointee.session.encoder.encode(staticIndex: 3, into: &output)
-        unsafe connection.pointee.session.encoder.encode(
-            staticIndex: loop.isTLS(connection.pointee.id) ? 7 : 6, into: &output)
-        unsafe connection.pointee.paths.encode(
-            call.path, &connection.pointee.session.encoder, into: &output)
+        connection.value.session.encoder.encode(staticIndex: 3, into: &output)
+        connection.value.session.encoder.encode(
+            staticIndex: loop.isTLS(connection.value.id) ? 7 : 6, into: &output)
+        connection.value.paths.encode(call.path, &connection.value.session.encoder, into: &output)
         unsafe authority.withUnsafeBytes {
-            unsafe connection.pointee.session.encoder.encode(
-                .authority, $0, remembered: &connection.pointee.authority, into: &output)
+            unsafe connection.value.session.encoder.encode(
+                .authority, $0, remembered: &connection.value.authority, into: &output)
         }
-        unsafe connection.pointee.session.encoder.encode(
-            "te", "trailers", remembered: &connection.pointee.te, into: &output)
-        unsafe connection.pointee.session.encoder.encode(
-            "content-type", "application/grpc", remembered: &connection.pointee.contentType, into: &output)
-        unsafe connection.pointee.session.encoder.encode(
-            "user-agent", "grpc-swift-cabstand/1", remembered: &connection.pointee.userAgent, into: &output)
+        connection.value.session.encoder.encode(
+            "te", "trailers", remembered: &connection.value.te, into: &output)
+        connection.value.session.encoder.encode(
+            "content-type", "application/grpc", remembered: &connection.value.contentType, into: &output)
+        connection.value.session.encoder.encode(
+            "user-agent", "grpc-swift-cabstand/1", remembered: &connection.value.userAgent, into: &output)
         if call.deadline != 0 {
             let now = loop.now
             let text = GRPCTimeout(call.deadline > now ? call.deadline - now : 1)
             unsafe text.withUnsafeBytes {
-                unsafe connection.pointee.session.encoder.encode(.grpcTimeout, $0, .none, into: &output)
+                unsafe connection.value.session.encoder.encode(.grpcTimeout, $0, .none, into: &output)
             }
         }
         if !call.options.metadata.isEmpty {
-            unsafe call.options.metadata.encode(&connection.pointee.session.encoder, into: &output)
+            call.options.metadata.encode(&connection.value.session.encoder, into: &output)
         }
-        unsafe connection.pointee.session.endHeaders(start, stream: stream, endStream: false, output: &output)
+        connection.value.session.endHeaders(start, stream: stream, endStream: false, output: &output)
     }
 
-    @inline(__always)
-    func call(_ place: UInt32) -> ClientCall? {
-        calls.isUsed(place) ? unsafe calls[place].pointee : nil
-    }
-
-    /// What a stream keeps: its call's place, and a bit that says that there is one.
-    private static func context(_ place: UInt32) -> UInt64 { 1 << 32 | UInt64(place) }
-
-    @inline(__always)
-    func call(context: UInt64) -> ClientCall? {
-        context == 0 ? nil : call(UInt32(truncatingIfNeeded: context))
+    /// Arms a call's deadline.
+    func schedule(after delay: UInt64, _ call: Handle<ClientCall>) -> TimerID {
+        loop.schedule(after: delay, timers.deadline, call.token)
     }
 
     /// False: the stream was reset, since the connection holds more than it may.
     func send(_ call: ClientCall, _ bytes: UnsafeRawBufferPointer, endStream: Bool) -> Bool {
-        let connection = unsafe connections[call.connection]
-        guard let output = unsafe loop.output(connection.pointee.id) else { return true }
-        if unsafe bytes.count > 0
-            && connection.pointee.session.beginData(
+        guard let connection = connections.find(call.connection), connection.value.phase != .closing,
+            let output = unsafe loop.output(connection.value.id)
+        else { return true }
+        if bytes.count > 0,
+            unsafe connection.value.session.beginData(
                 call.stream, count: bytes.count, endStream: endStream, output: &output.pointee)
         {
             unsafe output.pointee.append(bytes)
             return true
         }
-        guard let buffer = unsafe connection.pointee.session.pendingBuffer(call.stream) else { return true }
+        guard let buffer = unsafe connection.value.session.pendingBuffer(call.stream) else { return true }
         unsafe buffer.pointee.append(bytes)
-        let fits = unsafe connection.pointee.session.pendingAppended(
+        let fits = unsafe connection.value.session.pendingAppended(
             call.stream, endStream: endStream, now: loop.now, output: &output.pointee)
-        unsafe schedulePump(call.connection, connection)
+        schedulePump(call.connection, connection)
+        watch(connection)
         return fits
     }
 
     func pendingCount(_ call: ClientCall) -> Int {
-        unsafe connections[call.connection].pointee.session.pendingCount(call.stream)
+        guard let connection = connections.find(call.connection), connection.value.phase != .closing else { return 0 }
+        return connection.value.session.pendingCount(call.stream)
     }
 
     func notifyWhenDrained(_ call: ClientCall) {
-        unsafe connections[call.connection].pointee.session.notifyWhenDrained(call.stream)
+        guard let connection = connections.find(call.connection), connection.value.phase != .closing else { return }
+        connection.value.session.notifyWhenDrained(call.stream)
     }
 
     func consumed(_ call: ClientCall, _ count: Int) {
-        let connection = unsafe connections[call.connection]
-        guard let output = unsafe loop.output(connection.pointee.id) else { return }
-        unsafe connection.pointee.session.consumed(call.stream, count, output: &output.pointee)
+        guard let connection = connections.find(call.connection), connection.value.phase != .closing,
+            let output = unsafe loop.output(connection.value.id)
+        else { return }
+        unsafe connection.value.session.consumed(call.stream, count, output: &output.pointee)
     }
 
-    /// This side gives a call up.
+    /// Sets what a call keeps of its answer. False: the connection's calls keep too much.
+    func account(_ call: ClientCall, _ bytes: Int) -> Bool {
+        guard let connection = connections.find(call.connection) else { return true }
+        connection.value.held += bytes - call.held
+        call.channel.metrics.addHeld(bytes - call.held)
+        call.held = bytes
+        if bytes > 0 { watch(connection) }
+        return bytes == 0 ? true : connection.value.held <= options.maximumHeldBytes
+    }
+
+    /// This side gives a call's stream up.
     func reset(_ call: ClientCall, _ code: HTTP2ErrorCode) {
-        let connection = unsafe connections[call.connection]
-        if let output = unsafe loop.output(connection.pointee.id) {
-            unsafe connection.pointee.session.reset(call.stream, code, now: loop.now, output: &output.pointee)
+        let handle = call.connection
+        guard let connection = connections.find(handle) else { return }
+        if connection.value.phase != .closing, let output = unsafe loop.output(connection.value.id) {
+            unsafe connection.value.session.reset(call.stream, code, now: loop.now, output: &output.pointee)
         }
-        call.hasStream = false
-        unsafe closeIfDone(connection)
+        detach(call)
+        closeIfDone(handle)
     }
 
     /// The server has ended a call. If this side has not, the rest of its stream is of no use any more.
     func ended(_ call: ClientCall, isHalfClosed: Bool) {
-        let connection = unsafe connections[call.connection]
-        if unsafe !isHalfClosed || connection.pointee.session.pendingCount(call.stream) > 0,
-            let output = unsafe loop.output(connection.pointee.id)
+        if let connection = connections.find(call.connection), connection.value.phase != .closing,
+            isHalfClosed ? connection.value.session.pendingCount(call.stream) > 0 : true,
+            let output = unsafe loop.output(connection.value.id)
         {
-            unsafe connection.pointee.session.reset(call.stream, .noError, now: loop.now, output: &output.pointee)
+            unsafe connection.value.session.reset(call.stream, .noError, now: loop.now, output: &output.pointee)
         }
-        call.hasStream = false
+        detach(call)
     }
 }

@@ -1,4 +1,5 @@
 import HTTP2
+import Memory
 import Reactor
 
 /// A client's way to one service: a name, the connections to all its addresses, and the calls over them, in turn.
@@ -36,6 +37,12 @@ public final class GRPCChannel {
     private var waitingCount = 0 {
         didSet { metrics.setQueued(waitingCount) }
     }
+    /// Bytes of their requests.
+    private var waitingBytes = 0 {
+        didSet { metrics.setQueuedBytes(waitingBytes) }
+    }
+    /// `failWaiting` has left some over.
+    private var hasFailTimer = false
     private var isResolving = false
     private var resolveBackoff: Backoff
     private var resolveTimer = TimerID.none
@@ -52,12 +59,17 @@ public final class GRPCChannel {
         authority = Array((options.authority ?? target).utf8)
         resolveBackoff = Backoff(options)
         metrics = ChannelMetrics(target: target)
-        transport = ClientConnections(loop: loop)
+        transport = ClientConnections(loop: loop, options: options)
         randomState = loop.preciseNow() | 1
         transport.report(to: self)
     }
 
     // MARK: Calls
+
+    /// Calls and connections that have not ended, and the most that one turn has done: for tests.
+    package var openCalls: Int { transport.calls.count }
+    package var openConnections: Int { transport.connections.count }
+    package var longestTurn: Int { transport.state.value.longestTurn }
 
     /// Calls that wait for a stream.
     public var queuedCalls: Int { waitingCount }
@@ -65,27 +77,44 @@ public final class GRPCChannel {
     /// Finds a stream for a call, now or later.
     func submit(_ call: ClientCall) {
         if state == .shutdown {
-            return call.finish(RPCError(code: .unavailable, message: "the channel is closed"))
+            return call.finish(Self.closed)
         }
         if waitingCount == 0 && place(call) { return }
         if state == .transientFailure && !call.options.waitForReady {
             return call.finish(unavailable)
         }
-        guard waitingCount < options.maximumQueuedCalls else {
+        let bytes = call.requestBytes
+        guard waitingCount < options.maximumQueuedCalls, waitingBytes + bytes <= options.maximumQueuedCallBytes else {
             return call.finish(
                 RPCError(code: .resourceExhausted, message: "\(waitingCount) calls to \(target) wait already"))
         }
         call.isQueued = true
+        call.queuedSize = bytes
+        waitingBytes += bytes
         waiting.append(call)
         waitingCount += 1
         connect()
+    }
+
+    /// A call that waits has got another message. False: the queue holds too much.
+    func queueGrew(by bytes: Int, for call: ClientCall) -> Bool {
+        guard waitingBytes + bytes <= options.maximumQueuedCallBytes else { return false }
+        waitingBytes += bytes
+        call.queuedSize += bytes
+        return true
+    }
+
+    private func leftQueue(_ call: ClientCall) {
+        waitingCount -= 1
+        waitingBytes -= call.queuedSize
+        call.queuedSize = 0
     }
 
     /// A call has ended; if it was waiting, its place in the queue is free.
     func ended(_ call: ClientCall) {
         guard call.isQueued else { return }
         call.isQueued = false
-        waitingCount -= 1
+        leftQueue(call)
         // Calls whose deadline passed in the queue must not pile up in it.
         if waiting.count - waitingHead > 2 * waitingCount + 64 {
             waiting = waiting[waitingHead...].filter(\.isQueued)
@@ -103,7 +132,7 @@ public final class GRPCChannel {
             let subchannel = subchannels[nextSubchannel % subchannels.count]
             nextSubchannel = (nextSubchannel + 1) % subchannels.count
             guard let connection = subchannel.readyConnection else { continue }
-            if case .success = transport.open(call, on: connection) { return true }
+            if transport.open(call, on: connection) { return true }
         }
         return false
     }
@@ -122,7 +151,7 @@ public final class GRPCChannel {
                 call.isQueued = true
                 return
             }
-            waitingCount -= 1
+            leftQueue(call)
             dropFirstWaiting()
         }
         if waitingHead > 0 {
@@ -154,15 +183,12 @@ public final class GRPCChannel {
         state = .shutdown
         loop.cancel(resolveTimer)
         for subchannel in subchannels { loop.cancel(subchannel.timer) }
-        let queue = waiting[waitingHead...].filter(\.isQueued)
-        waiting = []
-        waitingHead = 0
-        let closed = RPCError(code: .unavailable, message: "the channel is closed")
-        for call in queue { call.finish(closed) }
-        transport.abortAll(closed)
-        transport.close()
         subchannels = []
+        failWaiting()
+        transport.close(Self.closed.message)
     }
+
+    private static let closed = RPCError(code: .unavailable, message: "the channel is closed")
 
     private func resolve() {
         guard !isResolving, state != .shutdown, let (host, port) = Self.parse(target) else {
@@ -236,11 +262,11 @@ public final class GRPCChannel {
     private func start(_ subchannel: Subchannel) {
         subchannel.hasFailed = subchannel.hasFailed && state == .transientFailure
         subchannel.isReady = false
-        subchannel.connection = transport.connect(subchannel.address, timeout: options.connectTimeout)
+        subchannel.connection = transport.connect(subchannel.address)
         updateState()
     }
 
-    func connectionReady(_ connection: UInt32) {
+    func connectionReady(_ connection: Handle<ClientConnection>) {
         guard let subchannel = subchannel(connection) else { return }
         subchannel.isReady = true
         subchannel.hasFailed = false
@@ -250,14 +276,16 @@ public final class GRPCChannel {
     }
 
     /// A connection takes no new streams: another takes its place.
-    func connectionRetired(_ connection: UInt32) {
+    func connectionRetired(_ connection: Handle<ClientConnection>) {
         guard state != .shutdown, let subchannel = subchannel(connection) else { return }
         subchannel.connection = nil
         subchannel.isReady = false
         reconnect(subchannel)
     }
 
-    func connectionLost(_ connection: UInt32, _ address: SocketAddress, wasReady: Bool, reason: String) {
+    func connectionLost(
+        _ connection: Handle<ClientConnection>, _ address: SocketAddress, wasReady: Bool, reason: String
+    ) {
         guard state != .shutdown, let subchannel = subchannel(connection) else { return }
         metrics.connectionLost()
         lastError = "\(address): \(reason)"
@@ -299,7 +327,7 @@ public final class GRPCChannel {
         }
     }
 
-    private func subchannel(_ connection: UInt32) -> Subchannel? {
+    private func subchannel(_ connection: Handle<ClientConnection>) -> Subchannel? {
         subchannels.first { $0.connection == connection }
     }
 
@@ -315,10 +343,26 @@ public final class GRPCChannel {
         }
     }
 
-    /// Nothing can be reached: calls that do not want to wait fail.
+    /// Nothing can be reached: calls that do not want to wait fail, so many in a turn. All do when the channel is closed.
     private func failWaiting() {
-        let failed = waiting[waitingHead...].filter { $0.isQueued && !$0.options.waitForReady }
-        for call in failed { call.finish(unavailable) }
+        let isClosed = state == .shutdown
+        guard isClosed || state == .transientFailure, !hasFailTimer else { return }
+        var failed: [ClientCall] = []
+        var isMore = false
+        for call in waiting[waitingHead...] where call.isQueued && (isClosed || !call.options.waitForReady) {
+            isMore = failed.count == GRPCLimits.workPerTurn
+            if isMore { break }
+            failed.append(call)
+        }
+        let error = isClosed ? Self.closed : unavailable
+        for call in failed { call.finish(error) }
+        transport.countWork(failed.count)
+        guard isMore else { return }
+        hasFailTimer = true
+        loop.schedule(after: 0) { [self] in
+            hasFailTimer = false
+            failWaiting()
+        }
     }
 
     /// 0 ..< 1, from a generator of this channel: backoffs of many channels must not march in step.
@@ -334,7 +378,7 @@ public final class GRPCChannel {
 private final class Subchannel {
     let address: SocketAddress
     var backoff: Backoff
-    var connection: UInt32?
+    var connection: Handle<ClientConnection>?
     var isReady = false
     /// The last attempt failed; cleared by a connection that works.
     var hasFailed = false
@@ -346,7 +390,7 @@ private final class Subchannel {
         self.backoff = backoff
     }
 
-    var readyConnection: UInt32? { isReady ? connection : nil }
+    var readyConnection: Handle<ClientConnection>? { isReady ? connection : nil }
 
     /// Nanoseconds until a connection that worked is replaced: none the first time, then at most one a second.
     func reconnectDelay(_ now: UInt64) -> UInt64 {

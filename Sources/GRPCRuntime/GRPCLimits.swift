@@ -1,15 +1,42 @@
-/// Every limit of gRPC on one connection or call. The limits of HTTP/2 below it are in `HTTP2Limits`.
+/// Every limit of gRPC on one connection or call of a server, with the need or the attack that it answers. The limits of HTTP/2
+/// below it are in `HTTP2Limits`.
 public struct GRPCLimits: Sendable {
+    // MARK: Memory
+
     /// A larger message, in either direction, ends the call with RESOURCE_EXHAUSTED. Bytes; the default of every gRPC.
     public var maximumMessageSize = 4 << 20
+    /// What one connection's calls may keep of what it sent: bodies that are not whole or that a paused handler has not
+    /// taken, and metadata. The call that wants more ends with RESOURCE_EXHAUSTED: four of the largest messages at once, where
+    /// MAX_CONCURRENT_STREAMS alone would allow 16 GiB. Bytes.
+    public var maximumHeldBytes = 16 << 20
     /// What a call may hold that was sent and has not left: behind it a slow reader's call is ended with
     /// RESOURCE_EXHAUSTED. Bytes.
     public var maximumQueuedBytes = 8 << 20
-    /// `isWritable` turns false above this. Bytes.
+    /// The same for all calls of a connection: a client that opens a thousand streams and no window gets no more than
+    /// one that opens two. Bytes.
+    public var maximumConnectionQueuedBytes = 16 << 20
+    /// `isWritable` turns false above this, and a call whose answers wait takes no more questions. Bytes.
     public var writableBelow = 64 << 10
 
-    /// A peer that was silent for so long is sent a PING. Nanoseconds.
-    public var keepaliveInterval: UInt64 = 2 * 3600 * 1_000_000_000
+    // MARK: Time
+
+    /// A client that has not sent the preface and its SETTINGS by then is closed. Nanoseconds.
+    public var prefaceTimeout: UInt64 = 10 * 1_000_000_000
+    /// A frame, at most 16 KiB, or a header block that has begun must be whole by then; else the connection is closed.
+    /// Nanoseconds.
+    public var frameTimeout: UInt64 = 20 * 1_000_000_000
+    /// A request's message that has begun must be whole in this time, and in what its bytes earn at `minimumRate`; else
+    /// the call ends with DEADLINE_EXCEEDED. Nanoseconds.
+    public var requestTimeout: UInt64 = 30 * 1_000_000_000
+    /// A client that takes less than `minimumRate` of what waits for it during this time is not reading: the connection is
+    /// closed when it is the socket that is full, the call is reset when it is a finished answer that waits for a window.
+    /// Nanoseconds.
+    public var outputTimeout: UInt64 = 30 * 1_000_000_000
+    /// The same for a stream that goes on: its reader may have paused for a reason, and it holds little. Nanoseconds.
+    public var pausedStreamTimeout: UInt64 = 300 * 1_000_000_000
+    /// A client that was silent for so long is sent a PING: what has died without a FIN must not stay for hours.
+    /// Nanoseconds.
+    public var keepaliveInterval: UInt64 = 60 * 1_000_000_000
     /// A PING that is not answered for so long closes the connection. Nanoseconds.
     public var keepaliveTimeout: UInt64 = 20 * 1_000_000_000
     /// A client that pings more often than this … Nanoseconds; gRPC's default is five minutes.
@@ -18,6 +45,24 @@ public struct GRPCLimits: Sendable {
     public var maximumPingStrikes = 2
     /// Between the first GOAWAY of a drain and the second, unless the PING between them is answered sooner. Nanoseconds.
     public var drainGrace: UInt64 = 1_000_000_000
+    /// After the second GOAWAY calls in flight may take so long; then they are cancelled and the connection closes. Longer
+    /// than any program here waits for its drain. Nanoseconds.
+    public var drainTimeout: UInt64 = 300 * 1_000_000_000
+    /// Bytes a second below which a client makes no progress: a phone on the edge of the net has ten times as much.
+    static let minimumRate = 1024
+    /// How often a connection that owes something is looked at. Nanoseconds.
+    static let checkInterval: UInt64 = 5 * 1_000_000_000
+
+    // MARK: Work
+
+    /// Events (HEADERS, DATA …) of one connection that are handled in one read: 256 unary calls of two events, a
+    /// millisecond or two. What is left over waits for the next turn, in which others are read too.
+    public var maximumEventsPerRead = 512
+    /// Events of all connections in one turn; each connection gets `minimumEventsPerRead` at least.
+    public var maximumEventsPerTurn = 2048
+    static let minimumEventsPerRead = 8
+    /// Calls that are ended, connections that are drained or closed in one turn of what is done for thousands.
+    static let workPerTurn = 256
 
     // MARK: What goes out because of what came in
 
@@ -60,6 +105,24 @@ public struct ChannelOptions: Sendable {
     public var keepaliveInterval: UInt64 = 300 * 1_000_000_000
     /// A PING that is not answered for so long closes the connection. Nanoseconds.
     public var keepaliveTimeout: UInt64 = 20 * 1_000_000_000
+    /// Bytes of the requests of calls that wait; a call that would be more fails with RESOURCE_EXHAUSTED. An outage of a
+    /// backend must not fill this process.
+    public var maximumQueuedCallBytes = 64 << 20
+    /// What one connection's calls may keep of their answers: messages that are not whole, or that a paused caller has not
+    /// taken. The call that would keep more fails with RESOURCE_EXHAUSTED: a broken backend must not fill this process
+    /// either. Bytes.
+    public var maximumHeldBytes = 64 << 20
+    /// Events (HEADERS, DATA …) of one connection that are handled in one turn.
+    public var maximumEventsPerRead = 512
+    /// A frame that has begun must be whole by then; else the connection is lost. Nanoseconds.
+    public var frameTimeout: UInt64 = 20 * 1_000_000_000
+    /// A message of an answer that has begun must be whole in this time, and in what its bytes earn at 1 KiB a second; else
+    /// the call fails with DEADLINE_EXCEEDED. Nanoseconds.
+    public var answerTimeout: UInt64 = 30 * 1_000_000_000
+    /// A server that takes less than 1 KiB a second of what waits for it during this time has stopped. Nanoseconds.
+    public var outputTimeout: UInt64 = 30 * 1_000_000_000
+    /// After a GOAWAY calls in flight may take so long; then their connection is closed. Nanoseconds.
+    public var drainTimeout: UInt64 = 300 * 1_000_000_000
     /// What a streaming call may hold that was sent and has not left. Bytes; one byte more fails the call.
     public var maximumQueuedBytes = 8 << 20
     /// A stream's `isWritable` turns false above this. Bytes.

@@ -51,6 +51,11 @@ extension RPCError {
         RPCError(code: .resourceExhausted, message: "a message of \(size) bytes is larger than the limit of \(limit)")
     }
 
+    /// The connection's calls keep too much.
+    static func tooMuchHeld(_ limit: Int) -> RPCError {
+        RPCError(code: .resourceExhausted, message: "the connection's requests keep more than \(limit) bytes")
+    }
+
     /// The answer names what would be understood.
     static func unknownEncoding(_ name: String) -> RPCError {
         var error = RPCError(

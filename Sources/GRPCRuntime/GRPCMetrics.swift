@@ -5,7 +5,10 @@ import Telemetry
 @safe final class ServerMetrics {
     private let connections: Gauge
     private let open: Gauge
+    private let held: Gauge
+    private let queued: Gauge
     private let rejected: Counter
+    private let expiredCalls: Counter
     private let paths: [String]
     /// By method; nil for streams, which take as long as they take. Not retained at each use: the registry, which lives as
     /// long as the process, keeps them.
@@ -20,6 +23,15 @@ import Telemetry
         connections = registry.gauge(
             name: "cabstand_grpc_server_connections", help: "HTTP/2 connections of clients that are open.")
         open = registry.gauge(name: "cabstand_grpc_server_calls", help: "Calls that have not ended.")
+        held = registry.gauge(
+            name: "cabstand_grpc_server_held_bytes",
+            help: "Bytes of requests that are kept: bodies that are not whole or not taken, and metadata.")
+        queued = registry.gauge(
+            name: "cabstand_grpc_server_queued_bytes",
+            help: "Bytes of answers that wait for a client's window or for its socket.")
+        expiredCalls = registry.counter(
+            name: "cabstand_grpc_server_calls_expired_total",
+            help: "Calls that were ended because the client sent or read too slowly.")
         rejected = registry.counter(
             name: "cabstand_grpc_server_rejected_total", help: "Requests that did not become a call of a method.")
         paths = methods.map(\.path)
@@ -39,6 +51,9 @@ import Telemetry
 
     /// The number of open calls is set and not counted: a call that is answered at once costs nothing here.
     func setOpen(_ count: Int) { open.set(count) }
+    func setHeld(_ bytes: Int) { held.set(bytes) }
+    func setQueued(_ bytes: Int) { queued.set(bytes) }
+    func callExpired() { expiredCalls.increment() }
 
     @inline(__always)
     func callEnded(method: Int, code: StatusCode, nanoseconds: UInt64) {
@@ -53,6 +68,15 @@ import Telemetry
             labels: ["method": paths[method], "code": StatusCode(rawValue: known).description])
         ended[place] = counter
         counter.increment()
+    }
+
+    /// A connection was closed because of what its client had not done in time.
+    func connectionExpired(_ debt: String) {
+        MetricRegistry.shared.counter(
+            name: "cabstand_grpc_server_connections_expired_total",
+            help: "Connections that were closed because of what the client had not done in time.",
+            labels: ["owed": debt]
+        ).increment()
     }
 
     func connectionFailed(_ reason: HTTP2Failure.Reason) {
@@ -71,6 +95,8 @@ import Telemetry
 final class ChannelMetrics {
     private let target: String
     private let queued: Gauge
+    private let queuedBytes: Gauge
+    private let held: Gauge
     private let retried: Counter
     private let lost: Counter
     /// By status code, made when they are first needed; codes that are not known count as UNKNOWN.
@@ -82,6 +108,13 @@ final class ChannelMetrics {
         queued = registry.gauge(
             name: "cabstand_grpc_client_calls_queued", help: "Calls that wait for a connection or for a stream.",
             labels: ["target": target])
+        queuedBytes = registry.gauge(
+            name: "cabstand_grpc_client_queued_bytes", help: "Bytes of the requests of calls that wait.",
+            labels: ["target": target])
+        held = registry.gauge(
+            name: "cabstand_grpc_client_held_bytes",
+            help: "Bytes of answers that are kept: messages that are not whole or not taken.",
+            labels: ["target": target])
         retried = registry.counter(
             name: "cabstand_grpc_client_calls_retried_total",
             help: "Calls that were sent again because the server had not processed them.", labels: ["target": target])
@@ -91,6 +124,8 @@ final class ChannelMetrics {
     }
 
     func setQueued(_ count: Int) { queued.set(count) }
+    func setQueuedBytes(_ bytes: Int) { queuedBytes.set(bytes) }
+    func addHeld(_ bytes: Int) { held.add(Double(bytes)) }
     func callRetried() { retried.increment() }
     func connectionLost() { lost.increment() }
 

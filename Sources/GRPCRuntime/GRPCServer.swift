@@ -42,6 +42,18 @@ public final class GRPCServer {
     public var connectionCount: Int { connections.connections.count }
     /// Calls that have not ended.
     public var callCount: Int { connections.calls.count }
+    /// Bytes of bodies and metadata that calls keep.
+    package var heldBytes: Int { connections.state.value.held }
+    /// Bytes of answers that wait for windows or for room.
+    package var queuedBytes: Int { connections.state.value.queued }
+    /// Bytes of output that kernels have not taken.
+    package var unsentBytes: Int {
+        var sum = 0
+        connections.connections.walk { sum += loop.pendingOutput($1.value.id) }
+        return sum
+    }
+    /// The most that one turn has done: events, ends of calls, steps of a walk.
+    package var longestTurn: Int { connections.state.value.longestTurn }
 
     /// Takes connections on `address`. With `tls`, clients that do not speak ALPN are served too.
     /// - Throws: `SystemError` when the address is taken or not allowed.

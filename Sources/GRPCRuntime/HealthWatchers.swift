@@ -30,7 +30,7 @@ final class HealthWatchers {
     }
 
     private let loop: EventLoop
-    private let watchers = Memory.Slab<Watcher>(initialCount: 8)
+    private let watchers = Slab<Watcher>(initialCount: 8)
     private var services: [String: WatchedService] = [:]
     /// Services with a cursor.
     private var changed: [WatchedService] = []

@@ -1,60 +1,86 @@
 import Bytes
 import HTTP2
+import Memory
 import Reactor
 
-// Keepalive, pings, draining, and what follows the use of a session.
+// Pings, draining, and output that waits.
 extension ServerConnections {
+    // MARK: Output
+
     /// After events were handled: tells calls that their bytes have left, and sees to what could not be written.
-    func afterUse(_ index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>) {
-        while let context = unsafe connection.pointee.session.popDrained() {
-            if let call = call(context) { drained(call) }
-        }
-        unsafe schedulePump(index, connection)
-        unsafe closeIfDrained(connection)
+    func afterUse(_ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>) {
+        while let context = connection.value.session.popDrained() { drained(name(context)) }
+        schedulePump(handle, connection)
+        countQueue(connection, connection.value.queuedBytes)
+        closeIfDrained(handle)
     }
 
-    /// Streams have more to send than the output takes now: go on when the kernel has taken some.
-    func schedulePump(_ index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>) {
-        guard unsafe connection.pointee.session.wantsPump && connection.pointee.pumpTimer == .none else { return }
+    /// Takes what waits on a connection now into the server's sum.
+    @inline(__always)
+    func countQueue(_ connection: Place<ServerConnection>, _ bytes: Int) {
+        let change = bytes - connection.value.countedQueue
+        guard change != 0 else { return }
+        connection.value.countedQueue = bytes
+        state.value.queued += change
+    }
+
+    /// Enough for this turn: an event budget is used up, or the output is not read. Reading goes on when output has left.
+    func holdBack(_ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>) {
+        if connection.value.isHeldBack { return }
+        connection.value.isHeldBack = true
+        loop.pauseReading(connection.value.id)
+        watch(connection)
+    }
+
+    /// Streams have more to send than the output takes now, or reading is held back: go on when the kernel has taken some.
+    func schedulePump(_ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>) {
+        let wantsPump = connection.value.session.wantsPump
+        let isHeldBack = connection.value.isHeldBack
+        guard wantsPump || isHeldBack,
+            connection.value.pumpTimer == .none, connection.value.phase != .closing
+        else { return }
         // A timer that is due now fires in the next turn, after this turn's flush. If the flush was short,
         // `connectionDrained` goes on instead.
-        unsafe connection.pointee.pumpTimer = loop.schedule(
-            after: 0, timers, ServerTimers.pump | UInt64(index))
+        connection.value.pumpTimer = loop.schedule(after: 0, timers.pump, handle.token)
     }
 
-    func pump(_ index: UInt32) {
-        let connection = unsafe connections[index]
-        guard unsafe !connection.pointee.isClosing, let output = unsafe loop.output(connection.pointee.id) else {
-            return
+    func pump(_ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>) {
+        guard connection.value.phase != .closing, let output = unsafe loop.output(connection.value.id) else { return }
+        if connection.value.isHeldBack {
+            connection.value.isHeldBack = false
+            loop.resumeReading(connection.value.id)
         }
-        unsafe connection.pointee.session.pump(output: &output.pointee)
-        unsafe afterUse(index, connection)
+        unsafe connection.value.session.pump(output: &output.pointee)
+        afterUse(handle, connection)
     }
 
-    func pumpTimerFired(_ index: UInt32) {
-        guard connections.isUsed(index) else { return }
-        let connection = unsafe connections[index]
-        unsafe connection.pointee.pumpTimer = .none
-        let id = unsafe connection.pointee.id
+    func pumpTimerFired(_ handle: Handle<ServerConnection>) {
+        guard let connection = connections.find(handle) else { return }
+        connection.value.pumpTimer = .none
+        let id = connection.value.id
         // After a short write `connectionDrained` goes on. Output that was added in the last flush is written in this one:
         // without a short write nobody would call.
         if loop.isBacklogged(id) { return }
-        if loop.pendingOutput(id) == 0 { pump(index) } else { unsafe schedulePump(index, connection) }
+        if loop.pendingOutput(id) == 0 { pump(handle, connection) } else { schedulePump(handle, connection) }
     }
 
-    func fail(_ connection: UnsafeMutablePointer<ServerConnection>, _ failure: HTTP2Failure) {
-        let peer = unsafe loop.peerAddress(connection.pointee.id).map { "\($0)" } ?? "a peer"
+    // MARK: Errors
+
+    func fail(
+        _ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>, _ failure: HTTP2Failure
+    ) {
+        let peer = loop.peerAddress(connection.value.id).map { "\($0)" } ?? "a peer"
         metrics.connectionFailed(failure.reason)
+        if failure.reason == .http1Preface {
+            unsafe loop.output(connection.value.id)?.pointee.append(Self.http1Hint)
+        }
+        beginClosing(handle, connection)
+        loop.closeAfterFlush(connection.value.id, drain: true)
         onNotice?("gRPC connection of \(peer) ended: \(failure)")
         if let logger, let heldBack = failureLines.admit(now: loop.now) {
             logger.warning(
                 "connection ended", metadata: ["peer": peer, "reason": "\(failure)", "held_back": "\(heldBack)"])
         }
-        unsafe connection.pointee.isClosing = true
-        if failure.reason == .http1Preface {
-            unsafe loop.output(connection.pointee.id)?.pointee.append(Self.http1Hint)
-        }
-        unsafe loop.closeAfterFlush(connection.pointee.id, drain: true)
     }
 
     private static var http1Hint: StaticString {
@@ -72,18 +98,27 @@ extension ServerConnections {
 
     /// A client may ping for a reason; one that pings too often while nothing is sent to it is stopped.
     func countPing(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ output: UnsafeMutablePointer<ByteBuffer>
+        _ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>,
+        _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
         let now = loop.now
-        let last = unsafe connection.pointee.lastPing
-        unsafe connection.pointee.lastPing = now
-        guard last != 0 && now < last + limits.minimumPingInterval else { return }
-        unsafe connection.pointee.pingStrikes += 1
-        guard unsafe connection.pointee.pingStrikes > limits.maximumPingStrikes else { return }
-        unsafe connection.pointee.session.sendGoAway(
+        let last = connection.value.lastPing
+        connection.value.lastPing = now
+        guard last != 0 && now < last.after(limits.minimumPingInterval) else { return }
+        connection.value.pingStrikes += 1
+        guard connection.value.pingStrikes > limits.maximumPingStrikes else { return }
+        unsafe connection.value.session.sendGoAway(
             .enhanceYourCalm, debug: "too_many_pings", output: &output.pointee)
-        unsafe connection.pointee.isClosing = true
-        unsafe loop.closeAfterFlush(connection.pointee.id, drain: true)
+        beginClosing(handle, connection)
+        loop.closeAfterFlush(connection.value.id, drain: true)
+    }
+
+    func pong(_ connection: Place<ServerConnection>, _ value: UInt64) {
+        if value == ServerConnection.drainPing { return endDrain(connection) }
+        connection.value.pingSent = 0
+        let interval = limits.keepaliveInterval
+        let pause = connection.value.isWatched ? min(interval, GRPCLimits.checkInterval) : interval
+        loop.setDeadline(connection.value.id, at: loop.now.after(pause))
     }
 
     // MARK: Draining
@@ -91,84 +126,51 @@ extension ServerConnections {
     /// Stops all connections in order (RFC 9113 §6.8): GOAWAY(2³¹−1), and a round trip later, when streams that were on the
     /// way have arrived, GOAWAY with the last of them. Calls in flight finish, then the connection closes.
     func drain(_ completion: @escaping () -> Void) {
-        isDraining = true
+        state.value.isDraining = true
         onEmpty = completion
-        guard connections.count > 0 else { return becameEmpty() }
-        for index in connections.places where connections.isUsed(index) { beginDrain(index) }
+        guard !connections.isEmpty else { return becameEmpty() }
+        state.value.drainSlot = 0
+        work()
     }
 
-    func beginDrain(_ index: UInt32) {
-        let connection = unsafe connections[index]
-        guard unsafe !connection.pointee.isDraining && !connection.pointee.isClosing,
-            let output = unsafe loop.output(connection.pointee.id)
+    func beginDrain(_ connection: Place<ServerConnection>, _ handle: Handle<ServerConnection>) {
+        guard let output = unsafe loop.output(connection.value.id), connection.value.enter(.announced) else { return }
+        unsafe connection.value.session.announceGoAway(output: &output.pointee)
+        unsafe connection.value.session.sendPing(ServerConnection.drainPing, output: &output.pointee)
+        connection.value.drainTimer = loop.schedule(after: limits.drainGrace, timers.drain, handle.token)
+    }
+
+    /// The grace between the GOAWAYs is over, or the time that a drain may take.
+    func drainTimerFired(_ handle: Handle<ServerConnection>) {
+        guard let connection = connections.find(handle) else { return }
+        connection.value.drainTimer = .none
+        if connection.value.phase == .announced { return endDrain(connection) }
+        guard beginClosing(handle, connection) else { return }
+        loop.closeAfterFlush(connection.value.id, drain: true)
+    }
+
+    private func endDrain(_ connection: Place<ServerConnection>) {
+        guard connection.value.phase == .announced, let output = unsafe loop.output(connection.value.id),
+            connection.value.enter(.drained)
         else { return }
-        unsafe connection.pointee.isDraining = true
-        unsafe connection.pointee.session.announceGoAway(output: &output.pointee)
-        unsafe connection.pointee.session.sendPing(ServerConnection.drainPing, output: &output.pointee)
-        unsafe connection.pointee.drainTimer = loop.schedule(
-            after: limits.drainGrace, timers, ServerTimers.drain | UInt64(index))
+        let handle = handle(connection.value.id)
+        loop.cancel(connection.value.drainTimer)
+        connection.value.drainTimer = loop.schedule(after: limits.drainTimeout, timers.drain, handle.token)
+        unsafe connection.value.session.sendGoAway(output: &output.pointee)
+        closeIfDrained(handle)
     }
 
-    func pong(_ index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>, _ value: UInt64) {
-        if unsafe value == ServerConnection.drainPing && connection.pointee.isDraining { return endDrain(index) }
-        unsafe connection.pointee.pingSent = 0
-        unsafe loop.setDeadline(connection.pointee.id, at: loop.now + limits.keepaliveInterval)
-    }
-
-    func endDrain(_ index: UInt32) {
-        guard connections.isUsed(index) else { return }
-        let connection = unsafe connections[index]
-        guard unsafe connection.pointee.isDraining && !connection.pointee.isDrained && !connection.pointee.isClosing,
-            let output = unsafe loop.output(connection.pointee.id)
-        else { return }
-        loop.cancel(unsafe connection.pointee.drainTimer)
-        unsafe connection.pointee.drainTimer = .none
-        unsafe connection.pointee.isDrained = true
-        unsafe connection.pointee.session.sendGoAway(output: &output.pointee)
-        unsafe closeIfDrained(connection)
-    }
-
-    func closeIfDrained(_ connection: UnsafeMutablePointer<ServerConnection>) {
-        guard unsafe connection.pointee.isDrained && !connection.pointee.isClosing else { return }
-        guard unsafe connection.pointee.session.openStreams + connection.pointee.session.heldStreams == 0 else {
-            return
-        }
-        unsafe connection.pointee.isClosing = true
-        unsafe loop.closeAfterFlush(connection.pointee.id, drain: true)
-    }
-
-    /// Closes every connection now.
-    func closeAll() {
-        for index in connections.places where connections.isUsed(index) {
-            unsafe loop.close(connections[index].pointee.id)
-        }
+    @inline(__always)
+    func closeIfDrained(_ handle: Handle<ServerConnection>) {
+        guard let connection = connections.find(handle), connection.value.phase == .drained else { return }
+        guard connection.value.session.openStreams + connection.value.session.heldStreams == 0 else { return }
+        guard beginClosing(handle, connection) else { return }
+        loop.closeAfterFlush(connection.value.id, drain: true)
     }
 
     func becameEmpty() {
         let completion = onEmpty
         onEmpty = nil
         completion?()
-    }
-}
-
-/// Where the server's timers fire: without an allocation per timer.
-final class ServerTimers: TimerHandler {
-    /// Payloads: a call is (generation, call) with a generation below 2³⁰; a connection has one of these bits.
-    static let pump: UInt64 = 1 << 63
-    static let drain: UInt64 = 1 << 62
-
-    private unowned let server: ServerConnections
-
-    init(_ server: ServerConnections) { self.server = server }
-
-    override func timerFired(_ payload: UInt64) {
-        let index = UInt32(truncatingIfNeeded: payload)
-        if payload & Self.pump != 0 {
-            server.pumpTimerFired(index)
-        } else if payload & Self.drain != 0 {
-            server.endDrain(index)
-        } else {
-            server.deadlinePassed(index, UInt32(truncatingIfNeeded: payload >> 32))
-        }
     }
 }

@@ -1,18 +1,19 @@
 import Bytes
+import Memory
 import Telemetry
 
 // Lines about calls. Off the common path: whoever calls it has compared before.
 extension ServerConnections {
     /// A call has ended.
     @inline(never)
-    func note(_ state: UnsafeMutablePointer<ServerCallState>, _ code: StatusCode) {
+    func note(_ call: Place<ServerCall>, _ code: StatusCode) {
         let level = Self.level(code)
         guard noteFrom != .max else { return }
-        let method = unsafe methods[state.pointee.method]
+        let method = methods[call.value.method]
         // A stream takes as long as it takes: it is never slow.
-        let duration = unsafe method.isUnary ? loop.now &- state.pointee.startedAt : 0
-        unsafe log.note(
-            level, "call", nanoseconds: duration, now: loop.now, origin(state),
+        let duration = method.isUnary ? loop.now &- call.value.startedAt : 0
+        log.note(
+            level, "call", nanoseconds: duration, now: loop.now, origin(call),
             [("method", .text(method.path)), ("code", .text(code.description))])
     }
 
@@ -26,16 +27,16 @@ extension ServerConnections {
     }
 
     /// Of the call's request, as far as the client's metadata says it.
-    func origin(_ token: ServerCallToken) -> RequestOrigin {
-        guard let state = unsafe find(token) else { return .none }
-        return unsafe origin(state)
+    func origin(_ name: Handle<ServerCall>) -> RequestOrigin {
+        guard let call = calls.find(name) else { return .none }
+        return origin(call)
     }
 
-    private func origin(_ state: UnsafeMutablePointer<ServerCallState>) -> RequestOrigin {
-        guard unsafe !state.pointee.metadata.isEmpty else { return .none }
+    private func origin(_ call: Place<ServerCall>) -> RequestOrigin {
+        guard !call.value.metadata.isEmpty else { return .none }
         var requestID = ""
         var trace = TraceContext.none
-        unsafe Self.forEachEntry(of: state) { key, value in
+        unsafe Self.forEachEntry(of: call) { key, value in
             // Anybody may call: what is too long for an identifier is none.
             if unsafe Self.equals(key, "x-request-id") && value.count <= 64 {
                 requestID = unsafe String(decoding: value, as: UTF8.self)
@@ -58,7 +59,7 @@ extension UnaryServerCall {
 }
 
 extension ServerCallToken {
-    @usableFromInline var origin: RequestOrigin { server.origin(self) }
+    @usableFromInline var origin: RequestOrigin { server.origin(call) }
 }
 
 extension Metadata {

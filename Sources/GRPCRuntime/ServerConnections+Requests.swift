@@ -1,13 +1,13 @@
 import Bytes
 import HTTP2
+import Memory
 import Reactor
 
 // From request headers to a call, or to an answer that says why there is none.
 extension ServerConnections {
     func beginCall(
-        _ index: UInt32, _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: HTTP2StreamHandle,
-        _ endStream: Bool,
-        _ output: UnsafeMutablePointer<ByteBuffer>
+        _ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>, _ stream: HTTP2StreamHandle,
+        _ endStream: Bool, _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
         var path = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
         var isPost = false
@@ -17,9 +17,9 @@ extension ServerConnections {
         var hasMetadata = false
         var timeout: UInt64 = 0
         var problem: RPCError?
-        let fieldCount = unsafe connection.pointee.session.headers.count
+        let fieldCount = connection.value.session.headers.count
         for place in 0..<fieldCount {
-            let field = unsafe connection.pointee.session.headers[place]
+            let field = connection.value.session.headers[place]
             switch field.token {
             case .method:
                 isPost = field.valueEquals("POST")
@@ -53,38 +53,41 @@ extension ServerConnections {
         }
         if let problem { return unsafe reject(connection, stream, problem, output) }
 
-        let generation = takeGeneration()
-        let call = calls.insert(
-            ServerCallState(
-                generation: generation, connection: index,
-                connectionGeneration: unsafe connection.pointee.generation, stream: stream, method: method,
-                startedAt: loop.now))
-        unsafe connection.pointee.session.setContext(stream, UInt64(generation) << 32 | UInt64(call))
-        let state = unsafe calls[call]
-        unsafe link(call, state, connection)
-        if timeout != 0 { unsafe state.pointee.deadline = loop.now &+ timeout }
-        if hasMetadata { unsafe keepMetadata(connection, state) }
-        if case .manyRequests(let start) = methods[method].kind {
-            unsafe armDeadline(call, state)
-            start(ServerCallToken(server: self, call: call, generation: generation))
+        guard let name = begin(handle, connection, stream: stream, method: method), let call = calls.find(name) else {
+            return unsafe reject(connection, stream, .tooMuchHeld(limits.maximumHeldBytes), output)
         }
-        if endStream, isCurrent(call, generation) {
-            unsafe receive(connection, stream, UnsafeRawBufferPointer(start: nil, count: 0), true, output)
+        connection.value.session.setContext(stream, name.token)
+        if timeout != 0 { call.value.deadline = loop.now.after(timeout) }
+        if hasMetadata {
+            keepMetadata(connection, call)
+            guard connection.value.held <= limits.maximumHeldBytes else {
+                return finish(name, .failure(.tooMuchHeld(limits.maximumHeldBytes)))
+            }
+        }
+        switch methods[method].kind {
+        case .oneRequest:
+            connection.value.incomplete &+= 1
+        case .manyRequests(let start):
+            armDeadline(name)
+            start(ServerCallToken(server: self, call: name))
+        }
+        if endStream, calls.contains(name) {
+            unsafe receive(handle, connection, stream, UnsafeRawBufferPointer(start: nil, count: 0), true, output)
         }
     }
 
-    private func keepMetadata(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ state: UnsafeMutablePointer<ServerCallState>
-    ) {
-        let fieldCount = unsafe connection.pointee.session.headers.count
+    private func keepMetadata(_ connection: Place<ServerConnection>, _ call: Place<ServerCall>) {
+        let fieldCount = connection.value.session.headers.count
         for place in 0..<fieldCount {
-            let field = unsafe connection.pointee.session.headers[place]
+            let field = connection.value.session.headers[place]
             guard Metadata.isCustom(field) else { continue }
-            unsafe state.pointee.metadata.append(bigEndian: UInt32(field.name.count))
-            unsafe state.pointee.metadata.append(bigEndian: UInt32(field.value.count))
-            unsafe state.pointee.metadata.append(field.name)
-            unsafe state.pointee.metadata.append(field.value)
+            // A header list has a bound far below 4 GiB.
+            unsafe call.value.metadata.append(bigEndian: UInt32(clamping: field.name.count))
+            unsafe call.value.metadata.append(bigEndian: UInt32(clamping: field.value.count))
+            unsafe call.value.metadata.append(field.name)
+            unsafe call.value.metadata.append(field.value)
         }
+        account(call, call.value.metadata.capacity)
     }
 
     /// `application/grpc`, alone, with parameters, or with the message format that is spoken here.
@@ -113,27 +116,25 @@ extension ServerConnections {
 
     /// Not a gRPC request: 405 or 415, with a line for people.
     private func refuse(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: HTTP2StreamHandle, isPost: Bool, isHead: Bool,
+        _ connection: Place<ServerConnection>, _ stream: HTTP2StreamHandle, isPost: Bool, isHead: Bool,
         _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
         metrics.rejectedRequest()
         let text: StaticString = "This port speaks gRPC: POST with content-type application/grpc over HTTP/2.\n"
         unsafe ResponseWriter.plain(
             status: isPost ? "415" : "405", text: text, allow: isPost ? nil : "POST", withBody: !isHead,
-            &connection.pointee.session, stream: stream, now: loop.now, output: &output.pointee)
+            &connection.value.session, stream: stream, now: loop.now, output: &output.pointee)
     }
 
     /// A gRPC request that does not become a call: Trailers-Only.
     private func reject(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: HTTP2StreamHandle, _ error: RPCError,
+        _ connection: Place<ServerConnection>, _ stream: HTTP2StreamHandle, _ error: RPCError,
         _ output: UnsafeMutablePointer<ByteBuffer>
     ) {
         metrics.rejectedRequest()
-        let isWhole = unsafe connection.pointee.session.isRemoteEnded(stream)
-        unsafe connection.pointee.writer.end(
-            .failure(error), hasHeaders: false, &connection.pointee.session, stream: stream, output: &output.pointee)
-        if !isWhole {
-            unsafe connection.pointee.session.reset(stream, .noError, now: loop.now, output: &output.pointee)
-        }
+        let isWhole = connection.value.session.isRemoteEnded(stream)
+        unsafe connection.value.writer.end(
+            .failure(error), hasHeaders: false, &connection.value.session, stream: stream, output: &output.pointee)
+        if !isWhole { unsafe connection.value.session.reset(stream, .noError, now: loop.now, output: &output.pointee) }
     }
 }

@@ -1,12 +1,22 @@
 import Bytes
 import HTTP2
+import Memory
 import Reactor
 import Telemetry
 
-/// All connections of one gRPC server on its loop: reads frames into calls. What handlers do with calls is in
-/// `ServerConnections+Calls.swift`, keepalive and draining in `ServerConnections+Lifecycle.swift`.
+/// All connections of one gRPC server on its loop: reads frames into calls.
+///
+/// Connections and calls lie in slabs and are named by handles, which find nothing once their connection or call has ended.
+/// Places are for the length of a function; whoever has called a handler looks his handle up again. The parts:
+///
+///     +Requests   from HEADERS to a call, or to a refusal
+///     +Messages   from DATA to messages
+///     +Calls      what handlers ask and answer
+///     +Ending     how calls and connections end
+///     +Lifecycle  pings, draining, output that waits
+///     +Deadlines  what a client owes, and until when
 @usableFromInline
-final class ServerConnections: ConnectionHandler {
+final class ServerConnections: ConnectionHandler, TurnEnding {
     @usableFromInline let loop: EventLoop
     let limits: GRPCLimits
     let http2Limits: HTTP2Limits
@@ -17,10 +27,11 @@ final class ServerConnections: ConnectionHandler {
     /// The services that exist, to say "unknown method" instead of "unknown service".
     let serviceNames: Set<String>
     let connections = Slab<ServerConnection>()
-    let calls = Slab<ServerCallState>()
-    var nextGeneration: UInt32 = 1
-    var isDraining = false
+    let calls = Slab<ServerCall>()
+    let state = Cell(State())
     var onEmpty: (() -> Void)?
+    /// Closing connections that have calls left, oldest first.
+    var closing: [Handle<ServerConnection>] = []
     lazy var timers = ServerTimers(self)
     /// Called when something is worth a line in the log.
     var onNotice: ((String) -> Void)?
@@ -31,6 +42,30 @@ final class ServerConnections: ConnectionHandler {
     let logger: Logger?
     /// Connections that break the rules come in crowds, too.
     var failureLines = LogRateLimit()
+
+    /// What changes with every read.
+    struct State: ~Copyable {
+        /// `connectionRead` is at work: it reclaims the places of calls itself.
+        var isReading = false
+        /// `turnEnded` was asked for.
+        var awaitsTurnEnd = false
+        var isDraining = false
+        /// Events that may still be handled in the turn that began at `turn`.
+        var eventsLeft = 0
+        var turn: UInt64 = 0
+        /// Bytes of bodies and metadata that all calls keep.
+        var held = 0
+        /// Bytes of answers that wait for a window or for room, as far as they were counted.
+        var queued = 0
+        /// Up to where a drain, or a close of everything, has come in the slab of connections; nil: there is none.
+        var drainSlot: UInt32?
+        var closeSlot: UInt32?
+        var hasWorkTimer = false
+        /// The most events, ends and steps of a walk in one turn: for tests.
+        var longestTurn = 0
+        var work = 0
+        var workTurn: UInt64 = 0
+    }
 
     init(
         loop: EventLoop, registry: ServiceRegistry, limits: GRPCLimits, http2Limits: HTTP2Limits,
@@ -49,68 +84,94 @@ final class ServerConnections: ConnectionHandler {
         metrics = ServerMetrics(registry.methods)
     }
 
-    deinit {
-        // The loop has closed all connections: it keeps this handler while there is one.
-        connections.deallocate()
-        calls.deallocate()
-    }
+    /// The handle of a connection of the loop; `none` for one that is not ours any more.
+    @inline(__always)
+    func handle(_ id: ConnectionID) -> Handle<ServerConnection> { loop.handle(id, of: ServerConnection.self) }
 
-    // MARK: Reading
+    // MARK: The loop's calls
 
     @usableFromInline
     override func connectionOpened(_ id: ConnectionID) {
         guard let output = unsafe loop.output(id) else { return }
-        let index = connections.insert(ServerConnection(id: id, generation: takeGeneration(), limits: http2Limits))
-        loop.setContext(id, index)
+        guard let handle = connections.insert(ServerConnection(id: id, limits: http2Limits)),
+            let connection = connections.find(handle)
+        else { return loop.close(id) }
+        loop.setHandle(id, handle)
         metrics.connected()
-        let connection = unsafe connections[index]
-        unsafe connection.pointee.session.start(output: &output.pointee)
-        unsafe connection.pointee.lastRead = loop.now
-        loop.setDeadline(id, at: loop.now + ServerConnection.prefaceTimeout)
-        if isDraining { beginDrain(index) }
+        unsafe connection.value.session.start(output: &output.pointee)
+        connection.value.lastRead = loop.now
+        loop.setDeadline(id, at: loop.now.after(limits.prefaceTimeout))
+        if state.value.isDraining { beginDrain(connection, handle) }
     }
 
     @usableFromInline
     override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
-        let index = loop.context(id)
-        let connection = unsafe connections[index]
-        unsafe connection.pointee.lastRead = loop.now
-        let input = UnsafeRawBufferPointer(bytes)
+        let handle = handle(id)
+        guard let connection = connections.find(handle) else { return bytes.count }
         let now = loop.now
+        connection.value.lastRead = now
+        let input = UnsafeRawBufferPointer(bytes)
         var position = 0
+        var budget = eventBudget(now)
+        let first = budget
+        state.value.isReading = true
         reading: while true {
             // A handler may have closed the connection.
-            guard unsafe !connection.pointee.isClosing, let output = unsafe loop.output(id) else {
-                return bytes.count
+            guard connection.value.phase != .closing, let output = unsafe loop.output(id) else {
+                position = bytes.count
+                break
             }
-            let event = unsafe connection.pointee.session.next(input, &position, now: now, output: &output.pointee)
+            guard budget > 0, unsafe output.pointee.count < http2Limits.outputHighWater else {
+                holdBack(handle, connection)
+                break
+            }
+            budget &-= 1
+            let event = unsafe connection.value.session.next(input, &position, now: now, output: &output.pointee)
             switch event {
             case .needsMore:
                 break reading
             case .headers(let stream, let endStream):
-                unsafe beginCall(index, connection, stream, endStream, output)
+                unsafe beginCall(handle, connection, stream, endStream, output)
             case .data(let stream, let offset, let count, let endStream):
                 let part = unsafe UnsafeRawBufferPointer(rebasing: input[offset..<offset + count])
-                unsafe receive(connection, stream, part, endStream, output)
+                unsafe receive(handle, connection, stream, part, endStream, output)
             case .trailers(let stream):
                 // Request trailers mean nothing in gRPC; they only end the stream.
-                unsafe receive(connection, stream, UnsafeRawBufferPointer(start: nil, count: 0), true, output)
+                unsafe receive(
+                    handle, connection, stream, UnsafeRawBufferPointer(start: nil, count: 0), true, output)
             case .reset(let context, _, _):
-                if let call = call(context) { cancel(call, sendsReset: false) }
+                let name = name(context)
+                if let call = calls.find(name) { cancel(name, call) }
             case .goAway, .settings:
                 break
             case .ping:
-                unsafe countPing(connection, output)
+                unsafe countPing(handle, connection, output)
             case .pong(let value):
-                unsafe pong(index, connection, value)
+                pong(connection, value)
             case .failed(let failure):
-                unsafe fail(connection, failure)
+                fail(handle, connection, failure)
                 break reading
             }
+            if calls.hasRetired { calls.reclaim() }
         }
-        unsafe afterUse(index, connection)
-        metrics.setOpen(calls.count)
+        if calls.hasRetired { calls.reclaim() }
+        state.value.isReading = false
+        state.value.eventsLeft -= first - budget
+        countWork(first - budget)
+        noteHalf(connection, isHalf: position < bytes.count, hasMoved: position > 0)
+        afterUse(handle, connection)
+        showGauges()
         return position
+    }
+
+    /// How many events one connection may have handled now: its own bound, and a share of what the turn has left.
+    @inline(__always)
+    private func eventBudget(_ now: UInt64) -> Int {
+        if state.value.turn != now {
+            state.value.turn = now
+            state.value.eventsLeft = limits.maximumEventsPerTurn
+        }
+        return min(limits.maximumEventsPerRead, max(state.value.eventsLeft, GRPCLimits.minimumEventsPerRead))
     }
 
     @usableFromInline
@@ -120,179 +181,86 @@ final class ServerConnections: ConnectionHandler {
 
     @usableFromInline
     override func connectionDrained(_ id: ConnectionID) {
-        pump(loop.context(id))
+        let handle = handle(id)
+        guard let connection = connections.find(handle) else { return }
+        connection.value.reading.clear()
+        pump(handle, connection)
+    }
+
+    @usableFromInline
+    override func connectionDeadline(_ id: ConnectionID) {
+        let handle = handle(id)
+        if let connection = connections.find(handle) { check(handle, connection) }
     }
 
     @usableFromInline
     override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
-        let index = loop.context(id)
-        guard index != UInt32.max, connections.count > 0 else { return }
-        let connection = unsafe connections[index]
-        guard unsafe connection.pointee.id == id else { return }
-        unsafe connection.pointee.isClosing = true
-        // Each call takes itself out of the list, once; a handler that hears of the end may end others.
-        while unsafe connection.pointee.firstCall != UInt32.max {
-            unsafe cancel(connection.pointee.firstCall, sendsReset: false)
-        }
-        loop.cancel(unsafe connection.pointee.pumpTimer)
-        loop.cancel(unsafe connection.pointee.drainTimer)
-        connections.remove(index)
-        metrics.disconnected()
+        let handle = handle(id)
+        guard let connection = connections.find(handle) else { return }
+        closed(handle, connection, isLast: reason == .shutdown)
+    }
+
+    func showGauges() {
         metrics.setOpen(calls.count)
-        if connections.count == 0 && isDraining { becameEmpty() }
+        metrics.setHeld(state.value.held)
+        metrics.setQueued(state.value.queued)
     }
 
-    /// Keepalive: a client that was silent for long is asked whether it is there.
+    /// Nobody has a place any more: what ended in this turn lets go of what it owned.
     @usableFromInline
-    override func connectionDeadline(_ id: ConnectionID) {
-        let connection = unsafe connections[loop.context(id)]
-        guard unsafe !connection.pointee.isClosing, let output = unsafe loop.output(id) else { return }
-        let now = loop.now
-        guard unsafe connection.pointee.session.hasPeerSettings else { return loop.close(id) }
-        if unsafe connection.pointee.pingSent != 0 {
-            if unsafe connection.pointee.lastRead < connection.pointee.pingSent { return loop.close(id) }
-            unsafe connection.pointee.pingSent = 0
-        }
-        let due = unsafe connection.pointee.lastRead + limits.keepaliveInterval
-        if now < due { return loop.setDeadline(id, at: due) }
-        unsafe connection.pointee.session.sendPing(0, output: &output.pointee)
-        unsafe connection.pointee.pingSent = now
-        loop.setDeadline(id, at: now + limits.keepaliveTimeout)
+    func turnEnded() {
+        state.value.awaitsTurnEnd = false
+        calls.reclaim()
+        connections.reclaim()
     }
 
-    func takeGeneration() -> UInt32 {
-        // Below 2³⁰: timers carry it beside two bits of their own. 0 is never used.
-        nextGeneration = nextGeneration >= 1 << 30 - 1 ? 1 : nextGeneration + 1
-        return nextGeneration
+    /// Something was removed from a slab.
+    @inline(__always)
+    func askForTurnEnd() {
+        if state.value.isReading || state.value.awaitsTurnEnd { return }
+        state.value.awaitsTurnEnd = true
+        loop.atEndOfTurn(self)
     }
 
-    // MARK: Messages
-
-    /// A part of a call's body. `bytes` lie in the receive buffer.
-    func receive(
-        _ connection: UnsafeMutablePointer<ServerConnection>, _ stream: HTTP2StreamHandle,
-        _ bytes: UnsafeRawBufferPointer,
-        _ endStream: Bool, _ output: UnsafeMutablePointer<ByteBuffer>
-    ) {
-        guard let call = unsafe call(connection.pointee.session.context(stream)) else {
-            // A request that was refused with 405 or 415 while its body was on the way.
-            return unsafe connection.pointee.session.consumed(stream, bytes.count, output: &output.pointee)
+    /// Adds to what this turn has done.
+    func countWork(_ units: Int) {
+        if state.value.workTurn != loop.now {
+            state.value.workTurn = loop.now
+            state.value.work = 0
         }
-        let state = unsafe calls[call]
-        if endStream { unsafe state.pointee.remoteEnded = true }
-        guard unsafe state.pointee.phase == .receiving else {
-            // The handler has ended the call, its end waits for room: what the client still sends is dropped.
-            return unsafe connection.pointee.session.consumed(stream, bytes.count, output: &output.pointee)
-        }
-        let method = unsafe state.pointee.method
-        if case .oneRequest(let dispatch) = methods[method].kind {
-            // The usual case: one frame with one whole message.
-            if endStream, unsafe state.pointee.body.isEmpty, bytes.count >= GRPCMessage.prefixSize,
-                unsafe GRPCMessage.isWhole(bytes), bytes.count <= limits.maximumMessageSize + GRPCMessage.prefixSize
-            {
-                unsafe state.pointee.phase = .running
-                let generation = unsafe state.pointee.generation
-                unsafe dispatch(
-                    UnsafeRawBufferPointer(rebasing: bytes[GRPCMessage.prefixSize...]),
-                    ServerCallToken(server: self, call: call, generation: generation))
-                if unsafe isCurrent(call, generation) && state.pointee.deadline != 0 { unsafe armDeadline(call, state) }
-                return
-            }
-            if !endStream { unsafe connection.pointee.session.consumed(stream, bytes.count, output: &output.pointee) }
-            unsafe state.pointee.body.append(bytes)
-            if let problem = unsafe checkSize(state.pointee.body) {
-                return finish(unsafe token(call, state), .failure(problem))
-            }
-            if endStream { unsafe dispatchWhole(call, state, dispatch) } else { unsafe armDeadline(call, state) }
-            return
-        }
-        unsafe state.pointee.unconsumed += bytes.count
-        var rest = unsafe bytes
-        if unsafe state.pointee.body.isEmpty && !state.pointee.isPaused && !state.pointee.isDelivering {
-            // The usual case: whole messages, delivered where they lie.
-            let generation = unsafe state.pointee.generation
-            unsafe state.pointee.isDelivering = true
-            while unsafe !state.pointee.isPaused && state.pointee.phase == .receiving,
-                let message = unsafe GRPCMessage.takeWhole(&rest, limit: limits.maximumMessageSize)
-            {
-                let receiver = unsafe state.pointee.receiver
-                unsafe receiver?.receive(message)
-                guard isCurrent(call, generation) else { return }
-            }
-            unsafe state.pointee.isDelivering = false
-        }
-        unsafe state.pointee.body.append(rest)
-        unsafe deliver(call, state)
+        state.value.work += units
+        state.value.longestTurn = max(state.value.longestTurn, state.value.work)
     }
 
-    /// The whole body of a call with one request message has come in several parts.
-    private func dispatchWhole(
-        _ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>,
-        _ dispatch: (UnsafeRawBufferPointer, ServerCallToken) -> Void
-    ) {
-        let token = unsafe token(call, state)
-        var body = ByteBuffer()
-        unsafe swap(&body, &state.pointee.body)
-        unsafe body.withUnsafeBytes { bytes in
-            guard bytes.count >= GRPCMessage.prefixSize, unsafe bytes[0] == 0, unsafe GRPCMessage.isWhole(bytes) else {
-                return finish(token, .failure(unsafe GRPCMessage.problem(bytes)))
-            }
-            unsafe state.pointee.phase = .running
-            unsafe dispatch(UnsafeRawBufferPointer(rebasing: bytes[GRPCMessage.prefixSize...]), token)
-        }
-        if isCurrent(call, token.generation) { unsafe armDeadline(call, state) }
+    /// The call that a stream of a connection has in its context; none if it has ended.
+    @inline(__always)
+    func name(_ context: UInt64) -> Handle<ServerCall> { Handle(token: context) }
+}
+
+/// Where the server's timers fire: without an allocation per timer.
+final class ServerTimers {
+    let deadline: ServerTimer
+    let pump: ServerTimer
+    let drain: ServerTimer
+    let work: ServerTimer
+
+    init(_ server: ServerConnections) {
+        deadline = ServerTimer(server) { $0.deadlinePassed(Handle(token: $1)) }
+        pump = ServerTimer(server) { $0.pumpTimerFired(Handle(token: $1)) }
+        drain = ServerTimer(server) { $0.drainTimerFired(Handle(token: $1)) }
+        work = ServerTimer(server) { server, _ in server.workTimerFired() }
+    }
+}
+
+/// Timers of one kind; the payload is a handle.
+final class ServerTimer: TimerHandler {
+    private unowned let server: ServerConnections
+    private let fire: (ServerConnections, UInt64) -> Void
+
+    init(_ server: ServerConnections, _ fire: @escaping (ServerConnections, UInt64) -> Void) {
+        self.server = server
+        self.fire = fire
     }
 
-    private func checkSize(_ body: borrowing ByteBuffer) -> RPCError? {
-        guard body.count >= GRPCMessage.prefixSize else { return nil }
-        let length = unsafe body.withUnsafeBytes { unsafe GRPCMessage.length($0) }
-        return length > limits.maximumMessageSize ? .tooLarge(length, limits.maximumMessageSize) : nil
-    }
-
-    /// Delivers the whole messages of a streaming call, and its end.
-    func deliver(_ call: UInt32, _ state: UnsafeMutablePointer<ServerCallState>) {
-        guard unsafe !state.pointee.isDelivering else { return }
-        let token = unsafe token(call, state)
-        unsafe state.pointee.isDelivering = true
-        while unsafe !state.pointee.isPaused && state.pointee.phase == .receiving {
-            if let problem = unsafe checkSize(state.pointee.body) { return finish(token, .failure(problem)) }
-            let size = unsafe state.pointee.body.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
-            guard size > 0 else {
-                guard unsafe state.pointee.remoteEnded else { break }
-                if unsafe !state.pointee.body.isEmpty { return finish(token, .failure(.truncated)) }
-                unsafe state.pointee.phase = .running
-                unsafe state.pointee.receiver?.receiveEnd()
-                guard isCurrent(call, token.generation) else { return }
-                break
-            }
-            guard unsafe state.pointee.body[0] == 0 else { return finish(token, .failure(.compressed)) }
-            // The message leaves the call's buffer before the handler runs: the handler may end the call.
-            var message = ByteBuffer()
-            if unsafe state.pointee.body.count == size {
-                unsafe swap(&message, &state.pointee.body)
-            } else {
-                unsafe state.pointee.body.withUnsafeBytes {
-                    unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size]))
-                }
-                unsafe state.pointee.body.consume(size)
-            }
-            let receiver = unsafe state.pointee.receiver
-            unsafe message.withUnsafeBytes {
-                unsafe receiver?.receive(UnsafeRawBufferPointer(rebasing: $0[GRPCMessage.prefixSize...]))
-            }
-            guard isCurrent(call, token.generation) else { return }
-        }
-        unsafe state.pointee.isDelivering = false
-        unsafe giveBack(state)
-    }
-
-    /// Reports the bytes that were taken to flow control, unless the call is paused.
-    private func giveBack(_ state: UnsafeMutablePointer<ServerCallState>) {
-        let count = unsafe state.pointee.unconsumed
-        guard count > 0, unsafe !state.pointee.isPaused, unsafe !state.pointee.remoteEnded else { return }
-        let connection = unsafe connections[state.pointee.connection]
-        guard let output = unsafe loop.output(connection.pointee.id) else { return }
-        unsafe state.pointee.unconsumed = 0
-        unsafe connection.pointee.session.consumed(state.pointee.stream, count, output: &output.pointee)
-    }
+    override func timerFired(_ payload: UInt64) { fire(server, payload) }
 }

@@ -19,10 +19,14 @@ final class EchoService: Cabstand_Test_EchoHandler {
     var ignoresBackpressure = false
     /// `Unary` does not ask to hear of a call's early end.
     var ignoresCancel = false
+    /// `Unary` answers a second time a moment after the first, and once more much later.
+    var answersTwice = false
+    /// Handlers that were told of an end twice, or after they had answered.
+    private(set) var endedTwice = 0
 
     func unary(_ request: EchoRequest, _ call: UnaryServerCall<EchoResponse>) {
         received += 1
-        timeouts.append(call.deadline.map { $0 - call.loop.now })
+        timeouts.append(call.deadline.map { $0 - min($0, call.loop.now) })
         let metadata = call.metadata
         let answer = { [self] in
             if request.failCode != 0 { return call.fail(failure(request)) }
@@ -34,12 +38,18 @@ final class EchoService: Cabstand_Test_EchoHandler {
             trailers.add("x-answered", "yes")
             trailers.add("x-raw-bin", binary: [0, 255, 1])
             call.respond(response, trailers: trailers)
+            guard answersTwice else { return }
+            call.respond(response)
+            call.loop.schedule(after: 30_000_000) { call.fail(RPCError(code: .internal, message: "late")) }
         }
         guard request.delayMs > 0 else { return answer() }
         let timer = call.loop.schedule(after: UInt64(request.delayMs) * 1_000_000, answer)
         if ignoresCancel { return }
+        var isEnded = false
         call.onCancel = { [self] in
             cancelled += 1
+            if isEnded { endedTwice += 1 }
+            isEnded = true
             call.loop.cancel(timer)
         }
     }

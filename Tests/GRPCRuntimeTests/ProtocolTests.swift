@@ -45,6 +45,10 @@ final class RawPeer: ConnectionHandler {
 
     override func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) { connectionClosed(id, reason) }
 
+    override func connectionDrained(_ id: ConnectionID) {
+        if let output = unsafe loop.output(id) { unsafe session.pump(output: &output.pointee) }
+    }
+
     override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
         var position = 0
         let input = UnsafeRawBufferPointer(bytes)

@@ -49,6 +49,7 @@ final class World {
         try listen()
     }
     private var old: [GRPCServer] = []
+    var allServers: [GRPCServer] { old + [server] }
 
     /// Runs until `value` is there; nil after a virtual minute.
     func wait<Value>(_ limit: UInt64 = 60_000_000_000, for value: () -> Value?) -> Value? {

@@ -1,0 +1,107 @@
+import Bytes
+import HTTP2
+import Memory
+import Reactor
+
+/// A call on the server, from its HEADERS to its last byte:
+///
+///                     HEADERS                  the last message is dispatched
+///       (no call) ──────────────▶ receiving ───────────────────────────────▶ running
+///                                     │                                          │
+///             finish, fail            ├──────────────◀──────────────────────────┤
+///       ┌─────────────────────────────┘                                          │
+///       ▼                                                 RST_STREAM, deadline   │
+///     ending ── all that was sent has left ──▶ (gone)                            ▼
+///                                                ▲                          cancelled (a unary handler that
+///                                                │                               │ can't hear of it still runs:
+///                                                └── the handler answers ────────┘ it counts as open)
+///
+/// From each of them a connection that closes, and from all but `cancelled` a RST_STREAM, leads to (gone): there a handle
+/// finds nothing. `ServerConnections.end` is the one way to it.
+@usableFromInline
+struct ServerCall: ~Copyable {
+    enum Phase: UInt8 {
+        /// Request messages are awaited. A streaming handler is at work.
+        case receiving
+        /// The whole request is with the handler.
+        case running
+        /// The handler has answered; its end waits behind messages that have not left.
+        case ending
+        /// Nobody waits for the answer any more, but the handler has not answered.
+        case cancelled
+
+        /// Whether the handler may still answer.
+        var isOpen: Bool { self == .receiving || self == .running }
+    }
+
+    /// Why request messages are kept instead of delivered.
+    struct Hold: OptionSet {
+        let rawValue: UInt8
+        /// The handler has paused.
+        static let paused = Hold(rawValue: 1)
+        /// Its answers have not left: who asks without reading must not make us collect answers.
+        static let choked = Hold(rawValue: 2)
+    }
+
+    let connection: Handle<ServerConnection>
+    /// The stream in the connection's session.
+    let stream: HTTP2StreamHandle
+    /// Index in the registry's methods.
+    let method: Int
+    /// Neighbours in the list of the connection's calls.
+    var next = Handle<ServerCall>.none
+    var previous = Handle<ServerCall>.none
+    var phase = Phase.receiving
+    var hold: Hold = []
+    /// The response's headers have gone out.
+    var hasHeaders = false
+    var remoteEnded = false
+    /// A message was put into the stream's pending buffer, not into the output.
+    var isPending = false
+    /// `isWritable` was false: the receiver wants to hear of the change.
+    var wantsWritable = false
+    /// Messages are being delivered: `resume` inside a delivery must not begin another.
+    var isDelivering = false
+    /// Bytes of body that were not reported to flow control.
+    var unconsumed = 0
+    /// Bytes of `body` and `metadata` that are counted in the connection's account.
+    var held = 0
+    /// When its headers came, in the loop's nanoseconds.
+    let startedAt: UInt64
+    /// When the message began that is half there.
+    var messageSince: UInt64
+    /// When the client stops waiting, in the loop's nanoseconds; 0: never.
+    var deadline: UInt64 = 0
+    var timer = TimerID.none
+    /// How the client takes what waits for a window.
+    var reading = ProgressMark()
+    /// Body that is not a whole message yet, or waits for `resume`.
+    var body = ByteBuffer()
+    /// Custom metadata as it came: (length of the key, length of the value, key, value)…
+    var metadata = ByteBuffer()
+    var receiver: ServerCallReceiver?
+    var onCancel: (() -> Void)?
+    /// The end that waits behind pending messages.
+    var end: ServerCallEnd?
+
+    init(connection: Handle<ServerConnection>, stream: HTTP2StreamHandle, method: Int, startedAt: UInt64) {
+        self.connection = connection
+        self.stream = stream
+        self.method = method
+        self.startedAt = startedAt
+        messageSince = startedAt
+    }
+}
+
+/// How a call ends.
+enum ServerCallEnd {
+    case ok(Metadata)
+    case failure(RPCError)
+
+    var code: StatusCode {
+        switch self {
+        case .ok: .ok
+        case .failure(let error): error.code
+        }
+    }
+}

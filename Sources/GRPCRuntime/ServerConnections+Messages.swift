@@ -1,0 +1,196 @@
+import Bytes
+import HTTP2
+import Memory
+import Reactor
+
+// From DATA to messages.
+extension ServerConnections {
+    /// A part of a call's body. `bytes` lie in the receive buffer.
+    func receive(
+        _ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>, _ stream: HTTP2StreamHandle,
+        _ bytes: UnsafeRawBufferPointer, _ endStream: Bool, _ output: UnsafeMutablePointer<ByteBuffer>
+    ) {
+        let name = name(connection.value.session.context(stream))
+        guard let call = calls.find(name) else {
+            // A request that was refused with 405 or 415 while its body was on the way.
+            return unsafe connection.value.session.consumed(stream, bytes.count, output: &output.pointee)
+        }
+        if endStream { call.value.remoteEnded = true }
+        guard call.value.phase == .receiving else {
+            // The handler has ended the call, its end waits for room: what the client still sends is dropped.
+            return unsafe connection.value.session.consumed(stream, bytes.count, output: &output.pointee)
+        }
+        if case .oneRequest(let dispatch) = methods[call.value.method].kind {
+            // The usual case: one frame with one whole message.
+            if endStream, call.value.body.isEmpty, bytes.count >= GRPCMessage.prefixSize,
+                unsafe GRPCMessage.isWhole(bytes), bytes.count <= limits.maximumMessageSize + GRPCMessage.prefixSize
+            {
+                call.value.phase = .running
+                connection.value.incomplete &-= 1
+                unsafe dispatch(
+                    UnsafeRawBufferPointer(rebasing: bytes[GRPCMessage.prefixSize...]),
+                    ServerCallToken(server: self, call: name))
+                return armDeadline(name)
+            }
+            unsafe call.value.body.append(bytes)
+            if let problem = unsafe call.value.body.withUnsafeBytes({ unsafe oneMessageProblem($0) }) {
+                return finish(name, .failure(problem))
+            }
+            if let problem = keep(call) { return finish(name, .failure(problem)) }
+            if endStream {
+                unsafe dispatchWhole(name, call, dispatch)
+            } else {
+                unsafe connection.value.session.consumed(stream, bytes.count, output: &output.pointee)
+                armDeadline(name)
+                watch(connection)
+            }
+            return
+        }
+        call.value.unconsumed += bytes.count
+        var rest = unsafe bytes
+        if call.value.body.isEmpty, call.value.hold.isEmpty, !call.value.isDelivering {
+            // The usual case: whole messages, delivered where they lie.
+            call.value.isDelivering = true
+            while call.value.hold.isEmpty, call.value.phase == .receiving,
+                let message = unsafe GRPCMessage.takeWhole(&rest, limit: limits.maximumMessageSize)
+            {
+                let receiver = call.value.receiver
+                unsafe receiver?.receive(message)
+                guard calls.contains(name) else { return }
+                choke(call)
+            }
+            call.value.isDelivering = false
+        }
+        if rest.count > 0 {
+            if call.value.body.isEmpty { call.value.messageSince = loop.now }
+            unsafe call.value.body.append(rest)
+        }
+        deliver(name, call)
+    }
+
+    /// The whole body of a call with one request message has come in several parts.
+    private func dispatchWhole(
+        _ name: Handle<ServerCall>, _ call: Place<ServerCall>,
+        _ dispatch: (UnsafeRawBufferPointer, ServerCallToken) -> Void
+    ) {
+        var body = ByteBuffer()
+        swap(&body, &call.value.body)
+        account(call, call.value.metadata.capacity)
+        unsafe body.withUnsafeBytes { bytes in
+            guard bytes.count >= GRPCMessage.prefixSize, unsafe bytes[0] == 0, unsafe GRPCMessage.isWhole(bytes) else {
+                return finish(name, .failure(unsafe GRPCMessage.problem(bytes)))
+            }
+            leaveReceiving(call)
+            unsafe dispatch(
+                UnsafeRawBufferPointer(rebasing: bytes[GRPCMessage.prefixSize...]),
+                ServerCallToken(server: self, call: name))
+        }
+        armDeadline(name)
+    }
+
+    /// Why what has come of a body can't become exactly one message, said as soon as it is known: else what follows a short
+    /// message would be kept without a bound.
+    private func oneMessageProblem(_ body: UnsafeRawBufferPointer) -> RPCError? {
+        guard body.count > 0 else { return nil }
+        if unsafe body[0] != 0 { return .compressed }
+        guard body.count >= GRPCMessage.prefixSize else { return nil }
+        let length = unsafe GRPCMessage.length(body)
+        if length > limits.maximumMessageSize { return .tooLarge(length, limits.maximumMessageSize) }
+        return body.count > length + GRPCMessage.prefixSize ? unsafe GRPCMessage.problem(body) : nil
+    }
+
+    /// Counts what a call keeps now. An error: its connection keeps too much.
+    private func keep(_ call: Place<ServerCall>) -> RPCError? {
+        account(call, call.value.body.capacity + call.value.metadata.capacity)
+        guard let connection = connections.find(call.value.connection),
+            connection.value.held > limits.maximumHeldBytes, call.value.held > 0
+        else { return nil }
+        return .tooMuchHeld(limits.maximumHeldBytes)
+    }
+
+    private func sizeProblem(_ body: borrowing ByteBuffer) -> RPCError? {
+        guard body.count >= GRPCMessage.prefixSize else { return nil }
+        let length = unsafe body.withUnsafeBytes { unsafe GRPCMessage.length($0) }
+        return length > limits.maximumMessageSize ? .tooLarge(length, limits.maximumMessageSize) : nil
+    }
+
+    /// Delivers the whole messages of a streaming call, and its end.
+    func deliver(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) {
+        guard !call.value.isDelivering else { return }
+        call.value.isDelivering = true
+        while call.value.hold.isEmpty, call.value.phase == .receiving {
+            if let problem = sizeProblem(call.value.body) { return finish(name, .failure(problem)) }
+            let size = unsafe call.value.body.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
+            guard size > 0 else {
+                guard call.value.remoteEnded else { break }
+                if !call.value.body.isEmpty { return finish(name, .failure(.truncated)) }
+                call.value.phase = .running
+                let receiver = call.value.receiver
+                receiver?.receiveEnd()
+                guard calls.contains(name) else { return }
+                break
+            }
+            guard call.value.body[0] == 0 else { return finish(name, .failure(.compressed)) }
+            // The message leaves the call's buffer before the handler runs: the handler may end the call.
+            var message = ByteBuffer()
+            if call.value.body.count == size {
+                swap(&message, &call.value.body)
+            } else {
+                unsafe call.value.body.withUnsafeBytes {
+                    unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size]))
+                }
+                call.value.body.consume(size)
+                call.value.messageSince = loop.now
+            }
+            let receiver = call.value.receiver
+            unsafe message.withUnsafeBytes {
+                unsafe receiver?.receive(UnsafeRawBufferPointer(rebasing: $0[GRPCMessage.prefixSize...]))
+            }
+            guard calls.contains(name) else { return }
+            choke(call)
+        }
+        call.value.isDelivering = false
+        guard call.value.phase == .receiving else { return }
+        if let problem = keep(call) { return finish(name, .failure(problem)) }
+        if !call.value.body.isEmpty, let connection = connections.find(call.value.connection) { watch(connection) }
+        giveBack(call)
+    }
+
+    /// Answers of a call wait for room: it takes no more questions until they have left.
+    @inline(__always)
+    private func choke(_ call: Place<ServerCall>) {
+        guard call.value.hasHeaders, call.value.phase == .receiving,
+            let connection = connections.find(call.value.connection),
+            connection.value.session.pendingCount(call.value.stream) >= limits.writableBelow
+        else { return }
+        call.value.hold.insert(.choked)
+        connection.value.session.notifyWhenDrained(call.value.stream)
+    }
+
+    /// Reports the bytes that were taken to flow control, unless the call is held.
+    private func giveBack(_ call: Place<ServerCall>) {
+        let count = call.value.unconsumed
+        guard count > 0, call.value.hold.isEmpty, !call.value.remoteEnded else { return }
+        guard let connection = connections.find(call.value.connection), connection.value.phase != .closing,
+            let output = unsafe loop.output(connection.value.id)
+        else { return }
+        call.value.unconsumed = 0
+        unsafe connection.value.session.consumed(call.value.stream, count, output: &output.pointee)
+    }
+
+    // MARK: Holding
+
+    func pauseReading(_ name: Handle<ServerCall>) {
+        calls.find(name)?.value.hold.insert(.paused)
+    }
+
+    func resumeReading(_ name: Handle<ServerCall>) { letGo(name, .paused) }
+
+    /// A reason to hold messages back is over: those that were kept are delivered.
+    func letGo(_ name: Handle<ServerCall>, _ reason: ServerCall.Hold) {
+        guard let call = calls.find(name), call.value.hold.contains(reason) else { return }
+        call.value.hold.remove(reason)
+        if !call.value.body.isEmpty { call.value.messageSince = loop.now }
+        deliver(name, call)
+    }
+}

@@ -1,0 +1,200 @@
+import GRPCRuntime
+import HTTP2
+import Reactor
+import ReactorSim
+import Testing
+
+/// Whatever comes first of an answer, a deadline, a reset, a GOAWAY, a connection's error and its end, and in whatever order:
+/// each call starts and ends once on both sides, nothing is left over, and nobody hears another's answer.
+@Suite struct InterleavingTests {
+    private static let seeds = 120
+
+    @Test(arguments: 0..<6) func anyOrderOfEvents(part: Int) throws {
+        for seed in stride(from: part, to: Self.seeds, by: 6) {
+            let run = try Interleaving(seed: UInt64(seed))
+            let problems = try run.play()
+            #expect(problems.isEmpty, "seed \(seed): \(problems)")
+        }
+    }
+}
+
+/// One world, one seed.
+private final class Interleaving {
+    private struct Call {
+        var starts = 0
+        var ends = 0
+        var isWrong = false
+    }
+
+    private let world: World
+    private var random: SplitMix
+    private var calls: [Call] = []
+    private var streams: [ServerStreamingCall] = []
+    private var uploads: [ClientStreamingCall<EchoRequest, EchoResponse>] = []
+    private var unary: [UnaryCall] = []
+    private var peers: [RawPeer] = []
+    private var servers = 1
+
+    init(seed: UInt64) throws {
+        random = SplitMix(seed: seed &* 0x9E37_79B9_7F4A_7C15 | 1)
+        var options: SimulationOptions = seed % 3 == 0 ? .unkind : .init()
+        if seed % 4 == 1 { options.resets = 0.002 }
+        var http2 = HTTP2Limits()
+        if seed % 2 == 0 { http2.maximumConcurrentStreams = 6 }
+        if seed % 5 == 0 { http2.maximumResets = 3 }
+        var limits = GRPCLimits()
+        limits.maximumQueuedBytes = 20_000
+        limits.writableBelow = 4000
+        limits.drainGrace = 5 * .millisecond
+        limits.drainTimeout = 100 * .millisecond
+        if seed % 7 == 0 { limits.maximumEventsPerRead = 3 }
+        var channel = ChannelOptions()
+        channel.initialBackoff = 2 * .millisecond
+        channel.maximumBackoff = 10 * .millisecond
+        channel.maximumQueuedCalls = 30
+        world = try World(
+            seed: seed, options: options, limits: limits, http2Limits: http2, channelOptions: channel)
+        world.service.answersTwice = true
+    }
+
+    private func below(_ count: Int) -> Int { Int(random.next() % UInt64(count)) }
+
+    private func newCall() -> Int {
+        calls.append(Call(starts: 1))
+        return calls.count - 1
+    }
+
+    private func options() -> CallOptions {
+        CallOptions(
+            timeoutNanoseconds: below(2) == 0 ? UInt64(below(15) + 1) * .millisecond : nil, waitForReady: below(2) == 0)
+    }
+
+    private func step() throws {
+        world.service.ignoresCancel = below(2) == 0
+        switch below(24) {
+        case 0..<7:
+            let index = newCall()
+            var request = EchoRequest()
+            request.text = "call \(index)"
+            request.delayMs = Int32(below(20))
+            if below(5) == 0 { request.payload = Array(repeating: 1, count: below(9000)) }
+            if below(6) == 0 { request.failCode = 9 }
+            unary.append(
+                world.echo.unary(request, options: options()) { [self] in
+                    calls[index].ends += 1
+                    if let answer = $0.success, answer.text != "call \(index)" { calls[index].isWrong = true }
+                })
+        case 7..<10:
+            let index = newCall()
+            let call = world.echo.collect(options: options())
+            call.onEnd = { [self] in
+                calls[index].ends += 1
+                let texts = $0.success.map { Set($0.text.split(separator: ",").map(String.init)) }
+                if let texts, !texts.isSubset(of: ["call \(index)"]) { calls[index].isWrong = true }
+            }
+            var request = EchoRequest()
+            request.text = "call \(index)"
+            for _ in 0..<below(4) { call.send(request) }
+            if below(2) == 0 { call.finish() }
+            uploads.append(call)
+        case 10..<13:
+            let index = newCall()
+            var request = EchoRequest()
+            request.text = "call \(index)"
+            request.repeat = Int32(below(20))
+            request.stayOpen = below(3) == 0
+            request.payload = Array(repeating: 2, count: below(2000))
+            let call = world.echo.expand(request, options: options()) { [self] in
+                if $0.text != "call \(index)" { calls[index].isWrong = true }
+            } onEnd: { [self] _ in
+                calls[index].ends += 1
+            }
+            if below(4) == 0 { call.pause() }
+            streams.append(call)
+        case 13: if let call = unary.randomElement(using: &random) { call.cancel() }
+        case 14: if let call = streams.randomElement(using: &random) { call.cancel() }
+        case 15: if let call = streams.randomElement(using: &random) { call.resume() }
+        case 16:
+            if let call = uploads.randomElement(using: &random) {
+                if below(2) == 0 { call.cancel() } else { call.finish() }
+            }
+        case 17..<21: try peerStep()
+        case 21: world.network.resetConnections(of: below(2) == 0 ? world.serverLoop : world.clientLoop)
+        case 22:
+            guard servers < 4 else { return }
+            servers += 1
+            world.server.drain()
+            try world.restartKeepingOld()
+        default: world.network.run(for: UInt64(below(20)) * .millisecond)
+        }
+    }
+
+    /// A peer that does what our client never would.
+    private func peerStep() throws {
+        guard let peer = peers.filter({ $0.isReady && !$0.isClosed }).randomElement(using: &random), below(6) > 0 else {
+            guard peers.count < 5 else { return }
+            let peer = RawPeer(.client, world.clientLoop)
+            world.clientLoop.connect(.loopback(port: World.port), timeout: .second, handler: peer)
+            peers.append(peer)
+            return
+        }
+        guard world.clientLoop.isOpen(peer.id) else { return }
+        let stream = peer.open()
+        guard stream != 0 else { return }
+        let path = ["Unary", "Collect", "Expand", "Nope"][below(4)]
+        var fields = [
+            (":method", "POST"), (":scheme", "http"), (":path", "/cabstand.test.Echo/\(path)"), (":authority", "x"),
+            ("content-type", "application/grpc"), ("te", "trailers"),
+        ]
+        if below(2) == 0 { fields.append(("grpc-timeout", "\(below(20) + 1)m")) }
+        if below(4) == 0 { fields.append(("content-length", "\(below(20))")) }
+        peer.headers(stream, fields)
+        switch below(8) {
+        case 0: peer.data(stream, [0, 0, 0, 0, 0], endStream: true)
+        case 1: peer.data(stream, [0, 0, 0, 0, 2, 0x20, UInt8(below(20))], endStream: true)
+        case 2: peer.data(stream, [0, 0, 0, 0, 9, 1])
+        case 3: peer.reset(stream, .cancel)
+        case 4: for _ in 0..<4 { peer.ping() }
+        case 5: peer.raw([0, 0, 0, 5, 0, 0, 0, 0, 0])
+        case 6: world.clientLoop.close(peer.id)
+        default: break
+        }
+    }
+
+    /// What went wrong.
+    func play() throws -> [String] {
+        for _ in 0..<(30 + below(60)) {
+            try step()
+            if below(2) == 0 { world.network.run(for: UInt64(below(3000)) * 1000) }
+        }
+        // Everything that is still at work comes to its end.
+        world.network.run(for: 200 * .millisecond)
+        for call in streams { call.cancel() }
+        for call in uploads { call.cancel() }
+        for call in unary { call.cancel() }
+        for peer in peers where !peer.isClosed { world.clientLoop.close(peer.id) }
+        world.network.run(for: 200 * .millisecond)
+        world.channel.close()
+        world.network.run(for: 200 * .millisecond)
+        for server in world.allServers { server.close() }
+        world.network.run(for: 30 * .second)
+        var problems: [String] = []
+        for (index, call) in calls.enumerated() {
+            if call.ends != 1 { problems.append("call \(index) ended \(call.ends) times") }
+            if call.isWrong { problems.append("call \(index) got another's message") }
+        }
+        for server in world.allServers {
+            if server.callCount != 0 { problems.append("\(server.callCount) calls are left at the server") }
+            if server.connectionCount != 0 { problems.append("\(server.connectionCount) connections are left") }
+            if server.heldBytes != 0 { problems.append("\(server.heldBytes) bytes are held") }
+            if server.queuedBytes != 0 { problems.append("\(server.queuedBytes) bytes are queued") }
+        }
+        if world.channel.openCalls != 0 { problems.append("\(world.channel.openCalls) calls are left at the client") }
+        if world.channel.openConnections != 0 {
+            problems.append("\(world.channel.openConnections) connections are left")
+        }
+        if world.channel.queuedCalls != 0 { problems.append("\(world.channel.queuedCalls) calls wait") }
+        if world.service.endedTwice != 0 { problems.append("\(world.service.endedTwice) handlers heard two ends") }
+        return problems
+    }
+}
