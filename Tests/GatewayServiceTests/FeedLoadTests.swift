@@ -260,6 +260,20 @@ import Testing
         #expect(world.isCurrent(1, street))
     }
 
+    /// A unit may be left, watched and left again before it is forgotten: that must not forget its successor.
+    @Test func aUnitIsForgottenOnceAndNeverAnotherInItsPlace() throws {
+        var units = FeedUnits()
+        let tile = LiveUnit.tile(LiveTile(level: 0, row: 1, column: 2))
+        let old = units.find(orMake: tile)
+        _ = units.remove(old)
+        #expect(units.isEmpty)
+        let new = units.find(orMake: tile)
+        new.watch(0, Pace(number: 1))
+        _ = units.remove(old)
+        _ = units.remove(new)
+        #expect(units.units[tile] === new && old !== new)
+    }
+
     @Test func aViewMoreThanThereIsRoomForIsRefused() throws {
         var limits = FeedLimits()
         limits.views = 3

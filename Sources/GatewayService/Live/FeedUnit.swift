@@ -106,7 +106,9 @@ struct FeedUnits {
 
     /// Forgets a unit that nobody watches any more, and the drivers whom only it knew. Returns how many it had.
     mutating func remove(_ unit: FeedUnit) -> Int {
-        guard !unit.isWatched, units.removeValue(forKey: unit.unit) != nil else { return 0 }
+        // It may be gone already, and another one of its name be there.
+        guard !unit.isWatched, units[unit.unit] === unit else { return 0 }
+        units[unit.unit] = nil
         switch unit.unit {
         case .tile(let tile): tilesOfLevel[tile.level] -= 1
         case .exact: exact[ObjectIdentifier(unit)] = nil
