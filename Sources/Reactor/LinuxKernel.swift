@@ -59,7 +59,8 @@ struct LinuxKernel {
             count = unsafe epoll_wait(epoll, events, capacity, timeout == 0 ? 0 : -1)
         } else {
             count = unsafe clinux_epoll_pwait2(epoll, events, capacity, timeout)
-            if count < 0 && errno == ENOSYS {
+            // A kernel before 5.11, or a filter of system calls that was written before it.
+            if count < 0 && (errno == ENOSYS || errno == EPERM) {
                 // Rounded up: a timer may be a millisecond late there, but never early, which would spin.
                 let milliseconds = min((timeout - 1) / 1_000_000 + 1, Int64(Int32.max))
                 count = unsafe epoll_wait(epoll, events, capacity, Int32(milliseconds))
