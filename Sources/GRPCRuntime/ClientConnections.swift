@@ -287,7 +287,7 @@ final class ClientTimers {
 
 /// Timers of one kind; the payload is a handle.
 final class ClientTimer: TimerHandler {
-    private unowned let connections: ClientConnections
+    private weak var connections: ClientConnections?
     private let fire: (ClientConnections, UInt64) -> Void
 
     init(_ connections: ClientConnections, _ fire: @escaping (ClientConnections, UInt64) -> Void) {
@@ -295,5 +295,8 @@ final class ClientTimer: TimerHandler {
         self.fire = fire
     }
 
-    override func timerFired(_ payload: UInt64) { fire(connections, payload) }
+    override func timerFired(_ payload: UInt64) {
+        // A timer may outlast what it was armed for.
+        if let connections { fire(connections, payload) }
+    }
 }

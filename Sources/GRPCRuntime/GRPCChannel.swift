@@ -308,7 +308,8 @@ public final class GRPCChannel {
     /// that accepts and closes would be stormed).
     private func reconnect(_ subchannel: Subchannel) {
         loop.cancel(subchannel.timer)
-        subchannel.timer = loop.schedule(after: subchannel.reconnectDelay(loop.now)) { [self, unowned subchannel] in
+        subchannel.timer = loop.schedule(after: subchannel.reconnectDelay(loop.now)) { [self, weak subchannel] in
+            guard let subchannel else { return }
             subchannel.timer = .none
             guard state != .shutdown, subchannels.contains(where: { $0 === subchannel }) else { return }
             if subchannel.connection == nil { start(subchannel) }
@@ -320,7 +321,8 @@ public final class GRPCChannel {
     private func retryLater(_ subchannel: Subchannel) {
         loop.cancel(subchannel.timer)
         subchannel.timer = loop.schedule(after: subchannel.backoff.next(random: random())) {
-            [self, unowned subchannel] in
+            [self, weak subchannel] in
+            guard let subchannel else { return }
             subchannel.timer = .none
             guard state != .shutdown, subchannels.contains(where: { $0 === subchannel }) else { return }
             if subchannel.connection == nil { start(subchannel) }

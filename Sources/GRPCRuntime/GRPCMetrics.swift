@@ -35,6 +35,8 @@ import Telemetry
         rejected = registry.counter(
             name: "cabstand_grpc_server_rejected_total", help: "Requests that did not become a call of a method.")
         paths = methods.map(\.path)
+        // They are on the page from the beginning: an alert on an increase sees the first one.
+        for debt in ServerConnections.Debt.allCases { _ = Self.expiredConnections(debt) }
         unsafe durations = methods.map { method in
             guard method.isUnary else { return nil }
             let histogram = registry.histogram(
@@ -71,12 +73,13 @@ import Telemetry
     }
 
     /// A connection was closed because of what its client had not done in time.
-    func connectionExpired(_ debt: String) {
+    func connectionExpired(_ debt: ServerConnections.Debt) { Self.expiredConnections(debt).increment() }
+
+    private static func expiredConnections(_ debt: ServerConnections.Debt) -> Counter {
         MetricRegistry.shared.counter(
             name: "cabstand_grpc_server_connections_expired_total",
             help: "Connections that were closed because of what the client had not done in time.",
-            labels: ["owed": debt]
-        ).increment()
+            labels: ["owed": "\(debt)"])
     }
 
     func connectionFailed(_ reason: HTTP2Failure.Reason) {

@@ -50,7 +50,8 @@ final class HealthWatchers {
         watchers.find(handle)?.value.next = service.first
         watchers.find(service.first)?.value.previous = handle
         service.first = handle
-        call.onCancel = { [unowned self] in
+        call.onCancel = { [weak self] in
+            guard let self else { return }
             remove(handle)
             watchers.reclaim()
         }

@@ -149,7 +149,7 @@ extension ServerConnections {
     }
 
     /// What a connection that is closed by a deadline has not done.
-    enum Debt: String {
+    enum Debt: String, CaseIterable {
         case preface = "no HTTP/2 preface and SETTINGS"
         case frame = "a frame, or a header block, is not whole"
         case output = "the answers are not read"
@@ -158,7 +158,7 @@ extension ServerConnections {
 
     private func expire(_ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>, _ debt: Debt) {
         guard beginClosing(handle, connection) else { return }
-        metrics.connectionExpired("\(debt)")
+        metrics.connectionExpired(debt)
         loop.close(connection.value.id)
     }
 }

@@ -254,7 +254,7 @@ final class ServerTimers {
 
 /// Timers of one kind; the payload is a handle.
 final class ServerTimer: TimerHandler {
-    private unowned let server: ServerConnections
+    private weak var server: ServerConnections?
     private let fire: (ServerConnections, UInt64) -> Void
 
     init(_ server: ServerConnections, _ fire: @escaping (ServerConnections, UInt64) -> Void) {
@@ -262,5 +262,8 @@ final class ServerTimer: TimerHandler {
         self.fire = fire
     }
 
-    override func timerFired(_ payload: UInt64) { fire(server, payload) }
+    override func timerFired(_ payload: UInt64) {
+        // A timer may outlast what it was armed for.
+        if let server { fire(server, payload) }
+    }
 }
