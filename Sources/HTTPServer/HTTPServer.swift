@@ -44,6 +44,7 @@ import Telemetry
                 metrics: metrics.map { HTTPMetrics($0, router: router) }, log: RequestLog(logger)))
         super.init()
         anchor.set(self)
+        metrics?.addConnections(account, protocol: "http")
     }
 
     deinit { anchor.set(nil) }

@@ -90,6 +90,10 @@ enum CloseCode: UInt8 {
     var kept: UnsafeMutableRawPointer?
     var keptCount: Int = 0
 
+    /// What the handler's account says of this connection.
+    var countedInput: Int32 = 0
+    var countedOutput: Int32 = 0
+
     /// When `connectionDeadline` is due; 0 is never. `timer` may be armed earlier, never later.
     var deadline: UInt64 = 0
     var timer = TimerID.none

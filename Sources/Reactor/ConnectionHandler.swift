@@ -5,6 +5,9 @@
 /// Calling anything of the loop inside any of them is safe, closing included: a closed connection is freed at the end of
 /// the turn.
 open class ConnectionHandler {
+    /// What the loop holds in memory for its connections.
+    public final let account = ConnectionAccount()
+
     public init() {}
 
     /// Accepted (after the TLS handshake, if there is one) or connected.

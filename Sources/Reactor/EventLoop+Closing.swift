@@ -67,6 +67,7 @@ extension EventLoop {
         unsafe place.value.tls = nil
         LoopCounters.add(counters.connections, -1)
 
+        discount(place)
         let handler = unsafe place.value.handler.unsafelyUnwrapped.takeRetainedValue()
         if place.value.flags.contains(.opened) {
             handler.connectionClosed(id, reason)

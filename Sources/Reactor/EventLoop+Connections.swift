@@ -110,10 +110,7 @@ extension EventLoop {
     /// running `connectionRead` leaves unconsumed. `connectionOpened` is not called again.
     public func setHandler(_ id: ConnectionID, _ handler: ConnectionHandler) {
         guard let place = connection(id), !place.value.flags.contains(.closed) else { return }
-        let old = unsafe place.value.handler.unsafelyUnwrapped.takeRetainedValue()
-        unsafe place.value.handler = Unmanaged.passRetained(handler)
-        // It may be running: it goes at the end of the turn.
-        hot.value.retired.append(old)
+        replaceHandler(place, handler)
     }
 
     /// The handler's own number of this connection, 0 at first.

@@ -133,7 +133,10 @@ extension EventLoop {
     /// Keeps `count` bytes, which may lie in the receive buffer or in what was kept before.
     func keep(_ place: Place<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
         let old = unsafe place.value.kept
-        defer { unsafe free(old) }
+        defer {
+            unsafe free(old)
+            recount(place)
+        }
         unsafe place.value.kept = nil
         place.value.keptCount = 0
         guard count > 0, place.value.flags.isDisjoint(with: [.closed, .finishing, .lingering]) else { return }

@@ -51,15 +51,13 @@ extension EventLoop {
         let outcome = session.handshake()
         if !session.ciphertext.isEmpty { queueFlush(place, token) }
         switch outcome {
-        case .wantsInput: return
+        case .wantsInput: recount(place)
         case .ended: close(place, token, .peer)
         case .failed: failTLS(place, token, session)
         case .done:
             place.value.flags.remove(.handshaking)
             if let name = session.applicationProtocol, let handler = session.alpn[name] {
-                let old = unsafe place.value.handler.unsafelyUnwrapped.takeRetainedValue()
-                unsafe place.value.handler = Unmanaged.passRetained(handler)
-                hot.value.retired.append(old)
+                replaceHandler(place, handler)
             }
             opened(place, token)
             // The first request may have come with the end of the handshake.
@@ -92,6 +90,7 @@ extension EventLoop {
             break
         }
         session.shrink()
+        recount(place)
         if !session.ciphertext.isEmpty { queueFlush(place, token) }
     }
 

@@ -95,7 +95,7 @@ extension EventLoop {
         let flags = place.value.flags
         if flags.contains(.closed) || flags.contains(.connecting) { return }
         // What a short write has left over waits for EPOLLOUT, and so does all that came behind it.
-        if flags.contains(.backlogged) && !flags.contains(.writable) { return }
+        if flags.contains(.backlogged) && !flags.contains(.writable) { return recount(place) }
         place.value.flags.remove(.writable)
         if flags.contains(.tls) {
             flushTLS(place, token)
@@ -151,6 +151,7 @@ extension EventLoop {
         }
         consume(max(outcome, 0), of: place)
         guard place.value.pendingOutput > 0 else { return }
+        recount(place)
         guard place.value.pendingOutput <= configuration.maximumOutput else {
             return close(place, token, .outputOverflow)
         }
@@ -189,6 +190,7 @@ extension EventLoop {
     /// Nothing is pending any more.
     func writtenCompletely(_ place: Place<Connection>, _ token: UInt64) {
         if place.value.flags.contains(.closed) { return }
+        recount(place)
         let flags = place.value.flags
         if flags.contains(.backlogged) {
             place.value.flags.remove(.backlogged)

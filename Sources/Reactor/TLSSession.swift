@@ -60,7 +60,8 @@ import COpenSSL
 
     deinit { unsafe SSL_free(ssl) }
 
-    var hasInput: Bool { !input.isEmpty }
+    /// Bytes of memory for records that are not decrypted.
+    var inputMemory: Int { input.capacity }
 
     /// Hands over bytes from the socket.
     func feed(_ bytes: UnsafeRawBufferPointer) { unsafe input.append(bytes) }

@@ -1,6 +1,7 @@
 import Bytes
 import Memory
 import Reactor
+import Telemetry
 import WebSockets
 
 /// The WebSockets of one loop: it takes over connections after their handshake, speaks RFC 6455 with them, keeps them
@@ -37,6 +38,7 @@ import WebSockets
         heartbeats = TickTimer(loop: loop)
         topics = TopicHub(loop: loop, metrics: metrics, timeouts: timeouts)
         super.init()
+        MetricRegistry.shared.addConnections(account, protocol: "websocket")
         heartbeats.due = { [weak self] id in self?.tick(id) }
         topics.server = self
     }
