@@ -112,7 +112,7 @@ var targets: [Target] = [
     tests("Bytes"),
     tests("Memory"),
     tests("Reactor", ["ReactorSim", "Bytes", "TestSupport"]),
-    tests("HTTP1", ["Bytes"]),
+    tests("HTTP1", ["Bytes", "TestSupport"]),
     tests("WebSockets", ["Bytes"]),
     tests("HTTP2", ["Bytes"]),
     tests("ProtobufWire", ["Bytes", "TestSupport", "protoc-gen-cabstand"], exclude: ["protos", "interop.py"]),
@@ -120,7 +120,7 @@ var targets: [Target] = [
     tests("RideDomain", ["Bytes"]),
     tests("Telemetry", ["Bytes"]),
     tests("Settings"),
-    tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "Telemetry", "TestSupport"]),
+    tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"]),
     tests("WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "TestSupport"]),
     tests(
         "GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "Telemetry", "TestSupport"],

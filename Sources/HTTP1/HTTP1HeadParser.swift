@@ -1,21 +1,7 @@
 import Bytes
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#endif
-
-/// The outcome of one line of a head.
-enum HTTP1Line {
-    /// The line is fine; the next one begins at this offset.
-    case next(Int)
-    /// The empty line: the head ends before this offset.
-    case end(Int)
-    case needMore
-    case failed(HTTP1Error)
-}
-
+/// Reads a head that is all there and good, in one go and at the speed of memory. Whatever is not is left to the judge
+/// (`HTTP1HeadJudge`), which alone says what is wrong.
 extension HTTP1Parser {
     /// Parses a head whose first byte is `base[0]`.
     mutating func nextHead(
@@ -30,146 +16,99 @@ extension HTTP1Parser {
     private mutating func nextNewHead(
         _ base: UnsafePointer<UInt8>, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
     ) -> HTTP1Event {
-        let limits = unsafe table.pointee.limits
-        if searched > 0 {
-            // A head that drips in. Without a new line's end there is nothing new to judge.
-            let start = Int(searched)
-            if count <= start { return .needMore(consumed: 0) }
-            if unsafe memchr(base + start, 10, count - start) == nil {
-                return unsafe waitForMore(base, count, table, limits)
-            }
+        if searched == 0, let end = unsafe readHead(base, count, table) { return unsafe take(base, end, table) }
+        switch unsafe judgeHead(base, count, table) {
+        case .unfinished: return .needMore(consumed: 0)
+        case .bad(let error): return fail(error)
+        case .good(let end):
+            // Reader and judge know the same grammar. Should they ever differ, the stricter one is right.
+            guard let read = unsafe readHead(base, end, table) else { return fail(.badRequestLine) }
+            return unsafe take(base, read, table)
         }
-        unsafe table.pointee.reset()
-        let resumed = judgedBytes > 0
-        var offset = Int(judgedBytes)
-        if resumed {
-            unsafe table.pointee.fieldCount = judgedFields
-        } else {
-            switch unsafe skipEmptyLines(base, count, limits) {
-            case .next(let start): offset = start
-            case .failed(let error): return fail(error)
-            case .needMore, .end: return unsafe waitForMore(base, count, table, limits)
-            }
-            switch unsafe parseRequestLine(base, offset, count, table, limits) {
-            case .next(let next): offset = next
-            case .failed(let error): return fail(error)
-            case .needMore, .end: return unsafe waitForMore(base, count, table, limits)
-            }
-            if offset > limits.headBytes { return fail(.headTooLarge) }
-            judgedBytes = Int32(offset)
-        }
-        let fields = unsafe parseFields(base, offset, count, table, limits)
-        if let error = fields.error { return fail(error) }
-        guard fields.isEnd else {
-            judgedBytes = Int32(fields.offset)
-            unsafe judgedFields = table.pointee.fieldCount
-            return unsafe waitForMore(base, count, table, limits)
-        }
-        judgedBytes = 0
-        judgedFields = 0
-        searched = 0
-        // The table has only what came last: fill it again, from lines that are known to be good.
-        if resumed { return unsafe nextNewHead(base, count, table) }
-        if let error = unsafe finishHead(base, table) { return fail(error) }
-        if phase == .head { unsafe table.pointee.remember(base, fields.offset) }
-        return .head(bytes: fields.offset)
     }
 
-    /// Notes that all of `count` bytes were searched; refuses a line that is too long already.
-    private mutating func waitForMore(
-        _ base: UnsafePointer<UInt8>, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>,
-        _ limits: HTTP1Limits
+    /// A head that ends before `base[end]` is good line by line: applies the rules for the whole.
+    private mutating func take(
+        _ base: UnsafePointer<UInt8>, _ end: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
     ) -> HTTP1Event {
-        searched = Int32(clamping: count)
-        if judgedBytes == 0 && count > limits.targetBytes {
-            // An unfinished request line: it is the target that is too long, or something else is wrong with it.
-            if case .next(let start) = unsafe skipEmptyLines(base, count, limits),
-                case .failed(let error) = unsafe parseRequestLine(base, start, count, table, limits)
-            {
-                return fail(error)
-            }
-        }
-        return count > limits.headBytes ? fail(.headTooLarge) : .needMore(consumed: 0)
+        if let error = unsafe finishHead(base, table) { return fail(error) }
+        if phase == .head { unsafe table.pointee.remember(base, end) }
+        return .head(bytes: end)
     }
 
-    private func skipEmptyLines(
-        _ base: UnsafePointer<UInt8>, _ count: Int, _ limits: HTTP1Limits
-    ) -> HTTP1Line {
+    /// Notes the head at `base[0]` in the table.
+    ///
+    /// - Returns: where it ends; nil: it is not all there, or not good.
+    private func readHead(
+        _ base: UnsafePointer<UInt8>, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>
+    ) -> Int? {
+        let limits = unsafe table.pointee.limits
+        let count = min(count, limits.headBytes)
+        unsafe table.pointee.reset()
+        guard let start = unsafe skipEmptyLines(base, count, limits),
+            let fields = unsafe readRequestLine(base, start, count, table, limits)
+        else { return nil }
+        return unsafe readFields(base, fields, count, table)
+    }
+
+    /// Where the request line begins.
+    func skipEmptyLines(_ base: UnsafePointer<UInt8>, _ count: Int, _ limits: HTTP1Limits) -> Int? {
         var offset = 0
         while offset < count {
             let byte = unsafe base[offset]
-            if byte > 13 { return .next(offset) }
-            if byte == 10 { return .failed(.bareLineFeed) }
-            guard byte == 13 else { return .failed(.badRequestLine) }
-            if offset + 1 == count { return .needMore }
-            if unsafe base[offset + 1] != 10 { return .failed(.bareCarriageReturn) }
+            if byte > 13 { return offset }
+            guard byte == 13, offset + 1 < count, unsafe base[offset + 1] == 10 else { return nil }
             offset += 2
-            if offset > 2 * limits.leadingEmptyLines { return .failed(.badRequestLine) }
+            if offset > 2 * limits.leadingEmptyLines { return nil }
         }
-        return .needMore
+        return nil
     }
 
     // MARK: Request line
 
-    private func parseRequestLine(
+    /// Notes the request line (RFC 9112 §3) at `start` in the table.
+    ///
+    /// - Returns: where the fields begin; nil: it is not all there, or not good.
+    func readRequestLine(
         _ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int, _ table: UnsafeMutablePointer<HTTP1HeadStorage>,
         _ limits: HTTP1Limits
-    ) -> HTTP1Line {
-        var offset = start
-        let methodEnd = unsafe endOfMethod(base, offset, min(count, start + limits.methodBytes + 1))
-        if methodEnd == count { return count - start > limits.methodBytes ? .failed(.badRequestLine) : .needMore }
-        guard methodEnd > start, methodEnd - start <= limits.methodBytes, unsafe base[methodEnd] == 32 else {
-            return unsafe .failed(base[methodEnd] == 10 ? .bareLineFeed : .badRequestLine)
-        }
-        offset = methodEnd + 1
+    ) -> Int? {
+        let methodEnd = unsafe endOfMethod(base, start, min(count, start + limits.methodBytes + 1))
+        guard methodEnd > start, methodEnd < count, methodEnd - start <= limits.methodBytes,
+            unsafe base[methodEnd] == 32
+        else { return nil }
 
-        let targetStart = offset
+        let targetStart = methodEnd + 1
+        var offset = targetStart
         let limit = min(count, targetStart + limits.targetBytes + 1)
         var queryMark = 0
         while true {
-            if offset == limit {
-                return limit == count && limit - targetStart <= limits.targetBytes ? .needMore : .failed(.targetTooLong)
-            }
+            if offset == limit { return nil }
             let byte = unsafe base[offset]
             if byte <= 63 {
                 if byte <= 32 { break }
                 if byte == UInt8(ascii: "?") && queryMark == 0 { queryMark = offset }
-                if byte == UInt8(ascii: "#") { return .failed(.badTarget) }
+                if byte == UInt8(ascii: "#") { return nil }
             } else if byte >= 127 {
-                return .failed(.badTarget)
+                return nil
             }
             offset += 1
         }
-        guard unsafe base[offset] == 32 else {
-            return unsafe .failed(base[offset] == 10 ? .bareLineFeed : .badRequestLine)
-        }
         let targetEnd = offset
-        guard targetEnd > targetStart else { return .failed(.badRequestLine) }
+        // Behind the target: SP "HTTP/1.1" CR LF.
+        guard targetEnd > targetStart, unsafe base[targetEnd] == 32, count - targetEnd >= 11 else { return nil }
         offset += 1
-
-        // "HTTP/1.1" CR LF
-        if count - offset < 8 {
-            // A short line may be wrong already, and then its end never comes.
-            if unsafe memchr(base + offset, 10, count - offset) != nil { return .failed(.badVersion) }
-            return .needMore
-        }
         let version = unsafe UnsafeRawPointer(base + offset).loadUnaligned(as: UInt64.self)
         let minor: UInt8
         if version == UInt64(littleEndian: 0x312E_312F_5054_5448) {
             minor = 1
         } else {
-            guard UInt64(littleEndian: version) & 0x00FF_00FF_FFFF_FFFF == 0x002E_002F_5054_5448,
-                case let major = unsafe base[offset + 5] &- 48, major < 10,
+            guard UInt64(littleEndian: version) & 0x00FF_FFFF_FFFF_FFFF == 0x002E_312F_5054_5448,
                 case let digit = unsafe base[offset + 7] &- 48, digit < 10
-            else { return .failed(.badVersion) }
-            if major != 1 { return .failed(.unsupportedVersion) }
+            else { return nil }
             minor = digit == 0 ? 0 : 1
         }
-        offset += 8
-        if offset == count { return .needMore }
-        if unsafe base[offset] != 13 { return unsafe .failed(base[offset] == 10 ? .bareLineFeed : .badVersion) }
-        if offset + 1 == count { return .needMore }
-        if unsafe base[offset + 1] != 10 { return .failed(.bareCarriageReturn) }
+        guard unsafe base[offset + 8] == 13 && base[offset + 9] == 10 else { return nil }
 
         unsafe table.pointee.minorVersion = minor
         unsafe table.pointee.methodStart = UInt16(truncatingIfNeeded: start)
@@ -178,8 +117,8 @@ extension HTTP1Parser {
             UnsafeBufferPointer(start: base + start, count: methodEnd - start))
         unsafe table.pointee.targetStart = UInt16(truncatingIfNeeded: targetStart)
         unsafe table.pointee.targetCount = UInt16(truncatingIfNeeded: targetEnd - targetStart)
-        if let error = unsafe splitTarget(base, targetStart, targetEnd, queryMark, table) { return .failed(error) }
-        return .next(offset + 2)
+        guard unsafe splitTarget(base, targetStart, targetEnd, queryMark, table) else { return nil }
+        return offset + 10
     }
 
     /// The end of the method's name. Most are "GET" or "POST", which one load tells.
@@ -193,11 +132,11 @@ extension HTTP1Parser {
         return unsafe endOfToken(base, start, count)
     }
 
-    /// Finds path, query and authority in the target (RFC 9112 §3.2).
+    /// Finds path, query and authority in the target (RFC 9112 §3.2). False: it has none of the four forms.
     private func splitTarget(
         _ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int, _ queryMark: Int,
         _ table: UnsafeMutablePointer<HTTP1HeadStorage>
-    ) -> HTTP1Error? {
+    ) -> Bool {
         let pathEnd = queryMark > 0 ? queryMark : end
         var pathStart = start
         if unsafe base[start] != UInt8(ascii: "/") {
@@ -205,9 +144,9 @@ extension HTTP1Parser {
                 // authority-form: no path. The server refuses the method.
                 pathStart = pathEnd
             } else if unsafe end == start + 1 && base[start] == UInt8(ascii: "*") {
-                if unsafe table.pointee.method != .options { return .badTarget }
+                if unsafe table.pointee.method != .options { return false }
             } else {
-                guard let authority = unsafe authorityOfAbsoluteForm(base, start, pathEnd) else { return .badTarget }
+                guard let authority = unsafe authorityOfAbsoluteForm(base, start, pathEnd) else { return false }
                 pathStart = authority.upperBound
                 unsafe table.pointee.authorityStart = UInt16(truncatingIfNeeded: authority.lowerBound)
                 unsafe table.pointee.authorityCount = UInt16(truncatingIfNeeded: authority.count)
@@ -221,7 +160,7 @@ extension HTTP1Parser {
             unsafe table.pointee.queryCount = UInt16(truncatingIfNeeded: end - queryMark - 1)
             unsafe table.pointee.flags.insert(.hasQuery)
         }
-        return nil
+        return true
     }
 
     /// The authority of `http://authority/path` or `https://…`; nil if it is neither, or the authority is not a host.

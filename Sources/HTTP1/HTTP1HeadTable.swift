@@ -75,6 +75,8 @@ struct HTTP1HeadFlags: OptionSet, Sendable {
     @usableFromInline var fieldCount: UInt16 = 0
     @usableFromInline var capacity: UInt16
     let limits: HTTP1Limits
+    /// Field lines of a head: the limit, as far as the table has room.
+    var maximumFields: Int { min(limits.fields, Int(capacity)) }
     /// The `nameBit` of every field's name: most look-ups of an absent field end here.
     @usableFromInline var nameBits: UInt64 = 0
     /// Bit n is set when field n has a name that the rules of framing may care about. Bit 63 stands for all from 63 on.
@@ -96,6 +98,9 @@ struct HTTP1HeadFlags: OptionSet, Sendable {
     }
 
     init(limits: HTTP1Limits) {
+        var limits = limits
+        // Offsets have 16 bits.
+        limits.headBytes = min(limits.headBytes, Int(UInt16.max))
         self.limits = limits
         let capacity = limits.fields
         self.capacity = UInt16(clamping: capacity)

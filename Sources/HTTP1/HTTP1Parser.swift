@@ -20,8 +20,8 @@ public enum HTTP1Event: Equatable, Sendable {
 ///       ├──(Content-Length)──▶ fixed ──(all there)──▶ head
 ///       └──(chunked)──▶ size ─▶ extension ─▶ data ─▶ … ─▶ trailer ─▶ head
 ///
-/// The bytes of an unfinished head must be shown again, with more behind them. A line is judged once; what was judged is
-/// not looked at again while the head drips in, so that a slow sender costs no more than a fast one.
+/// The bytes of an unfinished head must be shown again, with more behind them. A byte is judged once, and at once: what
+/// comes of a request does not depend on how its bytes were split, and a slow sender costs no more than a fast one.
 public struct HTTP1Parser: Sendable {
     @usableFromInline
     enum Phase: UInt8, Sendable {
@@ -34,11 +34,13 @@ public struct HTTP1Parser: Sendable {
     @usableFromInline var phase = Phase.head
     /// In a chunk size: hexadecimal digits read.
     @usableFromInline var digits: UInt8 = 0
-    /// In an unfinished head: field lines judged so far.
+    /// In an unfinished head: what the judge expects next.
+    @usableFromInline var step = HeadStep.start
+    /// In an unfinished head: where the method, the target or the version begins that the judge is in.
+    @usableFromInline var partStart: UInt16 = 0
+    /// In an unfinished head: field lines so far.
     @usableFromInline var judgedFields: UInt16 = 0
-    /// In an unfinished head: where the first line begins that was not judged; 0: nothing was.
-    @usableFromInline var judgedBytes: Int32 = 0
-    /// In an unfinished head: bytes that were searched for a line's end. In a chunked body: bytes of extensions.
+    /// In an unfinished head: bytes that were judged. In a chunked body: bytes of extensions.
     @usableFromInline var searched: Int32 = 0
     /// In a trailer section: its bytes.
     @usableFromInline var trailerBytes: Int32 = 0
