@@ -44,7 +44,8 @@ struct ServerCallToken {
 
     @usableFromInline
     func rejectRequest(_ problem: String) {
-        fail(RPCError(code: .internal, message: "the request could not be decoded: \(problem)"))
+        server.interrupt(
+            call, RPCError(code: .internal, message: "the request could not be decoded: \(problem)"))
     }
 
     func pauseReading() { server.pauseReading(call) }

@@ -42,7 +42,7 @@ extension ServerConnections {
 
     func isCancelled(_ name: Handle<ServerCall>) -> Bool {
         guard let call = calls.find(name) else { return true }
-        return call.value.phase == .cancelled
+        return !call.value.phase.isOpen
     }
 
     func peer(_ name: Handle<ServerCall>) -> SocketAddress? {
@@ -64,9 +64,18 @@ extension ServerConnections {
 
     func onCancel(_ name: Handle<ServerCall>) -> (() -> Void)? { calls.find(name)?.value.onCancel }
 
+    /// A call that has ended tells at once: its handler had no ear for the end, since it sent, or waited, before it listened.
     func setOnCancel(_ name: Handle<ServerCall>, _ action: (() -> Void)?) {
-        guard let call = calls.find(name), call.value.phase.isOpen else { return }
-        call.value.onCancel = action
+        if let call = calls.find(name) {
+            if call.value.phase.isOpen {
+                call.value.onCancel = action
+                return
+            }
+            guard action != nil else { return }
+            // The handler hears of the end and is done with the call.
+            if call.value.phase == .cancelled { release(name, call) }
+        }
+        action?()
     }
 
     func attach(_ name: Handle<ServerCall>, _ receiver: ServerCallReceiver) {
@@ -79,7 +88,8 @@ extension ServerConnections {
     func beginMessage(_ name: Handle<ServerCall>, _ size: Int) -> UnsafeMutablePointer<ByteBuffer>? {
         guard let call = calls.find(name), call.value.phase.isOpen else { return nil }
         guard size <= limits.maximumMessageSize else {
-            finish(name, .failure(.tooLarge(size, limits.maximumMessageSize)))
+            forgetIfAnswered(call)
+            interrupt(name, .tooLarge(size, limits.maximumMessageSize))
             return nil
         }
         guard let connection = connections.find(call.value.connection), connection.value.phase != .closing,
@@ -104,7 +114,7 @@ extension ServerConnections {
                 connection.value.queuedBytes + count <= limits.maximumConnectionQueuedBytes
             else {
                 // A slow reader's queue is full: what waits is dropped, the client sees RESOURCE_EXHAUSTED.
-                // The handler has answered: nothing waits for it.
+                forgetIfAnswered(call)
                 leaveReceiving(call)
                 call.value.phase = .ending
                 abandon(name, call, .enhanceYourCalm)
@@ -129,6 +139,7 @@ extension ServerConnections {
         let fits = unsafe connection.value.session.pendingAppended(
             call.value.stream, endStream: false, now: loop.now, output: &output.pointee)
         guard fits else {
+            forgetIfAnswered(call)
             leaveReceiving(call)
             call.value.phase = .ending
             return cancel(name, call)
@@ -137,14 +148,34 @@ extension ServerConnections {
         watch(connection)
     }
 
-    /// Ends a call for the handler. The end goes out at once, or behind the messages that wait.
+    /// What the handler sends ends the call. A handler that answers once has answered by it, and hears of no other end; for one
+    /// that sends a stream it is news.
+    private func forgetIfAnswered(_ call: Place<ServerCall>) {
+        if methods[call.value.method].answersOnce { call.value.onCancel = nil }
+    }
+
+    /// Ends a call for its handler, and for nobody else.
     func finish(_ name: Handle<ServerCall>, _ end: ServerCallEnd) {
         guard let call = calls.find(name) else { return }
-        guard call.value.phase.isOpen else {
+        if call.value.phase.isOpen {
+            conclude(name, call, end)
+        } else if call.value.phase == .cancelled {
             // The handler of a cancelled call has come to its end.
-            if call.value.phase == .cancelled { release(name, call) }
-            return
+            release(name, call)
         }
+    }
+
+    /// Ends a call for a reason that is not its handler's: a deadline, a message that can't be taken, a bound. The handler is
+    /// told, as of a client that has gone; else it would keep for ever what it has for the rest of the call.
+    func interrupt(_ name: Handle<ServerCall>, _ error: RPCError) {
+        guard let call = calls.find(name), call.value.phase.isOpen else { return }
+        let action = call.value.onCancel
+        conclude(name, call, .failure(error))
+        action?()
+    }
+
+    /// The end goes out at once, or behind the messages that wait.
+    private func conclude(_ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ end: ServerCallEnd) {
         leaveReceiving(call)
         call.value.phase = .ending
         call.value.onCancel = nil

@@ -26,15 +26,8 @@ extension ServerConnections {
         case .ending:
             abandon(name, call, .cancel)
         case .receiving, .running:
-            fail(name, call, RPCError(code: .deadlineExceeded, message: "the deadline has passed"))
+            interrupt(name, RPCError(code: .deadlineExceeded, message: "the deadline has passed"))
         }
-    }
-
-    /// Ends a call whose handler has not answered, and tells it.
-    private func fail(_ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ error: RPCError) {
-        let action = call.value.onCancel
-        finish(name, .failure(error))
-        action?()
     }
 
     // MARK: Connections
@@ -145,7 +138,7 @@ extension ServerConnections {
         let earned = UInt64(call.value.body.count) &* (1_000_000_000 / UInt64(GRPCLimits.minimumRate))
         guard now >= call.value.messageSince.after(limits.requestTimeout).after(earned) else { return }
         metrics.callExpired()
-        fail(name, call, RPCError(code: .deadlineExceeded, message: "the request's message came too slowly"))
+        interrupt(name, RPCError(code: .deadlineExceeded, message: "the request's message came too slowly"))
     }
 
     /// What a connection that is closed by a deadline has not done.

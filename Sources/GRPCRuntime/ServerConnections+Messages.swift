@@ -34,9 +34,9 @@ extension ServerConnections {
             }
             unsafe call.value.body.append(bytes)
             if let problem = unsafe call.value.body.withUnsafeBytes({ unsafe oneMessageProblem($0) }) {
-                return finish(name, .failure(problem))
+                return interrupt(name, problem)
             }
-            if let problem = keep(call) { return finish(name, .failure(problem)) }
+            if let problem = keep(call) { return interrupt(name, problem) }
             if endStream {
                 unsafe dispatchWhole(name, call, dispatch)
             } else {
@@ -78,7 +78,7 @@ extension ServerConnections {
         account(call, call.value.metadata.capacity)
         unsafe body.withUnsafeBytes { bytes in
             guard bytes.count >= GRPCMessage.prefixSize, unsafe bytes[0] == 0, unsafe GRPCMessage.isWhole(bytes) else {
-                return finish(name, .failure(unsafe GRPCMessage.problem(bytes)))
+                return interrupt(name, unsafe GRPCMessage.problem(bytes))
             }
             leaveReceiving(call)
             unsafe dispatch(
@@ -119,18 +119,18 @@ extension ServerConnections {
         guard !call.value.isDelivering else { return }
         call.value.isDelivering = true
         while call.value.hold.isEmpty, call.value.phase == .receiving {
-            if let problem = sizeProblem(call.value.body) { return finish(name, .failure(problem)) }
+            if let problem = sizeProblem(call.value.body) { return interrupt(name, problem) }
             let size = unsafe call.value.body.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
             guard size > 0 else {
                 guard call.value.remoteEnded else { break }
-                if !call.value.body.isEmpty { return finish(name, .failure(.truncated)) }
+                if !call.value.body.isEmpty { return interrupt(name, .truncated) }
                 call.value.phase = .running
                 let receiver = call.value.receiver
                 receiver?.receiveEnd()
                 guard calls.contains(name) else { return }
                 break
             }
-            guard call.value.body[0] == 0 else { return finish(name, .failure(.compressed)) }
+            guard call.value.body[0] == 0 else { return interrupt(name, .compressed) }
             // The message leaves the call's buffer before the handler runs: the handler may end the call.
             var message = ByteBuffer()
             if call.value.body.count == size {
@@ -151,7 +151,7 @@ extension ServerConnections {
         }
         call.value.isDelivering = false
         guard call.value.phase == .receiving else { return }
-        if let problem = keep(call) { return finish(name, .failure(problem)) }
+        if let problem = keep(call) { return interrupt(name, problem) }
         if !call.value.body.isEmpty, let connection = connections.find(call.value.connection) { watch(connection) }
         giveBack(call)
     }

@@ -61,7 +61,7 @@ extension ServerConnections {
         if hasMetadata {
             keepMetadata(connection, call)
             guard connection.value.held <= limits.maximumHeldBytes else {
-                return finish(name, .failure(.tooMuchHeld(limits.maximumHeldBytes)))
+                return interrupt(name, .tooMuchHeld(limits.maximumHeldBytes))
             }
         }
         switch methods[method].kind {

@@ -18,7 +18,7 @@ public final class ServiceRegistry {
         service: String, method: String, _ handler: @escaping (Request, UnaryServerCall<Response>) -> Void
     ) {
         add(
-            service: service, method: method, isUnary: true,
+            service: service, method: method, isUnary: true, answersOnce: true,
             kind: unsafe .oneRequest { bytes, token in
                 let request: Request
                 do throws(ProtobufError) {
@@ -59,7 +59,7 @@ public final class ServiceRegistry {
         service: String, method: String, _ handler: @escaping (ClientStreamingServerCall<Request, Response>) -> Void
     ) {
         add(
-            service: service, method: method,
+            service: service, method: method, answersOnce: true,
             kind: .manyRequests { token in
                 let call = ClientStreamingServerCall<Request, Response>(token: token)
                 unsafe token.attach(
@@ -118,11 +118,13 @@ public final class ServiceRegistry {
     }
 
     @usableFromInline
-    func add(service: String, method: String, isUnary: Bool = false, kind: MethodRecord.Kind) {
+    func add(
+        service: String, method: String, isUnary: Bool = false, answersOnce: Bool = false, kind: MethodRecord.Kind
+    ) {
         let path = "/\(service)/\(method)"
         precondition(!methods.contains { $0.path == path }, "\(path) is registered twice")
         if !serviceNames.contains(service) { serviceNames.append(service) }
-        methods.append(MethodRecord(path: path, isUnary: isUnary, kind: kind))
+        methods.append(MethodRecord(path: path, isUnary: isUnary, answersOnce: answersOnce, kind: kind))
     }
 }
 
@@ -141,12 +143,15 @@ struct MethodRecord {
     @usableFromInline let path: String
     /// One message each way: how long it takes says something.
     @usableFromInline let isUnary: Bool
+    /// One message is the answer: to send it is to end the call.
+    @usableFromInline let answersOnce: Bool
     @usableFromInline let kind: Kind
 
     @usableFromInline
-    init(path: String, isUnary: Bool, kind: Kind) {
+    init(path: String, isUnary: Bool, answersOnce: Bool, kind: Kind) {
         self.path = path
         self.isUnary = isUnary
+        self.answersOnce = answersOnce
         self.kind = kind
     }
 }

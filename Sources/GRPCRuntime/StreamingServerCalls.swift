@@ -52,7 +52,8 @@ public final class ServerStreamingServerCall<Response: ProtobufMessage> {
     /// above `GRPCLimits.maximumQueuedBytes` fails the call with RESOURCE_EXHAUSTED.
     public var isWritable: Bool { token.isWritable }
 
-    /// Called once when the call ends before `finish` or `fail`.
+    /// Called once when the call ends before `finish` or `fail`. Set on a call that has ended, it is called at
+    /// once.
     public var onCancel: (() -> Void)? {
         get { token.onCancel }
         set { token.onCancel = newValue }
@@ -93,7 +94,8 @@ public final class ClientStreamingServerCall<Request: ProtobufMessage, Response:
     public var isCancelled: Bool { token.isCancelled }
     public var peer: SocketAddress? { token.peer }
 
-    /// Called once when the call ends before it was answered.
+    /// Called once when the call ends before it was answered. Set on a call that has ended, it is called at
+    /// once.
     public var onCancel: (() -> Void)? {
         get { token.onCancel }
         set { token.onCancel = newValue }

@@ -23,7 +23,8 @@ public struct UnaryServerCall<Response: ProtobufMessage> {
     /// The client's address.
     public var peer: SocketAddress? { token.peer }
 
-    /// Called once when the call ends before it was answered.
+    /// Called once when the call ends before it was answered. Set on a call that has ended, it is called at
+    /// once.
     public var onCancel: (() -> Void)? {
         get { token.onCancel }
         nonmutating set { token.onCancel = newValue }

@@ -17,6 +17,8 @@ final class EchoService: Cabstand_Test_EchoHandler {
     var pausesCollect = false
     /// `Expand` sends without asking `isWritable`.
     var ignoresBackpressure = false
+    /// Bytes of payload of every answer, whatever the request's was.
+    var answerSize: Int?
     /// `Unary` does not ask to hear of a call's early end.
     var ignoresCancel = false
     /// `Unary` answers a second time a moment after the first, and once more much later.
@@ -103,7 +105,7 @@ final class EchoService: Cabstand_Test_EchoHandler {
     private func response(_ request: EchoRequest) -> EchoResponse {
         var response = EchoResponse()
         response.text = request.text
-        response.payload = request.payload
+        response.payload = answerSize.map { Array(repeating: 1, count: $0) } ?? request.payload
         return response
     }
 
