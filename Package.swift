@@ -126,7 +126,7 @@ var targets: [Target] = [
         "GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "Telemetry", "TestSupport"],
         exclude: ["protos", "grpcio_peer.py"]),
     tests("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "TestSupport"]),
-    tests("SQLiteStore", ["Bytes", "Reactor", "ReactorSim", "Telemetry"]),
+    tests("SQLiteStore", ["Bytes", "Reactor", "ReactorSim", "Telemetry", "TestSupport"]),
     tests("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain", "Reactor", "TestSupport"]),
     tests(
         "DriverService",

@@ -58,6 +58,7 @@ extension EventLoop {
         guard readiness.contains(.writable) else { return }
         place.value.flags.remove(.connecting)
         applyInterest(place, token)
+        if place.value.flags.contains(.closed) { return }
         if place.value.flags.contains(.tls) {
             place.value.flags.insert(.handshaking)
             continueHandshake(place, token)

@@ -143,7 +143,7 @@ extension EventLoop {
         guard count <= configuration.maximumKeptInput else {
             return close(place, token, .inputOverflow)
         }
-        guard let memory = unsafe malloc(count) else { fatalError("out of memory: \(count) bytes") }
+        guard let memory = unsafe malloc(count) else { return close(place, token, .reset, ENOMEM) }
         unsafe memcpy(memory, bytes, count)
         unsafe place.value.kept = memory
         place.value.keptCount = count

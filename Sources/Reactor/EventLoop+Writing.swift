@@ -196,6 +196,7 @@ extension EventLoop {
             place.value.flags.remove(.backlogged)
             place.value.outputDue = 0
             applyInterest(place, token)
+            if place.value.flags.contains(.closed) { return }
         }
         if flags.contains(.finishing) {
             finished(place, token)

@@ -112,7 +112,9 @@ import Synchronization
             preconditionFailure("no place for the mailbox")
         }
         place.value.interest = .readable
-        system.registerWake(token: id.token)
+        let watched = system.registerWake(token: id.token)
+        // What was made so far goes with the loop, in `deinit`.
+        guard watched == 0 else { throw SystemError(operation: "watching the mailbox", errno: -watched) }
     }
 
     deinit {

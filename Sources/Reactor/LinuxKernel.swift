@@ -10,6 +10,9 @@ import CLinux
 struct LinuxKernel {
     let epoll: Int32
     let wakeUp: Int32
+    /// Whether `epoll_pwait2` is to be had: Linux before 5.11 does not know it (ENOSYS), and filters for system calls that
+    /// are older than it refuse it (EPERM).
+    private let waitsInNanoseconds: Bool
 
     init() throws(SystemError) {
         let epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
@@ -20,6 +23,15 @@ struct LinuxKernel {
             Glibc.close(epoll)
             throw SystemError(operation: "eventfd", errno: code)
         }
+        // Tried here, where nothing is ready yet: a loop that cannot wait is refused at the start, not in its first turn.
+        var event = unsafe epoll_event()
+        guard unsafe epoll_wait(epoll, &event, 1, 0) >= 0 || errno == EINTR else {
+            let code = errno
+            Glibc.close(wakeUp)
+            Glibc.close(epoll)
+            throw SystemError(operation: "epoll_wait", errno: code)
+        }
+        waitsInNanoseconds = unsafe clinux_epoll_pwait2(epoll, &event, 1, 0) >= 0 || errno == EINTR
         self.epoll = epoll
         self.wakeUp = wakeUp
     }
@@ -28,6 +40,7 @@ struct LinuxKernel {
     init(none: Void) {
         epoll = -1
         wakeUp = -1
+        waitsInNanoseconds = false
     }
 
     func shutDown() {
@@ -54,20 +67,19 @@ struct LinuxKernel {
 
     /// Waits for events: `timeout` in nanoseconds, negative is forever. A signal ends it with 0 events.
     func wait(_ events: UnsafeMutablePointer<epoll_event>, _ capacity: Int32, timeout: Int64) -> Int {
-        var count: Int32
+        let count: Int32
         if timeout <= 0 {
             count = unsafe epoll_wait(epoll, events, capacity, timeout == 0 ? 0 : -1)
-        } else {
+        } else if waitsInNanoseconds {
             count = unsafe clinux_epoll_pwait2(epoll, events, capacity, timeout)
-            // A kernel before 5.11, or a filter of system calls that was written before it.
-            if count < 0 && (errno == ENOSYS || errno == EPERM) {
-                // Rounded up: a timer may be a millisecond late there, but never early, which would spin.
-                let milliseconds = min((timeout - 1) / 1_000_000 + 1, Int64(Int32.max))
-                count = unsafe epoll_wait(epoll, events, capacity, Int32(milliseconds))
-            }
+        } else {
+            // Rounded up: a timer may be a millisecond late there, but never early, which would spin.
+            count = unsafe epoll_wait(epoll, events, capacity, Int32(clamping: (timeout - 1) / 1_000_000 + 1))
         }
         if count >= 0 { return Int(count) }
-        precondition(errno == EINTR, "epoll_wait failed")
+        // Both calls were answered when the loop was made: what is left (EBADF, EINVAL) is a descriptor that somebody in
+        // this program has closed or replaced.
+        precondition(errno == EINTR, "the loop's epoll descriptor is no longer its own")
         return 0
     }
 

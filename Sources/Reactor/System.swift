@@ -58,9 +58,11 @@ struct System {
         if let simulated { simulated.wake() } else { kernel.wake() }
     }
 
-    func registerWake(token: UInt64) {
-        if let simulated { return simulated.registerWake(token: token) }
-        precondition(kernel.registerWake(token: token) == 0, "the eventfd cannot be watched")
+    /// Returns 0, or the negative error number: there may be too many watches already.
+    func registerWake(token: UInt64) -> Int32 {
+        guard let simulated else { return kernel.registerWake(token: token) }
+        simulated.registerWake(token: token)
+        return 0
     }
 
     func register(_ descriptor: Int32, token: UInt64, interest: Readiness) -> Int32 {
