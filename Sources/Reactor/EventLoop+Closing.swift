@@ -27,7 +27,7 @@ extension EventLoop {
         guard system.shutdownWrite(place.value.descriptor) == 0 else { return close(place, token, .local) }
         place.value.flags.insert(.lingering)
         place.value.outputDue = 0
-        armDeadline(place, token, at: hot.value.now &+ configuration.lingerTimeout)
+        armDeadline(place, token, at: hot.value.now.later(by: configuration.lingerTimeout))
         applyInterest(place, token)
     }
 
@@ -88,7 +88,7 @@ extension EventLoop {
         case .reset: .reset(errno: detail)
         case .connectFailed: .connectFailed(errno: detail)
         case .connectTimeout: .connectTimeout
-        case .tls: .tls(unsafe place.value.tls?._withUnsafeGuaranteedRef { $0.failure } ?? "no session")
+        case .tls: .tls(unsafe place.value.tls?._withUnsafeGuaranteedRef { $0.failure } ?? "no memory for a session")
         case .deadline: .deadline
         case .inputOverflow: .inputOverflow
         case .outputOverflow: .outputOverflow

@@ -24,7 +24,11 @@ extension EventLoop {
         unsafe place.value.handler = Unmanaged.passRetained(handler)
         LoopCounters.add(counters.connections, 1)
         if let tls {
-            unsafe place.value.tls = Unmanaged.passRetained(TLSSession(.client(tls), alpn: [:]))
+            guard let session = TLSSession(.client(tls), alpn: [:]) else {
+                close(place, id.token, .tls)
+                return id
+            }
+            unsafe place.value.tls = Unmanaged.passRetained(session)
             place.value.flags.insert(.tls)
         }
         let descriptor = system.connect(address)
@@ -40,7 +44,7 @@ extension EventLoop {
             return id
         }
         // `now` is the turn's beginning; before the first turn it may be long past.
-        armDeadline(place, id.token, at: system.now() &+ timeout)
+        armDeadline(place, id.token, at: system.now().later(by: timeout))
         return id
     }
 

@@ -10,7 +10,7 @@ extension EventLoop {
     func watchOutput(_ place: Place<Connection>, _ token: UInt64) {
         place.value.takenBefore = progress(place)
         let window = place.value.flags.contains(.finishing) ? configuration.closeTimeout : configuration.outputTimeout
-        let due = hot.value.now &+ max(1, window)
+        let due = hot.value.now.later(by: max(1, window))
         place.value.outputDue = due
         moveTimer(place, token, to: due)
     }

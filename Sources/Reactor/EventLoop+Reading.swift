@@ -89,7 +89,7 @@ extension EventLoop {
             // The end is reported again and again; most handlers close, which saves the call.
             if place.value.flags.isDisjoint(with: [.closed, .finishing]) { applyInterest(place, token) }
         } else if outcome != -Int(EAGAIN) {
-            close(place, token, .reset, Int32(-outcome))
+            close(place, token, .reset, Int32(clamping: -outcome))
         }
     }
 
@@ -186,7 +186,7 @@ extension EventLoop {
                 applyInterest(place, token)
             }
         } else if received != -Int(EAGAIN) {
-            close(place, token, .reset, Int32(-received))
+            close(place, token, .reset, Int32(clamping: -received))
         }
     }
 

@@ -6,9 +6,10 @@ extension EventLoop {
     func startTLS(
         _ place: Place<Connection>, _ token: UInt64, _ role: TLSSession.Role, alpn: [String: ConnectionHandler]
     ) {
-        unsafe place.value.tls = Unmanaged.passRetained(TLSSession(role, alpn: alpn))
+        guard let session = TLSSession(role, alpn: alpn) else { return close(place, token, .tls) }
+        unsafe place.value.tls = Unmanaged.passRetained(session)
         place.value.flags.insert([.tls, .handshaking])
-        armDeadline(place, token, at: hot.value.now &+ configuration.handshakeTimeout)
+        armDeadline(place, token, at: hot.value.now.later(by: configuration.handshakeTimeout))
     }
 
     /// The session, kept alive for the caller.

@@ -1,22 +1,32 @@
 import Memory
 
+extension UInt64 {
+    /// The instant so many nanoseconds after this one; one that never comes, and not one in the past, if there is no such
+    /// number.
+    @inline(__always)
+    func later(by span: UInt64) -> UInt64 {
+        let (instant, isBeyond) = addingReportingOverflow(span)
+        return isBeyond ? .max : instant
+    }
+}
+
 extension EventLoop {
     /// Runs `work` once, `delay` nanoseconds from the beginning of this turn. Never early.
     @discardableResult
     public func schedule(after delay: UInt64, _ work: @escaping () -> Void) -> TimerID {
-        hot.value.timers.arm(at: timerBase &+ delay, .once(work))
+        hot.value.timers.arm(at: timerBase.later(by: delay), .once(work))
     }
 
     /// Runs `work` every `interval` nanoseconds (at least 1), first after one interval. Beats that were missed are left out.
     @discardableResult
     public func schedule(every interval: UInt64, _ work: @escaping () -> Void) -> TimerID {
-        hot.value.timers.arm(at: timerBase &+ max(1, interval), .every(max(1, interval), work))
+        hot.value.timers.arm(at: timerBase.later(by: max(1, interval)), .every(max(1, interval), work))
     }
 
     /// Fires at `handler` with `payload` after `delay` nanoseconds, without an allocation.
     @discardableResult
     public func schedule(after delay: UInt64, _ handler: TimerHandler, _ payload: UInt64) -> TimerID {
-        hot.value.timers.arm(at: timerBase &+ delay, .handler(handler, payload))
+        hot.value.timers.arm(at: timerBase.later(by: delay), .handler(handler, payload))
     }
 
     /// Cancels a timer; without effect if it has fired.

@@ -70,7 +70,9 @@ extension EventLoop {
             return try watch(readable: descriptor) {
                 var information = signalfd_siginfo()
                 let size = MemoryLayout<signalfd_siginfo>.size
-                while unsafe read(descriptor, &information, size) == size { work(Int32(information.ssi_signo)) }
+                while unsafe read(descriptor, &information, size) == size {
+                    work(Int32(clamping: information.ssi_signo))
+                }
             }
         } catch {
             Glibc.close(descriptor)

@@ -147,7 +147,7 @@ extension EventLoop {
     /// Takes off what a write has sent; a short one arms EPOLLOUT, an error closes.
     func wrote(_ outcome: Int, _ place: Place<Connection>, _ token: UInt64) {
         if outcome < 0 && outcome != -Int(EAGAIN) {
-            return close(place, token, .reset, Int32(-outcome))
+            return close(place, token, .reset, Int32(clamping: -outcome))
         }
         consume(max(outcome, 0), of: place)
         guard place.value.pendingOutput > 0 else { return }

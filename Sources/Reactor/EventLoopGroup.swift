@@ -103,7 +103,8 @@ enum CPUQuota {
 
     static func version1(_ quota: String?, _ period: String?) -> Int? {
         guard let quota = number(quota), let period = number(period), quota > 0, period > 0 else { return nil }
-        return max(1, (quota + period - 1) / period)
+        // Rounded up, without a sum that could be too large.
+        return quota / period + (quota % period > 0 ? 1 : 0)
     }
 
     private static func number(_ text: String?) -> Int? {

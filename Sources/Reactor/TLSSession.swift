@@ -31,7 +31,8 @@ import COpenSSL
     private(set) var failure = ""
     private var saidGoodbye = false
 
-    init(_ role: Role, alpn: [String: ConnectionHandler]) {
+    /// - Returns: nil if OpenSSL has no memory for it.
+    init?(_ role: Role, alpn: [String: ConnectionHandler]) {
         self.role = role
         self.alpn = alpn
         let made =
@@ -39,8 +40,10 @@ import COpenSSL
             case .server(let server): unsafe server.makeSession()
             case .client(let client): unsafe SSL_new(client.context)
             }
-        guard let ssl = unsafe made, let bio = unsafe BIO_new(LoopBIO.method) else {
-            fatalError("out of memory for a TLS session")
+        guard let ssl = unsafe made else { return nil }
+        guard let method = unsafe LoopBIO.method, let bio = unsafe BIO_new(method) else {
+            unsafe SSL_free(ssl)
+            return nil
         }
         unsafe self.ssl = ssl
         // The session outlives its SSL, so the BIO may find it unretained.
@@ -137,9 +140,9 @@ import COpenSSL
 /// The BIO that reads from and writes to a session's buffers.
 private enum LoopBIO {
     /// Proof: it is made once and never changed.
-    nonisolated(unsafe) static let method: OpaquePointer = {
+    nonisolated(unsafe) static let method: OpaquePointer? = {
         guard let method = unsafe BIO_meth_new(BIO_get_new_index() | Int32(BIO_TYPE_SOURCE_SINK), "event loop") else {
-            fatalError("out of memory for a BIO")
+            return nil
         }
         unsafe BIO_meth_set_read(method) { bio, memory, count in
             guard let bio = unsafe bio, let memory = unsafe memory, count > 0 else { return 0 }

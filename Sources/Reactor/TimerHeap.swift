@@ -89,7 +89,7 @@ struct TimerHeap: ~Copyable {
         guard case .every(let interval, _) = places[Int(heap[0].place)].action else { return (remove(0), due) }
         // A repeating timer keeps its identifier and its beat: beats that were missed are left out, not made up for.
         let action = places[Int(heap[0].place)].action
-        heap[0].due = now + interval - (now - due) % interval
+        heap[0].due = now.later(by: interval - (now - due) % interval)
         heap[0].sequence = nextSequence
         nextSequence &+= 1
         siftDown(0)

@@ -1,7 +1,8 @@
-import Reactor
 import ReactorSim
 import Synchronization
 import Testing
+
+@testable import Reactor
 
 #if canImport(Glibc)
     import Glibc
@@ -135,6 +136,38 @@ actor Resident {
 
     @Test func theDefaultCountIsAtLeastOne() {
         #expect(EventLoopGroup.defaultCount >= 1)
+    }
+
+    /// A control group's file says what it likes.
+    @Test func aQuotaOfCPUsIsRoundedUpWhateverItSays() {
+        #expect(CPUQuota.version2("150000 100000\n") == 2)
+        #expect(CPUQuota.version2("200000 100000") == 2)
+        #expect(CPUQuota.version2("1 100000") == 1)
+        #expect(CPUQuota.version2("9223372036854775807 2") == 1 << 62)
+        #expect(CPUQuota.version2("9223372036854775807 9223372036854775807") == 1)
+        for text in [
+            "", "max 100000", "100000", "0 0", "1 0", "-1 100000", "1 -1", "9223372036854775808 1",
+            "-9223372036854775808 -1", "1 2 3",
+        ] {
+            #expect(CPUQuota.version2(text) == nil)
+        }
+    }
+
+    /// No sum of a clock and a span wraps into the past.
+    @Test func aTimerForAnInstantThatIsNoneNeverFires() throws {
+        let network = SimulatedNetwork(seed: 1)
+        let loop = try network.makeLoop()
+        var fired = 0
+        for span in [.max, .max - 1, .max - 999_999_999] as [UInt64] {
+            loop.schedule(after: span) { fired += 1 }
+            loop.schedule(every: span) { fired += 1 }
+        }
+        let handler = Script()
+        let listener = try loop.listen(.loopback(port: 0), handler: Script())
+        loop.connect(listener.localAddress, timeout: .max, handler: handler)
+        network.run(for: 10_000_000_000)
+        #expect(fired == 0)
+        #expect(handler.openedIDs.count == 1 && handler.reasons.isEmpty)
     }
 
     @Test func namesResolveInTheSimulation() throws {

@@ -1,5 +1,6 @@
 import Reactor
 import ReactorSim
+import Synchronization
 import TestSupport
 import Testing
 
@@ -126,6 +127,42 @@ import Testing
         }
     }
 
+    /// OpenSSL has no memory for one more session: that connection ends, and the next one finds what it needs.
+    @Test func aTLSConnectionWithoutMemoryForItsSessionCloses() async {
+        await #expect(processExitsWith: .success) {
+            try #require(OpenSSLMemory.mayBeRefused)
+            let certificate = TestCertificate.shared
+            let serverContext = try TLSServerContext(
+                certificatePath: certificate.certificatePath, keyPath: certificate.keyPath)
+            let clientContext = try TLSClientContext(
+                serverName: "localhost", trustedPath: certificate.certificatePath)
+            let network = SimulatedNetwork(seed: 1)
+            let server = try network.makeLoop()
+            let client = try network.makeLoop()
+            let atServer = Script()
+            let listener = try server.listen(.loopback(port: 0), tls: serverContext, handler: atServer)
+
+            let plain = Script()
+            client.connect(listener.localAddress, timeout: 5_000_000_000, handler: plain)
+            OpenSSLMemory.isRefused.store(true, ordering: .relaxed)
+            network.run(for: 1_000_000_000)
+            try #require(plain.reasons == [.peer] || plain.reasons == [.reset(errno: ECONNRESET)])
+            try #require(atServer.openedIDs.isEmpty && atServer.reasons.isEmpty)
+            try #require(server.statistics.handshakesFailed == 1 && server.statistics.connections == 0)
+
+            let refused = Script()
+            client.connect(listener.localAddress, timeout: 5_000_000_000, tls: clientContext, handler: refused)
+            OpenSSLMemory.isRefused.store(false, ordering: .relaxed)
+            network.run(for: 1_000_000_000)
+            try #require(refused.reasons == [.tls("no memory for a session")])
+
+            let served = Script()
+            client.connect(listener.localAddress, timeout: 5_000_000_000, tls: clientContext, handler: served)
+            network.run(for: 1_000_000_000)
+            try #require(served.openedIDs.count == 1 && atServer.openedIDs.count == 1)
+        }
+    }
+
     @Test func aGroupWithoutAThreadSaysSo() async {
         await #expect(processExitsWith: .success) {
             let group = try EventLoopGroup(count: 2)
@@ -212,5 +249,26 @@ enum SystemCallFilter {
                 return control(setFilter, 2, UInt(bitPattern: header.baseAddress), 0, 0) == 0
             }
         }
+    }
+}
+
+/// OpenSSL's memory, which can be refused. In a child process of a test only, before OpenSSL has taken any.
+enum OpenSSLMemory {
+    static let isRefused = Atomic<Bool>(false)
+
+    /// Whether OpenSSL asks here for its memory from now on.
+    static var mayBeRefused: Bool {
+        typealias Allocate = @convention(c) (Int, UnsafePointer<CChar>?, Int32) -> UnsafeMutableRawPointer?
+        typealias Reallocate =
+            @convention(c) (UnsafeMutableRawPointer?, Int, UnsafePointer<CChar>?, Int32) -> UnsafeMutableRawPointer?
+        typealias Free = @convention(c) (UnsafeMutableRawPointer?, UnsafePointer<CChar>?, Int32) -> Void
+        typealias Set = @convention(c) (Allocate, Reallocate, Free) -> Int32
+        guard let symbol = unsafe dlsym(nil, "CRYPTO_set_mem_functions") else { return false }
+        // Proof: OpenSSL's own declaration has these types.
+        let set = unsafe unsafeBitCast(symbol, to: Set.self)
+        return unsafe set(
+            { count, _, _ in unsafe OpenSSLMemory.isRefused.load(ordering: .relaxed) ? nil : malloc(count) },
+            { old, count, _, _ in unsafe OpenSSLMemory.isRefused.load(ordering: .relaxed) ? nil : realloc(old, count) },
+            { old, _, _ in unsafe free(old) }) == 1
     }
 }
