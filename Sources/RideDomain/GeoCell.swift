@@ -49,14 +49,16 @@ public struct GeoCell: Hashable, Sendable, Comparable {
         left.row != right.row ? left.row < right.row : left.column < right.column
     }
 
-    /// Number of cells that `box` touches.
+    /// Number of cells that `box` touches; a box that is not valid touches none.
     public static func count(in box: Box) -> Int {
+        guard box.isValid else { return 0 }
         let height = Int(row(box.north) - row(box.south) + 1)
         return columnRanges(box).reduce(0) { $0 + $1.count } * height
     }
 
     /// Calls `body` with every cell that `box` touches, in order.
     public static func forEach(in box: Box, _ body: (GeoCell) -> Void) {
+        guard box.isValid else { return }
         let ranges = columnRanges(box)
         for row in row(box.south)...row(box.north) {
             for range in ranges { for column in range { body(GeoCell(row: row, column: column)) } }

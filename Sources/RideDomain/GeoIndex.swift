@@ -133,7 +133,8 @@ public struct GeoIndex: Sendable {
         to center: Position, radius: Double?, limit: Int, precedes: @escaping (Int32, Int32) -> Bool
     ) -> (hits: [(member: Int32, metres: Double)], truncated: Bool) {
         let origin = UnitVector(center)
-        let widest = min(radius ?? .infinity, Self.halfCircumference)
+        // A radius that is not a number, or negative, is none: the search below ends when it has reached the widest circle.
+        let widest = min(max(0, radius ?? .infinity), Self.halfCircumference)
         var heap = NearestHeap(capacity: limit, precedes: precedes)
         // When everything fits into the answer there is nothing to search for.
         var reach = count <= limit ? widest : min(widest, Self.firstReach)
@@ -169,6 +170,8 @@ public struct GeoIndex: Sendable {
     /// As above, until `body` says false. Returns how many cells there were to look at.
     @inline(__always)
     private func walk(touching box: Box, _ body: (Entry) -> Bool) -> Int {
+        // What is no box (its south lies north, a border is not a number) has no cells, and no range of them.
+        guard box.isValid else { return 0 }
         let south = Self.row(box.south)
         let north = Self.row(box.north)
         let west = Self.column(box.west)

@@ -13,8 +13,8 @@ public struct Moment: Hashable, Sendable {
         self.monotonic = monotonic
     }
 
-    /// The moment `milliseconds` later.
+    /// The moment `milliseconds` later, or earlier.
     public func advanced(by milliseconds: Int64) -> Moment {
-        Moment(wall: wall + milliseconds, monotonic: monotonic &+ UInt64(milliseconds) &* 1_000_000)
+        Moment(wall: wall &+ milliseconds, monotonic: monotonic &+ UInt64(bitPattern: milliseconds) &* 1_000_000)
     }
 }

@@ -76,7 +76,45 @@ let awkwardPlaces = [
     }
 }
 
+/// Boxes that are none: what a request, a file or a program may say all the same.
+let noBoxes = [
+    Box(west: 0, south: 50, east: 1, north: -50), Box(west: 5, south: 0, east: .nan, north: 1),
+    Box(west: .nan, south: .nan, east: .nan, north: .nan), Box(west: 0, south: 1, east: 1, north: .nan),
+    Box(west: -.infinity, south: -1e308, east: .infinity, north: 1e308), Box(west: 1e308, south: 0, east: 0, north: 1),
+    Box(around: Position(lat: 0, lon: 0), radius: -1_000_000),
+]
+
 @Suite struct GeoIndexTests {
+    @Test func whatIsNoBoxHoldsNothing() {
+        var index = GeoIndex()
+        for (member, place) in awkwardPlaces.enumerated() { index.set(Int32(member), at: place) }
+        // More members than any of the boxes has cells, so that cells are walked, and then one for the other way.
+        for member in 100..<5_000 as Range<Int32> {
+            index.set(member, at: Position(lat: Double(member) / 100, lon: 10 + Double(member) / 100))
+        }
+        for box in noBoxes {
+            #expect(index.members(in: box).isEmpty)
+            var work = 1_000
+            #expect(index.members(in: box, atMost: 10, work: &work) == [])
+            #expect(work == 1_000)
+            #expect(GeoCell.count(in: box) == 0)
+            GeoCell.forEach(in: box) { Issue.record("\(box) has the cell \($0)") }
+        }
+    }
+
+    @Test func aRadiusThatIsNoneFindsNobodyAndEnds() {
+        var index = GeoIndex()
+        for member in 0..<100 as Range<Int32> { index.set(member, at: Position(lat: Double(member) / 10, lon: 0)) }
+        for radius in [.nan, -1, -1e308, -.infinity] as [Double] {
+            let (hits, truncated) = index.nearest(to: Position(lat: 5.05, lon: 0), radius: radius, limit: 10) {
+                $0 < $1
+            }
+            #expect(hits.isEmpty && !truncated)
+        }
+        let (hits, _) = index.nearest(to: Position(lat: .nan, lon: 1e308), radius: 100, limit: 10) { $0 < $1 }
+        #expect(hits.isEmpty)
+    }
+
     /// The index against a plain list, through random insertions, moves and removals.
     @Test(arguments: 0..<7) func theIndexAnswersWhatAListWould(place: Int) {
         var random = SeededRandom(seed: UInt64(place))

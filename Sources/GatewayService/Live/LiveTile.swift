@@ -42,6 +42,7 @@ struct LiveTile: Hashable, Sendable {
 
     /// The tiles that cover `box`: the finest of which there are at most `limit`; nil if even the coarsest are more.
     static func cover(_ box: Box, atMost limit: Int) -> [LiveTile]? {
+        guard box.isValid else { return nil }
         let first = GeoCell(Position(lat: box.south, lon: box.west))
         let last = GeoCell(Position(lat: box.north, lon: box.east))
         for level in 0..<levels {
