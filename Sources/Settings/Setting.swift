@@ -129,9 +129,11 @@ extension Setting where Value == [KeyValue] {
         Setting(name, default: "", allowed: "key=value,key=value", help: help, isSecret: isSecret) { text in
             var pairs: [KeyValue] = []
             for item in text.split(separator: ",") {
-                guard let separator = item.firstIndex(of: "="), separator > item.startIndex else { return nil }
-                let value = item[item.index(after: separator)...]
-                pairs.append(KeyValue(key: item[..<separator].trimmingSpaces(), value: value.trimmingSpaces()))
+                guard let separator = item.firstIndex(of: "=") else { return nil }
+                let key = item[..<separator].trimmingSpaces()
+                // Also one that is nothing but spaces: what is accepted here is written out and read again.
+                guard !key.isEmpty else { return nil }
+                pairs.append(KeyValue(key: key, value: item[item.index(after: separator)...].trimmingSpaces()))
             }
             return pairs
         }

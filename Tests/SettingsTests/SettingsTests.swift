@@ -73,6 +73,46 @@ import Testing
         #expect(!error([], ["CABSTAND_KAFKA_CONFIG": "secret"]).contains("secret"))
     }
 
+    /// The all-in-one program writes the pairs out and reads them again, with its own behind them: that must not end it.
+    @Test func whatIsTakenForPairsCanBeWrittenAndReadAgain() throws {
+        for text in [" =x", "=x", "a=1, =2", "  ", "a", "a=1,b", "a=\u{301}"] {
+            #expect(error([], ["CABSTAND_KAFKA_CONFIG": text]).hasPrefix("CABSTAND_KAFKA_CONFIG: "))
+        }
+        for text in ["", ",", "a=1", " a = 1 , b = ", "a=b=c,d==", "\u{301}=1"] {
+            let values = try values(.cabstand, [], ["CABSTAND_KAFKA_CONFIG": text])
+            let pairs = values[CabstandSettings.kafkaConfig]
+            let written = pairs.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
+            #expect(
+                values.replacing(CabstandSettings.kafkaConfig, with: written)[CabstandSettings.kafkaConfig] == pairs)
+        }
+    }
+
+    /// A number is multiplied into nanoseconds later: none that could overflow there gets in.
+    @Test(arguments: CabstandSettings.all.map(\.name))
+    func noTextEndsTheProgram(name: String) throws {
+        let texts = [
+            "", " ", "0", "-1", "70000", "9223372036854775807", "-9223372036854775808", "9223372036854775808",
+            "99999999999999999999999", "1e3", "nan", "inf", "0x10", "１", "+5", "5 ", "=", "[", "[]:1", ":1", "a:0",
+            "a:65536",
+            "sqlite:", "\u{301}", String(repeating: "9", count: 10_000),
+        ]
+        for text in texts {
+            guard let values = try? values(.cabstand, [], ["CABSTAND_" + name: text]) else { continue }
+            for setting in [
+                CabstandSettings.graceSeconds, CabstandSettings.drainDelaySeconds, CabstandSettings.driverTTLSeconds,
+            ] {
+                #expect((0...86_400).contains(values[setting]))
+            }
+            for setting in [
+                CabstandSettings.listIntervalMs, CabstandSettings.pollIntervalMs, CabstandSettings.requestTimeoutMs,
+            ] {
+                #expect((0...600_000).contains(values[setting]))
+            }
+            #expect((0...65_535).contains(values[CabstandSettings.httpPort]))
+            #expect((0...65_535).contains(values[CabstandSettings.adminPort] ?? 0))
+        }
+    }
+
     @Test func theConfigurationSaysWhereEachValueCameFromAndAShellReadsItBack() throws {
         let outcome = try SettingsDeclaration.gateway.read(
             arguments: ["--http-port", "9001", "--print-config"],
