@@ -16,8 +16,8 @@ struct FolderScan: Sendable {
         let device: UInt64
         let inode: UInt64
         let size: Int64
-        let modified: Int
-        let changed: Int
+        let modified: Int128
+        let changed: Int128
     }
 
     private let limits: StaticFiles.Limits
@@ -36,7 +36,7 @@ struct FolderScan: Sendable {
     private var bytes = 0
     /// Unix nanoseconds. A file that changed after this could change again within the same tick of the file system's
     /// clock: it is read anew next time, whatever its times say.
-    private var settledBefore = 0
+    private var settledBefore: Int128 = 0
 
     init(
         limits: StaticFiles.Limits, events: FolderEvents? = nil, previous: StaticFiles? = nil,
@@ -167,7 +167,10 @@ struct FolderScan: Sendable {
         "all files together have more than \(limits.totalBytes) bytes"
     }
 
-    fileprivate static func nanoseconds(_ time: timespec) -> Int { time.tv_sec * 1_000_000_000 + time.tv_nsec }
+    /// Anybody may give a file a time, and a file system keeps those of many centuries, whose nanoseconds no 64 bits hold.
+    fileprivate static func nanoseconds(_ time: timespec) -> Int128 {
+        Int128(time.tv_sec) * 1_000_000_000 + Int128(time.tv_nsec)
+    }
 
     /// The whole file, or nil and `errno`. A link that was put in the file's place meanwhile is not followed.
     private func contents(_ path: String, _ size: Int) -> [UInt8]? {
@@ -215,15 +218,17 @@ struct FolderScan: Sendable {
         guard unsafe czlib_deflateInit2(&stream, 9, 15 + 16, 9) == Z_OK else { return nil }
         defer { unsafe deflateEnd(&stream) }
         let bound = unsafe Int(deflateBound(&stream, UInt(content.count)))
+        // zlib counts in 32 bits; what is larger is sent as it is.
+        guard let given = UInt32(exactly: content.count), let room = UInt32(exactly: bound) else { return nil }
         var output = ByteBuffer(capacity: bound)
         var input = content
         let outcome = unsafe input.withUnsafeMutableBufferPointer { input in
             var result = Z_OK
             unsafe output.appendUninitialized(bound) { space in
                 unsafe stream.next_in = input.baseAddress
-                unsafe stream.avail_in = UInt32(input.count)
+                unsafe stream.avail_in = given
                 unsafe stream.next_out = space.assumingMemoryBound(to: UInt8.self).baseAddress
-                unsafe stream.avail_out = UInt32(space.count)
+                unsafe stream.avail_out = room
                 result = unsafe deflate(&stream, Z_FINISH)
                 return unsafe space.count - Int(stream.avail_out)
             }

@@ -37,6 +37,23 @@ private func get(_ path: String, _ fields: String = "", method: String = "GET") 
         #expect(answer.field("content-encoding") == nil)
     }
 
+    /// A copy from a camera, or a joker, may give a file any time that its file system can keep.
+    @Test(arguments: [-9_223_372_036_854_775_808, -2_147_483_649, 0, 10_000_000_000, 9_223_372_036_854_775_807])
+    func aFileOfAnyTimeIsServed(seconds: Int) throws {
+        folder.write("old.txt", "old")
+        let times = [timespec(tv_sec: seconds, tv_nsec: 0), timespec(tv_sec: seconds, tv_nsec: 0)]
+        let outcome = unsafe utimensat(AT_FDCWD, folder.file("old.txt"), times, 0)
+        #expect(outcome == 0)
+        let files = try StaticFiles(folder: folder.path)
+        let server = try LiveServer { _, router in
+            router.fallback { request, responder in files.respond(to: request, responder) }
+        }
+        let answer = Client(server.port).send(get("/old.txt")).response()
+        #expect(answer.body == "old")
+        let date = answer.field("last-modified") ?? "none"
+        #expect(Client(server.port).send(get("/old.txt", "If-Modified-Since: \(date)\r\n")).response().status == 304)
+    }
+
     @Test func rfc9110_13_1_2_entityTagsGive304() {
         let client = Client(server.port)
         let first = client.send(get("/index.html")).response()
