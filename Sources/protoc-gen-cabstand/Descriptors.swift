@@ -52,7 +52,7 @@ struct FileDescriptor {
             case 1: name = try known.readString()
             case 2: package = try known.readString()
             case 3: dependencies.append(try known.readString())
-            case 4: messages.append(try MessageDescriptor(decoding: try known.readBytes()))
+            case 4: messages.append(try MessageDescriptor(decoding: try known.readBytes(), depth: 1))
             case 5: enums.append(try EnumDescriptor(decoding: try known.readBytes()))
             case 6: services.append(try ServiceDescriptor(decoding: try known.readBytes()))
             case 12: syntax = try known.readString()
@@ -97,13 +97,14 @@ struct MessageDescriptor {
     /// The entry of a map field, which protoc has made up.
     var isMapEntry = false
 
-    init(decoding bytes: [UInt8]) throws(ProtobufError) {
+    init(decoding bytes: [UInt8], depth: Int) throws(ProtobufError) {
+        guard depth <= Self.maximumDepth else { throw .tooDeep }
         var reader = ProtobufReader(bytes.span)
         while let tag = try reader.nextTag() {
             switch tag >> 3 {
             case 1: name = try reader.readString()
             case 2: fields.append(try FieldDescriptor(decoding: try reader.readBytes()))
-            case 3: messages.append(try MessageDescriptor(decoding: try reader.readBytes()))
+            case 3: messages.append(try MessageDescriptor(decoding: try reader.readBytes(), depth: depth + 1))
             case 4: enums.append(try EnumDescriptor(decoding: try reader.readBytes()))
             case 7: isMapEntry = try firstFlag(7, of: try reader.readBytes()) ?? false
             case 8: oneofs.append(try firstString(1, of: try reader.readBytes()))

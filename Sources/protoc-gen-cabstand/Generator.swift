@@ -33,6 +33,7 @@ struct Generator {
         guard file.syntax == "proto3" else {
             throw GeneratorError(message: "\(name): only syntax = \"proto3\" is generated, not \(file.syntax)")
         }
+        try file.check()
         // Flat: a module cannot have two files of one name.
         let stem = Names.file(name)
         var result = [(name: stem + ".pb.swift", content: try messages(of: file))]

@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import ProtobufWire
 import TestSupport
 import Testing
@@ -152,6 +153,82 @@ struct InteropTests {
                 """)
         #expect(
             Cabstand_Test_V1_OddNames.fields.first { $0.number == 7 } == ProtobufField(7, "user_id", "userId"))
+    }
+}
+
+/// Requests that protoc does not make: the plugin answers with an error, it does not die.
+@Suite("Generator requests")
+struct GeneratorRequestTests {
+    private func field(_ number: UInt32, _ bytes: [UInt8]) -> [UInt8] {
+        var buffer = ByteBuffer()
+        ProtobufBytes.encodeAlways(bytes, number, into: &buffer)
+        return buffer.array()
+    }
+
+    private func field(_ number: UInt32, _ text: String) -> [UInt8] { field(number, Array(text.utf8)) }
+
+    private func field(_ number: UInt32, _ value: Int64) -> [UInt8] {
+        var buffer = ByteBuffer()
+        ProtobufInt64.encodeAlways(value, number, into: &buffer)
+        return buffer.array()
+    }
+
+    /// A request for one file with these declarations.
+    private func answer(_ declarations: [UInt8]) throws -> ChildProcess.Result {
+        let file = field(1, "a.proto") + field(12, "proto3") + declarations
+        let folder = TemporaryFolder()
+        let path = folder.write("request", "")
+        let bytes = field(1, "a.proto") + field(15, file)
+        let output = unsafe fopen(path, "wb")
+        let isOpen = unsafe output != nil
+        try #require(isOpen)
+        unsafe fwrite(bytes, 1, bytes.count, output)
+        unsafe fclose(output)
+        return try ChildProcess.run(
+            "/bin/sh", ["-c", "exec \"$0\" <\"$1\"", Tool.program("protoc-gen-cabstand"), path])
+    }
+
+    @Test func anEnumWithoutValuesIsRefused() throws {
+        let outer = try answer(field(5, field(1, "Empty")))
+        #expect(outer.status == 0 && outer.output.contains("Empty: an enum without values"))
+        let inner = try answer(field(4, field(1, "M") + field(4, field(1, "Empty"))))
+        #expect(inner.status == 0 && inner.output.contains("Empty: an enum without values"))
+    }
+
+    @Test(arguments: [0, -1, 536_870_912, .max, .min] as [Int64])
+    func aNumberThatNoFieldHasIsRefused(number: Int64) throws {
+        let result = try answer(field(4, field(1, "M") + field(2, field(1, "f") + field(3, number) + field(5, 5))))
+        #expect(result.status == 0 && result.output.contains("is no field number"), "\(result)")
+    }
+
+    @Test(arguments: [0, 1, -1, .max, .min] as [Int64])
+    func aOneofThatIsNotThereIsRefused(index: Int64) throws {
+        let member = field(1, "f") + field(3, 1) + field(5, 5) + field(9, index)
+        let result = try answer(field(4, field(1, "M") + field(2, member)))
+        #expect(result.status == 0 && result.output.contains("there is no oneof"), "\(result)")
+    }
+
+    @Test func messagesInMessagesWithoutEndAreRefused() throws {
+        var message: [UInt8] = field(1, "M")
+        for _ in 0..<5_000 { message = field(3, message) }
+        let result = try answer(field(4, message))
+        #expect(result.status == 0 && result.output.contains("can't be read: tooDeep"), "\(result.output.prefix(200))")
+    }
+
+    @Test func aMapEntryWithoutKeyAndAnUnknownTypeAreRefused() throws {
+        let entry = field(1, "E") + field(7, field(7, 1))
+        let map = field(1, "f") + field(3, 1) + field(4, 3) + field(5, 11) + field(6, ".M.E")
+        #expect(try answer(field(4, field(1, "M") + field(3, entry) + field(2, map))).output.contains("without key"))
+        let lost = field(1, "f") + field(3, 1) + field(5, 14) + field(6, ".Nowhere")
+        #expect(try answer(field(4, field(1, "M") + field(2, lost))).output.contains("unknown type .Nowhere"))
+    }
+
+    @Test func namesOfNothingAreNoTrap() throws {
+        let nothing = field(1, "") + field(2, field(1, "") + field(3, 1) + field(5, 5))
+        let service = field(1, "") + field(2, field(1, "") + field(2, ".") + field(3, "."))
+        let result = try answer(
+            field(2, "..") + field(4, nothing) + field(5, field(2, field(1, ""))) + field(6, service))
+        #expect(result.status == 0)
     }
 }
 
