@@ -285,7 +285,9 @@ public final class TopicHub: TurnEnding {
         }
         let cause = topic.value.cause
         if cause > 0 {
-            let lag = Int64(loop.preciseNow() &- loop.now) / 1_000_000 &+ loop.wallClockMilliseconds &- cause
+            let lag =
+                Int64(truncatingIfNeeded: loop.preciseNow() &- loop.now) / 1_000_000 &+ loop.wallClockMilliseconds
+                &- cause
             freshness.observe(Double(max(0, lag)) * 0.001)
         }
     }
