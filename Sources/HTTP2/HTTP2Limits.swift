@@ -37,12 +37,14 @@ public struct HTTP2Limits: Sendable {
     /// and read like any call's. It is still counted, or HEADERS and RST_STREAM of calls that are answered at once, and
     /// requests whose early end makes us send RST_STREAM(NO_ERROR), would be free.
     public static let answeredResetParts: UInt64 = 16
-    /// An answered stream that has lived so long is reset for free, in nanoseconds: apps that watch something for a while and
-    /// leave together are no attack.
-    public static let youngStream: UInt64 = 1_000_000_000
-    /// Frames that cost work and carry nothing: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, GOAWAY, empty DATA, headers of streams
-    /// that were reset, unknown types. Each useful frame (HEADERS, DATA with bytes) gives one back, each DATA that we send two,
-    /// so a peer that works may ping and update windows as often as it works.
+    /// A stream that has lived so long is reset for free, answered or not, in nanoseconds: apps that watch or wait for something
+    /// and leave together are no attack, nor are calls whose deadlines pass together when a server is slow. What is bought by
+    /// such resets is bounded by MAX_CONCURRENT_STREAMS in each of these times.
+    public static let youngStream: UInt64 = 250_000_000
+    /// Frames that cost work and carry nothing: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, GOAWAY, empty DATA, informational
+    /// responses, headers behind our GOAWAY or behind those that a stream which we reset may still have, unknown types. Each
+    /// useful frame (HEADERS, DATA with bytes) gives one back, each DATA that we send two, so a peer that works may ping and
+    /// update windows as often as it works.
     public var maximumIdleFrames = 1000
     /// Values in one SETTINGS frame; there are six that mean something here, and nghttp2 takes 32.
     public static let maximumSettings = 32

@@ -88,13 +88,16 @@ extension HTTP2Session {
         if isIdle(header.streamID) { return fail(.protocolError, .idleStream, &output) }
         let handle = streams.find(id: header.streamID)
         guard let handle, let stream = streams.find(handle) else {
+            // Both sides have reset it.
+            if wereReset.remove(header.streamID) { return nil }
             // It has ended. Asking for it was work, and the reset spares the peer the answer.
             return chargeAnswered(now) ? nil : fail(.enhanceYourCalm, .tooManyResets, &output)
         }
         let isCharged =
-            stream.value.local == .nothing
-            ? role == .client || resets.take(now: now)
-            : !isYoung(stream.value.openedAt, now) || chargeAnswered(now)
+            !isYoung(stream.value.openedAt, now)
+            || (stream.value.local == .nothing
+                ? role == .client || resets.take(now: now)
+                : chargeAnswered(now))
         guard isCharged else { return fail(.enhanceYourCalm, .tooManyResets, &output) }
         let code = HTTP2ErrorCode(rawValue: payload.bigEndian(0, as: UInt32.self))
         let context = stream.value.context

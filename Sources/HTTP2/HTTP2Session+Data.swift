@@ -33,6 +33,7 @@ extension HTTP2Session {
         guard let handle = streams.find(id: header.streamID), let stream = streams.find(handle) else {
             if isIdle(header.streamID) { return fail(.protocolError, .idleStream, &output) }
             if wereReset.contains(header.streamID) || header.streamID > (finalGoAway ?? .max) { return nil }
+            if wereReset.hasForgotten { return uselessFrame(now, &output) }
             return rejectStream(header.streamID, .streamClosed, now, &output)
         }
         if stream.value.remote != .headers {

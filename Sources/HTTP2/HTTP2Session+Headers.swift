@@ -77,17 +77,18 @@ extension HTTP2Session {
         if role == .client || id <= lastPeerStream {
             if let handle = streams.find(id: id) { return receiveBlock(on: handle, endStream, now, &output) }
             if role == .client && isIdle(id) { return fail(.protocolError, .idleStream, &output) }
-            guard wereReset.contains(id) else {
-                return role == .server && id & 1 == 0
-                    ? fail(.protocolError, .badStreamID, &output) : fail(.streamClosed, .closedStream, &output)
-            }
-            return idleFrames.take(now: now) ? nil : fail(.enhanceYourCalm, .tooManyIdleFrames, &output)
+            // Sent before the peer knew of our reset: thousands of calls may be given up, and answered, in the same moment.
+            if wereReset.takeHeaders(id, endStream: endStream) { return nil }
+            if wereReset.contains(id) { return uselessFrame(now, &output) }
+            if role == .server && id & 1 == 0 { return fail(.protocolError, .badStreamID, &output) }
+            return wereReset.hasForgotten
+                ? uselessFrame(now, &output) : fail(.streamClosed, .closedStream, &output)
         }
         guard id & 1 == 1 else { return fail(.protocolError, .badStreamID, &output) }
         lastPeerStream = id
         // After the final GOAWAY new streams are not ours any more; the peer knows, or will (§6.8).
         if finalGoAway != nil {
-            return idleFrames.take(now: now) ? nil : fail(.enhanceYourCalm, .tooManyIdleFrames, &output)
+            return uselessFrame(now, &output)
         }
         if blockDependsOnItself { return rejectStream(id, .protocolError, now, &output) }
         if openStreams + heldStreams >= limits.maximumConcurrentStreams {
@@ -131,6 +132,8 @@ extension HTTP2Session {
             if endStream { return failStream(handle, .protocolError, now, &output) }
             return idleFrames.take(now: now) ? nil : fail(.enhanceYourCalm, .tooManyIdleFrames, &output)
         }
+        // A body was promised, and none comes (§8.1.1). No request here is a HEAD.
+        if endStream && response.contentLength > 0 { return failStream(handle, .protocolError, now, &output) }
         stream.value.remote = .headers
         stream.value.contentLeft = response.contentLength
         if endStream { remoteEnded(handle, stream) }

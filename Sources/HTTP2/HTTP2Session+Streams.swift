@@ -12,6 +12,9 @@ extension HTTP2Session {
         streams.find(stream)?.value.context = context
     }
 
+    /// Whether a stream has not ended.
+    public func isOpen(_ stream: HTTP2StreamHandle) -> Bool { streams.find(stream) != nil }
+
     /// The identifier of a stream; 0 once it has ended.
     public func streamID(_ stream: HTTP2StreamHandle) -> UInt32 { streams.find(stream)?.value.id ?? 0 }
 
@@ -101,6 +104,12 @@ extension HTTP2Session {
         appendReset(stream.value.id, code, &output)
         _ = end(handle)
         return context == 0 ? nil : .reset(context: context, code: code, byPeer: false)
+    }
+
+    /// A frame that changes nothing, such as one on a stream that this side may have reset when so many were that nobody knows.
+    /// It costs what such frames do.
+    mutating func uselessFrame(_ now: UInt64, _ output: inout ByteBuffer) -> HTTP2Event? {
+        idleFrames.take(now: now) ? nil : fail(.enhanceYourCalm, .tooManyIdleFrames, &output)
     }
 
     /// Refuses a stream that has no entry.

@@ -107,4 +107,16 @@ import Testing
         }
         #expect(fields.last == "z: y")
     }
+
+    /// A response that ends with its headers has no body, whatever it promised.
+    @Test func rfc9113_8_1_1_aPromisedBodyThatNeverComes() throws {
+        for (length, isWhole) in [("0", true), ("5", false)] {
+            let wire = Wire.client()
+            let stream = try #require(wire.open())
+            wire.sendHeaders(stream, .request, endStream: true)
+            let reports = wire.receive(.headers(stream, .response + [("content-length", length)]))
+            #expect(reports.count == 1)
+            #expect((reports != [.reset(.protocolError, byPeer: false)]) == isWhole)
+        }
+    }
 }
