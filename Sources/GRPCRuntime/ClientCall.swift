@@ -49,7 +49,7 @@ final class ClientCall {
     private var handedOver = 0
     private var keepsRequest = true
     private var wantsHalfClose = false
-    private var isHalfClosed = false
+    private(set) var isHalfClosed = false
     private var wantsWritable = false
     @usableFromInline var onWritable: (() -> Void)?
 
@@ -67,6 +67,8 @@ final class ClientCall {
     private(set) var name = Handle<ClientCall>.none
     /// Bytes of its answer that are counted in the connection's account.
     var held = 0
+    /// How the server takes what waits for a window.
+    var reading = ProgressMark()
     /// When the message began that is half there.
     private var messageSince: UInt64 = 0
     private var hasHeaders = false
@@ -156,6 +158,7 @@ final class ClientCall {
     func halfClose() {
         guard phase != .ended, !wantsHalfClose else { return }
         wantsHalfClose = true
+        reading.clear()
         handOver()
     }
 
@@ -206,6 +209,7 @@ final class ClientCall {
         phase = .waiting
         handedOver = 0
         isHalfClosed = false
+        reading.clear()
         channel.submit(self)
     }
 

@@ -34,6 +34,9 @@ struct ClientConnection: ~Copyable {
     var lastProcessed = UInt32.max
     /// Bytes of answers that calls keep.
     var held = 0
+    /// Bytes that its session keeps besides requests, and of requests that wait for windows, as they are counted.
+    var sessionBytes = 0
+    var unsentBytes = 0
     /// What was wrong, for the error message of its calls.
     private(set) var failure = ""
 
@@ -42,10 +45,9 @@ struct ClientConnection: ~Copyable {
     var lastRead: UInt64 = 0
     /// A keepalive PING waits for its answer since then; 0: none.
     var pingSent: UInt64 = 0
-    /// A frame is half there since then; 0: none.
-    var halfSince: UInt64 = 0
+    /// When it was opened, or when reading went on after it had been held back.
+    var readingSince: UInt64 = 0
     var retiredSince: UInt64 = 0
-    var reading = ProgressMark()
     var isWatched = false
     var isHeldBack = false
     var pumpTimer = TimerID.none
@@ -63,6 +65,9 @@ struct ClientConnection: ~Copyable {
         self.address = address
         session = HTTP2Session(role: .client, limits: limits)
     }
+
+    /// What is counted against `ChannelOptions.maximumHeldBytes`.
+    var account: Int { held &+ sessionBytes }
 
     /// Notes what was wrong; the first reason stays.
     mutating func fail(_ reason: String) {

@@ -13,23 +13,33 @@ extension ClientConnections {
         loop.setDeadline(connection.value.id, at: loop.now.after(GRPCLimits.checkInterval))
     }
 
-    /// What a read has left over.
+    /// After a read: what is owed has a deadline.
     @inline(__always)
-    func noteHalf(_ connection: Place<ClientConnection>, isHalf: Bool, hasMoved: Bool) {
-        let isHeldBack = connection.value.isHeldBack
-        if isHeldBack || !isHalf {
-            connection.value.halfSince = 0
-            return
-        }
-        let isNew = connection.value.halfSince == 0
-        if hasMoved || isNew { connection.value.halfSince = loop.now }
+    func noteDebt(_ connection: Place<ClientConnection>) {
+        if connection.value.session.owed != .nothing { watchDebt(connection) }
+    }
+
+    @inline(never)
+    private func watchDebt(_ connection: Place<ClientConnection>) {
+        countSession(connection)
         watch(connection)
     }
 
-    /// Our PING was answered.
+    /// Takes what a connection's session keeps now into its account and the channel's, and what waits for its windows.
+    func countSession(_ connection: Place<ClientConnection>, isOver: Bool = false) {
+        let bytes = isOver ? 0 : connection.value.session.stateBytes
+        let pending = isOver ? 0 : connection.value.session.pendingBytes
+        metrics.addSession(bytes - connection.value.sessionBytes)
+        metrics.addUnsent(pending - connection.value.unsentBytes)
+        connection.value.sessionBytes = bytes
+        connection.value.unsentBytes = pending
+    }
+
+    /// A PING was answered. An answer that nobody asked for must not put the connection's deadline off.
     func pingAnswered(_ connection: Place<ClientConnection>) {
-        let interval = options.keepaliveInterval
+        guard connection.value.pingSent != 0 else { return }
         connection.value.pingSent = 0
+        let interval = options.keepaliveInterval
         let pause = connection.value.isWatched ? min(interval, GRPCLimits.checkInterval) : interval
         loop.setDeadline(connection.value.id, at: loop.now.after(pause))
     }
@@ -39,17 +49,17 @@ extension ClientConnections {
         guard connection.value.phase != .closing, let output = unsafe loop.output(id) else { return }
         let now = loop.now
         guard connection.value.wasReady else {
-            return expire(handle, connection, "no HTTP/2 settings within the connect timeout")
+            return expire(handle, connection, "no HTTP/2 settings within the connect timeout", .settingsTimeout)
         }
-        if connection.value.halfSince != 0, now >= connection.value.halfSince.after(options.frameTimeout) {
-            return expire(handle, connection, "a frame did not become whole")
+        if !connection.value.isHeldBack,
+            let debt = connection.value.session.overdue(
+                now: now, patience: options.frameTimeout, readingSince: connection.value.readingSince)
+        {
+            return debt == .settingsAck
+                ? expire(handle, connection, "no acknowledgement of SETTINGS", .settingsTimeout)
+                : expire(handle, connection, "a frame, or a header block, did not become whole", .enhanceYourCalm)
         }
         let backlog = loop.isBacklogged(id) ? loop.pendingOutput(id) : 0
-        if connection.value.reading.stalls(
-            backlog, now: now, patience: options.outputTimeout, rate: GRPCLimits.minimumRate)
-        {
-            return expire(handle, connection, "the server does not read")
-        }
         if connection.value.phase == .retired, now >= connection.value.retiredSince.after(options.drainTimeout) {
             return expire(handle, connection, "the server goes away, and its calls did not end")
         }
@@ -78,9 +88,11 @@ extension ClientConnections {
                 due = now.after(options.keepaliveInterval)
             }
         }
-        let isHalf = connection.value.halfSince != 0
+        countSession(connection)
+        let isOwed = connection.value.session.owed != .nothing
+        let isHeldBack = connection.value.isHeldBack
         let isRetired = connection.value.phase == .retired
-        if isHalf || isRetired || backlog > 0 {
+        if isOwed || isHeldBack || isRetired || backlog > 0 {
             connection.value.isWatched = true
         }
         if connection.value.isWatched { due = min(due, now.after(GRPCLimits.checkInterval)) }
@@ -101,15 +113,37 @@ extension ClientConnections {
                         RPCError(code: .deadlineExceeded, message: "the server's message came too slowly"), .cancel)
                 }
             }
+            if takesTooSlowly(call, connection, now) {
+                call.abort(
+                    RPCError(code: .deadlineExceeded, message: "the server takes the request too slowly"), .cancel)
+            }
             guard next == .none || calls.contains(next) else { break }
             name = next
         }
         countWork(steps / 16)
     }
 
-    private func expire(_ handle: Handle<ClientConnection>, _ connection: Place<ClientConnection>, _ text: String) {
+    /// Whether a request waits for a window that does not come.
+    private func takesTooSlowly(_ call: ClientCall, _ connection: Place<ClientConnection>, _ now: UInt64) -> Bool {
+        let pending = connection.value.session.pendingCount(call.stream)
+        if pending > 0 { connection.value.isWatched = true }
+        return call.reading.stalls(
+            pending, taken: connection.value.session.takenCount(call.stream), now: now,
+            patience: call.isHalfClosed ? options.outputTimeout : options.pausedStreamTimeout,
+            rate: GRPCLimits.minimumRate)
+    }
+
+    /// - Parameter code: what the server is told; nil: it does not read.
+    private func expire(
+        _ handle: Handle<ClientConnection>, _ connection: Place<ClientConnection>, _ text: String,
+        _ code: HTTP2ErrorCode? = nil
+    ) {
+        let id = connection.value.id
+        if let code, let output = unsafe loop.output(id) {
+            unsafe connection.value.session.sendGoAway(code, output: &output.pointee)
+        }
         connection.value.fail(text)
         guard beginClosing(handle, connection) else { return }
-        loop.close(connection.value.id)
+        if code == nil { loop.close(id) } else { loop.closeAfterFlush(id, drain: true) }
     }
 }

@@ -47,6 +47,7 @@ extension ClientConnections {
         guard let connection = connections.find(handle), !connection.value.isClosed else { return }
         beginClosing(handle, connection)
         connection.value.isClosed = true
+        countSession(connection, isOver: true)
         connection.value.fail(reason)
         let text = connection.value.failure
         let address = connection.value.address

@@ -143,7 +143,7 @@ extension ClientConnections {
         call.channel.metrics.addHeld(bytes - call.held)
         call.held = bytes
         if bytes > 0 { watch(connection) }
-        return bytes == 0 ? true : connection.value.held <= options.maximumHeldBytes
+        return bytes == 0 ? true : connection.value.account <= options.maximumHeldBytes
     }
 
     /// This side gives a call's stream up.

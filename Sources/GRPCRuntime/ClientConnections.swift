@@ -2,6 +2,7 @@ import Bytes
 import HTTP2
 import Memory
 import Reactor
+import Telemetry
 
 /// The connections of one channel: opens streams for calls and reads frames into them.
 ///
@@ -16,6 +17,7 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
     var channel: GRPCChannel?
     let options: ChannelOptions
     let limits = HTTP2Limits()
+    let metrics: ChannelMetrics
     private(set) var authority: [UInt8] = []
     let connections = Slab<ClientConnection>(initialCount: 4)
     /// Calls that have not ended: the context of their streams, the payload of their timers.
@@ -37,9 +39,12 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
         var workTurn: UInt64 = 0
     }
 
-    init(loop: EventLoop, options: ChannelOptions) {
+    init(loop: EventLoop, options: ChannelOptions, metrics: ChannelMetrics) {
         self.loop = loop
         self.options = options
+        self.metrics = metrics
+        super.init()
+        MetricRegistry.shared.addConnections(account, protocol: "grpc_client")
     }
 
     /// Once, before anything else.
@@ -69,6 +74,7 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
         else { return }
         unsafe connection.value.session.start(output: &output.pointee)
         connection.value.lastRead = loop.now
+        connection.value.readingSince = loop.now
         // The server's SETTINGS are part of connecting.
         loop.setDeadline(id, at: loop.now.after(options.connectTimeout))
     }
@@ -130,7 +136,7 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
         if calls.hasRetired { calls.reclaim() }
         state.value.isReading = false
         countWork(options.maximumEventsPerRead - budget)
-        noteHalf(connection, isHalf: position < bytes.count, hasMoved: position > 0)
+        noteDebt(connection)
         afterUse(handle, connection)
         return position
     }
@@ -144,6 +150,8 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
 
     private func settingsCame(_ handle: Handle<ClientConnection>, _ connection: Place<ClientConnection>) {
         if connection.value.enter(.ready) {
+            // What was owed before had the deadline of connecting.
+            connection.value.isWatched = false
             loop.setDeadline(connection.value.id, at: loop.now.after(options.keepaliveInterval))
             channel?.connectionReady(handle)
         }
@@ -175,7 +183,6 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
     override func connectionDrained(_ id: ConnectionID) {
         let handle = handle(id)
         guard let connection = connections.find(handle) else { return }
-        connection.value.reading.clear()
         pump(handle, connection)
     }
 
@@ -267,6 +274,7 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
         guard connection.value.phase != .closing, let output = unsafe loop.output(connection.value.id) else { return }
         if connection.value.isHeldBack {
             connection.value.isHeldBack = false
+            connection.value.readingSince = loop.now
             loop.resumeReading(connection.value.id)
         }
         unsafe connection.value.session.pump(output: &output.pointee)

@@ -59,7 +59,7 @@ public final class GRPCChannel {
         authority = Array((options.authority ?? target).utf8)
         resolveBackoff = Backoff(options)
         metrics = ChannelMetrics(target: target)
-        transport = ClientConnections(loop: loop, options: options)
+        transport = ClientConnections(loop: loop, options: options, metrics: metrics)
         randomState = loop.preciseNow() | 1
         transport.report(to: self)
     }
@@ -70,6 +70,14 @@ public final class GRPCChannel {
     package var openCalls: Int { transport.calls.count }
     package var openConnections: Int { transport.connections.count }
     package var longestTurn: Int { transport.state.value.longestTurn }
+
+    /// Everything that servers make this process keep, as far as it is counted: input and output that the loop holds, what
+    /// HTTP/2 keeps, answers. Bytes.
+    package var accountedBytes: Int {
+        var sum = transport.account.input + transport.account.output
+        transport.connections.walk { sum += $1.value.held + $1.value.session.heldBytes }
+        return sum
+    }
 
     /// Calls that wait for a stream.
     public var queuedCalls: Int { waitingCount }

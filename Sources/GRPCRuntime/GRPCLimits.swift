@@ -22,15 +22,14 @@ public struct GRPCLimits: Sendable {
 
     /// A client that has not sent the preface and its SETTINGS by then is closed. Nanoseconds.
     public var prefaceTimeout: UInt64 = 10 * 1_000_000_000
-    /// A frame, at most 16 KiB, or a header block that has begun must be whole by then; else the connection is closed.
-    /// Nanoseconds.
+    /// A frame, at most 16 KiB, or a header block that has begun must be whole by then, and our SETTINGS acknowledged; else the
+    /// connection is closed. Nanoseconds.
     public var frameTimeout: UInt64 = 20 * 1_000_000_000
     /// A request's message that has begun must be whole in this time, and in what its bytes earn at `minimumRate`; else
     /// the call ends with DEADLINE_EXCEEDED. Nanoseconds.
     public var requestTimeout: UInt64 = 30 * 1_000_000_000
-    /// A client that takes less than `minimumRate` of what waits for it during this time is not reading: the connection is
-    /// closed when it is the socket that is full, the call is reset when it is a finished answer that waits for a window.
-    /// Nanoseconds.
+    /// A client that takes less than `minimumRate` of a finished answer, which waits for a window, during this time is not
+    /// reading: the call is reset. (The loop closes a connection whose socket is full.) Nanoseconds.
     public var outputTimeout: UInt64 = 30 * 1_000_000_000
     /// The same for a stream that goes on: its reader may have paused for a reason, and it holds little. Nanoseconds.
     public var pausedStreamTimeout: UInt64 = 300 * 1_000_000_000
@@ -43,6 +42,9 @@ public struct GRPCLimits: Sendable {
     public var minimumPingInterval: UInt64 = 300 * 1_000_000_000
     /// … so many times is sent GOAWAY ENHANCE_YOUR_CALM "too_many_pings".
     public var maximumPingStrikes = 2
+    /// A handler that can't hear of a call's end and has not answered so long after its deadline never will: the call counts no
+    /// more against MAX_CONCURRENT_STREAMS. Nanoseconds.
+    public var handlerTimeout: UInt64 = 300 * 1_000_000_000
     /// Between the first GOAWAY of a drain and the second, unless the PING between them is answered sooner. Nanoseconds.
     public var drainGrace: UInt64 = 1_000_000_000
     /// After the second GOAWAY calls in flight may take so long; then they are cancelled and the connection closes. Longer
@@ -114,13 +116,17 @@ public struct ChannelOptions: Sendable {
     public var maximumHeldBytes = 64 << 20
     /// Events (HEADERS, DATA …) of one connection that are handled in one turn.
     public var maximumEventsPerRead = 512
-    /// A frame that has begun must be whole by then; else the connection is lost. Nanoseconds.
+    /// A frame or a header block that has begun must be whole by then, and our SETTINGS acknowledged; else the connection is
+    /// lost. Nanoseconds.
     public var frameTimeout: UInt64 = 20 * 1_000_000_000
     /// A message of an answer that has begun must be whole in this time, and in what its bytes earn at 1 KiB a second; else
     /// the call fails with DEADLINE_EXCEEDED. Nanoseconds.
     public var answerTimeout: UInt64 = 30 * 1_000_000_000
-    /// A server that takes less than 1 KiB a second of what waits for it during this time has stopped. Nanoseconds.
+    /// A server that takes less than 1 KiB a second of a whole request during this time has stopped, and the call fails with
+    /// DEADLINE_EXCEEDED. Nanoseconds.
     public var outputTimeout: UInt64 = 30 * 1_000_000_000
+    /// The same for a stream of requests that goes on: the server may have paused it for a reason. Nanoseconds.
+    public var pausedStreamTimeout: UInt64 = 300 * 1_000_000_000
     /// After a GOAWAY calls in flight may take so long; then their connection is closed. Nanoseconds.
     public var drainTimeout: UInt64 = 300 * 1_000_000_000
     /// What a streaming call may hold that was sent and has not left. Bytes; one byte more fails the call.

@@ -6,6 +6,7 @@ import Telemetry
     private let connections: Gauge
     private let open: Gauge
     private let held: Gauge
+    private let session: Gauge
     private let queued: Gauge
     private let rejected: Counter
     private let expiredCalls: Counter
@@ -26,6 +27,9 @@ import Telemetry
         held = registry.gauge(
             name: "cabstand_grpc_server_held_bytes",
             help: "Bytes of requests that are kept: bodies that are not whole or not taken, and metadata.")
+        session = registry.gauge(
+            name: "cabstand_grpc_server_session_bytes",
+            help: "Bytes that HTTP/2 keeps of clients: header blocks, HPACK tables, streams.")
         queued = registry.gauge(
             name: "cabstand_grpc_server_queued_bytes",
             help: "Bytes of answers that wait for a client's window or for its socket.")
@@ -54,6 +58,7 @@ import Telemetry
     /// The number of open calls is set and not counted: a call that is answered at once costs nothing here.
     func setOpen(_ count: Int) { open.set(count) }
     func setHeld(_ bytes: Int) { held.set(bytes) }
+    func setSession(_ bytes: Int) { session.set(bytes) }
     func setQueued(_ bytes: Int) { queued.set(bytes) }
     func callExpired() { expiredCalls.increment() }
 
@@ -100,6 +105,8 @@ final class ChannelMetrics {
     private let queued: Gauge
     private let queuedBytes: Gauge
     private let held: Gauge
+    private let session: Gauge
+    private let unsent: Gauge
     private let retried: Counter
     private let lost: Counter
     /// By status code, made when they are first needed; codes that are not known count as UNKNOWN.
@@ -118,6 +125,13 @@ final class ChannelMetrics {
             name: "cabstand_grpc_client_held_bytes",
             help: "Bytes of answers that are kept: messages that are not whole or not taken.",
             labels: ["target": target])
+        session = registry.gauge(
+            name: "cabstand_grpc_client_session_bytes",
+            help: "Bytes that HTTP/2 keeps of servers: header blocks, HPACK tables, streams.",
+            labels: ["target": target])
+        unsent = registry.gauge(
+            name: "cabstand_grpc_client_unsent_bytes", help: "Bytes of requests that wait for a server's windows.",
+            labels: ["target": target])
         retried = registry.counter(
             name: "cabstand_grpc_client_calls_retried_total",
             help: "Calls that were sent again because the server had not processed them.", labels: ["target": target])
@@ -129,6 +143,8 @@ final class ChannelMetrics {
     func setQueued(_ count: Int) { queued.set(count) }
     func setQueuedBytes(_ bytes: Int) { queuedBytes.set(bytes) }
     func addHeld(_ bytes: Int) { held.add(Double(bytes)) }
+    func addSession(_ bytes: Int) { if bytes != 0 { session.add(Double(bytes)) } }
+    func addUnsent(_ bytes: Int) { if bytes != 0 { unsent.add(Double(bytes)) } }
     func callRetried() { retried.increment() }
     func connectionLost() { lost.increment() }
 

@@ -52,6 +52,14 @@ public final class GRPCServer {
         connections.connections.walk { sum += loop.pendingOutput($1.value.id) }
         return sum
     }
+    /// Everything that connections make this process keep, as far as it is counted: input and output that the loop holds, what
+    /// HTTP/2 keeps, requests, answers, calls. Bytes.
+    package var accountedBytes: Int {
+        var sum = connections.account.input + connections.account.output
+        sum += connections.calls.count * MemoryLayout<ServerCall>.stride
+        connections.connections.walk { sum += $1.value.held + $1.value.session.heldBytes }
+        return sum
+    }
     /// The most that one turn has done: events, ends of calls, steps of a walk.
     package var longestTurn: Int { connections.state.value.longestTurn }
 

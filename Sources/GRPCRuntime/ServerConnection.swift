@@ -30,8 +30,12 @@ struct ServerConnection: ~Copyable {
     var firstCall = Handle<ServerCall>.none
     /// Bytes of bodies and metadata that its calls keep.
     var held = 0
+    /// Bytes that its session keeps besides answers, as they are counted.
+    var sessionBytes = 0
     /// Bytes of answers that wait, as they are counted in the server's sum.
     var countedQueue = 0
+    /// Streams of refused requests that have not ended.
+    var refused = RefusedStreams()
     /// Calls with one request message that has not come whole.
     var incomplete = 0
 
@@ -43,10 +47,8 @@ struct ServerConnection: ~Copyable {
     /// When the client last pinged, and how often too early.
     var lastPing: UInt64 = 0
     var pingStrikes = 0
-    /// A frame or a header block is half there since then; 0: none.
-    var halfSince: UInt64 = 0
-    /// How the client takes what is written.
-    var reading = ProgressMark()
+    /// When it was opened, or when reading went on after it had been held back.
+    var readingSince: UInt64 = 0
     /// The deadline is at most `GRPCLimits.checkInterval` away: something is owed.
     var isWatched = false
     /// Reading waits until output has left, or for the next turn.
@@ -59,6 +61,9 @@ struct ServerConnection: ~Copyable {
         session = HTTP2Session(role: .server, limits: limits)
     }
 
+    /// What is counted against `GRPCLimits.maximumHeldBytes`.
+    var account: Int { held &+ sessionBytes }
+
     /// Bytes of messages that wait for a window or for room in the output.
     var queuedBytes: Int { session.pendingBytes }
 
@@ -67,51 +72,5 @@ struct ServerConnection: ~Copyable {
         guard next.rawValue > phase.rawValue else { return false }
         phase = next
         return true
-    }
-}
-
-/// Whether somebody takes what waits for him, at a rate that counts as progress.
-struct ProgressMark {
-    private var since: UInt64 = 0
-    private var left = 0
-
-    /// Everything has been taken.
-    mutating func clear() { since = 0 }
-
-    /// Looks how much is left now. True: in `patience` nanoseconds less than `rate` bytes a second, or than what there was,
-    /// has gone.
-    mutating func stalls(_ left: Int, now: UInt64, patience: UInt64, rate: Int) -> Bool {
-        guard left > 0 else {
-            since = 0
-            return false
-        }
-        guard since != 0 else {
-            since = now
-            self.left = left
-            return false
-        }
-        let elapsed = now > since ? now - since : 0
-        guard elapsed >= patience else { return false }
-        let wanted = min(self.left, Int(clamping: elapsed / 1_000_000_000).multipliedClamping(by: rate))
-        guard self.left - left >= max(wanted, 1) else { return true }
-        since = now
-        self.left = left
-        return false
-    }
-}
-
-extension Int {
-    /// The product, or the largest number if it is larger.
-    func multipliedClamping(by other: Int) -> Int {
-        let (product, overflowed) = multipliedReportingOverflow(by: other)
-        return overflowed ? .max : product
-    }
-}
-
-extension UInt64 {
-    /// The sum, or the largest number: a limit that means "never" must not wrap around.
-    func after(_ duration: UInt64) -> UInt64 {
-        let (sum, overflowed) = addingReportingOverflow(duration)
-        return overflowed ? .max : sum
     }
 }

@@ -86,7 +86,10 @@ extension ServerConnections {
 
     /// Where to encode a message of `size` bytes. Its prefix, and the response's headers if they are due, are written.
     func beginMessage(_ name: Handle<ServerCall>, _ size: Int) -> UnsafeMutablePointer<ByteBuffer>? {
-        guard let call = calls.find(name), call.value.phase.isOpen else { return nil }
+        guard let call = calls.find(name), call.value.phase.isOpen else {
+            answeredLate(name)
+            return nil
+        }
         guard size <= limits.maximumMessageSize else {
             forgetIfAnswered(call)
             interrupt(name, .tooLarge(size, limits.maximumMessageSize))
@@ -94,7 +97,11 @@ extension ServerConnections {
         }
         guard let connection = connections.find(call.value.connection), connection.value.phase != .closing,
             let output = unsafe loop.output(connection.value.id)
-        else { return nil }
+        else {
+            // The connection's end will be the call's.
+            forgetIfAnswered(call)
+            return nil
+        }
         let stream = call.value.stream
         if !call.value.hasHeaders {
             call.value.hasHeaders = true
@@ -157,12 +164,12 @@ extension ServerConnections {
     /// Ends a call for its handler, and for nobody else.
     func finish(_ name: Handle<ServerCall>, _ end: ServerCallEnd) {
         guard let call = calls.find(name) else { return }
-        if call.value.phase.isOpen {
-            conclude(name, call, end)
-        } else if call.value.phase == .cancelled {
-            // The handler of a cancelled call has come to its end.
-            release(name, call)
-        }
+        if call.value.phase.isOpen { conclude(name, call, end) } else { answeredLate(name) }
+    }
+
+    /// The handler of a cancelled call has come to its end: whatever it answers with, and whether there is anything to write.
+    private func answeredLate(_ name: Handle<ServerCall>) {
+        if let call = calls.find(name), call.value.phase == .cancelled { release(name, call) }
     }
 
     /// Ends a call for a reason that is not its handler's: a deadline, a message that can't be taken, a bound. The handler is
@@ -172,6 +179,13 @@ extension ServerConnections {
         let action = call.value.onCancel
         conclude(name, call, .failure(error))
         action?()
+    }
+
+    /// The same for a handler that is at work and can't be told (`isDeaf`): the client gets its answer now, the call waits for
+    /// its handler. Else a client that sets deadlines of a millisecond could have any number of handlers at work.
+    func interruptAtWork(_ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ error: RPCError) {
+        guard let connection = connections.find(call.value.connection) else { return }
+        writeEnd(name, call, connection, .failure(error), handlerIsAtWork: true)
     }
 
     /// The end goes out at once, or behind the messages that wait.
@@ -186,6 +200,7 @@ extension ServerConnections {
         guard calls.contains(name), let connection = connections.find(call.value.connection) else { return }
         if connection.value.phase != .closing, connection.value.session.pendingCount(call.value.stream) > 0 {
             call.value.end = end
+            call.value.reading.clear()
             connection.value.session.notifyWhenDrained(call.value.stream)
             watch(connection)
         } else {
@@ -195,7 +210,7 @@ extension ServerConnections {
 
     private func writeEnd(
         _ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ connection: Place<ServerConnection>,
-        _ end: ServerCallEnd
+        _ end: ServerCallEnd, handlerIsAtWork: Bool = false
     ) {
         let stream = call.value.stream
         let code = end.code
@@ -213,7 +228,7 @@ extension ServerConnections {
                 unsafe connection.value.session.reset(stream, .noError, now: loop.now, output: &output.pointee)
             }
         }
-        self.end(name, call)
+        if handlerIsAtWork { keepForHandler(name, call) } else { self.end(name, call) }
         closeIfDrained(call.value.connection)
     }
 

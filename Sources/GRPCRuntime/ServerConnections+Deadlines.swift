@@ -22,12 +22,21 @@ extension ServerConnections {
         call.value.timer = .none
         switch call.value.phase {
         case .cancelled:
-            release(name, call)
+            // It counts as open until its handler answers. One that has not by now never will.
+            if loop.now >= call.value.deadline.after(limits.handlerTimeout) { return release(name, call) }
+            waitForHandler(name, call)
         case .ending:
             abandon(name, call, .cancel)
         case .receiving, .running:
-            interrupt(name, RPCError(code: .deadlineExceeded, message: "the deadline has passed"))
+            let error = RPCError(code: .deadlineExceeded, message: "the deadline has passed")
+            if isDeaf(call) { interruptAtWork(name, call, error) } else { interrupt(name, error) }
         }
+    }
+
+    /// The client waits no more, but the handler is at work.
+    func waitForHandler(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) {
+        guard call.value.deadline != 0, call.value.timer == .none else { return }
+        call.value.timer = loop.schedule(after: limits.handlerTimeout, timers.deadline, name.token)
     }
 
     // MARK: Connections
@@ -41,18 +50,26 @@ extension ServerConnections {
         loop.setDeadline(connection.value.id, at: loop.now.after(GRPCLimits.checkInterval))
     }
 
-    /// What a read has left over.
+    /// After a read: what is owed has a deadline.
     @inline(__always)
-    func noteHalf(_ connection: Place<ServerConnection>, isHalf: Bool, hasMoved: Bool) {
-        let isHeldBack = connection.value.isHeldBack
-        if isHeldBack || !isHalf {
-            connection.value.halfSince = 0
-            if connection.value.incomplete > 0 { watch(connection) }
-            return
-        }
-        let isNew = connection.value.halfSince == 0
-        if hasMoved || isNew { connection.value.halfSince = loop.now }
+    func noteDebt(_ connection: Place<ServerConnection>) {
+        if connection.value.session.owed != .nothing || connection.value.incomplete > 0 { watchDebt(connection) }
+    }
+
+    @inline(never)
+    private func watchDebt(_ connection: Place<ServerConnection>) {
+        countSession(connection)
+        if connection.value.incomplete > 0 { armNewCalls(connection) }
         watch(connection)
+    }
+
+    /// Calls that have begun in this read, and whose request is not whole: their deadlines pass all the same.
+    private func armNewCalls(_ connection: Place<ServerConnection>) {
+        var name = connection.value.firstCall
+        while let call = calls.find(name), call.value.startedAt == loop.now {
+            armDeadline(name)
+            name = call.value.next
+        }
     }
 
     /// A connection's deadline: is it as far as it should be?
@@ -61,15 +78,14 @@ extension ServerConnections {
         guard connection.value.phase != .closing, let output = unsafe loop.output(id) else { return }
         let now = loop.now
         guard connection.value.session.hasPeerSettings else { return expire(handle, connection, .preface) }
-        if connection.value.halfSince != 0, now >= connection.value.halfSince.after(limits.frameTimeout) {
-            return expire(handle, connection, .frame)
-        }
-        let backlog = loop.isBacklogged(id) ? loop.pendingOutput(id) : 0
-        if connection.value.reading.stalls(
-            backlog, now: now, patience: limits.outputTimeout, rate: GRPCLimits.minimumRate)
+        if !connection.value.isHeldBack,
+            let debt = connection.value.session.overdue(
+                now: now, patience: limits.frameTimeout, readingSince: connection.value.readingSince)
         {
-            return expire(handle, connection, .output)
+            return expire(handle, connection, debt == .settingsAck ? .settings : .frame)
         }
+        // The loop sees to it that what is written is read.
+        let backlog = loop.isBacklogged(id) ? loop.pendingOutput(id) : 0
         if connection.value.pingSent != 0 {
             // Output in front of the PING that goes on leaving is an answer, too.
             let heard = max(connection.value.lastRead, backlog > 0 ? now : 0)
@@ -80,6 +96,9 @@ extension ServerConnections {
             }
         }
         connection.value.isWatched = false
+        while let stream = connection.value.refused.next(now: now, patience: limits.outputTimeout) {
+            unsafe connection.value.session.reset(stream, .noError, now: now, output: &output.pointee)
+        }
         checkCalls(handle, connection, now)
         // A handler may have closed it.
         guard connection.value.phase != .closing else { return }
@@ -91,9 +110,10 @@ extension ServerConnections {
             connection.value.pingSent = now
             due = now.after(limits.keepaliveTimeout)
         }
-        let isHalf = connection.value.halfSince != 0
+        countSession(connection)
+        let isOwed = connection.value.session.owed != .nothing
         let isHeldBack = connection.value.isHeldBack
-        if isHalf || isHeldBack || backlog > 0 {
+        if isOwed || isHeldBack || backlog > 0 || !connection.value.refused.isEmpty {
             connection.value.isWatched = true
         }
         if connection.value.isWatched { due = min(due, now.after(GRPCLimits.checkInterval)) }
@@ -125,7 +145,10 @@ extension ServerConnections {
         if pending > 0 || isEnding {
             connection.value.isWatched = true
             let patience = isEnding ? limits.outputTimeout : limits.pausedStreamTimeout
-            if call.value.reading.stalls(pending, now: now, patience: patience, rate: GRPCLimits.minimumRate) {
+            let taken = connection.value.session.takenCount(call.value.stream)
+            if call.value.reading.stalls(
+                pending, taken: taken, now: now, patience: patience, rate: GRPCLimits.minimumRate)
+            {
                 metrics.callExpired()
                 return abandon(name, call, .enhanceYourCalm)
             }
@@ -144,14 +167,28 @@ extension ServerConnections {
     /// What a connection that is closed by a deadline has not done.
     enum Debt: String, CaseIterable {
         case preface = "no HTTP/2 preface and SETTINGS"
+        case settings = "no acknowledgement of SETTINGS"
         case frame = "a frame, or a header block, is not whole"
         case output = "the answers are not read"
         case keepalive = "no answer to a keepalive PING"
+
+        /// What the client is told; nil: it does not read.
+        var code: HTTP2ErrorCode? {
+            switch self {
+            case .preface, .settings: .settingsTimeout
+            case .frame: .enhanceYourCalm
+            case .output, .keepalive: nil
+            }
+        }
     }
 
     private func expire(_ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>, _ debt: Debt) {
+        let id = connection.value.id
+        if let code = debt.code, let output = unsafe loop.output(id) {
+            unsafe connection.value.session.sendGoAway(code, output: &output.pointee)
+        }
         guard beginClosing(handle, connection) else { return }
         metrics.connectionExpired(debt)
-        loop.close(connection.value.id)
+        if debt.code == nil { loop.close(id) } else { loop.closeAfterFlush(id, drain: true) }
     }
 }

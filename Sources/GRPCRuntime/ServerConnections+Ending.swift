@@ -75,19 +75,29 @@ extension ServerConnections {
         metrics.callEnded(
             method: call.value.method, code: .cancelled, nanoseconds: loop.now &- call.value.startedAt)
         note(call, .cancelled)
-        if action == nil, call.value.phase == .running, call.value.receiver == nil,
-            let connection = connections.find(call.value.connection), connection.value.phase != .closing
-        {
-            call.value.phase = .cancelled
-            call.value.body.release()
-            call.value.metadata.release()
-            account(call, 0)
-            connection.value.session.hold()
-            return
-        }
+        if action == nil && isDeaf(call) { return keepForHandler(name, call) }
         end(name, call)
         action?()
         closeIfDrained(call.value.connection)
+    }
+
+    /// A unary handler that is at work and did not ask to hear of the call's end.
+    func isDeaf(_ call: Place<ServerCall>) -> Bool {
+        call.value.phase == .running && call.value.receiver == nil && call.value.onCancel == nil
+    }
+
+    /// The stream of a call is gone, but its handler is at work: the call counts as an open stream until that answers.
+    func keepForHandler(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) {
+        guard let connection = connections.find(call.value.connection), connection.value.phase != .closing else {
+            end(name, call)
+            return
+        }
+        call.value.phase = .cancelled
+        call.value.body.release()
+        call.value.metadata.release()
+        account(call, 0)
+        connection.value.session.hold()
+        waitForHandler(name, call)
     }
 
     /// Cancels a call whose stream is still there.
@@ -129,6 +139,7 @@ extension ServerConnections {
         metrics.disconnected()
         var budget = isLast ? Int.max : GRPCLimits.workPerTurn
         countQueue(connection, 0)
+        countSession(connection, isOver: true)
         endCalls(handle, &budget)
         showGauges()
     }

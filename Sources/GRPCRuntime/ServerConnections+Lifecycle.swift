@@ -24,6 +24,16 @@ extension ServerConnections {
         state.value.queued += change
     }
 
+    /// Takes what a connection's session keeps now into its account and the server's.
+    func countSession(_ connection: Place<ServerConnection>, isOver: Bool = false) {
+        let bytes = isOver ? 0 : connection.value.session.stateBytes
+        let change = bytes - connection.value.sessionBytes
+        guard change != 0 else { return }
+        connection.value.sessionBytes = bytes
+        state.value.session += change
+        metrics.setSession(state.value.session)
+    }
+
     /// Enough for this turn: an event budget is used up, or the output is not read. Reading goes on when output has left.
     func holdBack(_ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>) {
         if connection.value.isHeldBack { return }
@@ -48,6 +58,7 @@ extension ServerConnections {
         guard connection.value.phase != .closing, let output = unsafe loop.output(connection.value.id) else { return }
         if connection.value.isHeldBack {
             connection.value.isHeldBack = false
+            connection.value.readingSince = loop.now
             loop.resumeReading(connection.value.id)
         }
         unsafe connection.value.session.pump(output: &output.pointee)
@@ -115,6 +126,8 @@ extension ServerConnections {
 
     func pong(_ connection: Place<ServerConnection>, _ value: UInt64) {
         if value == ServerConnection.drainPing { return endDrain(connection) }
+        // An answer that nobody asked for must not put the connection's deadline off.
+        guard connection.value.pingSent != 0 else { return }
         connection.value.pingSent = 0
         let interval = limits.keepaliveInterval
         let pause = connection.value.isWatched ? min(interval, GRPCLimits.checkInterval) : interval

@@ -103,7 +103,7 @@ extension ServerConnections {
     private func keep(_ call: Place<ServerCall>) -> RPCError? {
         account(call, call.value.body.capacity + call.value.metadata.capacity)
         guard let connection = connections.find(call.value.connection),
-            connection.value.held > limits.maximumHeldBytes, call.value.held > 0
+            connection.value.account > limits.maximumHeldBytes, call.value.held > 0
         else { return nil }
         return .tooMuchHeld(limits.maximumHeldBytes)
     }

@@ -60,7 +60,7 @@ extension ServerConnections {
         if timeout != 0 { call.value.deadline = loop.now.after(timeout) }
         if hasMetadata {
             keepMetadata(connection, call)
-            guard connection.value.held <= limits.maximumHeldBytes else {
+            guard connection.value.account <= limits.maximumHeldBytes else {
                 return interrupt(name, .tooMuchHeld(limits.maximumHeldBytes))
             }
         }
@@ -124,6 +124,13 @@ extension ServerConnections {
         unsafe ResponseWriter.plain(
             status: isPost ? "415" : "405", text: text, allow: isPost ? nil : "POST", withBody: !isHead,
             &connection.value.session, stream: stream, now: loop.now, output: &output.pointee)
+        guard connection.value.session.isOpen(stream) else { return }
+        // It goes on sending, or gives no window for the line, and no call has an eye on its stream.
+        if connection.value.refused.add(stream, now: loop.now, isOpen: { connection.value.session.isOpen($0) }) {
+            watch(connection)
+        } else {
+            unsafe connection.value.session.reset(stream, .noError, now: loop.now, output: &output.pointee)
+        }
     }
 
     /// A gRPC request that does not become a call: Trailers-Only.

@@ -55,6 +55,8 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         var turn: UInt64 = 0
         /// Bytes of bodies and metadata that all calls keep.
         var held = 0
+        /// Bytes that sessions keep besides: header blocks, tables, streams.
+        var session = 0
         /// Bytes of answers that wait for a window or for room, as far as they were counted.
         var queued = 0
         /// Up to where a drain, or a close of everything, has come in the slab of connections; nil: there is none.
@@ -82,6 +84,8 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         routes = RouteTable(registry.methods.map(\.path))
         serviceNames = Set(registry.serviceNames)
         metrics = ServerMetrics(registry.methods)
+        super.init()
+        MetricRegistry.shared.addConnections(account, protocol: "grpc_server")
     }
 
     /// The handle of a connection of the loop; `none` for one that is not ours any more.
@@ -100,6 +104,7 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         metrics.connected()
         unsafe connection.value.session.start(output: &output.pointee)
         connection.value.lastRead = loop.now
+        connection.value.readingSince = loop.now
         loop.setDeadline(id, at: loop.now.after(limits.prefaceTimeout))
         if state.value.isDraining { beginDrain(connection, handle) }
     }
@@ -158,7 +163,7 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         state.value.isReading = false
         state.value.eventsLeft -= first - budget
         countWork(first - budget)
-        noteHalf(connection, isHalf: position < bytes.count, hasMoved: position > 0)
+        noteDebt(connection)
         afterUse(handle, connection)
         showGauges()
         return position
@@ -183,7 +188,6 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
     override func connectionDrained(_ id: ConnectionID) {
         let handle = handle(id)
         guard let connection = connections.find(handle) else { return }
-        connection.value.reading.clear()
         pump(handle, connection)
     }
 
@@ -197,6 +201,8 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
     override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
         let handle = handle(id)
         guard let connection = connections.find(handle) else { return }
+        // The loop has found that the client does not read.
+        if reason == .deadline && connection.value.phase != .closing { metrics.connectionExpired(.output) }
         closed(handle, connection, isLast: reason == .shutdown)
     }
 

@@ -5,7 +5,8 @@ import Reactor
 /// A call that waits for its one answer. Copyable: keep it and answer later, on the loop that serves it.
 ///
 /// Exactly one of `respond` and `fail` counts, the first; what comes after the end of a call (or after the client has gone)
-/// is ignored. A call that is never answered stays open until its deadline or the client's end.
+/// is ignored. A call that is never answered counts as open until its connection ends, or
+/// `GRPCLimits.handlerTimeout` after its deadline.
 public struct UnaryServerCall<Response: ProtobufMessage> {
     @usableFromInline let token: ServerCallToken
 

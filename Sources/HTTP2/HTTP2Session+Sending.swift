@@ -146,6 +146,9 @@ extension HTTP2Session {
     /// Bytes of a stream that wait for a window.
     public func pendingCount(_ stream: HTTP2StreamHandle) -> Int { streams.find(stream)?.value.pending.count ?? 0 }
 
+    /// Bytes that waited for a window and have got one, so far: how the peer takes them, however much comes behind.
+    public func takenCount(_ stream: HTTP2StreamHandle) -> Int { streams.find(stream)?.value.taken ?? 0 }
+
     /// Asks to be told by `popDrained` when the stream's pending bytes have left.
     public func notifyWhenDrained(_ stream: HTTP2StreamHandle) { streams.find(stream)?.value.wasBlocked = true }
 
@@ -209,6 +212,7 @@ extension HTTP2Session {
             }
             stream.value.pending.consume(count)
             stream.value.accounted &-= count
+            stream.value.taken &+= count
             pendingBytes &-= count
             sendWindow &-= count
             stream.value.sendWindow &-= Int32(truncatingIfNeeded: count)

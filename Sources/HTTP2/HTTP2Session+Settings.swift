@@ -46,6 +46,7 @@ extension HTTP2Session {
         // Once for the whole frame, with the value that holds after it.
         if let failure = changeInitialWindow(initialWindow, now, &output) { return failure }
         HTTP2FrameHeader.append(length: 0, type: .settings, flags: HTTP2Flag.ack, streamID: 0, into: &output)
+        if !hasPeerSettings { settledAt = now }
         hasPeerSettings = true
         pump(output: &output)
         return .settings

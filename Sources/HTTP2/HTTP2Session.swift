@@ -89,6 +89,8 @@ import Memory
     /// When that began, in the nanoseconds of `next`; 0 before its first call. For a frame or a header block: when its first byte
     /// was seen, however slowly the rest comes.
     public private(set) var owedSince: UInt64 = 0
+    /// When the peer's first SETTINGS came, in the nanoseconds of `next`: it has ours, too, and owes their acknowledgement.
+    var settledAt: UInt64 = 0
     /// Something is to be freed before the next event.
     var needsTidying = false
     /// The header block that waits for CONTINUATION.
@@ -202,12 +204,18 @@ import Memory
                 since = blockSince
             } else if rest > 0 {
                 debt = .frame
+            } else if isAcknowledged {
+                debt = .nothing
             } else {
-                debt = isAcknowledged ? .nothing : .settingsAck
+                debt = .settingsAck
+                since = settledAt
             }
         }
-        // What begins behind the beginning of the input is new; else it is what was there before.
-        let isNew = debt != owed || owedSince == 0 || debt == .headerBlock || (debt == .frame && position > 0)
+        // What begins behind the beginning of the input is new; else it is what was there before. A header block, or an
+        // acknowledgement, is owed for as long as it is, whatever comes in between.
+        let isNew =
+            debt != owed || owedSince == 0 || debt == .headerBlock || debt == .settingsAck
+            || (debt == .frame && position > 0)
         if isNew {
             owed = debt
             owedSince = since
@@ -254,6 +262,26 @@ import Memory
         return unsafe index > position && (index == input.count || input[index] == 0x20)
     }
 
+    // MARK: Time
+
+    /// What the peer should have sent by now; nil when it is in time. The preface and the first SETTINGS are not among it: until
+    /// `hasPeerSettings` the owner has a deadline for all of them together.
+    ///
+    /// - Parameters:
+    ///   - now: nanoseconds of the clock that `next` is told.
+    ///   - patience: nanoseconds that a frame, a header block or the acknowledgement of our SETTINGS may take.
+    ///   - readingSince: when the owner began to read, or went on with it: what lies in front of a closed door is not late.
+    public func overdue(now: UInt64, patience: UInt64, readingSince: UInt64) -> HTTP2Debt? {
+        let isHalf = owed == .frame || owed == .headerBlock
+        if isHalf && isOver(max(owedSince, readingSince), patience, now) { return owed }
+        // Frames that are half there must not hide it.
+        return hasPeerSettings && !isAcknowledged && isOver(settledAt, patience, now) ? .settingsAck : nil
+    }
+
+    private func isOver(_ since: UInt64, _ patience: UInt64, _ now: UInt64) -> Bool {
+        now >= since && now - since >= patience
+    }
+
     // MARK: Account
 
     /// Bytes that the session holds because of its peer: bodies that wait for windows, a header block that is being put
@@ -263,6 +291,9 @@ import Memory
         pendingBytes &+ block.capacity &+ headers.heldBytes &+ encoder.heldBytes &+ streams.heldBytes
             &+ wereReset.heldBytes &+ drained.count &* MemoryLayout<HTTP2StreamHandle>.stride
     }
+
+    /// The part of `heldBytes` that is not bodies of this side.
+    public var stateBytes: Int { heldBytes &- pendingBytes }
 
     /// Steps that were not done in constant time, so far: bytes of header blocks, strings and streams that were visited. What
     /// tests compare with the bytes that came in.

@@ -65,6 +65,8 @@ public struct HTTP2Stream: ~Copyable {
     var pending = ByteBuffer()
     /// Bytes of `pending` that the session's account knows of.
     var accounted = 0
+    /// Bytes that have left `pending`, so far.
+    var taken = 0
 
     init(id: UInt32, remote: Remote, sendWindow: Int32, receiveWindow: Int32, openedAt: UInt64 = 0) {
         self.id = id

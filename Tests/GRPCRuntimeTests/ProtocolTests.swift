@@ -23,6 +23,8 @@ final class RawPeer: ConnectionHandler {
     private(set) var goAway: HTTP2ErrorCode?
     private(set) var isClosed = false
     private(set) var isReady = false
+    /// Bytes of frames that this end was told to send.
+    private(set) var sent = 0
     /// For a server: what to do with a request.
     var onRequest: ((UInt32) -> Void)?
 
@@ -98,7 +100,18 @@ final class RawPeer: ConnectionHandler {
         return number
     }
 
+    /// What a call of `body` appends is counted.
+    private func count(_ body: () -> Void) {
+        let before = unsafe loop.output(id)?.pointee.count ?? 0
+        body()
+        sent += unsafe (loop.output(id)?.pointee.count ?? before) - before
+    }
+
     func headers(_ stream: UInt32, _ fields: [(String, String)], endStream: Bool = false) {
+        count { write(stream, fields, endStream) }
+    }
+
+    private func write(_ stream: UInt32, _ fields: [(String, String)], _ endStream: Bool) {
         let output = unsafe loop.output(id)!
         let start = unsafe session.beginHeaders(output: &output.pointee)
         for (name, value) in fields {
@@ -114,6 +127,7 @@ final class RawPeer: ConnectionHandler {
     }
 
     func data(_ stream: UInt32, _ bytes: [UInt8], endStream: Bool = false) {
+        sent += bytes.count
         let output = unsafe loop.output(id)!
         guard let buffer = unsafe session.pendingBuffer(streams[stream]!) else { return }
         unsafe buffer.pointee.append(bytes)
@@ -134,7 +148,10 @@ final class RawPeer: ConnectionHandler {
 
     func ping() { unsafe session.sendPing(1, output: &loop.output(id)!.pointee) }
 
-    func raw(_ bytes: [UInt8]) { unsafe loop.output(id)?.pointee.append(bytes) }
+    func raw(_ bytes: [UInt8]) {
+        sent += bytes.count
+        unsafe loop.output(id)?.pointee.append(bytes)
+    }
 }
 
 /// gRPC over HTTP/2: what the server says to clients that do it wrong (BEHAVIOUR 25).

@@ -68,4 +68,61 @@ import Testing
         _ = wire.receive(.continuation(1, Array(block[9...]), endHeaders: true))
         expect(wire, .nothing, since: 3_000_000_000)
     }
+
+    // MARK: What is late
+
+    /// Frames that are half there, whole and half again do not put the acknowledgement off.
+    @Test(arguments: [HTTP2Session.Role.server, .client])
+    func anAcknowledgementIsLateWhateverComesInBetween(role: HTTP2Session.Role) {
+        let wire = Wire(role)
+        wire.session.start(output: &wire.output)
+        wire.now = 10_000_000_000
+        if role == .server { _ = wire.receive(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)) }
+        _ = wire.receive(.settings())
+        let frame = Frame.ping(1).bytes
+        for _ in 0..<19 {
+            wire.now += 500_000_000
+            _ = wire.receive(Array(frame[..<5]))
+            wire.now += 500_000_000
+            _ = wire.receive(Array(frame[5...]))
+            #expect(wire.late(after: 20) == nil)
+        }
+        expect(wire, .settingsAck, since: 10_000_000_000)
+        wire.now += 600_000_000
+        _ = wire.receive(Array(frame[..<5]))
+        wire.now += 500_000_000
+        #expect(wire.late(after: 20) == .settingsAck)
+        _ = wire.receive(Array(frame[5...]) + Frame.settingsAck.bytes)
+        #expect(wire.late(after: 20) == nil)
+    }
+
+    @Test func aHeaderBlockIsLateHoweverManyFramesOfItCome() {
+        let wire = Wire.server()
+        let start = wire.now
+        _ = wire.receive(.headers(1, [], endHeaders: false))
+        for _ in 0..<9 {
+            wire.now += 2_000_000_000
+            _ = wire.receive(.continuation(1, [0x84], endHeaders: false))
+            #expect(wire.late(after: 20) == nil)
+        }
+        wire.now = start + 20_000_000_000
+        _ = wire.receive(Array(Frame.continuation(1, [0x84], endHeaders: false).bytes[..<9]))
+        #expect(wire.late(after: 20) == .headerBlock)
+    }
+
+    /// What lies in front of a closed door is not late.
+    @Test func aPauseOfTheReaderIsNoDelayOfThePeer() {
+        let wire = Wire.server()
+        _ = wire.receive([0, 0])
+        wire.now += 30_000_000_000
+        #expect(wire.late(after: 20) == .frame)
+        #expect(wire.late(after: 20, readingSince: wire.now - 10_000_000_000) == nil)
+    }
+}
+
+extension Wire {
+    /// What is late when it may take so many seconds.
+    func late(after seconds: UInt64, readingSince: UInt64 = 0) -> HTTP2Debt? {
+        session.overdue(now: now, patience: seconds * 1_000_000_000, readingSince: readingSince)
+    }
 }

@@ -210,6 +210,9 @@ private final class ClientAttack {
         try promise(broken == nil, broken ?? "")
         for call in calls { try promise(call.ends == 1, "a call has ended \(call.ends) times") }
         try promise(channel.queuedCalls == 0, "\(channel.queuedCalls) calls are queued")
+        try promise(channel.openCalls == 0, "\(channel.openCalls) calls are left")
+        try promise(channel.openConnections == 0, "\(channel.openConnections) connections are left")
+        try promise(channel.accountedBytes == 0, "\(channel.accountedBytes) bytes are held")
         listener?.close()
         for call in calls { call.cancel() }
         try world.settle()

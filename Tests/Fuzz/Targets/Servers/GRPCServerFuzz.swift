@@ -189,6 +189,7 @@ private final class GRPCAttack {
         try world.leave()
         try promise(server.connectionCount == 0, "\(server.connectionCount) connections of the server are left")
         try promise(server.callCount == 0, "\(server.callCount) calls are left")
+        try promise(server.accountedBytes == 0, "\(server.accountedBytes) bytes are held")
         try promise(drained == (isDraining ? 1 : 0), "drained \(drained) times")
         // Answers that come much too late go nowhere.
         world.loop.execute { [handlers] in handlers.answerAll() }
