@@ -1,0 +1,156 @@
+import Bytes
+import HTTP2
+
+// The server's side of a call: headers, messages, the end.
+extension ClientCall {
+    /// The response's headers; with `endStream` it is Trailers-Only.
+    func receiveHeaders(_ headers: borrowing HPACKDecoder, endStream: Bool) {
+        hasHeaders = true
+        keepsRequest = false
+        dropRequest()
+        let head = ResponseHead(headers)
+        httpStatus = head.status
+        if endStream {
+            remoteEnded = true
+            return complete(head.outcome(status: httpStatus))
+        }
+        if let problem = head.problem() { return abort(problem, .cancel) }
+        initialMetadata = head.metadata
+    }
+
+    func receiveTrailers(_ headers: borrowing HPACKDecoder) {
+        remoteEnded = true
+        complete(ResponseHead(headers).outcome(status: httpStatus))
+    }
+
+    /// A part of the body. `bytes` lie in the receive buffer.
+    func receiveData(_ bytes: UnsafeRawBufferPointer, endStream: Bool) {
+        unconsumed += bytes.count
+        var rest = unsafe bytes
+        if body.isEmpty && !isPaused && !isDelivering {
+            // The usual case: whole messages, delivered where they lie.
+            isDelivering = true
+            while phase == .open && !isPaused,
+                let message = unsafe GRPCMessage.takeWhole(
+                    &rest, limit: channel.options.maximumMessageSize)
+            {
+                if let problem = unsafe take(message) { abort(problem, .cancel) }
+            }
+            isDelivering = false
+        }
+        guard phase == .open else { return }
+        if rest.count > 0 {
+            if body.isEmpty { messageSince = channel.loop.now }
+            unsafe body.append(rest)
+        }
+        deliver()
+        guard endStream, phase == .open else { return }
+        remoteEnded = true
+        complete(RPCError(code: .internal, message: "the server ended the stream without grpc-status"))
+    }
+
+    /// A whole message.
+    @inline(__always)
+    private func take(_ message: UnsafeRawBufferPointer) -> RPCError? {
+        if let onMessage = unsafe self.onMessage { return unsafe onMessage(message) }
+        guard self.answer == nil else {
+            return RPCError(code: .internal, message: "the server answered a unary call with more than one message")
+        }
+        let answer = channel.transport.buffers.take()
+        unsafe answer.cell.value.append(message)
+        self.answer = answer
+        return nil
+    }
+
+    /// Delivers whole messages, unless the call is paused.
+    private func deliver() {
+        guard !isDelivering else { return }
+        isDelivering = true
+        defer { isDelivering = false }
+        while !isPaused && phase == .open {
+            if body.count >= GRPCMessage.prefixSize {
+                let length = unsafe body.withUnsafeBytes { unsafe GRPCMessage.length($0) }
+                if length > channel.options.maximumMessageSize {
+                    return abort(.tooLarge(length, channel.options.maximumMessageSize), .cancel)
+                }
+            }
+            let size = unsafe body.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
+            guard size > 0 else { break }
+            guard body[0] == 0 else { return abort(.compressed, .cancel) }
+            // The receiver may do anything with the call, so the message leaves the buffer first.
+            var message = ByteBuffer()
+            if body.count == size {
+                swap(&message, &body)
+            } else {
+                unsafe body.withUnsafeBytes {
+                    unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size]))
+                }
+                body.consume(size)
+                messageSince = channel.loop.now
+            }
+            let problem = unsafe message.withUnsafeBytes {
+                unsafe take(UnsafeRawBufferPointer(rebasing: $0[GRPCMessage.prefixSize...]))
+            }
+            if let problem { return abort(problem, .cancel) }
+        }
+        guard phase == .open else { return }
+        guard keep() else { return abort(.tooMuchHeld(channel.options.maximumHeldBytes), .cancel) }
+        if !isPaused && unconsumed > 0 {
+            if hasStream && !remoteEnded { channel.transport.consumed(self, unconsumed) }
+            unconsumed = 0
+        }
+        if !isPaused, let end = heldEnd {
+            heldEnd = nil
+            complete(end)
+        }
+    }
+
+    /// Counts what the call keeps of its answer. False: the connection's calls keep too much.
+    private func keep() -> Bool {
+        guard hasStream else { return true }
+        let bytes = body.capacity + (answer?.capacity ?? 0)
+        return bytes == held || channel.transport.account(self, bytes)
+    }
+
+    /// A message of the answer is half there, and nobody but the server is waited for.
+    var owesMessage: Bool { phase == .open && !isPaused && !body.isEmpty }
+
+    /// Until when it must be whole: its bytes earn time.
+    func messageDeadline(_ patience: UInt64) -> UInt64 {
+        let earned = UInt64(body.count) &* (1_000_000_000 / UInt64(GRPCLimits.minimumRate))
+        return messageSince.after(patience).after(earned)
+    }
+
+    /// The server has ended the call.
+    private func complete(_ error: RPCError?) {
+        guard phase == .open else { return }
+        if isPaused && !body.isEmpty {
+            heldEnd = .some(error)
+            channel.transport.ended(self, isHalfClosed: isHalfClosed)
+            return
+        }
+        if error == nil && !body.isEmpty { return finishFromServer(.truncated) }
+        finishFromServer(error)
+    }
+
+    private func finishFromServer(_ error: RPCError?) {
+        if hasStream { channel.transport.ended(self, isHalfClosed: isHalfClosed) }
+        let lacksMessage = unsafe onMessage == nil && answer == nil
+        if error == nil && lacksMessage {
+            return finish(RPCError(code: .internal, message: "the server answered OK without a message"))
+        }
+        // The server's end comes from the network, not from inside a call of the caller's: it is told at once.
+        finish(error, isDeferred: isDelivering)
+    }
+
+    @usableFromInline
+    func pauseReading() { isPaused = true }
+
+    @usableFromInline
+    func resumeReading() {
+        guard isPaused else { return }
+        isPaused = false
+        messageSince = channel.loop.now
+        deliver()
+    }
+}
