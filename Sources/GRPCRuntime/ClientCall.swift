@@ -83,6 +83,7 @@ final class ClientCall {
     var unconsumed = 0
     /// The end that came while messages were held back by `pause`.
     var heldEnd: RPCError??
+    var holdsEnd: Bool { heldEnd != nil }
 
     @usableFromInline
     init(

@@ -135,6 +135,10 @@ extension ClientConnections {
                 loop.close(id)
             }
         }
+        // Those whose end waits behind messages that a paused caller has not taken have no connection any more.
+        var held: [ClientCall] = []
+        calls.walk { if $1.value.holdsEnd { held.append($1.value) } }
+        for call in held { call.finish(RPCError(code: .unavailable, message: reason)) }
         channel = nil
     }
 }

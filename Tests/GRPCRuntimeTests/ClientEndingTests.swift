@@ -32,4 +32,31 @@ import Testing
         }
         #expect(world.unary(CallOptions(waitForReady: true))?.success != nil)
     }
+
+    /// The server's end waits behind messages that the caller has not taken: a call in no list, which the end of its channel
+    /// passed over. Found by fuzzing.
+    @Test func aPausedCallEndsWithItsChannel() throws {
+        let world = try World()
+        var messages = 0
+        var ends: [RPCError?] = []
+        var call: ServerStreamingCall?
+        var request = EchoRequest()
+        request.repeat = 3
+        call = world.echo.expand(request) { _ in
+            messages += 1
+            call?.pause()
+        } onEnd: {
+            ends.append($0)
+        }
+        world.network.run(for: .second)
+        #expect(messages == 1 && ends.isEmpty && world.channel.openCalls == 1)
+        world.channel.close()
+        world.network.run(for: .second)
+        #expect(ends.count == 1 && ends[0]?.code == .unavailable)
+        #expect(world.channel.openCalls == 0 && world.channel.openConnections == 0)
+        call?.resume()
+        world.network.run(for: .second)
+        #expect(messages == 1 && ends.count == 1)
+        call = nil
+    }
 }
