@@ -68,6 +68,23 @@ let square: RoadGraph = {
         #expect(error == .inconsistent("edge 0"))
     }
 
+    /// Numbers that would stop the loop (streets without length), or make a position of nothing.
+    @Test(arguments: [
+        ("1e-300", "50", "1000000"), ("0", "50", "1000000"), ("1e308", "50", "1000000"), ("-1", "50", "1000000"),
+        ("10", "0", "1000000"), ("10", "-9223372036854775808", "1000000"), ("10", "9223372036854775807", "1000000"),
+        ("10", "50", "1e-300"), ("10", "50", "0"), ("10", "50", "-1"),
+    ])
+    func streetsThatNobodyCanDriveAreRefused(length: String, speed: String, scale: String) {
+        func file(_ length: String, _ speed: String, _ scale: String) -> [UInt8] {
+            let edges = #"{"from":[0],"to":[1],"speed":[\#(speed)],"oneway":[0],"length":[\#(length)],"shape":[[]]}"#
+            return Array(
+                #"{"format":"ride-roads/1","origin":[13,53],"scale":\#(scale),"nodes":[1,1,100,100],"edges":\#(edges)}"#
+                    .utf8)
+        }
+        #expect(throws: Never.self) { try RoadGraph(json: file("10", "50", "1000000")) }
+        #expect(throws: RoadGraphError.self) { try RoadGraph(json: file(length, speed, scale)) }
+    }
+
     @Test func theNearestPointLiesOnTheNearestRoad() {
         let middle = Position(lat: square.nodes[0].lat - 0.001, lon: (square.nodes[0].lon + square.nodes[1].lon) / 2)
         let point = square.nearestPoint(to: middle)

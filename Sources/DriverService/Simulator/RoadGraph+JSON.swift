@@ -32,6 +32,11 @@ extension RoadGraph {
     }
 
     /// Reads `ride-roads/1`.
+    /// Metres of a street between two crossings, and km/h on it. Reason: a car that comes past millions of crossings in a
+    /// second keeps the loop for as long as it counts them.
+    private static let lengths = 0.1...100_000.0
+    private static let speeds: ClosedRange<Int64> = 1...300
+
     init(json: [UInt8]) throws(RoadGraphError) {
         var format = ""
         var origin: [Double] = []
@@ -82,8 +87,8 @@ extension RoadGraph {
             let from = columns.from[index]
             let to = columns.to[index]
             guard
-                points.indices.contains(Int(from)), points.indices.contains(Int(to)), columns.length[index] > 0,
-                columns.speed[index] > 0
+                points.indices.contains(Int(from)), points.indices.contains(Int(to)),
+                Self.lengths.contains(columns.length[index]), Self.speeds.contains(columns.speed[index])
             else { throw .inconsistent("edge \(index)") }
             var line = [points[Int(from)]]
             let shape = columns.shape[index]
@@ -92,6 +97,7 @@ extension RoadGraph {
                 line.append((last.x &+ shape[step], last.y &+ shape[step + 1]))
             }
             line.append(points[Int(to)])
+            guard line.allSatisfy({ position($0).isValid }) else { throw .inconsistent("edge \(index) lies nowhere") }
             edges.append(
                 Edge(
                     from: Int32(clamping: from), to: Int32(clamping: to), length: columns.length[index],
