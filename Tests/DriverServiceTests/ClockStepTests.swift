@@ -1,3 +1,4 @@
+import Bytes
 import ProtobufWire
 import Reactor
 import ReactorSim
@@ -157,6 +158,109 @@ import Testing
         for slot in 0..<5 as Range<Int32> {
             #expect(town.dropped[slot, default: []].count <= 2)
             #expect(abs(town.shown(slot) - town.driven) < 1)
+        }
+    }
+
+    /// A clock that says what no clock says ends nothing: its numbers are shown, or cut to what can be shown.
+    @Test(arguments: [.min + 3_000_000_000_000, -1, 0, 253_402_300_800_000, .max - 3_000_000_000_000] as [Int64])
+    func aClockAtTheEndsOfNumbersEndsNothing(wall: Int64) throws {
+        let town = try Town(3)
+        try town.drive(5)
+        town.network.wallClockStart = wall
+        try town.drive(70, 0..<2)
+        #expect(town.expired == ["d2"])
+        #expect(town.book.registry.availableCount == 2)
+        for slot in 0..<3 as Range<Int32> {
+            let driver = town.book.registry[slot]
+            #expect(
+                Driver_V1_Driver(driver).encoded().count > 0
+                    && Driver_V1_WatchDriverResponse(driver).encoded().count > 0)
+            var event = ByteBuffer()
+            DriverLocationUpdate(
+                eventID: town.book.makeID(), seq: driver.revision, at: driver.updatedAt, driverID: driver.id,
+                lat: driver.position.lat, lon: driver.position.lon, status: .available, reason: .location
+            ).encode(into: &event)
+            #expect(throws: Never.self) { try RideEvent(decoding: event.span) }
+        }
+        var revisions = RevisionCounter(reserved: .max, wall: wall)
+        #expect(revisions.next() < RevisionCounter.bound)
+    }
+}
+
+/// What only a program sends that is not ours: numbers at their ends, and what is no number.
+@Suite struct HostileNumberTests {
+    private static let reals =
+        [
+            .nan, .signalingNaN, .infinity, -.infinity, 1e308, -1e308, .leastNonzeroMagnitude, -0.0, 90.000_000_1,
+            -180.000_000_1,
+            9.3e18,
+        ] as [Double]
+    private static let instants = [
+        Google_Protobuf_Timestamp(seconds: .min, nanos: .min), Google_Protobuf_Timestamp(seconds: .max, nanos: .max),
+        Google_Protobuf_Timestamp(seconds: 0, nanos: .min),
+        Google_Protobuf_Timestamp(seconds: 253_402_300_799, nanos: .max),
+    ]
+
+    private func makeRegistry() -> DriverRegistry {
+        let now = Moment(wall: 1_700_000_000_000, monotonic: 1_000_000_000)
+        var registry = DriverRegistry(revisions: RevisionCounter(reserved: 0, wall: now.wall))
+        let vehicle = Vehicle(make: "VW", model: "ID.4", color: "white", plate: "X", category: "standard")
+        for number in 0..<50 {
+            let profile = DriverProfile(id: "d\(number)", name: "Ada", vehicle: vehicle)
+            _ = registry.register(profile, position: Position(lat: Double(number), lon: Double(number)), at: now)
+        }
+        return registry
+    }
+
+    @Test func anAreaThatIsNoneIsRefused() throws {
+        var registry = makeRegistry()
+        var lists = DriverListEncoder()
+        for first in Self.reals {
+            for second in Self.reals + [0, 89] {
+                for request in [
+                    Driver_V1_FindAvailableDriversRequest(lat: first, lon: second),
+                    Driver_V1_FindAvailableDriversRequest(lat: second, lon: first, radiusM: second),
+                    Driver_V1_FindAvailableDriversRequest(lat: 1, lon: 1, radiusM: first),
+                    Driver_V1_FindAvailableDriversRequest(
+                        box: Driver_V1_Box(west: first, south: second, east: second, north: first)),
+                    Driver_V1_FindAvailableDriversRequest(
+                        box: Driver_V1_Box(west: 10, south: first, east: -10, north: second)),
+                    Driver_V1_FindAvailableDriversRequest(limit: .max),
+                ] {
+                    guard let question = try? DriverRequests.find(request) else { continue }
+                    let answer = registry.findAvailable(in: question.area, limit: question.limit)
+                    #expect(answer.found.count <= question.limit)
+                }
+                var answer = AreaAnswer(
+                    Driver_V1_ListDriversInAreasRequest(
+                        areas: [Driver_V1_Box(west: first, south: second, east: first, north: second)], partial: true,
+                        maxDriversPerArea: .max))
+                try answer.encode(&registry, into: &lists)
+                _ = try? DriverRequests.profile(
+                    Driver_V1_RegisterDriverRequest(name: "Ada", lat: first, lon: second)
+                ) { "d" }
+            }
+        }
+        #expect(throws: DriverError.self) { try DriverRequests.page(Driver_V1_ListDriversRequest(pageSize: .max)) }
+    }
+
+    @Test func aPositionThatIsNoneIsDropped() {
+        var registry = makeRegistry()
+        var now = Moment(wall: 1_700_000_000_000, monotonic: 1_000_000_000)
+        for real in Self.reals {
+            for at in Self.instants {
+                for message in [
+                    Driver_V1_ReportLocationsRequest(driverID: "d1", lat: real, lon: 1, at: at),
+                    Driver_V1_ReportLocationsRequest(driverID: "d1", lat: 1, lon: real, at: at),
+                    Driver_V1_ReportLocationsRequest(driverID: "d1", lat: 1, lon: 1, heading: real, at: at),
+                    Driver_V1_ReportLocationsRequest(
+                        driverID: "d1", lat: 1, lon: 1, speed: real, accuracy: real, at: at),
+                ] {
+                    now = now.advanced(by: 1_000)
+                    _ = registry.report(1, LocationPoint(message), at: now)
+                    #expect(registry[1].position.isValid && registry[1].heading?.isFinite != false)
+                }
+            }
         }
     }
 }

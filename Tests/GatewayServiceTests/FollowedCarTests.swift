@@ -15,6 +15,24 @@ import Testing
         }
     }
 
+    /// An event says its instant, and a clock its own: no difference of the two ends anything.
+    @Test func instantsAtTheEndsOfNumbersMakeACarFreshOrStale() {
+        for at in [.min, -1, 0, .max] as [Int64] {
+            for wall in [.min, -1, 0, .max] as [Int64] {
+                for now in [0, .max] as [UInt64] {
+                    var car = FollowedCar()
+                    let update = DriverLocationUpdate(
+                        eventID: "e", seq: .max, at: at, driverID: "d", lat: 1, lon: 1, status: .available,
+                        reason: .location)
+                    let isNews = car.take(update, now: now, wall: wall)
+                    #expect(isNews)
+                    _ = car.take(update, now: now, wall: wall)
+                    _ = car.isDue(now: .max)
+                }
+            }
+        }
+    }
+
     @Test func issue10_whileNoRecordComesACarIsAskedForEverySecond() throws {
         let world = try LiveWorld()
         world.putDriver("ada", 1, 1, trip: "t1")

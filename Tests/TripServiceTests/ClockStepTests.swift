@@ -62,4 +62,22 @@ import Testing
         }
         desk.close()
     }
+
+    /// A clock that begins at 1970, or is set to just before it, ends nothing.
+    @Test(arguments: [-1, 0] as [Int64])
+    func aClockThatWasNeverSetEndsNothing(wall: Int64) throws {
+        let network = SimulatedNetwork(seed: 1)
+        let desk = try Desk(simulated: network.makeLoop())
+        network.wallClockStart = wall
+        network.run(for: 1_000_000_000)
+        let created = try desk.create(rider: "r", key: "k").get().trip
+        network.run(for: 1_000_000_000)
+        _ = try desk.change(created.id, .pickUp).get()
+        network.wallClockStart = ~wall
+        network.run(for: 1_000_000_000)
+        let ended = try desk.change(created.id, .complete).get()
+        #expect(try #require(ended.endedAt) >= created.createdAt)
+        desk.book.forgetOldKeys()
+        desk.close()
+    }
 }
