@@ -121,7 +121,9 @@ var targets: [Target] = [
     tests("Telemetry", ["Bytes"]),
     tests("Settings"),
     tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"]),
-    tests("WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "TestSupport"]),
+    tests(
+        "WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "TestSupport"],
+        exclude: ["autobahn.py"]),
     tests(
         "GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "Telemetry", "TestSupport"],
         exclude: ["protos", "grpcio_peer.py"]),

@@ -43,7 +43,7 @@ private final class LiveServer: Sendable {
         }.joined()
     }
 
-    @Test(.enabled(if: python != nil, "grpcio is not here (pip install grpcio protobuf)"))
+    @Test(.enabled(if: python != nil, "needs grpcio: .build/venv/bin/pip install grpcio protobuf"))
     func grpcioClientCallsOurServer() throws {
         let server = try LiveServer()
         let result = try ChildProcess.run(
@@ -52,7 +52,7 @@ private final class LiveServer: Sendable {
         #expect(result.output.split(separator: "\n").count == 16)
     }
 
-    @Test(.enabled(if: python != nil, "grpcio is not here (pip install grpcio protobuf)"))
+    @Test(.enabled(if: python != nil, "needs grpcio: .build/venv/bin/pip install grpcio protobuf"))
     func ourClientCallsAGrpcioServer() throws {
         let peer = try ChildProcess(#require(Self.python), [Self.peer, Self.descriptor, "server"])
         defer { peer.kill() }
@@ -139,7 +139,7 @@ private final class LiveServer: Sendable {
         channel.close()
     }
 
-    @Test(.enabled(if: grpcurl != nil, "grpcurl is not here (tools/unpack.sh)"))
+    @Test(.enabled(if: grpcurl != nil, "needs grpcurl on the PATH: https://github.com/fullstorydev/grpcurl/releases"))
     func grpcurlUsesReflectionAndHealth() throws {
         let server = try LiveServer()
         let grpcurl = try #require(Self.grpcurl)
@@ -172,7 +172,7 @@ private final class LiveServer: Sendable {
             .contains("SERVING"))
     }
 
-    @Test(.enabled(if: h2spec != nil, "h2spec is not here (tools/unpack.sh)"))
+    @Test(.enabled(if: h2spec != nil, "needs h2spec on the PATH: https://github.com/summerwind/h2spec/releases"))
     func h2specPasses() throws {
         let server = try LiveServer()
         let result = try ChildProcess.run(

@@ -51,13 +51,23 @@ public enum Tool {
         return unsafe stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
     }
 
-    private static func folder(of path: String) -> String {
+    /// The folder that a path lies in.
+    static func folder(of path: String) -> String {
         path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
     }
 
-    private static func variable(_ name: String) -> String? {
+    /// The path without links; the path itself if there is nothing.
+    static func resolved(_ path: String) -> String {
+        guard let text = unsafe realpath(path, nil) else { return path }
+        // Proof: realpath has allocated it, and it is freed here, once.
+        defer { unsafe free(text) }
+        return unsafe String(cString: text)
+    }
+
+    /// A variable of the environment; nil if it is not set, or empty.
+    static func variable(_ name: String) -> String? {
         // Proof: tests never change the environment.
-        guard let value = unsafe getenv(name) else { return nil }
+        guard let value = unsafe getenv(name), unsafe value[0] != 0 else { return nil }
         return unsafe String(cString: value)
     }
 }

@@ -7,13 +7,13 @@ import WebSockets
 
 /// Autobahn's cases 1 to 10 (RFC 6455 without extensions), by kosoku, against an echo on a loop of its own.
 @Suite struct ConformanceTests {
-    private static let runner = Tool.shared("tools/kosoku/run.sh")
-    private static let isInstalled =
-        Tool.exists("/tmp/harness/kosoku/venv/bin/python") && runner != nil
+    private static let python = Tool.python(importing: ["kosoku"])
 
-    @Test(.enabled(if: isInstalled, "../shared/tools/kosoku is not set up"), .timeLimit(.minutes(5)))
+    @Test(
+        .enabled(if: python != nil, "needs Python's kosoku: .build/venv/bin/pip install kosoku==0.1.0"),
+        .timeLimit(.minutes(5)))
     func autobahnCases1To10() throws {
-        let runner = try #require(Self.runner)
+        let python = try #require(Self.python)
         let loops = try EventLoopGroup(count: 1)
         let port = Mutex<UInt16>(0)
         try loops.start { loop in
@@ -31,9 +31,8 @@ import WebSockets
         try #require(waitUntil(10) { port.withLock { $0 } != 0 })
         let address = "ws://127.0.0.1:\(port.withLock { $0 })/"
         let patterns = [1, 2, 3, 4, 5, 6, 7, 9, 10].map { "\($0).*" }  // there are no cases 8
-        // STRICT: what Autobahn would let pass as late or lax is a failure here.
-        let result = try ChildProcess.run(
-            "/bin/bash", [runner, address] + patterns, environment: ["STRICT": "1"], timeout: 240)
+        let script = Tool.repository + "/Tests/WebSocketServerTests/autobahn.py"
+        let result = try ChildProcess.run(python, [script, address] + patterns, timeout: 240)
         let output = result.output + result.errors
         #expect(result.status == 0, "\(output.suffix(2000))")
         #expect(output.contains(", 0 failed"), "\(output.suffix(2000))")
