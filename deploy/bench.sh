@@ -9,7 +9,7 @@
 #   deploy/bench.sh grpc            unary calls over h2c
 #   deploy/bench.sh micro           our own parts, without a peer
 #
-# The peers come from PEERS (default ../shared/peers beside this repository; its README lists its settings: RUNS, DUR, ONLY ...).
+# The peers come from PEERS, a folder with their build.sh and bench.sh (default ../shared/peers beside this repository).
 # Without it only `micro` runs, and says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tries everything that the README says about containers on the real thing, from nothing to nothing: the image, docker compose,
+# Tries everything that deploy/README.md says about containers on the real thing, from nothing to nothing: the image, docker compose,
 # a Kubernetes of one node, the Tiltfile. Starts and stops a Docker engine and a cluster of its own.
 #   deploy/test-deploy.sh          all of it, about ten minutes on two cores
 #   deploy/test-deploy.sh --keep   leaves the engine and the cluster running, and says how to end them

@@ -41,7 +41,7 @@ public final class KafkaAdmin {
     private var timer: TimerID?
     /// Between two tries of one round.
     private var tries = RetryBackoff(first: 500_000_000, last: 5_000_000_000)
-    /// Between two rounds: who misses a topic that is there, for its own view is old, must not keep this busy.
+    /// Between two rounds: a client with an old view, which misses a topic that is there, must not keep this busy.
     private var rounds = RetryBackoff(first: 1_000_000_000, last: 30_000_000_000)
 
     /// - Throws: a property of the configuration that librdkafka refuses.

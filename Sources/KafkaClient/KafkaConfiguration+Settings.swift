@@ -10,7 +10,7 @@ extension KafkaConfiguration {
 }
 
 extension TopicSpecification {
-    /// A topic of the house with what the operator says about partitions, replicas and retention.
+    /// A topic with the partitions, replicas and retention that the operator wants.
     public init(_ name: String, _ settings: SettingsValues) {
         self.init(
             name: name, partitions: Int32(settings[CabstandSettings.kafkaPartitions]),

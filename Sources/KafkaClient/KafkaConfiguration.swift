@@ -1,4 +1,4 @@
-/// How to reach Kafka, and what is set beyond the house's own choices.
+/// How to reach Kafka, and the properties that go over this room's own choices.
 public struct KafkaConfiguration: Sendable {
     /// `host:port`, several separated by commas.
     public var bootstrapServers: String

@@ -135,7 +135,7 @@ extension KafkaConsumer {
         for partition in all { settle(partition) }
         unassign(all) {}
         tellPosition()
-        // Who starts at the end takes everything for changed when it is positioned again: nothing is to be read for that.
+        // A consumer that starts at the end treats everything as changed once it is positioned again: nothing is read for that.
         if start == .end { hasBegun = false }
         for partition in all { onPositionLost(partition) }
     }

@@ -32,7 +32,7 @@ public final class KafkaConsumer {
     public var onPositioned: () -> Void = {}
     /// From now on records may be missing or late, until the next `onPositioned`.
     public var onUnpositioned: () -> Void = {}
-    /// The topic is not there (any more): whoever may make it, should. Comes again with each look.
+    /// The topic is not there (any more); whoever may make it should. Called again with each look.
     public var onMissingTopic: (_ topic: String) -> Void = { _ in }
     /// The partition goes on elsewhere: at its beginning, or at its end if started with `.end`.
     public var onPositionLost: (_ partition: Int32) -> Void = { _ in }

@@ -25,7 +25,7 @@ public final class KafkaProducer {
         set { core.onState = newValue }
     }
     public var state: KafkaState { core.state }
-    /// A topic that was written to is not there (any more): whoever may make it, should. Comes again with each refusal.
+    /// A topic that was written to is not there (any more): whoever may make it should. Called again with each refusal.
     public var onMissingTopic: (_ topic: String) -> Void = { _ in }
     /// Messages without a delivery report.
     public private(set) var pending = 0

@@ -11,7 +11,7 @@ import Reactor
     let handle: OpaquePointer
 
     /// - Parameters:
-    ///   - defaults: the house's choices; `configuration.properties` go over them.
+    ///   - defaults: this room's choices; `configuration.properties` go over them.
     ///   - overrides: what this client can't do without: they go over everything.
     ///   - events: `RD_KAFKA_EVENT_…` flags that are to be delivered by queue.
     /// - Throws: a property that librdkafka does not know or whose value it refuses.
@@ -22,9 +22,9 @@ import Reactor
         let common = [
             KafkaProperty("bootstrap.servers", configuration.bootstrapServers),
             KafkaProperty("client.id", configuration.clientID),
-            // The default of 10 s would keep a restarted broker waiting that long.
+            // A broker that has restarted is found again within half a second; the default is 10 s.
             KafkaProperty("reconnect.backoff.max.ms", "500"),
-            // One wake-up a minute is enough for a cache that the client's own look refreshes.
+            // Brokers close idle connections: that is no news.
             KafkaProperty("log.connection.close", "false"),
             // Log lines come by queue, so no foreign thread ever calls into Swift.
             KafkaProperty("log.queue", "true"),

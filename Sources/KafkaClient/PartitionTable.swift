@@ -77,7 +77,7 @@ struct PartitionTable {
 
     mutating func doubtAll() { for partition in partitions.keys { doubt(partition) } }
 
-    /// It has reported its end (`next`), or the record before `next`. A negative offset is none.
+    /// It has reported its end (`next`), or the record before `next`. A negative offset means that there is none.
     mutating func position(_ partition: Int32, next: Int64) {
         guard var state = partitions[partition], !state.isMoving else { return }
         if next >= 0 { state.next = next }

@@ -21,7 +21,7 @@ public struct Box: Hashable, Sendable {
     /// The whole Earth.
     public static let everywhere = Box(west: -180, south: -90, east: 180, north: 90)
 
-    /// All four are numbers within their ranges, and south is not north of north.
+    /// Whether all four are numbers within their ranges, and the southern border does not lie north of the northern one.
     public var isValid: Bool {
         (-180...180).contains(west) && (-180...180).contains(east) && (-90...90).contains(south)
             && (-90...90).contains(north) && south <= north

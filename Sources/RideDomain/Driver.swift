@@ -21,10 +21,10 @@ public enum DriverStatus: Sendable, Hashable, CaseIterable {
 
 /// Whether a driver is on duty.
 public enum Presence: Int64, Sendable, Hashable {
-    /// Set offline by the driver: only the driver ends it.
+    /// The driver went off duty by hand, and comes back by hand.
     case offline = 0
     case present = 1
-    /// Streamed and fell silent: the next position ends it.
+    /// The driver's app streamed and fell silent: its next position ends that.
     case silent = 2
 }
 
@@ -92,7 +92,7 @@ public struct Driver: Hashable, Sendable {
         self.revision = revision
     }
 
-    /// An active trip makes a driver unavailable; else presence makes him available; else he is offline.
+    /// An active trip makes a driver unavailable; without one they are available while on duty, and offline otherwise.
     public var status: DriverStatus {
         activeTripID != nil ? .unavailable : presence == .present ? .available : .offline
     }

@@ -37,7 +37,7 @@ extension DriverRegistry {
     public mutating func apply(_ fact: TripFact, at now: Moment) -> TripFactOutcome {
         guard let slot = slots[fact.driverID] else { return .unknownDriver }
         let driver = drivers[Int(slot)]
-        // Who does not say an epoch speaks of the one that is known.
+        // An event without an epoch belongs to the one that is known.
         let epoch = fact.epoch == 0 ? driver.tripEpoch : fact.epoch
         guard epoch >= (fact.epoch == 0 ? 0 : tripEpoch), (epoch, fact.seq) > (driver.tripEpoch, driver.tripSeq)
         else { return .old }

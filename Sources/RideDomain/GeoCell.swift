@@ -33,7 +33,7 @@ public struct GeoCell: Hashable, Sendable, Comparable {
 
     /// The row or column, 0..<count, that a distance from the first border lies in.
     static func place(_ value: Double, of count: Int32) -> Int32 {
-        // Not a number is neither.
+        // NaN compares false to both.
         if value >= Double(count) { return count - 1 }
         return value > 0 ? Int32(value) : 0
     }

@@ -9,7 +9,7 @@ public enum Identifier {
         return bytes.allSatisfy(isAllowed)
     }
 
-    /// What is wrong with `text`, as a sentence for the one who sent it; nil if it is an identifier.
+    /// What is wrong with `text`, as a sentence for whoever sent it; nil if it is an identifier.
     public static func violation(of name: String, _ text: String) -> String? {
         isValid(text)
             ? nil : "\(name) must be 1 to \(maximumLength) characters of A–Z, a–z, 0–9, '.', '_' and '-'."

@@ -2,7 +2,7 @@
 ///
 /// When a point was measured is judged on the phone's own clock and on the server's monotonic one (`PhoneClock`), so a phone
 /// may be wrong by years and the server's wall clock may be set at any time. The wall clock is asked one thing: whether the
-/// very first point of a phone that nothing is known of is an old one.
+/// first point of a phone of which nothing is known is an old one.
 ///
 /// A point is impossible beyond 200 m + 80 m/s · Δt from the last accepted one. A phone that was wrong and is right now
 /// would be impossible for ever, and one whose clock was set back would be stale or out of order until it had caught up with

@@ -52,7 +52,7 @@ public enum TripRefusal: Error, Equatable, Sendable {
 public struct Trip: Hashable, Sendable {
     public let id: String
     public let riderID: String
-    /// As he was when he was booked.
+    /// As they were when they were booked.
     public let driver: DriverProfile
     public private(set) var status: TripStatus
     public let pickup: Position

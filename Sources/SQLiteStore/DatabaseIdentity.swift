@@ -1,16 +1,16 @@
 /// Which database this is, and since when its numbers are its own.
 ///
 /// The id stays with the file, also with copies of it. The epoch grows with every opening: it is the wall clock, or a little
-/// more than the last one when the clock is behind (not always the same little: two copies must not agree by that). So whoever compares numbers of this database (a sequence, a revision) with
-/// what he knows compares epochs first: after a copy was restored, numbers that were given out before are given out again
-/// for other things, in an epoch that nobody has seen.
+/// more than the last one when the clock is behind (by a random amount, so that two copies do not agree by chance). Numbers
+/// of this database (a sequence, a revision) are compared by epoch first: after a copy was restored, numbers that were given
+/// out before are given out again for other things, in an epoch that nobody has seen.
 public struct DatabaseIdentity: Sendable, Hashable {
     /// 32 hexadecimal digits, at random.
     public let id: String
     /// Below 2⁵³, so that JSON's readers can hold it.
     public let epoch: UInt64
 
-    /// Reads who the database is, making it somebody when it is new, and begins its next epoch. Within a transaction.
+    /// Reads the database's id, gives it one when it is new, and begins its next epoch. Within a transaction.
     ///
     /// - Parameter wall: Unix milliseconds.
     public init(beginningEpochIn database: SQLiteDatabase, wall: Int64) throws {

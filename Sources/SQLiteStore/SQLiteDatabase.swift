@@ -154,7 +154,7 @@ import CSQLite
     /// Brings the schema up to date: `steps[n]` takes version n to n + 1, each in its own transaction, and the
     /// version is kept in `user_version`. A file from a newer program, and another program's file, are refused.
     ///
-    /// - Parameter owner: a number that stands in the file for whose it is; 0: nobody's in particular.
+    /// - Parameter owner: a number in the file that says which service it belongs to; 0 if it belongs to none.
     public func migrate(_ steps: [String], owner: Int32 = 0) throws {
         let version = try prepare("PRAGMA user_version").first { try $0.int(0) } ?? 0
         let found = try prepare("PRAGMA application_id").first { try $0.int32(0) } ?? 0

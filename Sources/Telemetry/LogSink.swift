@@ -113,7 +113,7 @@ public final class LogSink: Sendable {
         }
     }
 
-    /// Without a thread to be had the lines wait, and the next one tries again.
+    /// If the system has no thread to give, the lines wait, and the next one tries again.
     private func startWriter() {
         do throws(SystemError) {
             try SystemThread("log") { [self] in

@@ -99,7 +99,7 @@ public final class MetricRegistry: Sendable {
     }
 
     /// Forgets every metric, and returns the gauges that are not 0: for a fuzzer, which makes a server for each input and
-    /// wants to see nothing left of it. Nobody may use a metric of before any more.
+    /// wants to see nothing left of it. Metrics that were made before must not be used any more.
     package func forgetAll() -> [String: Double] {
         let forgotten = state.withLock { state in
             defer { state = State() }

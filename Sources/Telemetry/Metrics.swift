@@ -39,7 +39,7 @@ public final class Gauge: Sendable {
 
 /// Counts observations in buckets. One thread writes it; all objects of a series are summed at a scrape.
 @safe public final class Histogram: Sendable {
-    /// Seconds, from 100 µs to 10 s: what a request, a turn or a freshness can take.
+    /// Seconds, from 100 µs to 10 s: what a request, a turn or the way of a change to a list can take.
     public static let seconds: [Double] = [
         0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
     ]

@@ -9,13 +9,13 @@ public struct RequestLog {
     /// Lines of one loop in ten seconds; an outage must not become a flood.
     static let linesPerWindow = 100
 
-    /// Nanoseconds from which a request that went well is to be noted: 0 when every one is, and the longest time when there
-    /// is no logger. One comparison on a request's path.
+    /// Nanoseconds from which a request that went well is noted: 0 when every one is, and the longest time when there is
+    /// no logger. One comparison on a request's path.
     public let noteFrom: UInt64
     private let logger: Logger?
     private var limit = LogRateLimit(count: Self.linesPerWindow)
 
-    /// - Parameter logger: nil: nothing is logged. Its level is asked once, here.
+    /// - Parameter logger: nil if nothing is logged. Its level is asked once, here.
     public init(_ logger: Logger?) {
         self.logger = logger
         noteFrom = logger.map { $0.isEnabled(.debug) ? 0 : Self.slow } ?? .max
@@ -26,9 +26,9 @@ public struct RequestLog {
     /// - Parameters:
     ///   - level: nil when it went well: then slowness decides.
     ///   - message: what it was: "request", "call".
-    ///   - nanoseconds: how long it took; 0 for what is not to be called slow.
+    ///   - nanoseconds: how long it took; 0 for what cannot be slow.
     ///   - now: monotonic nanoseconds.
-    ///   - origin: by whom it was asked for.
+    ///   - origin: who asked for it.
     ///   - details: method, status and so on.
     public mutating func note(
         _ level: LogLevel?, _ message: String, nanoseconds: UInt64, now: UInt64, _ origin: RequestOrigin,
@@ -54,7 +54,7 @@ public struct RequestLog {
     }
 }
 
-/// By whom a request was asked for, as log lines say it. Calls that are made for it carry it on.
+/// Who asked for something, as log lines say it. Calls that are made for a request carry it on.
 public struct RequestOrigin: Sendable, Equatable {
     public static let none = RequestOrigin(requestID: "", trace: .none)
 

@@ -2,7 +2,7 @@ import Bytes
 
 /// Where a request stands in a distributed trace: what `traceparent` says (W3C Trace Context §3.2).
 ///
-/// This house records no spans of its own, so it passes the context on as it came and writes its identifiers into log lines:
+/// Cabstand records no spans of its own, so it passes the context on as it came and writes its identifiers into log lines:
 /// they are those of the caller's span.
 @frozen public struct TraceContext: Sendable, Equatable {
     /// The trace's 16 bytes; not all zeros, except in `none`.

@@ -5,15 +5,15 @@ import Telemetry
 ServerProgram.run(
     .cabstand, check: { HealthCheck.exit($0) },
     start: { settings in
-        let house = try AllInOne(settings: settings)
-        try house.start()
-        for line in house.greeting {
-            // Who collects lines of JSON reads standard output, too. Whoever does not read it holds nothing up.
+        let all = try AllInOne(settings: settings)
+        try all.start()
+        for line in all.greeting {
+            // Whoever collects lines of JSON reads standard output too. A reader that stalls holds nothing up.
             if settings[CabstandSettings.logFormat] == "json" {
                 Logger(label: "cabstand").notice(line)
             } else {
                 LogSink.output.write(line: "cabstand: \(line)")
             }
         }
-        return house.servers
+        return all.servers
     })

@@ -1,4 +1,4 @@
-// What ../shared/peers asks of a target, and measurements of our own parts.
+// Servers for deploy/bench.sh, which measures them beside others, and measurements of our own parts.
 //
 //     benchmarks --http --port 8080     GET / -> Hello, World!
 //     benchmarks --ws --port 8080       /echo, /sub, /pub

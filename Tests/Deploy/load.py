@@ -3,7 +3,7 @@
     load.py URL [--strict]     until /tmp/stop exists; the last line is a summary as JSON
 
 Keep-alive clients ask for lists and book, each on one connection of its own; maps hold WebSockets and come back as the
-contract says. At the end everything acknowledged is asked for again, and every map is compared with the list.
+API says. At the end everything acknowledged is asked for again, and every map is compared with the list.
 --strict: no request may fail at all. Otherwise failures are counted, and only what was acknowledged is judged.
 """
 

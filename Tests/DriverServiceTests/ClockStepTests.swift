@@ -8,7 +8,7 @@ import Testing
 
 @testable import DriverService
 
-/// BEHAVIOUR 53: a step of a clock, the server's or a phone's, expires nobody and freezes nobody. The driver service's rules
+/// Behaviour 53: a step of a clock, the server's or a phone's, expires nobody and freezes nobody. The driver service's rules
 /// in virtual time.
 @Suite struct ClockStepTests {
     private static let hour: Int64 = 3_600_000

@@ -4,7 +4,7 @@ import Testing
 
 @testable import DriverService
 
-/// What the driver service makes of events and silence, and what it tells: BEHAVIOUR 32, 38, 39–39b.
+/// What the driver service makes of events and silence, and what it tells: behaviours 32, 38, 39–39b.
 @Suite(.serialized) struct DriverEventTests {
     func north(_ metres: Double) -> Position { Position(lat: home.lat + metres / 111_195, lon: home.lon).rounded }
 

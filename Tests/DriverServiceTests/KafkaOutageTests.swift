@@ -8,7 +8,7 @@ import Testing
 
 @testable import DriverService
 
-/// Issue 10, section 7: what a Kafka outage costs drivers and those who look at them.
+/// What a Kafka outage costs drivers and those who look at them.
 @Suite(.serialized) struct KafkaOutageTests {
     /// It took up to a minute.
     @Test func issue10_whileKafkaIsAwayADriverHearsOfABookingWithinSeconds() throws {

@@ -3,7 +3,7 @@ import Testing
 
 /// What has to be true once things are quiet, whatever happened before.
 enum Checks {
-    /// BEHAVIOUR 33–35: every 201 is there, as far as it was told; nobody has two trips in progress.
+    /// Behaviours 33–35: every 201 is there, as far as it was told; nobody has two trips in progress.
     static func everythingToldIsThere(_ load: Load, _ fleet: Fleet) {
         let connection = fleet.connection()
         for (id, told) in load.trips {
@@ -43,7 +43,7 @@ enum Checks {
         return result
     }
 
-    /// BEHAVIOUR 37: every change that was told is in `trip_events`, in order per driver.
+    /// Behaviour 37: every change that was told is in `trip_events`, in order per driver.
     static func everyEventArrived(_ load: Load, bootstrapServers: String) throws {
         func isMissing(_ id: String, _ told: Load.Told, _ log: TripEventLog) -> Bool {
             guard let kinds = log.kinds[id], kinds.contains("TripCreated") else { return true }
@@ -57,7 +57,7 @@ enum Checks {
         #expect(log.driversOutOfOrder.isEmpty)
     }
 
-    /// BEHAVIOUR 38: once things are quiet the list of available drivers is right again.
+    /// Behaviour 38: once things are quiet the list of available drivers is right again.
     static func theListIsRight(_ fleet: Fleet, drivers: [String]) {
         let connection = fleet.connection()
         let busy = Set(activeTrips(fleet).map(\.driver))

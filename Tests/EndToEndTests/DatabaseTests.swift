@@ -2,7 +2,7 @@ import Glibc
 import TestSupport
 import Testing
 
-/// BEHAVIOUR 54 and 55 with real programs: what a stop leaves, who may have a database, what a failing disk looks like from
+/// Behaviours 54 and 55 with real programs: what a stop leaves, who may have a database, what a failing disk looks like from
 /// outside, and what a restored backup does.
 @Suite(.serialized, .enabled(if: Fleet.isBuilt, "skipped: the programs are not built beside the tests"))
 struct DatabaseTests {

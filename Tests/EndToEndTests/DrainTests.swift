@@ -3,7 +3,7 @@ import KafkaClient
 import TestSupport
 import Testing
 
-/// CONTRACT, SIGTERM, with real programs: two gateways in front of the same services, and one of them ends.
+/// SIGTERM, with real programs: two gateways in front of the same services, and one of them ends.
 @Suite(.serialized, .enabled(if: Fleet.isBuilt, "skipped: the programs are not built beside the tests"))
 struct DrainTests {
     /// A second gateway beside a fleet's.

@@ -2,7 +2,7 @@ import KafkaClient
 import TestSupport
 import Testing
 
-/// BEHAVIOUR 34 with real programs: races over REST.
+/// Behaviour 34 with real programs: races over REST.
 @Suite(.serialized, .enabled(if: Fleet.isBuilt, "skipped: the programs are not built beside the tests"))
 struct RaceTests {
     private func broker() throws -> EmbeddedBroker {

@@ -6,7 +6,7 @@ import Reactor
 import ReactorSim
 import Testing
 
-/// What a connection may make a server keep, owe and do has a bound (issue 10, sections 2 to 4). Each attack says what it
+/// What a connection may make a server keep, owe and do has a bound. Each attack says what it
 /// sends; the server's account says what is held for it.
 @Suite struct AccountTests {
     private func connect(_ world: World, window: UInt32? = nil) -> RawPeer {

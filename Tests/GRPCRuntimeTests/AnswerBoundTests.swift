@@ -5,7 +5,7 @@ import Reactor
 import ReactorSim
 import Testing
 
-/// What goes out because of what came in has a bound (issue 10, section 2).
+/// What goes out because of what came in has a bound.
 @Suite struct AnswerBoundTests {
     private func error<Request: ProtobufMessage>(_ world: World, _ path: StaticString, _ request: Request) -> RPCError?
     {

@@ -90,7 +90,7 @@ import Testing
             errors.map(\.message) == ["unknown method Nope of service cabstand.test.Echo", "unknown service no.Such"])
     }
 
-    // MARK: Deadlines and cancellation (BEHAVIOUR 26)
+    // MARK: Deadlines and cancellation (behaviour 26)
 
     @Test func deadlineIsAnsweredByTheClientAndStopsTheServersWork() throws {
         let world = try World()
@@ -197,7 +197,7 @@ import Testing
         #expect(outcome.codes == [.deadlineExceeded, .cancelled])
     }
 
-    // MARK: Sizes (BEHAVIOUR 25)
+    // MARK: Sizes (behaviour 25)
 
     @Test func largeMessagesBothWays() throws {
         let world = try World()

@@ -4,7 +4,7 @@ import Reactor
 import ReactorSim
 import Testing
 
-/// The channel: connecting, losing, finding again (BEHAVIOUR 27, 28).
+/// The channel: connecting, losing, finding again (behaviours 27, 28).
 @Suite struct ChannelTests {
     @Test func connectsLazily() throws {
         let world = try World()
@@ -151,7 +151,7 @@ import Testing
         #expect(world.server.connectionCount == 0)
     }
 
-    // MARK: Draining (BEHAVIOUR 27)
+    // MARK: Draining (behaviour 27)
 
     @Test func drainFinishesCallsInFlight() throws {
         let world = try World()
@@ -220,7 +220,7 @@ import Testing
         #expect(drained)
     }
 
-    // MARK: Keepalive (BEHAVIOUR 27)
+    // MARK: Keepalive (behaviour 27)
 
     @Test func clientNoticesADeadConnection() throws {
         var options = ChannelOptions()

@@ -5,7 +5,7 @@ import Reactor
 import ReactorSim
 import Testing
 
-/// A call of the client ends exactly once, whatever its backend does (issue 10, section 1).
+/// A call of the client ends exactly once, whatever its backend does.
 @Suite struct ClientEndingTests {
     /// Client: a backend that answers each call with a header name in upper case is refused for each, and at the 201st the
     /// connection fails: every call has ended once.

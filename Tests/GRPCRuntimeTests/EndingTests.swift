@@ -5,7 +5,7 @@ import Reactor
 import ReactorSim
 import Testing
 
-/// A call ends exactly once, whatever ends first: it, its stream, its connection (issue 10, section 1).
+/// A call ends exactly once, whatever ends first: it, its stream, its connection.
 @Suite struct EndingTests {
     /// A peer that is connected and has our SETTINGS.
     private func connect(_ world: World) -> RawPeer {

@@ -154,7 +154,7 @@ final class RawPeer: ConnectionHandler {
     }
 }
 
-/// gRPC over HTTP/2: what the server says to clients that do it wrong (BEHAVIOUR 25).
+/// gRPC over HTTP/2: what the server says to clients that do it wrong (behaviour 25).
 @Suite struct ServerProtocolTests {
     private static let fields: [(String, String)] = [
         (":method", "POST"), (":scheme", "http"), (":path", "/cabstand.test.Echo/Unary"), (":authority", "x"),
@@ -299,7 +299,7 @@ final class RawPeer: ConnectionHandler {
     }
 }
 
-/// gRPC over HTTP/2: what the client makes of servers that do it wrong (BEHAVIOUR 25).
+/// gRPC over HTTP/2: what the client makes of servers that do it wrong (behaviour 25).
 @Suite struct ClientProtocolTests {
     private func answer(
         options: CallOptions = CallOptions(), attempts: Int = 1, _ script: @escaping (RawPeer, UInt32, Int) -> Void

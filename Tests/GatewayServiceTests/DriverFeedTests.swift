@@ -162,7 +162,7 @@ import Testing
         #expect(world.lists(1).last.map { ids($0) } == [])
     }
 
-    /// BEHAVIOUR 30: what comes before the consumer is positioned is not seen; a poll stands in, then everything is dirty once.
+    /// Behaviour 30: what comes before the consumer is positioned is not seen; a poll stands in, then everything is dirty once.
     @Test func behaviour30_untilPositionedAOneSecondPollRuns() throws {
         let world = try FeedWorld(.init(pollInterval: 60_000))
         world.subscribe(1, here)
@@ -246,7 +246,7 @@ import Testing
         #expect(world.lists(3).last?.contains("\"truncated\":false") == true)
     }
 
-    /// BEHAVIOUR 38: once things are quiet, every list equals the driver service's view.
+    /// Behaviour 38: once things are quiet, every list equals the driver service's view.
     @Test(arguments: 0..<12 as Range<UInt64>)
     func behaviour38_quietListsEqualTheService(seed: UInt64) throws {
         var limits = FeedLimits()

@@ -3,7 +3,7 @@ import Testing
 
 @testable import GatewayService
 
-/// BEHAVIOUR 52: a live view costs others nothing. Tiles are fetched once, in bounded calls; what fails is stale alone.
+/// Behaviour 52: a live view costs others nothing. Tiles are fetched once, in bounded calls; what fails is stale alone.
 @Suite struct FeedLoadTests {
     private let street = AreaQuery(.around(Position(lat: 52.505, lon: 13.355), radius: 1_000))
 

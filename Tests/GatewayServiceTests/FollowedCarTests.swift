@@ -7,7 +7,7 @@ import Testing
 
 @testable import GatewayService
 
-/// Issue 10, section 7: a followed car stood still, unmarked, while Kafka was away.
+/// A followed car stood still, unmarked, while Kafka was away.
 @Suite struct FollowedCarTests {
     private func positions(_ browser: Browser) -> [String] {
         browser.messages.compactMap { message in

@@ -199,7 +199,7 @@ import Testing
         #expect(browser.closeCode == 1000)
     }
 
-    /// BEHAVIOUR 54: the trip database went back to a copy, where the trip's last change has a lower number.
+    /// Behaviour 54: the trip database went back to a copy, where the trip's last change has a lower number.
     @Test func behaviour54_aTripOfARestoredDatabaseIsShownAsItStandsThere() throws {
         let world = try LiveWorld()
         world.putDriver("d", 53.55, 13.25, trip: "t1")

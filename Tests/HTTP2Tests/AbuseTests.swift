@@ -1,7 +1,7 @@
 import HTTP2
 import Testing
 
-/// The limits against floods: BEHAVIOUR 19 to 21.
+/// The limits against floods: behaviours 19 to 21.
 @Suite struct AbuseTests {
     private func feed(_ wire: Wire, _ count: Int, _ frames: (UInt32) -> [Frame]) -> [Report] {
         for index in 0..<UInt32(count) {

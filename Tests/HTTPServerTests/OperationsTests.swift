@@ -4,7 +4,7 @@ import Testing
 
 @testable import HTTPServer
 
-/// CONTRACT, "When something is away": what `/readyz` says.
+/// What `/readyz` says while something is away.
 @Suite struct OperationsTests {
     private func text(_ report: ServiceReadiness.Report) -> String {
         var buffer = ByteBuffer()

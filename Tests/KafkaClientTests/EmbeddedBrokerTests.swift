@@ -4,7 +4,7 @@ import Testing
 
 @testable import KafkaClient
 
-/// BEHAVIOUR 29–32 against librdkafka's mock cluster: real sockets, no Java.
+/// Behaviours 29–32 against librdkafka's mock cluster: real sockets, no Java.
 @Suite(.serialized)
 struct EmbeddedBrokerTests {
     @Test func kafka29_theDeliveryReportDecidesAndEveryRecordArrivesInOrder() throws {

@@ -17,7 +17,7 @@ import Testing
         configuration(broker.bootstrapServers) { $0.properties.append(Self.impatient) }
     }
 
-    /// Issue 10, section 7: six million refusals in five seconds.
+    /// Six million refusals in five seconds.
     @Test(arguments: [KafkaProducer.Order.usual, .strict])
     func issue10_aMissingTopicIsRefusedAtABoundedRateAndNamed(order: KafkaProducer.Order) throws {
         let broker = try EmbeddedBroker(topics: [topic("events", partitions: 1)])

@@ -4,7 +4,7 @@ import ReactorSim
 import Synchronization
 import Testing
 
-/// BEHAVIOUR.md 40 to 47, on the simulated kernel but for what only threads can show.
+/// Behaviours 40 to 47, on the simulated kernel but for what only threads can show.
 @Suite struct TheLoop {
     /// Counts what the loop tells it.
     final class Recorder: ConnectionHandler {

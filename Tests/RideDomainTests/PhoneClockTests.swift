@@ -56,7 +56,7 @@ private struct Drive {
     }
 }
 
-/// BEHAVIOUR 53: a step of a clock, the server's or a phone's, freezes nobody.
+/// Behaviour 53: a step of a clock, the server's or a phone's, freezes nobody.
 @Suite struct PhoneClockTests {
     @Test(arguments: steps)
     func aPhoneThatIsWrongIsFollowed(by offset: Int64) {

@@ -1,7 +1,7 @@
 import RideDomain
 import Testing
 
-/// BEHAVIOUR 54: a trip database that goes back to an older copy is recognised, whatever its numbers are.
+/// Behaviour 54: a trip database that goes back to an older copy is recognised, whatever its numbers are.
 @Suite struct RestoredTripsTests {
     private func registry(_ count: Int) -> DriverRegistry {
         var registry = DriverRegistry(revisions: RevisionCounter(reserved: 0, wall: 1))

@@ -6,7 +6,7 @@ import Testing
     import Glibc
 #endif
 
-/// BEHAVIOUR 54: one user at a time has a database, by whatever name; a clean stop leaves one complete file.
+/// Behaviour 54: one user at a time has a database, by whatever name; a clean stop leaves one complete file.
 @Suite struct DatabaseLockTests {
     let folder = TemporaryFolder()
 

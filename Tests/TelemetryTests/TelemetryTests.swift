@@ -48,7 +48,7 @@ import Testing
         #expect(!text.contains("\"level\":\"info\""))
     }
 
-    /// BEHAVIOUR 55: nobody reads, so lines are dropped and counted, and neither who logs nor who ends waits.
+    /// Behaviour 55: nobody reads, so lines are dropped and counted, and neither who logs nor who ends waits.
     @Test func behaviour55_aStalledReaderCostsLinesAndNothingElse() {
         var ends: [Int32] = [0, 0]
         unsafe pipe(&ends)

@@ -4,7 +4,7 @@ import Testing
 
 @testable import TripService
 
-/// BEHAVIOUR 53: what happens to trips when the server's clock is set.
+/// Behaviour 53: what happens to trips when the server's clock is set.
 @Suite struct ClockStepTests {
     private static let hour: Int64 = 3_600_000
     private static let steps = [1_000, 60_000, hour, 25 * hour, 10 * 365 * 24 * hour].flatMap { [$0, -$0] }

@@ -8,7 +8,7 @@ import Testing
 
 @testable import TripService
 
-/// BEHAVIOUR 37: every committed change reaches Kafka at least once, in order per driver.
+/// Behaviour 37: every committed change reaches Kafka at least once, in order per driver.
 @Suite(.serialized) struct OutboxRelayTests {
     private let topic = TopicSpecification(name: "trip_events", partitions: 4, replicationFactor: 1)
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import TripService
 
-/// BEHAVIOUR 34–36 and CONTRACT's rules of `CreateTrip`, against a real database file.
+/// Behaviours 34 to 36 and the API's rules of `CreateTrip`, against a real database file.
 @Suite struct TripBookTests {
     @Test func domain34_aDriverWithATripIsNotBookedAgainAndOthersAreOffered() throws {
         let desk = try Desk()

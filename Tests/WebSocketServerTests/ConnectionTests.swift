@@ -119,7 +119,7 @@ final class RecordingEndpoint: WebSocketHandler {
         #expect(client.endedAt != nil && endpoint.closed == [3012])
     }
 
-    /// BEHAVIOUR 45: a quiet server wakes up for what is due and for nothing else.
+    /// Behaviour 45: a quiet server wakes up for what is due and for nothing else.
     @Test func behaviour45_heartbeatsAloneWakeAnIdleLoop() throws {
         let world = try SimulatedServer(endpoint: RecordingEndpoint())
         let client = world.client()

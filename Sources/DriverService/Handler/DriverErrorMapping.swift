@@ -1,7 +1,7 @@
 import GRPCRuntime
 import RideAPI
 
-/// Domain errors as gRPC statuses: CONTRACT's codes in `grpc-status-details-bin`, and sentences that say the value, the
+/// Domain errors as gRPC statuses: the API's problem codes in `grpc-status-details-bin`, and sentences that say the value, the
 /// rule and the remedy.
 extension DriverError {
     var rpcError: RPCError {

@@ -2,9 +2,9 @@ import GRPCRuntime
 import RideAPI
 import RideDomain
 
-/// One stream that watches a driver: his state at once and after each change.
+/// One stream that watches a driver: their state at once and after each change.
 ///
-/// A reader that is slower than the driver's positions gets the newest state when he can take it, not a backlog.
+/// A reader that is slower than the driver's positions gets the newest state when it can take it, not a backlog.
 final class DriverWatch {
     private typealias Call = ServerStreamingServerCall<Driver_V1_WatchDriverResponse>
 
@@ -54,7 +54,7 @@ final class DriverWatch {
     private func end() {
         if let token { book.watchers.remove(token) }
         token = nil
-        // The closures hold this watch; without them it goes.
+        // Only the closures keep this watch alive.
         call.onCancel = nil
         call.onWritable = nil
     }

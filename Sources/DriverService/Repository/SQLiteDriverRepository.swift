@@ -28,7 +28,7 @@ final class SQLiteDriverRepository: DriverRepository {
         """,
     ]
 
-    /// Stands in the file for whose it is: "driv" in ASCII.
+    /// Says in the file that it belongs to this service: "driv" in ASCII.
     private static let owner: Int32 = 0x6472_6976
 
     /// What `open` gives: the writer, running, and what was stored.

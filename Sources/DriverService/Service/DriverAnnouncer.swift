@@ -1,8 +1,8 @@
 import RideAPI
 import RideDomain
 
-/// Tells the world about changes of drivers. On the loop.
+/// Publishes changes of drivers. On the loop.
 protocol DriverAnnouncer: AnyObject {
-    /// `driver` is as he is after the change.
+    /// `driver` is as they are after the change.
     func announce(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason)
 }

@@ -26,7 +26,7 @@ final class DriverBook {
     private var isDirty: [Bool] = []
     private var dirty: [Int32] = []
     private var savesInFlight = 0
-    /// The storage failed: to whoever watches it.
+    /// Called when the storage failed.
     var onStorageFailure: (any Error) -> Void = { _ in }
 
     init(
@@ -51,7 +51,7 @@ final class DriverBook {
 
     // MARK: Drivers
 
-    /// Adds a driver; one that is there already is answered as he is. `deadline` in the loop's nanoseconds.
+    /// Adds a driver; one that is there already is answered as they are. `deadline` in the loop's nanoseconds.
     func register(
         _ profile: DriverProfile, position: Position, deadline: UInt64,
         _ answer: @escaping Answer<(Driver, created: Bool)>

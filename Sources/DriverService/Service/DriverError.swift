@@ -1,6 +1,6 @@
 import RideAPI
 
-/// Why a request was refused. The codes are CONTRACT's.
+/// Why a request was refused. The problem codes are those of the API (public/docs/errors.html).
 enum DriverError: Error, Sendable, Equatable {
     /// The request's content is wrong: which fields, and the rule with the remedy.
     case invalid([BodyViolation])

@@ -13,7 +13,7 @@ enum DriverLimits {
     /// Bytes of an answer about areas whose asker reads outcomes. Reason: about four thousand drivers, made in some two
     /// milliseconds here and taken in small pieces there.
     static let areaAnswerBytes = 1 << 20
-    /// Bytes of any list of drivers. Reason: what every gRPC peer takes (4 MiB) less what stands around the drivers.
+    /// Bytes of any list of drivers. Reason: what every gRPC peer takes (4 MiB) less the fields around the drivers.
     static let listBytes = (4 << 20) - 4_096
     /// Cells and drivers that one question about areas may look at. Reason: some two milliseconds of the loop.
     static let areaWork = 200_000
@@ -30,7 +30,7 @@ enum DriverLimits {
     static let driversPerSave = 256
     /// Writes of positions that may wait; more are left for the next round.
     static let savesInFlight = 4
-    /// Events without a delivery report; beyond it a driver's events are merged into his newest.
+    /// Events without a delivery report; beyond it a driver's events are merged into their newest.
     static let eventsInFlight = 10_000
     /// Nanoseconds between two tries to announce what Kafka refused: doubled from the first up to the second.
     static let announceRetry: (first: UInt64, last: UInt64) = (250_000_000, 5_000_000_000)

@@ -1,6 +1,6 @@
 import RideDomain
 
-/// Who wants to hear of which driver. On the loop.
+/// Who watches which driver. On the loop.
 final class DriverWatchers {
     struct Token: Hashable {
         fileprivate let slot: Int32

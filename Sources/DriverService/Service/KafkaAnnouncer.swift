@@ -11,7 +11,7 @@ import Telemetry
 ///         └──none, or refused lately──▶ waiting
 ///
 /// Nothing is dropped in silence: while Kafka is slow, away or refuses, a driver's further events are merged into one with
-/// his newest state, so that what waits is bounded by the number of drivers. It goes out when there is room; what was
+/// their newest state, so that what waits is bounded by the number of drivers. It goes out when there is room; what was
 /// refused (a topic that was deleted, an ACL, a size) after a back-off of this announcer's own, whether anything happens
 /// meanwhile or not. On the loop.
 final class KafkaAnnouncer: DriverAnnouncer {
@@ -91,7 +91,7 @@ final class KafkaAnnouncer: DriverAnnouncer {
             if waiting.count > 0, producer.pending < DriverLimits.eventsInFlight / 2 { sendWaiting() }
         case .failure(let error):
             refused(error)
-            // His newest state goes with the next round.
+            // Their newest state goes with the next round.
             if let slot = Int32(exactly: opaque) { wait(slot, .status) }
         }
     }
@@ -153,7 +153,7 @@ private struct WaitingDrivers {
         return (order[head], reason)
     }
 
-    /// False: he waits already, and both events are one now.
+    /// False if the driver waits already: both events are one now.
     mutating func add(_ slot: Int32, _ reason: DriverLocationUpdate.Reason) -> Bool {
         guard let known = reasons[slot] else {
             reasons[slot] = reason

@@ -4,7 +4,7 @@ import RideAPI
 import RideDomain
 import Telemetry
 
-/// Takes over `trip_events`: what changed a driver's trip is stored together with how far was read, in one transaction.
+/// Takes over `trip_events`: drivers' trips are stored together with how far the topic was read, in one transaction.
 ///
 ///     record ──▶ registry at once ──▶ one write of what 200 ms brought ──▶ offsets committed for the lag
 ///
@@ -26,7 +26,7 @@ final class TripEventReader {
     private var isSaveDue = false
     private var isSaving = false
     private var unreadableLogs = LogRateLimit()
-    /// The last epoch of the trip database that was met and is not the one that was compared with.
+    /// The last epoch of the trip database that events had and that was not compared with.
     private var foreignEpoch: UInt64 = 0
     /// The position was lost or the cluster is another one: what is known may be wrong.
     var onGap: () -> Void = {}

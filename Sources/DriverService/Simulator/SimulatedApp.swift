@@ -38,7 +38,7 @@ final class SimulatedApp {
 
     private var options: CallOptions { CallOptions(timeoutNanoseconds: Self.callTimeout) }
 
-    /// Registers (which changes nothing for a driver that is there), then drives from where the service knows him.
+    /// Registers (which changes nothing for a driver that is there), then drives from where the service has them.
     func start(_ started: @escaping () -> Void) {
         var random = SeededRandom(seed: UInt64(number) &* 7_919)
         let graph = planner.value.graph

@@ -1,6 +1,6 @@
 import RideDomain
 
-/// A driver who drives about: the deterministic part, without any clock or socket. Seed and time come from outside.
+/// A simulated driver on the streets: the deterministic part, without any clock or socket. Seed and time come from outside.
 ///
 ///     roaming ──assign──▶ to pickup ──arrived──▶ boarding ──picked up──▶ to dropoff ──arrived──▶ alighting
 ///        ▲  └─assign (picked up already)─────────────────────────────────────▲                      │

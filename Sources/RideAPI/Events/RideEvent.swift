@@ -14,7 +14,7 @@ public enum RideEvent: Sendable, Equatable {
     case other(type: String)
 }
 
-/// Topic `driver_locations`, key `driver_id`: where a driver is, or that his status changed.
+/// Topic `driver_locations`, key `driver_id`: where a driver is, or that their status changed.
 public struct DriverLocationUpdate: Sendable, Equatable {
     public enum Reason: String, Sendable, Hashable, CaseIterable {
         case location
@@ -115,11 +115,11 @@ public struct TripEvent: Sendable, Equatable {
     }
 }
 
-/// Why a value is no event: counted, logged at a bounded rate, skipped.
+/// Why a value can't be read as an event: it is counted, logged at a bounded rate, and skipped.
 public enum EventError: Error, Sendable, Equatable {
     case notJSON(JSONError)
     /// A member that the event needs is not there, or is null.
     case missing(String)
-    /// A member with a value that can't be meant.
+    /// A member has a value that makes no sense.
     case invalid(String)
 }

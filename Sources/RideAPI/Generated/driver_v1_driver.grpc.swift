@@ -7,7 +7,7 @@ import ProtobufWire
 
 /// Serves `driver.v1.DriverService`. All calls come on the loop that serves.
 public protocol Driver_V1_DriverServiceHandler: AnyObject {
-    /// Adds a driver with his profile and first position. With an id it is idempotent.
+    /// Adds a driver with their profile and first position. With an id it is idempotent.
     func registerDriver(_ request: Driver_V1_RegisterDriverRequest, _ call: UnaryServerCall<Driver_V1_RegisterDriverResponse>)
     /// NOT_FOUND if the driver is unknown.
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ call: UnaryServerCall<Driver_V1_GetDriverResponse>)
@@ -80,7 +80,7 @@ public struct Driver_V1_DriverServiceClient {
 
     public init(channel: GRPCChannel) { self.channel = channel }
 
-    /// Adds a driver with his profile and first position. With an id it is idempotent.
+    /// Adds a driver with their profile and first position. With an id it is idempotent.
     @inlinable
     @discardableResult
     public func registerDriver(
@@ -90,7 +90,7 @@ public struct Driver_V1_DriverServiceClient {
         channel.unary("/driver.v1.DriverService/RegisterDriver", request, options: options, completion)
     }
 
-    /// Adds a driver with his profile and first position. With an id it is idempotent.
+    /// Adds a driver with their profile and first position. With an id it is idempotent.
     @inlinable
     public func registerDriver(
         _ request: Driver_V1_RegisterDriverRequest, options: CallOptions = CallOptions()

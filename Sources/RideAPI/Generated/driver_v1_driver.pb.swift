@@ -5,8 +5,8 @@
 import Bytes
 import ProtobufWire
 
-/// Derived from two facts: an active trip makes a driver unavailable, else presence makes him available, else he is
-/// offline.
+/// Derived from two facts: an active trip makes a driver unavailable; without one they are available while on duty, and
+/// offline otherwise.
 public enum Driver_V1_DriverStatus: ProtobufEnum {
     case unspecified
     case available

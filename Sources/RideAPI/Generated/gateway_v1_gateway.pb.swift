@@ -937,7 +937,7 @@ public struct Gateway_V1_DriverPosition: ProtobufMessage {
     }
 }
 
-/// /ws/drivers/{id}/location, to the driver's app: the trip that he is on; null when there is none. type: "trip".
+/// /ws/drivers/{id}/location, to the driver's app: the trip that they are on; null when there is none. type: "trip".
 public struct Gateway_V1_Assignment: ProtobufMessage {
     public var type: String = ""
     public var trip: Gateway_V1_Trip?

@@ -91,7 +91,7 @@ public struct Trip_V1_Place: ProtobufMessage {
     }
 }
 
-/// The driver as he was when he was booked.
+/// The driver as they were when they were booked.
 public struct Trip_V1_TripDriver: ProtobufMessage {
     public var id: String = ""
     public var name: String = ""

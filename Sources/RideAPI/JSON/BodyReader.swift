@@ -26,7 +26,7 @@ public enum BodyError: Error, Sendable, Equatable {
 struct BodyReader: ~Copyable, ~Escapable {
     private var json: JSONReader
     private(set) var violations: [BodyViolation] = []
-    /// A longer list would help nobody.
+    /// Violations that are noted at most: a longer list would help nobody.
     private static let maximumViolations = 20
 
     @_lifetime(copy bytes)

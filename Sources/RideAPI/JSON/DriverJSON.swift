@@ -2,7 +2,7 @@ import Bytes
 import JSONWire
 import ProtobufWire
 
-/// A driver as REST and WebSocket show him.
+/// A driver as REST and WebSocket show them.
 ///
 ///     {"id","name","vehicle":{…},"lat","lon","heading"?,"speed"?,"status","distance_m"?,"updated_at"}
 ///

@@ -5,9 +5,9 @@ import ProtobufWire
 /// `driver.v1.FindAvailableDriversResponse` as JSON, made while it is read: no `String`, no message for any driver.
 ///
 /// It stands in for the response where a list only passes through: `channel.unary` can be asked for it instead. Reading a
-/// driver and writing his JSON costs two thirds of doing both through `Driver_V1_Driver`.
+/// driver and writing the JSON costs two thirds of doing both through `Driver_V1_Driver`.
 public struct DriverListText: ProtobufMessage {
-    /// The drivers, each as `appendJSON(driver:)` writes him, with commas between them.
+    /// The drivers, each as `appendJSON(driver:)` writes them, with commas between them.
     public private(set) var drivers: [UInt8] = []
     public private(set) var count = 0
     public private(set) var revision: UInt64 = 0

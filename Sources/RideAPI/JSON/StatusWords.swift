@@ -41,7 +41,7 @@ extension Trip_V1_TripStatus {
 }
 
 extension ReportedReason {
-    /// All words, for those who count.
+    /// All words, for counting by them.
     public static var words: [String] { allCases.map(\.rawValue) }
 }
 

@@ -79,7 +79,7 @@ enum TripSchema {
         """,
     ]
 
-    /// Stands in the file for whose it is: "trip" in ASCII.
+    /// Says in the file that it belongs to this service: "trip" in ASCII.
     static let owner: Int32 = 0x7472_6970
 
     static func number(of status: TripStatus) -> Int64 {
@@ -133,7 +133,7 @@ enum TripSchema {
         return try row.value(position, column, "a position on earth") { $0.isValid ? $0 : nil }
     }
 
-    /// Unix milliseconds that the formats of the outside have a word for: the years 1970 to 9999.
+    /// Unix milliseconds that RFC 3339 can write: the years 1970 to 9999.
     private static func instant(_ row: SQLiteRow, _ column: Int32) throws(SQLiteError) -> Int64 {
         try row.value(try row.int64(column), column, "an instant") { (0...253_402_300_799_999).contains($0) ? $0 : nil }
     }

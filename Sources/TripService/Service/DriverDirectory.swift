@@ -2,14 +2,14 @@ import RideAPI
 import RideDomain
 import Telemetry
 
-/// A driver as the driver service knows him.
+/// A driver as the driver service knows them.
 struct KnownDriver: Sendable {
     let snapshot: DriverProfile
     /// On duty, with or without a trip.
     let isPresent: Bool
     /// Metres from the position that was asked for.
     let distance: Double
-    /// As he is handed on to callers.
+    /// As they are handed on to callers.
     let message: Driver_V1_Driver
 }
 

@@ -47,7 +47,7 @@ final class OutboxRelay {
     private var failureLogs = LogRateLimit()
     private var idle: (() -> Void)?
     let depth: Gauge
-    /// The storage failed: to whoever watches it.
+    /// Called when the storage failed.
     var onStorageFailure: (any Error) -> Void = { _ in }
 
     init(

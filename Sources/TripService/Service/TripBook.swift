@@ -11,10 +11,10 @@ import Telemetry
 ///
 /// All calls and callbacks on one loop.
 final class TripBook {
-    /// A durable change, in order: to the outbox relay.
+    /// Called with each durable change, in order: for the outbox relay.
     var onChange: (OutboxEvent) -> Void = { _ in }
 
-    /// The storage failed: to whoever watches it.
+    /// Called when the storage failed.
     var onStorageFailure: (any Error) -> Void = { _ in }
 
     private let loop: EventLoop
@@ -54,7 +54,7 @@ final class TripBook {
         var key: IdempotencyKey?
         /// Monotonic nanoseconds.
         var deadline: UInt64
-        /// What the driver service is asked for it carries this on.
+        /// Who asked: calls to the driver service carry it on.
         var origin = RequestOrigin.none
     }
 

@@ -1,7 +1,7 @@
 import RideAPI
 import RideDomain
 
-/// Why a request was refused. The codes are CONTRACT's.
+/// Why a request was refused. The problem codes are those of the API (public/docs/errors.html).
 enum TripError: Error, Sendable {
     /// The request itself is wrong: which field, and the rule with the remedy.
     case invalid(field: String, String)

@@ -2,7 +2,7 @@ import RideDomain
 
 /// Every bound of the trip service, in one place.
 enum TripLimits {
-    /// Nanoseconds for a request that brought no deadline (CONTRACT: 5 s).
+    /// Nanoseconds for a request without a deadline.
     static let defaultTimeout: UInt64 = 5_000_000_000
     /// Trips on a page.
     static let pageSizes = 1...100

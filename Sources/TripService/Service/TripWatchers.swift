@@ -1,6 +1,6 @@
 import RideDomain
 
-/// Who wants to hear of which trip. On the loop.
+/// Who watches which trip. On the loop.
 final class TripWatchers {
     struct Token: Hashable {
         fileprivate let tripID: String
