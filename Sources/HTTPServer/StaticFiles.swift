@@ -96,11 +96,14 @@ public final class StaticFiles: Sendable {
             }
     }
 
-    /// Answers GET and HEAD for a file of the folder: a router's fallback. Other methods get 405 where there is a file, and
-    /// everything else 404.
+    /// Answers GET and HEAD for a file of the folder: a router's fallback. A folder with an index is redirected to its path
+    /// with a slash, other methods get 405 where there is a file, and everything else is 404.
     public func respond(to request: borrowing HTTPRequest, _ responder: HTTPResponder) {
         guard let path = PercentCoding.decode(request.path), let file = file(at: path) else {
             let text = PercentCoding.decode(request.path) ?? "that path"
+            if files[text + "/index.html"] != nil, let name = text.split(separator: "/").last {
+                return redirect(responder, toFolder: String(name))
+            }
             return responder.problem(Problem(404, "not-found", "There is nothing at \(text.prefix(200))."))
         }
         guard request.method == .get else {
@@ -132,6 +135,13 @@ public final class StaticFiles: Sendable {
     /// The file at a decoded path; a path that ends in a slash is its folder's index.
     private func file(at path: String) -> File? {
         files[path.hasSuffix("/") ? path + "index.html" : path]
+    }
+
+    /// From a folder's path without a slash to that with one: the index's relative links would lead beside the folder.
+    private func redirect(_ responder: HTTPResponder, toFolder name: String) {
+        var location = ByteBuffer()
+        PercentCoding.encode(name, to: &location)
+        responder.respond(308, fields: ["Location": String(decoding: location.array(), as: UTF8.self) + "/"])
     }
 
     private func respond(

@@ -1,8 +1,8 @@
-/// Every setting of the house. The names are CONTRACT's; each has the variable `CABSTAND_…` and a flag of the same name.
+/// Every setting of Cabstand's programs. Each has the variable `CABSTAND_…` and a flag of the same name.
 public enum CabstandSettings {
     public static let bind = Setting.ipAddress(
         "BIND", default: "0.0.0.0", allowed: "an IP address of this machine",
-        help: "The address to listen on; 0.0.0.0 is every one.")
+        help: "Address to listen on; 0.0.0.0 is every IPv4 address.")
     public static let httpPort = Setting.integer(
         "HTTP_PORT", default: 8080, 0...65535,
         help: "Port of the gateway: page, REST and WebSocket. 0 takes a free one.")
@@ -38,7 +38,7 @@ public enum CabstandSettings {
     }
     public static let eventLoops = Setting.integer(
         "EVENT_LOOPS", default: 0, 0...1024,
-        help: "Event loops, one thread each. 0: as many as there are CPUs for the gateway, 1 for the services.")
+        help: "Event loops of the gateway, one thread each; 0: as many as CPUs. The services have one.")
     public static let graceSeconds = Setting.integer(
         "GRACE_S", default: 20, 0...3600, unit: "seconds",
         help: "Time to finish after SIGTERM and CABSTAND_DRAIN_DELAY_S.")
@@ -46,18 +46,18 @@ public enum CabstandSettings {
         "DRAIN_DELAY_S", default: 0, 0...600, unit: "seconds",
         help: "After SIGTERM, how long to go on accepting while load balancers take notice.")
     public static let simulatedDrivers = Setting.integer(
-        "SIMULATED_DRIVERS", default: 0, 0...9999, help: "Drivers that the driver service lets drive about.")
+        "SIMULATED_DRIVERS", default: 0, 0...9999, help: "How many simulated drivers the driver service has.")
     public static let driverTTLSeconds = Setting.integer(
         "DRIVER_TTL_S", default: 60, 1...86_400, unit: "seconds",
-        help: "A driver that streamed and is silent for so long leaves every list.")
+        help: "A driver whose app streamed positions leaves every list after so long a silence.")
     public static let listIntervalMs = Setting.integer(
         "LIST_INTERVAL_MS", default: 100, 50...60_000, unit: "milliseconds",
-        help: "At most one live list per interval, unless a subscriber asks for another one.")
+        help: "At most one live list in this time, unless a subscriber asks for another interval.")
     public static let pollIntervalMs = Setting.integer(
         "POLL_INTERVAL_MS", default: 5_000, 100...600_000, unit: "milliseconds",
-        help: "How often live lists are fetched without any trigger.")
+        help: "How often live lists are fetched when nothing has changed.")
     public static let requestTimeoutMs = Setting.integer(
-        "REQUEST_TIMEOUT_MS", default: 5_000, 10...600_000, unit: "milliseconds", help: "A request's deadline.")
+        "REQUEST_TIMEOUT_MS", default: 5_000, 10...600_000, unit: "milliseconds", help: "How long a request may take.")
     public static let allowedOrigins = Setting.list(
         "ALLOWED_ORIGINS", allowed: "origins between commas, such as https://example.org, or *",
         help: "Whose pages may use REST and WebSocket; empty: the same host only.")
@@ -71,7 +71,7 @@ public enum CabstandSettings {
     public static let tlsKey = Setting.text(
         "TLS_KEY", default: "", allowed: "a PEM file", help: "Private key of the certificate.")
 
-    /// Descriptions of all of them, in the order of the README's table.
+    /// Descriptions of all of them, in the order of the table in deploy/README.md.
     public static let all: [SettingDescription] = [
         bind.description, httpPort.description, adminPort.description, grpcPort.description,
         driverService.description, tripService.description, publicDir.description,

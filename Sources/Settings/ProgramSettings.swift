@@ -1,13 +1,13 @@
 import Glibc
 
-/// The programs of the house and how each reads its settings.
+/// The four programs, and how each reads its settings.
 extension SettingsDeclaration {
     public static let gateway = SettingsDeclaration(
         program: "gateway", summary: "The gateway: map page, REST, WebSocket and live lists.",
         leavingOut: ["GRPC_PORT", "DATABASE_URL", "SIMULATED_DRIVERS", "DRIVER_TTL_S"])
 
     public static let driver = SettingsDeclaration(
-        program: "driver", summary: "The driver service: who drives, where, and who is free.",
+        program: "driver", summary: "The driver service: who the drivers are, where they are, and who is free.",
         leavingOut: [
             "HTTP_PORT", "DRIVER_SERVICE", "LIST_INTERVAL_MS", "POLL_INTERVAL_MS", "ALLOWED_ORIGINS",
             "TLS_CERT", "TLS_KEY",

@@ -5,7 +5,7 @@
 #endif
 
 /// One setting, declared once: its name, what it takes, and what it is for. From this come the parser, `--help`,
-/// `--print-config` and the README's table.
+/// `--print-config` and the table in deploy/README.md.
 public struct Setting<Value: Sendable>: Sendable {
     let description: SettingDescription
     let parse: @Sendable (String) -> Value?

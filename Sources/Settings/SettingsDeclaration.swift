@@ -27,7 +27,7 @@ public struct SettingsDeclaration: Sendable {
     ///   - program: the executable's name.
     ///   - summary: one sentence for the head of `--help`.
     ///   - leavingOut: names (without prefix) of settings that mean nothing to it.
-    ///   - defaults: other defaults than the house's, by name without prefix.
+    ///   - defaults: defaults that differ from the declared ones, by name without prefix.
     public init(
         program: String, summary: String, leavingOut: Set<String> = [], defaults: [String: String] = [:]
     ) {
@@ -127,7 +127,7 @@ public struct SettingsDeclaration: Sendable {
         return lines.joined(separator: "\n")
     }
 
-    /// The README's table of all settings of the house, in Markdown.
+    /// The table of all settings in deploy/README.md, in Markdown.
     public static var table: String {
         var lines = ["| variable | default | takes | what it is for |", "|---|---|---|---|"]
         for setting in CabstandSettings.all {
@@ -137,7 +137,7 @@ public struct SettingsDeclaration: Sendable {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// A line per setting that a shell or an env file of compose can read back, and behind it where the value came from.
+    /// A line for each setting, as a shell or an env file of compose can read it back, followed by where the value came from.
     private func config(_ texts: [String: (text: String, source: String)], _ warnings: [String]) -> String {
         warnings.map { "# \($0)\n" }.joined()
             + settings.map { setting in

@@ -77,6 +77,19 @@ struct DependentPackageTests {
         #expect(!output.contains("warning:"), "\(output)")
     }
 
+    @Test(.enabled(if: Tool.find("curl") != nil && Tool.find("stdbuf") != nil, "needs curl and stdbuf"))
+    func theProgramOfTheReadmeIsWhole() throws {
+        let program = try DependentPackage.program("hello")
+        let source = TemporaryFolder.read(DependentPackage.path + "/Sources/hello/main.swift")
+        #expect(source.count > 200)
+        #expect(TemporaryFolder.read(Tool.repository + "/README.md").contains("```swift\n\(source)```"))
+        // What it prints would stay in its buffer: it does not end.
+        let child = try ChildProcess("stdbuf", ["-oL", program])
+        try child.waitForOutput("/hello/Ada\n")
+        let address = String(child.output.prefix { $0 != "\n" })
+        #expect(try DependentPackage.run("curl", ["-s", address]) == "Hello, Ada!\n")
+    }
+
     @Test(.enabled(if: Tool.find("curl") != nil, "needs curl"))
     func twentyLinesServeHTTPAndWebSocket() throws {
         let child = try ChildProcess(try DependentPackage.program("twenty"), [])

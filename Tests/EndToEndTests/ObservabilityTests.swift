@@ -9,7 +9,7 @@ import Testing
     private static let rules = TemporaryFolder.read(folder + "/rules.yml")
     private static let dashboard = TemporaryFolder.read(Tool.repository + "/deploy/grafana/dashboards/cabstand.json")
     private static let runbook =
-        ReadmeTests.text.components(separatedBy: "\n## ").first { $0.hasPrefix("Runbook") } ?? ""
+        DocumentTests.operations.components(separatedBy: "\n## ").first { $0.hasPrefix("Runbook") } ?? ""
     private static let alerts = rules.matches(of: /- alert: (\w+)/).map { String($0.1) }
 
     private static func expressions() throws -> [String] {
@@ -84,7 +84,7 @@ import Testing
             #expect(Self.alerts.contains(String(match.1)), "\(match.1)")
         }
         for block in Self.rules.components(separatedBy: "- alert: ").dropFirst() {
-            for part in ["summary: ", "description: ", "runbook_url: README.md#alerts", "severity: "] {
+            for part in ["summary: ", "description: ", "runbook_url: deploy/README.md#alerts", "severity: "] {
                 #expect(block.contains(part), "\(block.prefix(40)) lacks \(part)")
             }
         }

@@ -19,6 +19,8 @@ private func get(_ path: String, _ fields: String = "", method: String = "GET") 
         folder.write("index.html", page)
         precondition(unsafe mkdir(folder.file("js"), 0o755) == 0)
         folder.write("js/digits.bin", "0123456789")
+        precondition(unsafe mkdir(folder.file("the docs"), 0o755) == 0)
+        folder.write("the docs/index.html", "read me")
         folder.write(".hidden", "secret")
         let files = try StaticFiles(folder: folder.path)
         server = try LiveServer { _, router in
@@ -52,6 +54,17 @@ private func get(_ path: String, _ fields: String = "", method: String = "GET") 
         #expect(answer.body == "old")
         let date = answer.field("last-modified") ?? "none"
         #expect(Client(server.port).send(get("/old.txt", "If-Modified-Since: \(date)\r\n")).response().status == 304)
+    }
+
+    /// RFC 9110 §15.4.9: a relative reference, so that a proxy may serve the page under another path.
+    @Test func aFolderWithAnIndexIsServedWithASlashAndRedirectedWithout() {
+        let client = Client(server.port)
+        #expect(client.send(get("/the%20docs/")).response().body == "read me")
+        let answer = client.send(get("/the%20docs?a=b")).response()
+        #expect(answer.status == 308)
+        #expect(answer.field("location") == "the%20docs/")
+        #expect(client.send(get("/js")).response().status == 404)
+        #expect(client.send(get("//the%20docs")).response().status == 404)
     }
 
     @Test func rfc9110_13_1_2_entityTagsGive304() {

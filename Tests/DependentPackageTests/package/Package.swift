@@ -7,6 +7,11 @@ let package = Package(
     dependencies: [.package(name: "cabstand", path: Context.environment["CABSTAND_PATH"] ?? "../../..")],
     targets: [
         .executableTarget(
+            name: "hello",
+            dependencies: [
+                .product(name: "Reactor", package: "cabstand"), .product(name: "HTTPServer", package: "cabstand"),
+            ]),
+        .executableTarget(
             name: "twenty",
             dependencies: [
                 .product(name: "Reactor", package: "cabstand"), .product(name: "HTTPServer", package: "cabstand"),
