@@ -8,6 +8,7 @@
 #   deploy/bench.sh ws-idle         bytes per idle connection
 #   deploy/bench.sh grpc            unary calls over h2c
 #   deploy/bench.sh micro           our own parts, without a peer
+#   deploy/bench.sh abuse           what hostile peers cost the all-in-one program: memory, longest turn (deploy/abuse.py)
 #
 # The peers come from PEERS, a folder with their build.sh and bench.sh (default ../shared/peers beside this repository).
 # Without it only `micro` runs, and says so.
@@ -16,6 +17,10 @@ cd "$(dirname "$0")/.."
 
 peers=${PEERS:-$(cd .. && pwd)/shared/peers}
 subjects=("$@")
+if [ "${subjects[*]}" = abuse ]; then
+    swift build -c release --product cabstand
+    DRIVERS=${DRIVERS:-2000} exec python3 deploy/abuse.py "$(swift build -c release --show-bin-path)/cabstand"
+fi
 [ ${#subjects[@]} -gt 0 ] || subjects=(http ws-echo ws-fanout grpc micro)
 
 CABSTAND_ROOMS=benchmarks swift build -c release --product benchmarks
