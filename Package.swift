@@ -102,8 +102,9 @@ var targets: [Target] = [
     program(
         "benchmarks",
         [
-            "Bytes", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "WebSocketServer", "GRPCRuntime", "ProtobufWire",
-            "JSONWire", "RideDomain", "RideAPI", "SQLiteStore",
+            "Bytes", "Memory", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "WebSocketServer", "HTTP2",
+            "GRPCRuntime",
+            "ProtobufWire", "JSONWire", "RideDomain", "RideAPI", "SQLiteStore",
         ],
         path: "Tests/Benchmarks", exclude: ["protos"]),
 

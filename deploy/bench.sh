@@ -9,9 +9,12 @@
 #   deploy/bench.sh grpc            unary calls over h2c
 #   deploy/bench.sh micro           our own parts, without a peer
 #   deploy/bench.sh abuse           what hostile peers cost the all-in-one program: memory, longest turn (deploy/abuse.py)
+#   deploy/bench.sh instructions    what one operation of each hot path costs, by callgrind (deploy/count-instructions.py);
+#                                   with BASE=COMMIT also what it cost there, and an error if it has grown by more than 2 %
 #
 # The peers come from PEERS, a folder with their build.sh and bench.sh (default ../shared/peers beside this repository).
-# Without it only `micro` runs, and says so.
+# Without it only `micro`, `abuse` and `instructions` run, and it says so. `instructions` is not part of everything: it takes
+# minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,15 +29,30 @@ fi
 CABSTAND_ROOMS=benchmarks swift build -c release --product benchmarks
 binary=$(CABSTAND_ROOMS=benchmarks swift build -c release --show-bin-path)/benchmarks
 
+# Builds the programs of BASE with the measurements of today, in a folder that is kept for the next time.
+count_instructions() {
+    local programs=("$binary")
+    if [ -n "${BASE:-}" ]; then
+        local tree=${BASE_TREE:-/tmp/cabstand-base}
+        [ -d "$tree/.git" ] || git clone -q . "$tree"
+        git -C "$tree" fetch -q origin && git -C "$tree" checkout -qf --detach "$BASE"
+        rm -rf "$tree/Tests/Benchmarks" && cp -r Tests/Benchmarks "$tree/Tests/"
+        (cd "$tree" && CABSTAND_ROOMS=benchmarks swift build -c release --product benchmarks)
+        programs+=("$(cd "$tree" && CABSTAND_ROOMS=benchmarks swift build -c release --show-bin-path)/benchmarks")
+    fi
+    deploy/count-instructions.py "${programs[@]}"
+}
+
 for subject in "${subjects[@]}"; do
     echo
     echo "## $subject"
     case $subject in
         micro) "$binary" --micro; continue ;;
+        instructions) count_instructions; continue ;;
         http) mode=--http ;;
         ws-*) mode=--ws ;;
         grpc) mode=--grpc ;;
-        *) echo "unknown: $subject (http, ws-echo, ws-fanout, ws-idle, grpc, micro)" >&2; exit 2 ;;
+        *) echo "unknown: $subject (http, ws-echo, ws-fanout, ws-idle, grpc, micro, instructions)" >&2; exit 2 ;;
     esac
     if [ ! -x "$peers/bench.sh" ]; then
         echo "skipped: no peers at $peers (PEERS names their folder)"
