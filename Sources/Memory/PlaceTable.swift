@@ -6,16 +6,24 @@
 /// Not for two threads: it belongs to the loop of its owner.
 @safe public struct PlaceTable<Value: BitwiseCopyable>: ~Copyable {
     @usableFromInline struct Entry: BitwiseCopyable {
-        /// Of the handle whose value this is; 0: of none.
-        @usableFromInline var generation: UInt32
+        /// The token of the handle whose value this is; `noKey`: there is none. One compare finds out.
+        @usableFromInline var key: UInt64
         @usableFromInline var value: Value
 
         @inlinable
-        init(generation: UInt32, value: Value) {
-            self.generation = generation
+        init(key: UInt64, value: Value) {
+            self.key = key
             self.value = value
         }
     }
+
+    /// No handle's token: there is no slot of that number.
+    @inlinable
+    static var noKey: UInt64 { .max }
+
+    /// Generation 0 names nothing: no value is ever made under such a key.
+    @inlinable @inline(__always)
+    static func key(_ slot: UInt32, _ generation: UInt32) -> UInt64 { UInt64(generation) << 32 | UInt64(slot) }
 
     @safe @usableFromInline struct State: ~Copyable {
         @usableFromInline var blocks = unsafe Vector<UnsafeMutablePointer<Entry>?>()
@@ -49,29 +57,28 @@
     @inlinable @inline(__always)
     @_lifetime(immortal)
     public func find(slot: UInt32, generation: UInt32) -> Place<Value>? {
-        guard let entry = unsafe entry(slot), generation != 0, unsafe entry.pointee.generation == generation else {
-            return nil
-        }
+        guard let entry = unsafe entry(slot), unsafe entry.pointee.key == Self.key(slot, generation) else { return nil }
         return unsafe Place(Self.value(entry))
     }
 
     /// The generation of the handle that has a value in `slot`; nil if there is none.
     @inlinable
     public func generation(atSlot slot: UInt32) -> UInt32? {
-        guard let entry = unsafe entry(slot), unsafe entry.pointee.generation != 0 else { return nil }
-        return unsafe entry.pointee.generation
+        guard let entry = unsafe entry(slot), unsafe entry.pointee.key != Self.noKey else { return nil }
+        return unsafe UInt32(truncatingIfNeeded: entry.pointee.key >> 32)
     }
 
     /// Makes the value of a handle, or gives the one that is there. A value of an earlier handle of the slot has ended.
     @inlinable
     @_lifetime(immortal)
     public func make(slot: UInt32, generation: UInt32) -> Place<Value> {
-        precondition(generation != 0, "generation 0 names nothing")
+        precondition(generation != 0 && slot != .max, "generation 0 names nothing, and there is no such slot")
         let entry: UnsafeMutablePointer<Entry>
         if let there = unsafe self.entry(slot) { unsafe entry = there } else { unsafe entry = makeBlock(slot) }
-        if unsafe entry.pointee.generation != generation {
-            if unsafe entry.pointee.generation == 0 { state.value.count += 1 }
-            unsafe entry.pointee = Entry(generation: generation, value: initial)
+        let key = Self.key(slot, generation)
+        if unsafe entry.pointee.key != key {
+            if unsafe entry.pointee.key == Self.noKey { state.value.count += 1 }
+            unsafe entry.pointee = Entry(key: key, value: initial)
         }
         return unsafe Place(Self.value(entry))
     }
@@ -80,10 +87,10 @@
     @inlinable
     @discardableResult
     public func remove(slot: UInt32, generation: UInt32) -> Bool {
-        guard let entry = unsafe entry(slot), generation != 0, unsafe entry.pointee.generation == generation else {
+        guard let entry = unsafe entry(slot), unsafe entry.pointee.key == Self.key(slot, generation) else {
             return false
         }
-        unsafe entry.pointee.generation = 0
+        unsafe entry.pointee.key = Self.noKey
         state.value.count -= 1
         return true
     }
@@ -105,7 +112,7 @@
         let block = Int(slot >> 8)
         while unsafe block >= state.value.blocks.count { unsafe state.value.blocks.append(nil) }
         let base = UnsafeMutablePointer<Entry>.allocate(capacity: 256)
-        unsafe base.initialize(repeating: Entry(generation: 0, value: initial), count: 256)
+        unsafe base.initialize(repeating: Entry(key: Self.noKey, value: initial), count: 256)
         unsafe state.value.blocks[block] = base
         return unsafe base + Int(slot & 255)
     }

@@ -42,6 +42,8 @@
         @usableFromInline var memory: UInt32 = 0
         /// Places that were ever used.
         @usableFromInline var used: UInt32 = 0
+        /// Those of them that lie in the first chunk: below it, one compare finds a place.
+        @usableFromInline var usedInFirst: UInt32 = 0
         @usableFromInline var count: UInt32 = 0
         @usableFromInline var firstFree = Links.none
         @usableFromInline var firstRetired = Links.none
@@ -118,19 +120,13 @@
     @inlinable @inline(__always)
     @_lifetime(immortal)
     public func find(_ handle: Handle<Element>) -> Place<Element>? {
-        guard handle.slot < end else { return nil }
-        // A free or retired place has a generation that no handle has yet: one compare is enough.
-        let header = unsafe header(handle.slot)
-        guard unsafe header.pointee.generation == handle.generation else { return nil }
+        guard let header = unsafe liveHeader(handle) else { return nil }
         return unsafe Place(element(header))
     }
 
     /// Whether `handle` names a live value.
-    @inlinable
-    public func contains(_ handle: Handle<Element>) -> Bool {
-        guard handle.slot < end else { return false }
-        return unsafe header(handle.slot).pointee.generation == handle.generation
-    }
+    @inlinable @inline(__always)
+    public func contains(_ handle: Handle<Element>) -> Bool { unsafe liveHeader(handle) != nil }
 
     /// The handle of the live value in `slot`; nil if there is none.
     @inlinable
@@ -145,33 +141,42 @@
     @inlinable
     public func insert(_ element: consuming Element) -> Handle<Element>? {
         let slot: UInt32
+        let header: UnsafeMutablePointer<Header>
         let free = unsafe state.pointee.firstFree
         if free != Links.none {
             slot = free
-            unsafe state.pointee.firstFree = header(slot).pointee.next
+            unsafe header = self.header(slot)
+            unsafe state.pointee.firstFree = header.pointee.next
         } else {
-            let used = unsafe state.pointee.used
-            guard unsafe used < state.pointee.capacity else { return nil }
-            if unsafe used == state.pointee.memory { grow() }
-            slot = used
-            unsafe state.pointee.used = used &+ 1
-            unsafe header(slot).initialize(to: Header())
+            guard let fresh = takeUnused() else { return nil }
+            slot = fresh
+            unsafe header = self.header(slot)
         }
-        let header = unsafe header(slot)
         unsafe header.pointee.next = Links.live
         unsafe self.element(header).initialize(to: element)
         unsafe state.pointee.count &+= 1
         return Handle(slot: slot, generation: unsafe header.pointee.generation)
     }
 
+    /// A place that was never used; nil: there is none left.
+    @usableFromInline @inline(never)
+    func takeUnused() -> UInt32? {
+        let slot = unsafe state.pointee.used
+        guard unsafe slot < state.pointee.capacity else { return nil }
+        if unsafe slot == state.pointee.memory { grow() }
+        unsafe state.pointee.used = slot &+ 1
+        unsafe state.pointee.usedInFirst = min(slot &+ 1, state.pointee.firstCount)
+        unsafe header(slot).initialize(to: Header())
+        return slot
+    }
+
     /// Ends the value that `handle` names. False: it had ended before.
     ///
     /// What the value owns is let go by `reclaim`.
-    @inlinable
+    @inlinable @inline(__always)
     @discardableResult
     public func remove(_ handle: Handle<Element>) -> Bool {
-        guard contains(handle) else { return false }
-        let header = unsafe header(handle.slot)
+        guard let header = unsafe liveHeader(handle) else { return false }
         unsafe header.pointee.generation = handle.generation &+ 1
         unsafe header.pointee.next = state.pointee.firstRetired
         unsafe state.pointee.firstRetired = handle.slot
@@ -228,18 +233,35 @@
         }
     }
 
-    /// Where the header of a slot below `memory` lies.
+    /// The header of the live value that `handle` names; nil: it has ended. A free or retired place has a generation that no
+    /// handle has yet: one compare is enough.
     @inlinable @inline(__always)
-    func header(_ slot: UInt32) -> UnsafeMutablePointer<Header> {
-        if unsafe slot < state.pointee.firstCount {
-            let base = unsafe state.pointee.first.unsafelyUnwrapped
-            return unsafe (base + Int(slot) &* Self.stride).assumingMemoryBound(to: Header.self)
+    func liveHeader(_ handle: Handle<Element>) -> UnsafeMutablePointer<Header>? {
+        let header: UnsafeMutablePointer<Header>
+        if unsafe handle.slot < state.pointee.usedInFirst {
+            unsafe header = headerInFirst(handle.slot)
+        } else {
+            guard handle.slot < end else { return nil }
+            unsafe header = headerBehindFirst(handle.slot)
         }
-        return unsafe headerBehindFirst(slot)
+        return unsafe header.pointee.generation == handle.generation ? header : nil
     }
 
-    /// Chunk n (from 0) behind the first holds the slots from 2ˢ · 2ⁿ to 2ˢ · 2ⁿ⁺¹, s being `initialShift`.
-    @inlinable
+    /// Where the header of a slot below `used` lies.
+    @inlinable @inline(__always)
+    func header(_ slot: UInt32) -> UnsafeMutablePointer<Header> {
+        unsafe slot < state.pointee.usedInFirst ? headerInFirst(slot) : headerBehindFirst(slot)
+    }
+
+    @inlinable @inline(__always)
+    func headerInFirst(_ slot: UInt32) -> UnsafeMutablePointer<Header> {
+        let base = unsafe state.pointee.first.unsafelyUnwrapped
+        return unsafe (base + Int(slot) &* Self.stride).assumingMemoryBound(to: Header.self)
+    }
+
+    /// Chunk n (from 0) behind the first holds the slots from 2ˢ · 2ⁿ to 2ˢ · 2ⁿ⁺¹, s being `initialShift`. Always inlined: a call
+    /// would make every look-up save registers for what nearly none of them needs.
+    @inlinable @inline(__always)
     func headerBehindFirst(_ slot: UInt32) -> UnsafeMutablePointer<Header> {
         let shift = unsafe Int(state.pointee.initialShift)
         let chunk = 31 &- slot.leadingZeroBitCount &- shift

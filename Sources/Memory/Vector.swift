@@ -27,14 +27,18 @@
     @inlinable
     public var isEmpty: Bool { count == 0 }
 
+    /// One compare: a negative index is a large one.
+    @inlinable @inline(__always)
+    func contains(_ index: Int) -> Bool { UInt(bitPattern: index) < UInt(bitPattern: length) }
+
     @inlinable
     public subscript(index: Int) -> Element {
         @inline(__always) get {
-            precondition(index >= 0 && index < count, "index outside the vector")
+            precondition(contains(index), "index outside the vector")
             return unsafe base.unsafelyUnwrapped[index]
         }
         @inline(__always) set {
-            precondition(index >= 0 && index < count, "index outside the vector")
+            precondition(contains(index), "index outside the vector")
             unsafe base.unsafelyUnwrapped[index] = newValue
         }
     }
