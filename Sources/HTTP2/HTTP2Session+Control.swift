@@ -75,7 +75,7 @@ extension HTTP2Session {
             return failStream(handle, .flowControlError, now, &output)
         }
         stream.value.sendWindow = window
-        updateReady(handle)
+        updateReady(handle, stream)
         pump(output: &output)
         return nil
     }
@@ -101,7 +101,7 @@ extension HTTP2Session {
         guard isCharged else { return fail(.enhanceYourCalm, .tooManyResets, &output) }
         let code = HTTP2ErrorCode(rawValue: payload.bigEndian(0, as: UInt32.self))
         let context = stream.value.context
-        _ = end(handle)
+        end(handle, stream)
         return .reset(context: context, code: code, byPeer: true)
     }
 

@@ -95,7 +95,7 @@ extension HTTP2Session {
             return rejectStream(id, .refusedStream, now, &output)
         }
         if headers.isTooLarge { return rejectStream(id, .enhanceYourCalm, now, &output) }
-        guard let length = HeaderBlock.checkRequest(headers) else {
+        guard let length = HeaderBlock.checkRequest(&headers) else {
             return rejectStream(id, .protocolError, now, &output)
         }
         if endStream && length > 0 { return rejectStream(id, .protocolError, now, &output) }
@@ -117,14 +117,14 @@ extension HTTP2Session {
         if headers.isTooLarge { return failStream(handle, .enhanceYourCalm, now, &output) }
         if stream.value.remote == .headers {
             // Trailers end the stream and have no pseudo-headers (§8.1). The body must be as long as was promised.
-            guard endStream, HeaderBlock.checkTrailers(headers), stream.value.contentLeft <= 0 else {
+            guard endStream, HeaderBlock.checkTrailers(&headers), stream.value.contentLeft <= 0 else {
                 return failStream(handle, .protocolError, now, &output)
             }
             remoteEnded(handle, stream)
             idleFrames.giveBack()
             return .trailers(stream: handle)
         }
-        guard let response = HeaderBlock.checkResponse(headers) else {
+        guard let response = HeaderBlock.checkResponse(&headers) else {
             return failStream(handle, .protocolError, now, &output)
         }
         if response.isInformational {

@@ -1,4 +1,5 @@
 import Bytes
+import Memory
 
 // What the user sends: header blocks, bodies, resets; and the sending side of flow control (RFC 9113 §5.2, §6.9).
 extension HTTP2Session {
@@ -109,7 +110,7 @@ extension HTTP2Session {
 
     /// The general path: the buffer of bytes that wait for a window. Append to it, then call `pendingAppended`. The pointer
     /// is valid until the session is used again. Nil: the stream has ended, or this side of it.
-    public func pendingBuffer(_ handle: HTTP2StreamHandle) -> UnsafeMutablePointer<ByteBuffer>? {
+    public mutating func pendingBuffer(_ handle: HTTP2StreamHandle) -> UnsafeMutablePointer<ByteBuffer>? {
         guard !hasFailed, let stream = streams.find(handle), stream.value.local < .ending else { return nil }
         return unsafe withUnsafeMutablePointer(to: &stream.value.pending) { unsafe $0 }
     }
@@ -134,7 +135,7 @@ extension HTTP2Session {
         }
         pendingBytes &+= count &- stream.value.accounted
         stream.value.accounted = count
-        updateReady(handle)
+        updateReady(handle, stream)
         pump(output: &output)
         guard let stream = streams.find(handle) else { return true }
         guard stream.value.accounted > limits.maximumPendingPerStream || pendingBytes > limits.maximumPendingOutput
@@ -144,13 +145,17 @@ extension HTTP2Session {
     }
 
     /// Bytes of a stream that wait for a window.
-    public func pendingCount(_ stream: HTTP2StreamHandle) -> Int { streams.find(stream)?.value.pending.count ?? 0 }
+    public mutating func pendingCount(_ stream: HTTP2StreamHandle) -> Int {
+        streams.find(stream)?.value.pending.count ?? 0
+    }
 
     /// Bytes that waited for a window and have got one, so far: how the peer takes them, however much comes behind.
     public func takenCount(_ stream: HTTP2StreamHandle) -> Int { streams.find(stream)?.value.taken ?? 0 }
 
     /// Asks to be told by `popDrained` when the stream's pending bytes have left.
-    public func notifyWhenDrained(_ stream: HTTP2StreamHandle) { streams.find(stream)?.value.wasBlocked = true }
+    public mutating func notifyWhenDrained(_ stream: HTTP2StreamHandle) {
+        streams.find(stream)?.value.wasBlocked = true
+    }
 
     /// The context of a stream that asked by `notifyWhenDrained` and has nothing pending any more. Ask until nil after `next`
     /// has needed more, and after `pump`.
@@ -166,7 +171,7 @@ extension HTTP2Session {
     }
 
     /// Whether the peer's side of a stream has ended; true once the whole stream has.
-    public func isRemoteEnded(_ stream: HTTP2StreamHandle) -> Bool {
+    public mutating func isRemoteEnded(_ stream: HTTP2StreamHandle) -> Bool {
         guard let stream = streams.find(stream) else { return true }
         return stream.value.remote == .ended
     }
@@ -186,13 +191,15 @@ extension HTTP2Session {
             // The next event says that it was one too many.
             if isYoung(stream.value.openedAt, now) && !chargeAnswered(now) { phase = .exhausted }
         }
-        return end(handle)
+        return end(handle, stream)
     }
 
     // MARK: Sending in turn
 
     /// Whether a stream has something to send that the windows would allow: the output was too full.
-    public var wantsPump: Bool { readyHead != .none && sendWindow > 0 && !hasFailed }
+    public var wantsPump: Bool {
+        mutating get { readyHead != .none && sendWindow > 0 && !hasFailed }
+    }
 
     /// Sends what waits as far as the windows and `outputHighWater` allow: one frame per stream and round. To be called
     /// when the kernel has taken the output; the session itself calls it when a window grows.
@@ -200,7 +207,7 @@ extension HTTP2Session {
         guard !hasFailed else { return }
         while sendWindow > 0 && output.count < limits.outputHighWater, let stream = streams.find(readyHead) {
             let handle = readyHead
-            removeReady(handle)
+            removeReady(handle, stream)
             let pending = stream.value.pending.count
             let count = min(pending, Int(stream.value.sendWindow), sendWindow, HTTP2Limits.maximumFrameSize)
             let isLast = stream.value.local == .ending && count == pending
@@ -223,18 +230,17 @@ extension HTTP2Session {
                 if stream.value.wasBlocked { drained.append(handle) }
                 if isLast { localEnded(handle, stream) }
             } else {
-                updateReady(handle)
+                updateReady(handle, stream)
             }
         }
     }
 
     /// Puts a stream behind the others that can send, if it can, or takes it out.
-    mutating func updateReady(_ handle: HTTP2StreamHandle) {
-        guard let stream = streams.find(handle) else { return }
+    mutating func updateReady(_ handle: HTTP2StreamHandle, _ stream: Place<HTTP2Stream>) {
         let window = stream.value.sendWindow
         let canSend = !stream.value.pending.isEmpty && window > 0
         guard canSend != stream.value.isReady else { return }
-        guard canSend else { return removeReady(handle) }
+        guard canSend else { return removeReady(handle, stream) }
         stream.value.isReady = true
         stream.value.next = .none
         stream.value.previous = readyTail
@@ -242,8 +248,7 @@ extension HTTP2Session {
         readyTail = handle
     }
 
-    mutating func removeReady(_ handle: HTTP2StreamHandle) {
-        guard let stream = streams.find(handle) else { return }
+    mutating func removeReady(_ handle: HTTP2StreamHandle, _ stream: Place<HTTP2Stream>) {
         let next = stream.value.next
         let previous = stream.value.previous
         if let before = streams.find(previous) { before.value.next = next } else { readyHead = next }
@@ -255,7 +260,7 @@ extension HTTP2Session {
 
     // MARK: Frames
 
-    func appendWindowUpdate(_ id: UInt32, _ increment: Int, _ output: inout ByteBuffer) {
+    mutating func appendWindowUpdate(_ id: UInt32, _ increment: Int, _ output: inout ByteBuffer) {
         guard !hasFailed else { return }
         HTTP2FrameHeader.append(length: 4, type: .windowUpdate, streamID: id, into: &output)
         output.append(bigEndian: UInt32(clamping: increment))
@@ -267,7 +272,8 @@ extension HTTP2Session {
         wereReset.insert(id)
     }
 
-    func appendGoAway(_ last: UInt32, _ code: HTTP2ErrorCode, debug: StaticString, _ output: inout ByteBuffer) {
+    mutating func appendGoAway(_ last: UInt32, _ code: HTTP2ErrorCode, debug: StaticString, _ output: inout ByteBuffer)
+    {
         guard !hasFailed else { return }
         HTTP2FrameHeader.append(length: 8 + debug.utf8CodeUnitCount, type: .goAway, streamID: 0, into: &output)
         output.append(bigEndian: last)

@@ -89,7 +89,7 @@ extension HTTP2Session {
             let window = Int64(stream.value.sendWindow) + difference
             guard window <= Int64(Int32.max) else { return fail(.flowControlError, .windowOverflow, &output) }
             stream.value.sendWindow = Int32(clamping: window)
-            updateReady(handle)
+            updateReady(handle, stream)
         }
         return nil
     }

@@ -3,12 +3,14 @@ import Memory
 
 // What becomes of streams, and how a connection ends with an error.
 extension HTTP2Session {
+    // The session is large: Swift 6.3 copies all of it to the stack for each call of a function that only reads it, and nothing
+    // for one that may change it. So what is asked for each call is `mutating`, although it changes nothing.
+
     /// What the user keeps for a stream; 0 until it is set, and once the stream has ended.
-    @inline(__always)
-    public func context(_ stream: HTTP2StreamHandle) -> UInt64 { streams.find(stream)?.value.context ?? 0 }
+    public mutating func context(_ stream: HTTP2StreamHandle) -> UInt64 { streams.find(stream)?.value.context ?? 0 }
 
     /// Keeps a number of the user's for a stream, such as a handle's token. 0 is none: the user does not know the stream.
-    public func setContext(_ stream: HTTP2StreamHandle, _ context: UInt64) {
+    public mutating func setContext(_ stream: HTTP2StreamHandle, _ context: UInt64) {
         streams.find(stream)?.value.context = context
     }
 
@@ -16,7 +18,7 @@ extension HTTP2Session {
     public func isOpen(_ stream: HTTP2StreamHandle) -> Bool { streams.find(stream) != nil }
 
     /// The identifier of a stream; 0 once it has ended.
-    public func streamID(_ stream: HTTP2StreamHandle) -> UInt32 { streams.find(stream)?.value.id ?? 0 }
+    public mutating func streamID(_ stream: HTTP2StreamHandle) -> UInt32 { streams.find(stream)?.value.id ?? 0 }
 
     /// Calls `body` with the context of each stream that has an identifier above `streamID` and a context. A stream that an
     /// event has closed is not among them: its end was told.
@@ -55,22 +57,25 @@ extension HTTP2Session {
     @inline(__always)
     mutating func localEnded(_ handle: HTTP2StreamHandle, _ stream: Place<HTTP2Stream>) {
         stream.value.local = .ended
-        if stream.value.remote == .ended { _ = end(handle) }
+        if stream.value.remote == .ended { end(handle, stream) }
     }
 
-    /// Ends a stream. False: it had ended before.
-    mutating func end(_ handle: HTTP2StreamHandle) -> Bool {
-        guard let stream = streams.find(handle) else { return false }
-        if stream.value.isReady { removeReady(handle) }
+    /// Ends a stream; `stream` is its place. False: it had ended before.
+    @inline(never)
+    @discardableResult
+    mutating func end(_ handle: HTTP2StreamHandle, _ stream: Place<HTTP2Stream>) -> Bool {
+        guard streams.remove(handle, stream) else { return false }
+        if stream.value.isReady { removeReady(handle, stream) }
         pendingBytes &-= stream.value.accounted
         if closedByEvent == handle { closedByEvent = .none }
-        return streams.remove(handle)
+        return true
     }
 
     /// What waited for the user to have read an event: a stream that it has closed, the memory of a large header block.
     mutating func tidy() {
         needsTidying = false
-        if closedByEvent != .none { _ = end(closedByEvent) }
+        let closed = closedByEvent
+        if let stream = streams.find(closed) { end(closed, stream) }
         headers.release()
         if blockStream == 0 { block.release() }
     }
@@ -102,7 +107,7 @@ extension HTTP2Session {
         guard resets.take(now: now) else { return fail(.enhanceYourCalm, .tooManyResets, &output) }
         let context = stream.value.context
         appendReset(stream.value.id, code, &output)
-        _ = end(handle)
+        end(handle, stream)
         return context == 0 ? nil : .reset(context: context, code: code, byPeer: false)
     }
 

@@ -188,6 +188,8 @@ import Memory
             }
             if let event { return event }
         }
+        // The usual case: everything is whole, and nothing was owed before.
+        if position == input.count, owed == .nothing, blockStream == 0 { return .needsMore }
         return needsMore(input.count &- position, position, now)
     }
 

@@ -7,7 +7,7 @@ import Memory
 /// guess was wrong: a peer that chooses its identifiers with care costs a dozen comparisons, where a hash table would give
 /// it collisions. An unused table has no memory.
 struct HTTP2StreamTable: ~Copyable {
-    private struct Entry: BitwiseCopyable {
+    struct Entry: BitwiseCopyable {
         var id: UInt32
         /// None: the stream has ended.
         var stream: HTTP2StreamHandle
@@ -55,17 +55,19 @@ struct HTTP2StreamTable: ~Copyable {
         return handle
     }
 
-    /// Ends a stream. False: it had ended before.
-    mutating func remove(_ stream: HTTP2StreamHandle) -> Bool {
-        guard let entry = streams.find(stream), let place = place(entry.value.id) else { return false }
-        entry.value.pending.release()
-        streams.remove(stream)
-        order[place].stream = .none
-        if place == order.count &- 1 {
+    /// Ends a stream; `entry` is its place. False: it had ended before.
+    mutating func remove(_ stream: HTTP2StreamHandle, _ entry: Place<HTTP2Stream>) -> Bool {
+        guard streams.remove(stream) else { return false }
+        if entry.value.pending.capacity > 0 { entry.value.pending.release() }
+        // Most streams are the last one, or the first.
+        let last = order.count &- 1
+        if order[last].stream == stream {
             dropLast()
-        } else if place == head {
+        } else if order[head].stream == stream {
+            order[head].stream = .none
             dropFirst()
-        } else {
+        } else if let place = place(entry.value.id) {
+            order[place].stream = .none
             gaps &+= 1
             if gaps > streams.count &+ Self.slack { closeGaps() }
         }
@@ -101,12 +103,16 @@ struct HTTP2StreamTable: ~Copyable {
     /// The last stream has ended, and perhaps some before it had.
     private mutating func dropLast() {
         order.removeLast()
+        if gaps > 0 { dropGaps() }
+        if order.count == head { becameEmpty() }
+    }
+
+    private mutating func dropGaps() {
         while order.count > head && order[order.count &- 1].stream == .none {
             order.removeLast()
             gaps &-= 1
             work &+= 1
         }
-        if order.count == head { becameEmpty() }
     }
 
     /// The first stream has ended, and perhaps some behind it had.

@@ -1,9 +1,11 @@
 import Bytes
 
 /// The rules for whole header blocks (RFC 9113 §8.2, §8.3). A block that breaks one is malformed: a stream error.
+///
+/// They change nothing: the decoder is `inout` because Swift 6.3 copies one that is borrowed, all of it, to the stack.
 enum HeaderBlock {
     /// A request. Returns what `content-length` promises, -1 when it says nothing; nil: malformed.
-    static func checkRequest(_ headers: borrowing HPACKDecoder) -> Int64? {
+    static func checkRequest(_ headers: inout HPACKDecoder) -> Int64? {
         var seen: UInt32 = 0  // pseudo-headers, by token
         var regular = false
         var isConnect = false
@@ -36,7 +38,7 @@ enum HeaderBlock {
 
     /// A response. Nil: malformed.
     static func checkResponse(
-        _ headers: borrowing HPACKDecoder
+        _ headers: inout HPACKDecoder
     ) -> (isInformational: Bool, contentLength: Int64)? {
         var status = 0
         var regular = false
@@ -62,7 +64,7 @@ enum HeaderBlock {
     }
 
     /// Trailers: no pseudo-headers.
-    static func checkTrailers(_ headers: borrowing HPACKDecoder) -> Bool {
+    static func checkTrailers(_ headers: inout HPACKDecoder) -> Bool {
         var length: Int64 = -1
         for index in 0..<headers.count {
             let field = headers[index]

@@ -57,6 +57,14 @@
         return unsafe UnsafeRawBufferPointer(start: base.map { unsafe $0 + offset }, count: count)
     }
 
+    /// Where the `count` bytes from `offset` on begin.
+    @inline(__always)
+    func start(of count: Int, at offset: Int) -> UnsafePointer<UInt8> {
+        precondition(offset >= 0 && count >= 0 && count <= used &- offset, "outside the block")
+        guard let base = unsafe base else { return unsafe HeaderField.emptyStart }
+        return unsafe UnsafePointer(base + offset)
+    }
+
     /// Whether a pointer points into the block.
     func contains(_ pointer: UnsafePointer<UInt8>) -> Bool {
         guard let base = unsafe base else { return false }

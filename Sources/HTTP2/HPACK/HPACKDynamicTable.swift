@@ -47,12 +47,12 @@ struct HPACKDynamicTable: ~Copyable {
     func field(_ index: Int) -> HeaderField? {
         guard index >= 1 && index <= count else { return nil }
         let entry = entries[(newest &- index &+ 1) & (entries.count &- 1)]
-        let offset = Int(entry.offset)
-        let nameCount = Int(entry.nameCount)
+        let nameCount = UInt32(entry.nameCount)
+        let valueCount = UInt32(entry.valueCount)
+        let name = unsafe strings.start(of: Int(nameCount &+ valueCount), at: Int(entry.offset))
         var field = unsafe HeaderField(
-            name: strings.bytes(at: offset, count: nameCount),
-            value: strings.bytes(at: offset &+ nameCount, count: Int(entry.valueCount)))
-        field.token = entry.token
+            nameStart: name, nameCount: nameCount, valueStart: name + Int(nameCount), valueCount: valueCount,
+            token: entry.token)
         field.isNameValid = entry.flags & 1 != 0
         field.isValueValid = entry.flags & 2 != 0
         return field

@@ -24,13 +24,25 @@ import Bytes
         token = .other
     }
 
+    @inline(__always)
+    init(
+        nameStart: UnsafePointer<UInt8>, nameCount: UInt32, valueStart: UnsafePointer<UInt8>, valueCount: UInt32,
+        token: HeaderToken
+    ) {
+        unsafe self.nameStart = unsafe nameStart
+        unsafe self.valueStart = unsafe valueStart
+        self.nameCount = nameCount
+        self.valueCount = valueCount
+        self.token = token
+    }
+
     static func start(_ bytes: UnsafeRawBufferPointer) -> UnsafePointer<UInt8> {
         guard let base = bytes.baseAddress else { return unsafe emptyStart }
         return unsafe base.assumingMemoryBound(to: UInt8.self)
     }
 
     /// Somewhere to point to for an empty string.
-    private static var emptyStart: UnsafePointer<UInt8> {
+    static var emptyStart: UnsafePointer<UInt8> {
         let text: StaticString = ""
         return unsafe text.utf8Start
     }

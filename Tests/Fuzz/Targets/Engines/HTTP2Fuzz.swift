@@ -141,7 +141,7 @@ private struct SessionConversation: ~Copyable {
     }
 
     /// The number of a stream that an event names.
-    private func known(_ stream: HTTP2StreamHandle) throws -> UInt64 {
+    private mutating func known(_ stream: HTTP2StreamHandle) throws -> UInt64 {
         let number = session.context(stream)
         try promise(live[number]?.stream == stream, "an event of a stream that nobody knows: \(number)")
         return number
