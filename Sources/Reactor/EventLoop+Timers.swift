@@ -81,7 +81,6 @@ extension EventLoop {
             case .none: break
             }
         }
-        counters.timers.store(hot.value.timers.count, ordering: .relaxed)
     }
 
     /// A connection's timer is due, its deadlines perhaps not: then it moves on.

@@ -150,7 +150,9 @@ import Synchronization
 
     /// When the loop has something to do without any event, in its nanoseconds: `now` if there is work, the first timer
     /// otherwise, nil if there is neither. For who drives the loop himself.
-    public var nextWakeUp: UInt64? { hasWork ? hot.value.now : hot.value.timers.firstDue }
+    public var nextWakeUp: UInt64? {
+        hot.value.nextEvent < hot.value.eventCount || hasWork ? hot.value.now : hot.value.timers.firstDue
+    }
 
     /// The loop whose turn runs on this thread. Thread-safe.
     public static var current: EventLoop? { CurrentLoop.value }
@@ -189,10 +191,12 @@ import Synchronization
 
     // MARK: The turn
 
+    /// Whether something waits for a turn, but events that the kernel has reported.
     private var hasWork: Bool {
-        hot.value.nextEvent < hot.value.eventCount || hot.value.hasWork || !hot.value.flushList.isEmpty
-            || !hot.value.closed.isEmpty
-            || !hot.value.resumed.isEmpty || !hot.value.turnEnds.isEmpty || mailbox.hasMail
+        @inline(__always) get {
+            let listed = hot.value.flushList.count | hot.value.closed.count | hot.value.resumed.count
+            return listed != 0 || hot.value.hasWork || !hot.value.turnEnds.isEmpty || mailbox.hasMail
+        }
     }
 
     /// How long `wait` may sleep, nanoseconds: 0 with work at hand, negative with nothing to wait for.
@@ -217,14 +221,18 @@ import Synchronization
         LoopCounters.add(counters.turns, 1)
         counters.lastTurn.store(began, ordering: .relaxed)
 
-        while hot.value.nextEvent < hot.value.eventCount {
-            let event = unsafe hot.value.events[hot.value.nextEvent]
-            hot.value.nextEvent &+= 1
+        var next = hot.value.nextEvent
+        let count = hot.value.eventCount
+        while next < count {
+            let event = unsafe hot.value.events[next]
+            next &+= 1
             unsafe dispatch(event.data.u64, Readiness(rawValue: event.events))
-            if isBudgetSpent(after: hot.value.nextEvent) { break }
+            if isBudgetSpent(after: next) { break }
         }
+        hot.value.nextEvent = next
         if !hot.value.resumed.isEmpty { presentKeptInput() }
-        if hot.value.timers.count > 0 { fireTimers() }
+        if let due = hot.value.timers.firstDue, due <= began { fireTimers() }
+        counters.timers.store(hot.value.timers.count, ordering: .relaxed)
         runWork()
         if !hot.value.flushList.isEmpty { flush() }
         if !hot.value.closed.isEmpty { freeClosed() }
@@ -235,13 +243,13 @@ import Synchronization
         counters.turnEnded(system.now() &- began)
     }
 
-    /// Things that a phase of a turn does between two looks at the clock, and at least.
+    /// Things that a phase of a turn does between two looks at the clock, and at least: a power of two.
     static let itemsPerClock = 16
 
     /// Whether a phase that has done `count` things should leave the rest to the next turn.
     @inline(__always)
     func isBudgetSpent(after count: Int) -> Bool {
-        count % Self.itemsPerClock == 0 && system.now() >= hot.value.turnEnd
+        count & (Self.itemsPerClock &- 1) == 0 && system.now() >= hot.value.turnEnd
     }
 
     @inline(__always)
