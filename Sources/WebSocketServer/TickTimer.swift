@@ -17,7 +17,8 @@ final class TickTimer: TimerHandler {
 
     private let loop: EventLoop
     private let state: Cell<State>
-    /// Called for each connection whose second has come. Set once, before the first `set`.
+    /// Called for each connection whose second has come. Set once, before the first `set`. Its owner holds this timer, and calls
+    /// `stop` when it ends.
     var due: (WebSocketID) -> Void = { _ in }
 
     private static let second: UInt64 = 1_000_000_000
@@ -54,6 +55,9 @@ final class TickTimer: TimerHandler {
         state.value.wheel.set(id, at: tick)
         if tick < state.value.armed { arm(at: tick) }
     }
+
+    /// Tells nobody from now on.
+    func stop() { due = { _ in } }
 
     func remove(_ id: WebSocketID) {
         state.value.wheel.remove(id)

@@ -1,20 +1,6 @@
 import Memory
 import Reactor
 
-/// What a hub's timers fire at: the queue of an interval, or the topics whose subscribers are still to be told.
-final class HubTimer: TimerHandler {
-    private weak var hub: TopicHub?
-
-    init(hub: TopicHub) { self.hub = hub }
-
-    /// Names no pacer: go on telling.
-    static let marking: UInt64 = 0
-
-    override func timerFired(_ payload: UInt64) {
-        if payload == Self.marking { hub?.goOnMarking() } else { hub?.paceDue(Handle(token: payload)) }
-    }
-}
-
 /// At most one frame per interval.
 extension TopicHub {
     /// The queue of `interval` milliseconds, with one user more.

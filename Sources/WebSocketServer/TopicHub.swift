@@ -44,7 +44,12 @@ public final class TopicHub: TurnEnding {
     let pacers = Slab<Pacer>(initialCount: 4)
     /// By interval, milliseconds.
     var intervals: [Int: Handle<Pacer>] = [:]
-    private(set) lazy var timer = HubTimer(hub: self)
+    /// Fires for the queue of an interval, by its handle's token, and for the topics whose subscribers are still to be told.
+    let timer = OwnerTimer<TopicHub> { hub, payload in
+        if payload == TopicHub.marking { hub.goOnMarking() } else { hub.paceDue(Handle(token: payload)) }
+    }
+    /// The token of no queue.
+    private static let marking: UInt64 = 0
     private let metrics: WebSocketMetrics
     private let listTimeout: Int
     private let topics = Slab<Topic>()
@@ -65,7 +70,13 @@ public final class TopicHub: TurnEnding {
         freshness = MetricRegistry.shared.histogram(
             name: "cabstand_list_freshness_seconds",
             help: "From the time of the Kafka record that caused a list to the list's socket write, per subscriber.")
-        unfinished.due = { [weak self] id in self?.checkTaken(id) }
+        unfinished.due = { [unowned self] id in checkTaken(id) }
+        timer.owner = self
+    }
+
+    deinit {
+        unfinished.stop()
+        timer.owner = nil
     }
 
     // MARK: Topics
@@ -125,7 +136,7 @@ public final class TopicHub: TurnEnding {
         topic.value.cursor = topic.value.first
         if markSubscribers(topic) { return }
         topic.value.isMarking = true
-        if state.value.marking.isEmpty { loop.schedule(after: 0, timer, HubTimer.marking) }
+        if state.value.marking.isEmpty { loop.schedule(after: 0, timer, Self.marking) }
         state.value.marking.append(id.handle.token)
     }
 
@@ -170,7 +181,7 @@ public final class TopicHub: TurnEnding {
             }
         }
         state.value.marking.removeFirst(index)
-        if !state.value.marking.isEmpty { loop.schedule(after: 0, timer, HubTimer.marking) }
+        if !state.value.marking.isEmpty { loop.schedule(after: 0, timer, Self.marking) }
     }
 
     /// There is something new for this subscriber.

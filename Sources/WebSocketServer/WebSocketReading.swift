@@ -48,11 +48,13 @@ extension WebSocketServer {
         socket.value.flags.insert(.paused)
         loop.pauseReading(id)
         // Behind this turn's flush: nobody else wakes the reading up when that takes everything at once.
-        loop.schedule(after: 1) { [weak self] in
-            guard let self, let socket = sockets.find(id) else { return }
-            if loop.pendingOutput(id) <= timeouts.maximumPendingOutput { resume(id, socket) }
-        }
+        loop.schedule(after: 1, resumption, id.token)
         return true
+    }
+
+    func resumeIfTaken(_ id: WebSocketID) {
+        guard let socket = sockets.find(id), loop.pendingOutput(id) <= timeouts.maximumPendingOutput else { return }
+        resume(id, socket)
     }
 
     @inline(__always)

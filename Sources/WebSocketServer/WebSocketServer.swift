@@ -27,6 +27,8 @@ import WebSockets
     /// Messages that are not complete.
     let assemblies = Slab<ByteBuffer>(initialCount: 16)
     let heartbeats: TickTimer
+    /// Fires for a WebSocket, by its token, that was paused because its share of a turn was used up.
+    let resumption = OwnerTimer<WebSocketServer> { $0.resumeIfTaken(WebSocketID(token: $1)) }
     private var isDraining = false
     /// Called when the last one has ended, after `drain`.
     private var whenDrained: (() -> Void)?
@@ -39,8 +41,14 @@ import WebSockets
         topics = TopicHub(loop: loop, metrics: metrics, timeouts: timeouts)
         super.init()
         MetricRegistry.shared.addConnections(account, protocol: "websocket")
-        heartbeats.due = { [weak self] id in self?.tick(id) }
+        heartbeats.due = { [unowned self] id in tick(id) }
+        resumption.owner = self
         topics.server = self
+    }
+
+    deinit {
+        heartbeats.stop()
+        resumption.owner = nil
     }
 
     // MARK: Beginning

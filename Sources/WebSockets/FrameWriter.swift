@@ -19,15 +19,14 @@ public enum FrameWriter {
     public static func appendHeader(
         _ opcode: Opcode, payload: Int, isFinal: Bool = true, mask: UInt32? = nil, to buffer: inout ByteBuffer
     ) {
-        buffer.append(opcode.rawValue | (isFinal ? 0x80 : 0))
-        let maskBit: UInt8 = mask == nil ? 0 : 0x80
+        let first = UInt16(opcode.rawValue | (isFinal ? 0x80 : 0)) << 8 | (mask == nil ? 0 : 0x80)
         if payload < 126 {
-            buffer.append(UInt8(truncatingIfNeeded: payload) | maskBit)
+            buffer.append(bigEndian: first | UInt16(truncatingIfNeeded: payload))
         } else if payload < 65536 {
-            buffer.append(126 | maskBit)
+            buffer.append(bigEndian: first | 126)
             buffer.append(bigEndian: UInt16(truncatingIfNeeded: payload))
         } else {
-            buffer.append(127 | maskBit)
+            buffer.append(bigEndian: first | 127)
             buffer.append(bigEndian: UInt64(payload))
         }
         if let mask { buffer.append(littleEndian: mask) }
