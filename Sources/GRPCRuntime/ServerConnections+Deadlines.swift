@@ -53,7 +53,8 @@ extension ServerConnections {
     /// After a read: what is owed has a deadline.
     @inline(__always)
     func noteDebt(_ connection: Place<ServerConnection>) {
-        if connection.value.session.owed != .nothing || connection.value.incomplete > 0 { watchDebt(connection) }
+        let incomplete = connection.value.incomplete
+        if connection.value.session.owed != .nothing || incomplete > 0 { watchDebt(connection) }
     }
 
     @inline(never)
@@ -113,7 +114,8 @@ extension ServerConnections {
         countSession(connection)
         let isOwed = connection.value.session.owed != .nothing
         let isHeldBack = connection.value.isHeldBack
-        if isOwed || isHeldBack || backlog > 0 || !connection.value.refused.isEmpty {
+        let hasRefused = !connection.value.refused.isEmpty
+        if isOwed || isHeldBack || backlog > 0 || hasRefused {
             connection.value.isWatched = true
         }
         if connection.value.isWatched { due = min(due, now.after(GRPCLimits.checkInterval)) }

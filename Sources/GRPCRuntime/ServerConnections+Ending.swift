@@ -83,7 +83,8 @@ extension ServerConnections {
 
     /// A unary handler that is at work and did not ask to hear of the call's end.
     func isDeaf(_ call: Place<ServerCall>) -> Bool {
-        call.value.phase == .running && call.value.receiver == nil && call.value.onCancel == nil
+        guard call.value.phase == .running, call.value.receiver == nil else { return false }
+        return call.value.onCancel == nil
     }
 
     /// The stream of a call is gone, but its handler is at work: the call counts as an open stream until that answers.

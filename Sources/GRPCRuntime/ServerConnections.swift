@@ -202,7 +202,7 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         let handle = handle(id)
         guard let connection = connections.find(handle) else { return }
         // The loop has found that the client does not read.
-        if reason == .deadline && connection.value.phase != .closing { metrics.connectionExpired(.output) }
+        if reason == .deadline, connection.value.phase != .closing { metrics.connectionExpired(.output) }
         closed(handle, connection, isLast: reason == .shutdown)
     }
 
