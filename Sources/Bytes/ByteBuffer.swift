@@ -6,7 +6,7 @@
 
 /// A growable, contiguous run of bytes that is filled at its end and consumed from its front.
 ///
-/// It is the one output buffer of the house: engines append encoded frames to it, the loop sends from its front. It
+/// It is the one output buffer of all rooms: engines append encoded frames to it, the loop sends from its front. It
 /// owns `malloc`ed memory and nothing else, so an empty one costs three words and an idle connection that holds an
 /// empty buffer costs no heap at all. Not copyable: two owners of the same bytes would be a bug.
 ///

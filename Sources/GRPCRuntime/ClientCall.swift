@@ -248,8 +248,8 @@ final class ClientCall {
 
     // MARK: The end
 
-    /// The end, once. Unless it comes from the network the caller hears of it later in this turn, never inside of what he is
-    /// calling now.
+    /// The end, once. Unless it comes from the network the caller hears of it later in this turn, never inside a call of
+    /// its own.
     func finish(_ error: RPCError?, isDeferred: Bool = true) {
         guard phase != .ended else { return }
         phase = .ended

@@ -1,4 +1,4 @@
-/// Whether somebody takes what waits for him, at a rate that counts as progress, however much is put behind it.
+/// Whether a peer takes what waits for it, at a rate that counts as progress, however much is put behind it.
 struct ProgressMark {
     private var since: UInt64 = 0
     private var left = 0

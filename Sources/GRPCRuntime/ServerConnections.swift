@@ -7,7 +7,7 @@ import Telemetry
 /// All connections of one gRPC server on its loop: reads frames into calls.
 ///
 /// Connections and calls lie in slabs and are named by handles, which find nothing once their connection or call has ended.
-/// Places are for the length of a function; whoever has called a handler looks his handle up again. The parts:
+/// Places are for the length of a function; code that has called a handler looks its handle up again. The parts:
 ///
 ///     +Requests   from HEADERS to a call, or to a refusal
 ///     +Messages   from DATA to messages

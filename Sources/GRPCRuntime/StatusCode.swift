@@ -39,7 +39,7 @@ public struct StatusCode: RawRepresentable, Hashable, Sendable {
     @inlinable public static var unavailable: StatusCode { StatusCode(rawValue: 14) }
     /// Data were lost.
     @inlinable public static var dataLoss: StatusCode { StatusCode(rawValue: 15) }
-    /// The caller did not say who he is.
+    /// The caller did not say who they are.
     @inlinable public static var unauthenticated: StatusCode { StatusCode(rawValue: 16) }
 
     private static let names: [String] = [

@@ -1,4 +1,4 @@
-/// Every bound of the HTTP/1.1 engine, in one place. The defaults are those of the house.
+/// Every bound of the HTTP/1.1 engine, in one place. The defaults are those of Cabstand's own servers.
 public struct HTTP1Limits: Sendable {
     /// Bytes of a whole head: request line, fields, and the empty line. More is 431. At most 65,535, because the head's
     /// table holds 16-bit offsets.

@@ -8,7 +8,7 @@ import JSONWire
 public struct Problem: Error, Sendable {
     /// One thing that is wrong with the request's body or parameters.
     public struct Item: Sendable, Equatable {
-        /// RFC 6901 pointer into the body, or a parameter's name.
+        /// RFC 6901 pointer into the body, or a slash and the parameter's name.
         public var pointer: String
         public var detail: String
 

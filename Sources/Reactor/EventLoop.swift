@@ -141,7 +141,7 @@ import Synchronization
         system.wake()
     }
 
-    /// One turn, for who drives the loop himself: a simulation, or a test.
+    /// One turn, for a caller that drives the loop itself: a simulation or a test.
     public func turn() {
         let previous = CurrentLoop.swap(self)
         defer { CurrentLoop.restore(previous) }
@@ -149,7 +149,7 @@ import Synchronization
     }
 
     /// When the loop has something to do without any event, in its nanoseconds: `now` if there is work, the first timer
-    /// otherwise, nil if there is neither. For who drives the loop himself.
+    /// otherwise, nil if there is neither. For a caller that drives the loop itself.
     public var nextWakeUp: UInt64? {
         hot.value.nextEvent < hot.value.eventCount || hasWork ? hot.value.now : hot.value.timers.firstDue
     }

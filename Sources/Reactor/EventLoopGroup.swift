@@ -23,8 +23,8 @@ public final class EventLoopGroup: @unchecked Sendable {
         self.loops = loops
     }
 
-    /// Starts a thread per loop. `setUp` runs on each loop's thread before its first turn; it returns what shall live as long
-    /// as the loop runs.
+    /// Starts a thread per loop. `setUp` runs on each loop's thread before its first turn. What must live as long as the loop has
+    /// to be held by what it registers there, such as a listener's handler.
     /// - Parameter name: of the threads, with the loop's number behind it (15 bytes in all).
     /// - Throws: `SystemError` when the system has not that many threads; those that were started have ended by then.
     public func start(

@@ -6,7 +6,7 @@ import CLinux
     import Musl
 #endif
 
-/// A thread of the system that no signal ever reaches: the one way in this house to start one.
+/// A thread of the system that no signal ever reaches: the one way to start one here.
 ///
 /// A signal that a program has not blocked in *every* thread ends it by the default action, whichever thread the kernel
 /// picks. So signals are blocked around the birth of each: the new thread has never been without the mask.

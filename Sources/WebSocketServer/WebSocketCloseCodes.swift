@@ -1,6 +1,6 @@
 import WebSockets
 
-/// The codes of this house (RFC 6455 §7.4.2: 3000–3999 are for libraries and frameworks). Clients come back after
+/// Close codes beside those of RFC 6455 (§7.4.2: 3000–3999 are for libraries and frameworks). Clients come back after
 /// 3000–3499 and not after 3500–3999.
 extension CloseCode {
     /// A list was begun and not taken whole in time.

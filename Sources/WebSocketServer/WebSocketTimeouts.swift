@@ -24,7 +24,7 @@ public struct WebSocketTimeouts: Sendable {
     /// Subscribers that are told of new frames in one turn, whatever topics they are of: telling one is about 50 ns and two
     /// cache misses, so this is well below a millisecond.
     public var subscribersPerTurn = 2048
-    /// The so-many-th bad message in `badMessageWindow` seconds closes 3509.
+    /// The connection is closed 3509 at this many bad messages within `badMessageWindow` seconds.
     public var maximumBadMessages = 10
     public var badMessageWindow = 60
 

@@ -1,6 +1,6 @@
 /// Every limit of the WebSocket engine, each with its reason.
 public struct WebSocketLimits: Sendable, BitwiseCopyable {
-    /// Payload bytes of one message, all its fragments together. A client of this house never needs more than a few
+    /// Payload bytes of one message, all its fragments together. A client of Cabstand never needs more than a few
     /// hundred bytes; 64 KiB leaves room for other uses and bounds what a connection can make the server assemble.
     public var maximumMessageSize: Int
     /// Frames of one message. Empty fragments cost the sender six bytes and the receiver work without end.

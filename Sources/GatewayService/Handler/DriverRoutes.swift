@@ -97,7 +97,7 @@ final class DriverRoutes {
     private func register(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
         try request.checkChange(needsBody: true)
         var call = try request.readBody(RequestBodies.registerDriver)
-        // Minted here, a second attempt cannot register him twice; and then he is new, whatever the last attempt hears.
+        // Minted here, a second attempt cannot register a driver twice; and the driver is new, whatever the last attempt hears.
         let isMinted = call.id == nil
         if isMinted { call.id = backends.mint() }
         let wanted = call

@@ -273,7 +273,7 @@ extension DriverFeed {
             budget.spend(1)
             guard let driver = units.driver(message) else { continue }
             part.drivers.append(driver)
-            // Tiles are in the order of ids: those before him have gone.
+            // Tiles are in the order of ids: those before this one have gone.
             while part.expected < old.count, !isExact, old[part.expected].id < driver.id { part.expected += 1 }
             if part.expected < old.count, old[part.expected].id == driver.id || isExact { part.expected += 1 }
         }

@@ -42,7 +42,7 @@ struct FeedLimits: Sendable {
 
 /// How often a list is wanted: intervals in classes of powers of two, so that the shortest of thousands is found at once.
 ///
-/// A class stands for its shortest interval; each subscriber's own interval is kept by the topic that sends to him.
+/// A class stands for its shortest interval; each subscriber's own interval is kept by the topic that sends to it.
 struct Pace: Sendable, Equatable, Comparable {
     static let classes = 11
     let number: Int

@@ -60,14 +60,14 @@ final class FeedUnit {
 /// A driver of whom any unit knows.
 final class KnownDriver {
     let id: String
-    /// As he was answered last.
+    /// As they were answered last.
     var newest: LiveDriver
     var revision: UInt64
-    /// Units whose snapshot names him.
+    /// Units whose snapshot names them.
     var uses = 0
-    /// By level: the tile that names him; 0: none does. A driver is in one tile of a level.
+    /// By level: the tile that names them; 0: none does. A driver is in one tile of a level.
     var tiles = SIMD8<UInt64>(repeating: 0)
-    /// The last snapshot that named him.
+    /// The last snapshot that named them.
     var serial: UInt64 = 0
 
     init(_ driver: LiveDriver, revision: UInt64) {
@@ -134,13 +134,13 @@ struct FeedUnits {
 
     // MARK: Drivers
 
-    /// The driver of a message: the one that is known, if it says nothing new about him.
+    /// The driver of a message: the one that is known, if it says nothing new about them.
     func driver(_ message: [UInt8]) -> LiveDriver? {
         if let id = Self.id(message), let newest = known[id]?.newest, newest.message == message { return newest }
         return LiveDriver(message)
     }
 
-    /// The first field of a message about a driver: his id.
+    /// The first field of a message about a driver: their id.
     private static func id(_ message: [UInt8]) -> String? {
         guard message.count > 2, message[0] == 10, message[1] < 128, message.count >= 2 + Int(message[1]) else {
             return nil
@@ -203,7 +203,7 @@ struct FeedUnits {
         return entry
     }
 
-    /// Makes `tile` the one of its level that names this driver. False: another tile knows better where he is.
+    /// Makes `tile` the one of its level that names this driver. False: another tile knows better where they are.
     private mutating func claim(
         _ entry: KnownDriver, _ tile: LiveTile, _ unit: FeedUnit, _ revision: UInt64, _ changed: inout [FeedUnit]
     ) -> Bool {

@@ -8,9 +8,9 @@ final class LiveDriver: Sendable {
     let id: String
     let position: Position
     let cell: GeoCell
-    /// His JSON without `distance_m`.
+    /// Their JSON without `distance_m`.
     let text: [UInt8]
-    /// His message without `distance_m`: equal bytes are an equal driver.
+    /// Their message without `distance_m`: equal bytes are an equal driver.
     let message: [UInt8]
 
     init?(_ message: [UInt8]) {
@@ -68,7 +68,7 @@ struct DriverFields: Sendable {
         return message
     }
 
-    /// Takes the next driver if his message is `expected`.
+    /// Takes the next driver if their message is `expected`.
     mutating func take(ifEqual expected: [UInt8]) -> Bool {
         let before = offset
         if let range = nextRange(), range.count == expected.count, bytes[range].elementsEqual(expected) { return true }

@@ -4,7 +4,7 @@ import Memory
 ///
 /// The strings of all entries lie in one block in the order of insertion, new ones at the end. When the block is full, the
 /// live ones move to a new block, at most twice as large as the table may be; whoever has fields that point into the old one
-/// is given it, to copy what he still needs before it is freed. An unused table has no memory.
+/// is given it, to copy what it still needs before that is freed. An unused table has no memory.
 struct HPACKDynamicTable: ~Copyable {
     private struct Entry: BitwiseCopyable {
         var offset: UInt32 = 0

@@ -43,7 +43,7 @@ public struct ListenError: Error, Sendable, CustomStringConvertible {
     public let description: String
 }
 
-/// An address to listen on that is none.
+/// An address that can't be listened on.
 public struct ListenAddressError: Error, Sendable, CustomStringConvertible {
     let text: String
 

@@ -8,7 +8,7 @@ extension Router {
     /// Adds `/healthz` and `/readyz`.
     public func addHealth(_ readiness: ServiceReadiness, loop: EventLoop) {
         get("/healthz") { _, responder in
-            // Whoever answers turns.
+            // The answer itself shows that the loop turns.
             responder.respond(200, "application/json", body: "{\"status\":\"ok\"}\n")
         }
         get("/readyz") { _, responder in

@@ -2,7 +2,7 @@ import Bytes
 import JSONWire
 import Reactor
 
-/// One `GET /readyz` of one of this house's servers, and what it said. On the loop; it keeps itself until it has the answer.
+/// One `GET /readyz` of one of our own servers, and what it said. On the loop; it keeps itself until it has the answer.
 final class ReadinessQuestion: ConnectionHandler {
     /// An answer is a few hundred bytes; who sends more than this is somebody else.
     private static let maximumAnswer = 64 << 10

@@ -29,7 +29,7 @@ extension ServerProcess {
 ///                           ▼ 64       ▼ 1            └─┘                 ▼ 1
 ///
 /// Signals are blocked before anything else happens, so that no thread, whoever starts it and when, takes one; a thread of
-/// its own waits for them (`ProgramSignals`). Returns never.
+/// its own waits for them (`ProgramSignals`). Never returns.
 public enum ServerProgram {
     enum Limits {
         /// Milliseconds for what must be done before the process ends, such as closing a database, once the time of an
