@@ -34,6 +34,8 @@ public final class GRPCChannel {
     /// Calls without a stream, in order; ended ones are skipped when they come to the front.
     private var waiting: [ClientCall] = []
     private var waitingHead = 0
+    /// Calls of the queue are being given to connections.
+    private var isPlacing = false
     private var waitingCount = 0 {
         didSet { metrics.setQueued(waitingCount) }
     }
@@ -123,8 +125,17 @@ public final class GRPCChannel {
         guard call.isQueued else { return }
         call.isQueued = false
         leftQueue(call)
-        // Calls whose deadline passed in the queue must not pile up in it.
-        if waiting.count - waitingHead > 2 * waitingCount + 64 {
+        tidyQueue()
+    }
+
+    /// Calls that have ended in the queue must not pile up in it. The last one that leaves it takes them along: an ended call holds
+    /// the channel, and the two would hold each other for ever.
+    private func tidyQueue() {
+        if isPlacing { return }
+        if waitingCount == 0 {
+            waiting.removeAll(keepingCapacity: true)
+            waitingHead = 0
+        } else if waiting.count - waitingHead > 2 * waitingCount + 64 {
             waiting = waiting[waitingHead...].filter(\.isQueued)
             waitingHead = 0
         }
@@ -147,6 +158,15 @@ public final class GRPCChannel {
 
     /// Streams have ended, or a connection is there: calls that wait may go.
     func roomAppeared() {
+        // A call that gets its stream may end others and make room: the queue stays as it is then, and this loop goes on with it.
+        guard waitingCount > 0, !isPlacing else { return }
+        isPlacing = true
+        placeWaiting()
+        isPlacing = false
+        tidyQueue()
+    }
+
+    private func placeWaiting() {
         while waitingCount > 0 {
             let call = waiting[waitingHead]
             guard call.isQueued else {
@@ -161,10 +181,6 @@ public final class GRPCChannel {
             }
             leftQueue(call)
             dropFirstWaiting()
-        }
-        if waitingHead > 0 {
-            waiting.removeAll(keepingCapacity: true)
-            waitingHead = 0
         }
     }
 

@@ -59,4 +59,50 @@ import Testing
         #expect(messages == 1 && ends.count == 1)
         call = nil
     }
+
+    /// Found by fuzzing: the last of the calls that had ended in the queue stayed there, and held the channel, which held it.
+    @Test func callsThatEndInTheQueueAreNotKept() throws {
+        let network = SimulatedNetwork(seed: 1)
+        let loop = try network.makeLoop()
+        weak var seen: GRPCChannel?
+        var ends = 0
+        func use() {
+            let channel = GRPCChannel(loop: loop, target: "localhost:1")
+            seen = channel
+            let echo = Cabstand_Test_EchoClient(channel: channel)
+            for wait in [true, false] {
+                let options = CallOptions(timeoutNanoseconds: .second, waitForReady: wait)
+                echo.unary(EchoRequest(), options: options) { _ in ends += 1 }
+            }
+            network.run(for: 5 * .second)
+            loop.execute { channel.close() }
+        }
+        use()
+        network.run(for: 60 * .second)
+        #expect(ends == 2)
+        #expect(seen == nil)
+    }
+
+    /// A call that gets its stream ends many others that wait: those that are left get theirs.
+    @Test func aCallThatEndsOthersAsItGetsItsStream() throws {
+        let world = try World(listens: false)
+        var options = CallOptions()
+        options.waitForReady = true
+        let first = world.echo.collect(options: options)
+        var request = EchoRequest()
+        request.payload = [UInt8](repeating: 1, count: 20_000)
+        first.send(request)
+        while first.isWritable { first.send(request) }
+        var ended = 0
+        let others = (0..<200).map { _ in world.echo.collect(options: options) }
+        first.onWritable = { for call in others { call.cancel() } }
+        for call in others { call.onEnd = { _ in ended += 1 } }
+        var last: [Result<EchoResponse, RPCError>] = []
+        for _ in 0..<3 { world.echo.unary(EchoRequest(), options: options) { last.append($0) } }
+        try world.listen()
+        world.network.run(until: { last.count == 3 }, limit: 120 * .second)
+        #expect(ended == 200)
+        #expect(last.count == 3 && last.allSatisfy { $0.success != nil })
+        #expect(world.channel.queuedCalls == 0)
+    }
 }
