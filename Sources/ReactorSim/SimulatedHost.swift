@@ -15,6 +15,8 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     /// By descriptor; the first three are taken, as everywhere.
     private var sockets: [SimulatedSocket?] = [nil, nil, nil]
     private var wakeToken: UInt64 = 0
+    /// What `wait` is about to report.
+    private var ready: [ReadyEvent] = []
     private let woken = Atomic<Bool>(false)
 
     init(network: SimulatedNetwork) { self.network = network }
@@ -32,7 +34,7 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     func wait(_ events: UnsafeMutableBufferPointer<ReadyEvent>, timeout: Int64) -> Int {
         // A signal ends a wait with no event; all are there the next time.
         if fails { return 0 }
-        var ready: [ReadyEvent] = []
+        ready.removeAll(keepingCapacity: true)
         if woken.exchange(false, ordering: .acquiring) {
             ready.append(ReadyEvent(token: wakeToken, readiness: .readable))
         }
@@ -53,6 +55,7 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     func registerWake(token: UInt64) { wakeToken = token }
 
     func register(_ descriptor: Int32, token: UInt64, interest: Readiness) -> Int32 {
+        network.spend(network.options.callTime)
         guard let socket = socket(descriptor) else { return -EBADF }
         guard socket.registration == nil else { return -EEXIST }
         if let failure = failure(of: [ENOMEM, ENOSPC]) { return failure }
@@ -61,6 +64,7 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     }
 
     func modify(_ descriptor: Int32, token: UInt64, interest: Readiness) -> Int32 {
+        network.spend(network.options.callTime)
         guard let socket = socket(descriptor) else { return -EBADF }
         guard socket.registration != nil else { return -ENOENT }
         if let failure = failure(of: [ENOMEM]) { return failure }
@@ -69,6 +73,7 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     }
 
     func deregister(_ descriptor: Int32) -> Int32 {
+        network.spend(network.options.callTime)
         guard let socket = socket(descriptor) else { return -EBADF }
         guard socket.registration != nil else { return -ENOENT }
         socket.registration = nil
@@ -103,6 +108,7 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     }
 
     func close(_ descriptor: Int32) {
+        network.spend(network.options.callTime)
         socket(descriptor)?.close()
         if sockets.indices.contains(Int(descriptor)) { sockets[Int(descriptor)] = nil }
     }
@@ -135,6 +141,7 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     }
 
     func accept(_ listener: Int32) -> Int32 {
+        network.spend(network.options.callTime)
         guard let socket = socket(listener) else { return -EBADF }
         guard let waiting = socket.backlog.first else { return -EAGAIN }
         if let failure = failure(of: [EMFILE, ENFILE, ENOMEM, ENOBUFS, EINTR]) { return failure }
@@ -144,6 +151,7 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     }
 
     func connect(_ address: SocketAddress) -> Int32 {
+        network.spend(network.options.callTime)
         if let failure = failure(of: [EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL]) { return failure }
         let socket = SimulatedSocket(network, .connecting, local: .loopback(port: network.newPort()), peer: address)
         let descriptor = add(socket)
@@ -154,11 +162,13 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
     func pendingError(_ descriptor: Int32) -> Int32 { socket(descriptor)?.takeError() ?? EBADF }
 
     func read(_ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        network.spend(network.options.callTime)
         if let failure = failure(of: [ENOMEM]) { return Int(failure) }
         return unsafe socket(descriptor)?.read(into: buffer) ?? -Int(EBADF)
     }
 
     func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
+        network.spend(network.options.callTime)
         if let failure = failure(of: [ENOBUFS, ENOMEM]) { return Int(failure) }
         return unsafe socket(descriptor)?.write(bytes) ?? -Int(EBADF)
     }

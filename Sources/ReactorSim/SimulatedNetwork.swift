@@ -1,5 +1,11 @@
 import Reactor
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// How unkind a simulated network is.
 public struct SimulationOptions: Sendable {
     /// What a segment takes to the other side, nanoseconds; chosen anew for each, in order on one connection.
@@ -22,8 +28,14 @@ public struct SimulationOptions: Sendable {
     public var reordersEvents = true
     /// Descriptors that one loop may have.
     public var maximumDescriptors = 1 << 20
-    /// What one turn costs, nanoseconds.
+    /// What passes between two turns, nanoseconds.
     public var turnTime: ClosedRange<UInt64> = 1000...20_000
+    /// What each system call costs, nanoseconds: so long is a turn by the loop's own clock (`LoopStatistics.longestTurn`), which
+    /// ends its phases by it.
+    public var callTime: UInt64 = 0
+    /// Whether the processor's time for each turn is measured (`SimulatedNetwork.longestTurn`). Such a figure is not the same in
+    /// two runs.
+    public var measuresTurns = false
 
     public init() {}
 
@@ -73,7 +85,12 @@ public final class SimulatedNetwork {
     /// Ends without a loop, and what listens for them.
     var peers: [SimulatedPeer] = []
     var peerListeners: [SimulatedPeerListener] = []
+    /// Something has arrived, or has left a window: ends without a loop may go on.
+    var hasChanged = true
+    /// The longest time that the processor has spent on one turn, nanoseconds, if that is measured.
+    public private(set) var longestTurn: UInt64 = 0
     private var arrivals = ArrivalQueue()
+    private var runnable: [Int] = []
     private var nextPort: UInt16 = 49_152
 
     public init(seed: UInt64, options: SimulationOptions = .init()) {
@@ -118,14 +135,16 @@ public final class SimulatedNetwork {
 
     /// One turn of one loop, or a leap to the next thing that happens. Returns false if nothing happens before `end`.
     private func step(until end: UInt64) -> Bool {
-        while let arrival = arrivals.take(upTo: now) { arrival() }
-        exchangeOfPeers()
-        var runnable: [Int] = []
-        for index in loops.indices where hosts[index].hasEvents || (loops[index].nextWakeUp ?? .max) <= now {
-            runnable.append(index)
+        while let arrival = arrivals.take(upTo: now) {
+            arrival()
+            hasChanged = true
         }
-        if let index = runnable.randomElement(using: &random) {
-            loops[index].turn()
+        if hasChanged {
+            hasChanged = false
+            exchangeOfPeers()
+        }
+        if let loop = chooseRunnable() {
+            if options.measuresTurns { measureTurn(of: loop) } else { loop.turn() }
             now += UInt64.random(in: options.turnTime, using: &random)
             return now <= end
         }
@@ -134,6 +153,28 @@ public final class SimulatedNetwork {
         guard next <= end else { return false }
         now = max(now, next)
         return true
+    }
+
+    /// One of the loops that have something to do; nil if none has.
+    private func chooseRunnable() -> EventLoop? {
+        runnable.removeAll(keepingCapacity: true)
+        for index in loops.indices where hosts[index].hasEvents || (loops[index].nextWakeUp ?? .max) <= now {
+            runnable.append(index)
+        }
+        return runnable.randomElement(using: &random).map { loops[$0] }
+    }
+
+    /// Nanoseconds that the processor has worked for this thread.
+    private static func processorTime() -> UInt64 {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+    }
+
+    private func measureTurn(of loop: EventLoop) {
+        let began = Self.processorTime()
+        loop.turn()
+        longestTurn = max(longestTurn, Self.processorTime() &- began)
     }
 
     /// Lets virtual time pass inside a callback, as work would: the loop's turn gets so much longer.
@@ -171,33 +212,47 @@ public final class SimulatedNetwork {
     }
 }
 
-/// What is under way, by time of arrival; what arrives at the same instant keeps its order.
+/// What is under way, by time of arrival; what arrives at the same instant keeps its order. A binary heap.
 private struct ArrivalQueue {
     private struct Arrival {
         let time: UInt64
+        /// Which one was added first.
+        let number: UInt64
         let work: () -> Void
+
+        func isBefore(_ other: Arrival) -> Bool { (time, number) < (other.time, other.number) }
     }
 
-    /// Latest first.
-    private var waiting: [Arrival] = []
+    private var heap: [Arrival] = []
+    private var added: UInt64 = 0
 
-    var first: UInt64? { waiting.last?.time }
+    var first: UInt64? { heap.first?.time }
 
     mutating func add(_ time: UInt64, _ work: @escaping () -> Void) {
-        // In front of those of the same instant, because the last one is the first to arrive.
-        var low = 0
-        var high = waiting.count
-        while low < high {
-            let middle = (low + high) / 2
-            if waiting[middle].time > time { low = middle + 1 } else { high = middle }
+        added += 1
+        heap.append(Arrival(time: time, number: added, work: work))
+        var place = heap.count - 1
+        while place > 0, heap[place].isBefore(heap[(place - 1) / 2]) {
+            heap.swapAt(place, (place - 1) / 2)
+            place = (place - 1) / 2
         }
-        waiting.insert(Arrival(time: time, work: work), at: low)
     }
 
     /// Takes out the next one that is there at `now`. It runs outside: it may add others.
     mutating func take(upTo now: UInt64) -> (() -> Void)? {
-        guard let next = waiting.last, next.time <= now else { return nil }
-        waiting.removeLast()
-        return next.work
+        guard let next = heap.first, next.time <= now else { return nil }
+        heap.swapAt(0, heap.count - 1)
+        heap.removeLast()
+        var place = 0
+        while true {
+            var least = place
+            for child in (2 * place + 1)...(2 * place + 2) where child < heap.count && heap[child].isBefore(heap[least])
+            {
+                least = child
+            }
+            if least == place { return next.work }
+            heap.swapAt(place, least)
+            place = least
+        }
     }
 }

@@ -24,7 +24,9 @@ public final class SimulatedPeer {
     private var scratch = [UInt8](repeating: 0, count: 4096)
 
     /// Whether what arrives is taken. While it is not, the window fills and the other side cannot go on.
-    public var isReading = true
+    public var isReading = true {
+        didSet { network.hasChanged = true }
+    }
     /// The other side has ended its half: all it sent was received.
     public private(set) var hasEnded = false
     /// The other side, or the network, has broken the connection; or nobody listened.
@@ -36,6 +38,7 @@ public final class SimulatedPeer {
         self.network = network
         self.socket = socket
         network.peers.append(self)
+        network.hasChanged = true
     }
 
     /// Bytes that have not fitted into the window yet.
@@ -75,6 +78,7 @@ public final class SimulatedPeer {
         guard !isClosed else { return }
         isClosed = true
         socket.reset()
+        socket.close()
     }
 
     func abandon() { socket.abandon() }
@@ -83,15 +87,19 @@ public final class SimulatedPeer {
     func exchange() {
         guard !isClosed else { return }
         var retries = 0
-        while !waiting.isEmpty, retries < 100 {
-            let sent = unsafe waiting.withUnsafeBytes { unsafe socket.write($0) }
+        var sentBytes = 0
+        while sentBytes < waiting.count, retries < 100 {
+            let sent = unsafe waiting.withUnsafeBytes { unsafe socket.write(.init(rebasing: $0[sentBytes...])) }
             if sent > 0 {
-                waiting.removeFirst(sent)
+                sentBytes += sent
             } else {
                 guard sent == -Int(EAGAIN), socket.readiness.contains(.writable) else { break }
                 retries += 1
             }
         }
+        waiting.removeFirst(sentBytes)
+        // So much bad luck is no reason to stop until something else happens.
+        if retries == 100 { network.hasChanged = true }
         if halfCloses && waiting.isEmpty { _ = socket.shutdownWrite() }
         while isReading, !hasEnded, !isBroken, socket.readiness.contains(.readable) {
             let count = unsafe scratch.withUnsafeMutableBytes { unsafe socket.read(into: $0) }

@@ -112,6 +112,7 @@ final class SimulatedSocket {
         let count = min(buffer.count, unread, limit)
         for index in 0..<count { unsafe buffer[index] = inbound[inboundStart + index] }
         inboundStart += count
+        network.hasChanged = true
         if unread == 0 {
             inbound.removeAll(keepingCapacity: true)
             inboundStart = 0

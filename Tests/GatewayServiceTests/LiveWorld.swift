@@ -31,8 +31,14 @@ final class LiveWorld {
     var trips: [String: Trip_V1_Trip] = [:]
     var tripWatches: [(id: String, call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>)] = []
 
-    init(servicesAreUp: Bool = true, limits: FeedLimits = .init()) throws {
-        network = SimulatedNetwork(seed: 3)
+    /// Bookings that the trip service has made, by the rider.
+    var bookings: [String: String] = [:]
+    private let backends: Backends
+
+    init(servicesAreUp: Bool = true, limits: FeedLimits = .init(), seed: UInt64 = 3,
+        options: SimulationOptions = .init()
+    ) throws {
+        network = SimulatedNetwork(seed: seed, options: options)
         gateway = try network.makeLoop()
         services = try network.makeLoop()
         browsers = try network.makeLoop()
@@ -48,6 +54,9 @@ final class LiveWorld {
             configuration: .init(limits: limits))
         let router = Router()
         live.register(on: router)
+        backends = Backends(
+            loop: gateway, driverService: "127.0.0.1:50051", tripService: "127.0.0.1:50051", timeout: 5_000_000_000)
+        TripRoutes(backends: backends).register(on: router, prefix: "")
         http = HTTPServer(loop: gateway, router: router)
         address = try http.listen(.loopback(port: 8080)).localAddress
         if servicesAreUp { try startServices() }
@@ -111,6 +120,13 @@ final class LiveWorld {
                         dropped: stale > 0 ? ["stale": UInt64(stale)] : [:]))
             }
         }
+        registry.unary(service: Trip_V1_TripService.name, method: "CreateTrip") {
+            [unowned self] (request: Trip_V1_CreateTripRequest, call: UnaryServerCall<Trip_V1_CreateTripResponse>) in
+            let id = request.id ?? ""
+            putTrip(id, driver: "car")
+            bookings[request.riderID] = id
+            call.respond(Trip_V1_CreateTripResponse(trip: trips[id]))
+        }
         registry.serverStreaming(service: Trip_V1_TripService.name, method: "WatchTrip") {
             [unowned self]
             (request: Trip_V1_WatchTripRequest, call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>) in
@@ -132,6 +148,9 @@ final class LiveWorld {
         grpc = nil
         network.resetConnections(of: services)
     }
+
+    /// A connection of its own to the gateway's port, without a loop.
+    func connect() -> SimulatedPeer { network.connect(to: address) }
 
     func run(_ seconds: Double) { network.run(for: UInt64(seconds * 1e9)) }
 

@@ -1,5 +1,6 @@
 import Reactor
 import ReactorSim
+import Synchronization
 
 /// A loop under attack on the simulated kernel, and the hostile ends of its connections.
 ///
@@ -9,7 +10,11 @@ final class FuzzWorld {
     let network: SimulatedNetwork
     let loop: EventLoop
     private(set) var peers: [HostilePeer] = []
+    /// How often system calls fail once the server listens: that one which can't listen does not start is another matter.
+    private var failureRate: Double
     static let maximumPeers = 8
+    /// Whether the time that turns take is looked at: by libFuzzer, which runs one input at a time.
+    static let measuresTurns = Atomic(false)
 
     /// What the network does to segments is the input's choice: nothing, cut at every byte, or be as unkind as it can.
     init(_ input: inout FuzzInput) throws {
@@ -17,8 +22,10 @@ final class FuzzWorld {
         var options: SimulationOptions = [.init(), .byteByByte, .unkind, .init()][Int(choices & 3)]
         options.delay = 1000...20_000
         options.turnTime = 1000...2000
+        options.callTime = 50_000
+        options.measuresTurns = Self.measuresTurns.load(ordering: .relaxed)
         if choices & 4 != 0 { options.window = 500 }
-        if choices & 8 != 0 { options.systemCallFailures = 0.02 }
+        failureRate = choices & 8 != 0 ? 0.02 : 0
         network = SimulatedNetwork(seed: UInt64(input.byte()), options: options)
         loop = try network.makeLoop(configuration: Self.smallLoop)
     }
@@ -51,6 +58,7 @@ final class FuzzWorld {
 
     /// Runs for so many virtual nanoseconds.
     func run(for nanoseconds: UInt64) throws {
+        network.options.systemCallFailures = failureRate
         network.run(for: nanoseconds)
         for peer in peers { try peer.listen(others: peers) }
     }
@@ -72,16 +80,25 @@ final class FuzzWorld {
         }
     }
 
+    /// The network does nothing to anybody any more, and all calls succeed.
+    func becomeKind() {
+        network.options = .init()
+        failureRate = 0
+    }
+
     /// Everybody goes, and all deadlines pass.
     func leave() throws {
-        network.options.systemCallFailures = 0
+        failureRate = 0
         for peer in peers { peer.end.close() }
         try run(for: 400_000_000_000)
     }
 
-    /// Nothing of all that happened is left on the loop.
+    /// Nothing of all that happened is left on the loop, and it was never away for long: by its own clock, to which each system
+    /// call is 50 microseconds, and by the processor's, which AddressSanitizer makes several times slower.
     func promiseEmptiness() throws {
         let statistics = loop.statistics
+        try promise(statistics.longestTurn <= 10_000_000, "a turn took \(statistics.longestTurn / 1000) µs of calls")
+        try promise(network.longestTurn <= 100_000_000, "a turn took \(network.longestTurn / 1000) µs of the processor")
         try promise(statistics.connections == 0, "\(statistics.connections) connections are left")
         try promise(statistics.queued == 0, "\(statistics.queued) posts are left")
     }

@@ -206,7 +206,7 @@ private final class HTTPAttack {
 
     /// A newcomer is served, whatever the others have done, and with his own bytes.
     private func serveNewcomer() throws {
-        world.network.options = .init()
+        world.becomeKind()
         let newcomer = HostilePeer(world.network.connect(to: address), number: FuzzWorld.maximumPeers)
         newcomer.send("GET /tag HTTP/1.1\r\nHost: a\r\nx-tag: \(newcomer.secret)\r\n\r\n")
         try world.run(for: 1_000_000_000)
