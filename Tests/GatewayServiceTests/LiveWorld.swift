@@ -35,7 +35,8 @@ final class LiveWorld {
     var bookings: [String: String] = [:]
     private let backends: Backends
 
-    init(servicesAreUp: Bool = true, limits: FeedLimits = .init(), seed: UInt64 = 3,
+    init(
+        servicesAreUp: Bool = true, limits: FeedLimits = .init(), seed: UInt64 = 3,
         options: SimulationOptions = .init()
     ) throws {
         network = SimulatedNetwork(seed: seed, options: options)
