@@ -123,7 +123,7 @@ var targets: [Target] = [
     tests("Settings"),
     tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"]),
     tests(
-        "WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "TestSupport"],
+        "WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "Telemetry", "TestSupport"],
         exclude: ["autobahn.py"]),
     tests(
         "GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "Telemetry", "TestSupport"],

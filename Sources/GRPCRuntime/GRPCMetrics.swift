@@ -10,6 +10,7 @@ import Telemetry
     private let queued: Gauge
     private let rejected: Counter
     private let expiredCalls: Counter
+    private let expiredConnections: [ServerConnections.Debt: Counter]
     private let paths: [String]
     /// By method; nil for streams, which take as long as they take. Not retained at each use: the registry, which lives as
     /// long as the process, keeps them.
@@ -40,7 +41,14 @@ import Telemetry
             name: "cabstand_grpc_server_rejected_total", help: "Requests that did not become a call of a method.")
         paths = methods.map(\.path)
         // They are on the page from the beginning: an alert on an increase sees the first one.
-        for debt in ServerConnections.Debt.allCases { _ = Self.expiredConnections(debt) }
+        expiredConnections = Dictionary(
+            uniqueKeysWithValues: ServerConnections.Debt.allCases.map { debt in
+                let counter = registry.counter(
+                    name: "cabstand_grpc_server_connections_expired_total",
+                    help: "Connections that were closed because of what the client had not done in time.",
+                    labels: ["owed": "\(debt)"])
+                return (debt, counter)
+            })
         unsafe durations = methods.map { method in
             guard method.isUnary else { return nil }
             let histogram = registry.histogram(
@@ -78,14 +86,7 @@ import Telemetry
     }
 
     /// A connection was closed because of what its client had not done in time.
-    func connectionExpired(_ debt: ServerConnections.Debt) { Self.expiredConnections(debt).increment() }
-
-    private static func expiredConnections(_ debt: ServerConnections.Debt) -> Counter {
-        MetricRegistry.shared.counter(
-            name: "cabstand_grpc_server_connections_expired_total",
-            help: "Connections that were closed because of what the client had not done in time.",
-            labels: ["owed": "\(debt)"])
-    }
+    func connectionExpired(_ debt: ServerConnections.Debt) { expiredConnections[debt]?.increment() }
 
     func connectionFailed(_ reason: HTTP2Failure.Reason) {
         let counter =

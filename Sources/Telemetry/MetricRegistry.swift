@@ -30,6 +30,13 @@ public final class MetricRegistry: Sendable {
         /// Label text → objects, in order of making.
         var order: [String] = []
         var series: [String: [Instance]] = [:]
+
+        /// In place: a copy for each would be work that grows with the square of their number.
+        mutating func add(_ instance: Instance, _ kind: Kind, _ name: String, _ labels: String) {
+            precondition(self.kind == kind, "\(name) is a \(self.kind) already")
+            if series[labels] == nil { order.append(labels) }
+            series[labels, default: []].append(instance)
+        }
     }
 
     private struct State {
@@ -90,11 +97,7 @@ public final class MetricRegistry: Sendable {
         let text = labels.map { "\($0)=\"\(Self.escaped($1))\"" }.joined(separator: ",")
         state.withLock { state in
             if state.families[name] == nil { state.order.append(name) }
-            var family = state.families[name] ?? Family(kind: kind, help: help)
-            precondition(family.kind == kind, "\(name) is a \(family.kind) already")
-            if family.series[text] == nil { family.order.append(text) }
-            family.series[text, default: []].append(instance)
-            state.families[name] = family
+            state.families[name, default: Family(kind: kind, help: help)].add(instance, kind, name, text)
         }
     }
 
