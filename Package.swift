@@ -155,9 +155,14 @@ var targets: [Target] = [
         name: "FuzzTargets",
         dependencies: [
             "Bytes", "Reactor", "ReactorSim", "HTTP1", "WebSockets", "HTTP2", "ProtobufWire", "JSONWire", "Telemetry",
-            "HTTPServer", "WebSocketServer", "GRPCRuntime", "RideAPI",
+            "HTTPServer", "WebSocketServer", "GRPCRuntime", "RideAPI", "RideDomain", "GatewayService",
         ],
-        path: "Tests/Fuzz/Targets", swiftSettings: settings),
+        path: "Tests/Fuzz/Targets",
+        // The gateway's own parts can be reached where testing is enabled: in debug builds, and in the fuzzing program.
+        swiftSettings: settings + [
+            environment["CABSTAND_FUZZ"] == "1"
+                ? .define("TESTABLE") : .define("TESTABLE", .when(configuration: .debug))
+        ]),
     .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
     .testTarget(
         name: "DependentPackageTests", dependencies: ["TestSupport", "protoc-gen-cabstand"],

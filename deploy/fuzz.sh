@@ -2,11 +2,12 @@
 # Lets libFuzzer throw bytes at one engine, or at a whole server on the simulated kernel, with AddressSanitizer watching.
 #   deploy/fuzz.sh list             what can be fuzzed
 #   deploy/fuzz.sh TARGET MINUTES   one target for so long; further arguments are libFuzzer's
-#   deploy/fuzz.sh all SECONDS      every target for so long each, one after the other
+#   deploy/fuzz.sh all SECONDS      every target for so long each, two at a time
 #   deploy/fuzz.sh replay TARGET FILE…   only these inputs
 #   deploy/fuzz.sh keep TARGET      the inputs that were found and reach something new go to Tests/Fuzz/Corpus, the smallest first
-# What is found lies in .build-fuzz: crashers/ (put one into Tests/Fuzz/Corpus/TARGET once it is mended: FuzzTests replays it),
-# corpus/ (where the next run goes on). The build has a folder of its own, and is made again when something has changed.
+# What is found lies in .build-fuzz: crashers/ (put one into Tests/Fuzz/Corpus/TARGET, under a name that says what it is, once it
+# is mended: FuzzTests replays it), corpus/ (where the next run goes on). The other inputs of Tests/Fuzz/Corpus/TARGET are lines
+# of its file `inputs`, in base64. The build has a folder of its own, and is made again when something has changed.
 # CABSTAND_FUZZ_PROGRAM=FILE uses a program that was built before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,6 +37,25 @@ build() {
     program=$build/release/fuzz
 }
 
+# seeds TARGET: the folder with all that is known of a target as files, which is what libFuzzer takes.
+seeds() {
+    python3 - "Tests/Fuzz/Corpus/$1" "$build/seeds/$1" <<'END'
+import base64, hashlib, pathlib, sys
+corpus, folder = map(pathlib.Path, sys.argv[1:])
+folder.mkdir(parents=True, exist_ok=True)
+for file in folder.iterdir():
+    file.unlink()
+for file in corpus.iterdir():
+    if file.name != "inputs":
+        (folder / file.name).write_bytes(file.read_bytes())
+        continue
+    for line in file.read_text().split():
+        data = base64.b64decode(line)
+        (folder / hashlib.sha1(data).hexdigest()).write_bytes(data)
+END
+    say "$build/seeds/$1"
+}
+
 # run TARGET ARGUMENT…: the program on a target. A Swift trap must reach libFuzzer, so Swift's own crash handler is off.
 run() {
     local target=$1
@@ -52,7 +72,7 @@ fuzz() {
     local target=$1 seconds=$2 log=$build/$1.log status=0
     shift 2
     run "$target" -max_total_time="$seconds" -max_len=2048 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$build/crashers/$target-" "$@" "$build/corpus/$target" "Tests/Fuzz/Corpus/$target" \
+        -artifact_prefix="$build/crashers/$target-" "$@" "$build/corpus/$target" "$(seeds "$target")" \
         >"$log" 2>&1 || status=$?
     # Without instrumentation the fuzzer would be blind and find nothing, without a word.
     grep -aq 'INFO: Loaded [1-9][0-9]* modules' "$log" || {
@@ -73,7 +93,13 @@ all)
     [ $# = 2 ] || usage
     build
     failed=0
-    for target in $(targets); do fuzz "$target" "$2" || failed=1; done
+    running=()
+    for target in $(targets); do
+        while [ "$(jobs -rp | wc -l)" -ge 2 ]; do sleep 0.5; done
+        fuzz "$target" "$2" &
+        running+=($!)
+    done
+    for job in "${running[@]}"; do wait "$job" || failed=1; done
     exit $failed
     ;;
 replay)
@@ -85,11 +111,17 @@ keep)
     [ $# = 2 ] || usage
     build
     small=$(mktemp -d)
-    run "$2" -merge=1 -max_len=2048 "$small" "Tests/Fuzz/Corpus/$2" "$build/corpus/$2" >"$build/$2-merge.log" 2>&1
-    # A fixture is read by people and replayed at each test: no more than two hundred, and the shortest.
-    ls -Sr "$small" | head -n 200 | while read -r file; do cp -n "$small/$file" "Tests/Fuzz/Corpus/$2/$file"; done
+    # Edges alone, not how often each was passed, and few inputs that cover many: they are replayed at each test.
+    run "$2" -set_cover_merge=1 -use_counters=0 -max_len=400 "$small" "$(seeds "$2")" "$build/corpus/$2" >"$build/$2-merge.log" 2>&1
+    python3 - "$small" "Tests/Fuzz/Corpus/$2" <<'END'
+import base64, pathlib, sys
+small, corpus = map(pathlib.Path, sys.argv[1:])
+named = {file.read_bytes() for file in corpus.iterdir() if file.name != "inputs"}
+inputs = sorted({file.read_bytes() for file in small.iterdir()} - named - {b""}, key=lambda data: (len(data), data))
+(corpus / "inputs").write_text("".join(base64.b64encode(data).decode() + "\n" for data in inputs))
+END
     rm -rf "$small"
-    say "$2: $(ls "Tests/Fuzz/Corpus/$2" | wc -l) inputs"
+    say "$2: $(wc -l <"Tests/Fuzz/Corpus/$2/inputs") inputs, and $(($(ls "Tests/Fuzz/Corpus/$2" | wc -l) - 1)) with names"
     ;;
 '' | -*) usage ;;
 *)

@@ -37,12 +37,20 @@ public struct FuzzTarget: Sendable {
         FuzzTarget("events", fuzzEvents),
     ]
 
-    public static let servers = [
+    public static let servers = ports + gateways
+
+    private static let ports = [
         FuzzTarget("http-server", fuzzHTTPServer),
         FuzzTarget("websocket-server", fuzzWebSocketServer),
         FuzzTarget("grpc-server", fuzzGRPCServer),
         FuzzTarget("grpc-client", fuzzGRPCClient),
     ]
+
+    #if TESTABLE
+        private static let gateways = [FuzzTarget("gateway", fuzzGateway)]
+    #else
+        private static let gateways: [FuzzTarget] = []
+    #endif
 }
 
 /// What an input showed: the promise that does not hold.
