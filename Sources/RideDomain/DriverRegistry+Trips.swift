@@ -44,35 +44,41 @@ extension DriverRegistry {
         let active = fact.isActive ? fact.tripID : nil
         drivers[Int(slot)].tripSeq = fact.seq
         drivers[Int(slot)].tripEpoch = epoch
+        tripStamp += 1
+        tripStamps[Int(slot)] = tripStamp
         guard driver.activeTripID != active else { return .noted(slot) }
         change(slot, now) { $0.activeTripID = active }
         return .changed(slot)
     }
 
-    /// The number of the newest trip event that was taken over.
-    public var newestTripSeq: UInt64 { drivers.reduce(0) { max($0, $1.tripSeq) } }
-
     /// Compares with the trip service's list of trips in progress and corrects what differs; returns who changed.
     ///
     /// `asOf` is the number of the last change that the list knows of (of its first page, when there are several), `epoch`
-    /// that of its database (0: it does not say); `newestBefore` is `newestTripSeq` when the list was asked for. A list of
-    /// another epoch than the last one, or that knows less than was known before, comes from a database that was opened
-    /// anew and may be another one (lost, or restored from a backup): it is taken over as it is, older numbers included, for
-    /// otherwise its events would be held for old ones, or what was lost with the old one for true, for ever.
+    /// that of its database (0: it does not say); `since` is `tripStamp` when the list was asked for. A list of another epoch
+    /// than the last one, or that knows less than was known before, comes from a database that was opened anew and may be
+    /// another one (lost, or restored from a backup); or what was known came from nowhere (a record that somebody else wrote).
+    /// It is taken over as it is, older numbers included, for otherwise its events would be held for old ones, or what was lost
+    /// with the old one for true, for ever.
     public mutating func reconcile(
-        inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64 = 0, newestBefore: UInt64, at now: Moment
+        inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64 = 0, since: UInt64, at now: Moment
     ) -> [Int32] {
-        var comparison = compare(inProgress: trips, asOf: asOf, epoch: epoch, newestBefore: newestBefore)
+        var comparison = compare(inProgress: trips, asOf: asOf, epoch: epoch, since: since)
         return reconcile(&comparison, limit: .max, at: now)
     }
 
     /// The same in parts: the list is to be compared with by `reconcile(_:limit:at:)` until it is finished.
     public mutating func compare(
-        inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, newestBefore: UInt64
+        inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, since: UInt64
     ) -> TripComparison {
         defer { tripEpoch = epoch }
-        return TripComparison(
-            inProgress: trips, asOf: asOf, epoch: epoch, isTruth: epoch != tripEpoch || asOf < newestBefore)
+        var comparison = TripComparison(
+            inProgress: trips, asOf: asOf, epoch: epoch, since: since, isTruth: epoch != tripEpoch)
+        if !comparison.isTruth {
+            comparison.isTruth = drivers.indices.contains {
+                tripStamps[$0] <= since && comparison.isBehind(drivers[$0])
+            }
+        }
+        return comparison
     }
 
     /// Compares the next `limit` drivers; returns who changed. What happens to drivers between two parts is newer than the
@@ -85,8 +91,10 @@ extension DriverRegistry {
         for slot in (begin..<comparison.next).map(Int32.init) {
             let driver = drivers[Int(slot)]
             let known = (driver.tripEpoch, driver.tripSeq)
-            // An event of this very history that came while the list was under way.
-            if isTruth && epoch != 0 && driver.tripEpoch == epoch && driver.tripSeq > asOf { continue }
+            // An event that came while the list was under way, and that it does not know of.
+            if isTruth && epoch != 0 && tripStamps[Int(slot)] > comparison.since && comparison.isBehind(driver) {
+                continue
+            }
             if let trip = comparison.active[driver.id] {
                 guard isTruth || (epoch, trip.seq) > known else { continue }
                 drivers[Int(slot)].tripSeq = trip.seq
@@ -112,12 +120,14 @@ public struct TripComparison: Sendable {
     fileprivate let active: [String: TripFact]
     fileprivate let asOf: UInt64
     fileprivate let epoch: UInt64
+    /// Trip events that were taken over before the list was asked for.
+    fileprivate let since: UInt64
     /// Taken over as it is, older numbers included.
-    fileprivate let isTruth: Bool
+    fileprivate var isTruth: Bool
     /// The first driver that was not compared yet.
     fileprivate var next = 0
 
-    fileprivate init(inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, isTruth: Bool) {
+    fileprivate init(inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, since: UInt64, isTruth: Bool) {
         var active: [String: TripFact] = [:]
         for trip in trips {
             if let other = active[trip.driverID], other.seq > trip.seq { continue }
@@ -126,7 +136,13 @@ public struct TripComparison: Sendable {
         self.active = active
         self.asOf = asOf
         self.epoch = epoch
+        self.since = since
         self.isTruth = isTruth
+    }
+
+    /// Whether more is known of a driver's trips than the list can know.
+    fileprivate func isBehind(_ driver: Driver) -> Bool {
+        epoch == 0 ? driver.tripSeq > asOf : (driver.tripEpoch, driver.tripSeq) > (epoch, asOf)
     }
 
     /// Every driver was compared.

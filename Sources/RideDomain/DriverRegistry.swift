@@ -12,6 +12,10 @@ public struct DriverRegistry: Sendable {
     /// By slot.
     public internal(set) var drivers: [Driver] = []
     var slots: [String: Int32] = [:]
+    /// Counts the trip events that were taken over.
+    public internal(set) var tripStamp: UInt64 = 0
+    /// By slot: the stamp of the last one; 0: there was none since the start.
+    var tripStamps: [UInt64] = []
     /// By slot: which positions are believed.
     var tracks: [LocationTrack] = []
     /// By slot: monotonic nanoseconds of the last sign of life, `never` for those that do not expire.
@@ -74,6 +78,7 @@ public struct DriverRegistry: Sendable {
         drivers.append(driver)
         slots[driver.id] = slot
         tracks.append(isNew ? LocationTrack(position: driver.position, at: now) : LocationTrack())
+        tripStamps.append(0)
         heard.append(driver.hasStreamed && driver.presence == .present ? now.monotonic : Self.never)
         if driver.status == .available { index.set(slot, at: driver.position) }
         return slot

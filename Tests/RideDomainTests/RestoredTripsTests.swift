@@ -22,12 +22,12 @@ import Testing
     /// The restored numbers have overtaken the old ones before anybody compared.
     @Test func behaviour54_numbersThatOvertookTheOldOnesHideNothing() {
         var registry = registry(3)
-        _ = registry.reconcile(inProgress: [], asOf: 0, epoch: 10, newestBefore: 0, at: now)
+        _ = registry.reconcile(inProgress: [], asOf: 0, epoch: 10, since: registry.tripStamp, at: now)
         _ = registry.apply(fact("d0", "lost", 900, 10), at: now)
         _ = registry.apply(fact("d1", "ended", 901, 10, active: false), at: now)
         // In the copy d0 is free, and d1 on a trip that began at a lower number; it counts to 1,000 by now.
         let changed = registry.reconcile(
-            inProgress: [fact("d1", "new", 600, 20)], asOf: 1_000, epoch: 20, newestBefore: registry.newestTripSeq,
+            inProgress: [fact("d1", "new", 600, 20)], asOf: 1_000, epoch: 20, since: registry.tripStamp,
             at: now)
         #expect(changed.sorted() == [0, 1])
         #expect(registry[0].activeTripID == nil && registry[1].activeTripID == "new")
@@ -48,16 +48,17 @@ import Testing
     @Test func whatHappenedAfterTheListIsNotUndoneByIt() {
         var registry = registry(2)
         _ = registry.apply(fact("d0", "lost", 900, 10), at: now)
+        let since = registry.tripStamp
         _ = registry.apply(fact("d1", "young", 601, 20), at: now)
-        _ = registry.reconcile(inProgress: [], asOf: 600, epoch: 20, newestBefore: 900, at: now)
+        _ = registry.reconcile(inProgress: [], asOf: 600, epoch: 20, since: since, at: now)
         #expect(registry[0].activeTripID == nil && registry[1].activeTripID == "young")
     }
 
     @Test func aClockThatWasSetBackBeforeTheRestoreChangesNothing() {
         var registry = registry(1)
         _ = registry.reconcile(
-            inProgress: [fact("d0", "lost", 900, 50)], asOf: 900, epoch: 50, newestBefore: 0, at: now)
-        _ = registry.reconcile(inProgress: [], asOf: 100, epoch: 40, newestBefore: 900, at: now)
+            inProgress: [fact("d0", "lost", 900, 50)], asOf: 900, epoch: 50, since: registry.tripStamp, at: now)
+        _ = registry.reconcile(inProgress: [], asOf: 100, epoch: 40, since: registry.tripStamp, at: now)
         #expect(registry[0].activeTripID == nil)
         #expect(registry.apply(fact("d0", "new", 101, 40), at: now) == .changed(0))
     }
@@ -65,10 +66,27 @@ import Testing
     /// Who writes no epoch (an older version, somebody by hand) is believed as before.
     @Test func eventsWithoutAnEpochAreComparedByTheirNumber() {
         var registry = registry(1)
-        _ = registry.reconcile(inProgress: [], asOf: 10, epoch: 5, newestBefore: 0, at: now)
+        _ = registry.reconcile(inProgress: [], asOf: 10, epoch: 5, since: registry.tripStamp, at: now)
         #expect(registry.apply(TripFact(driverID: "d0", tripID: "t", seq: 10, isActive: true), at: now) == .old)
         #expect(registry.apply(TripFact(driverID: "d0", tripID: "t", seq: 11, isActive: true), at: now) == .changed(0))
         #expect(registry[0].tripEpoch == 5)
+    }
+
+    /// A record that nobody of the service has written: its number, or its epoch, is higher than all that will ever come.
+    @Test(arguments: [(1 << 53 - 1, 20), (1, 1 << 53 - 1)] as [(UInt64, UInt64)])
+    func issue10_aRecordFromNowhereIsMendedByTheNextList(seq: UInt64, epoch: UInt64) {
+        var registry = registry(3)
+        _ = registry.reconcile(inProgress: [], asOf: 0, epoch: 20, since: registry.tripStamp, at: now)
+        _ = registry.apply(fact("d0", "real", 1, 20), at: now)
+        _ = registry.apply(fact("d0", "real", seq, epoch), at: now)
+        // While the list is under way, somebody else is booked.
+        let since = registry.tripStamp
+        _ = registry.apply(fact("d1", "young", 5, 20), at: now)
+        let changed = registry.reconcile(inProgress: [], asOf: 4, epoch: 20, since: since, at: now)
+        #expect(changed == [0])
+        #expect(registry[0].activeTripID == nil && registry[1].activeTripID == "young")
+        // From now on she is like everybody.
+        #expect(registry.apply(fact("d0", "next", 6, 20), at: now) == .changed(0))
     }
 
     /// Random trips, restarts and restores of a trip service; its events arrive in order but late, all of them or up to
@@ -104,7 +122,7 @@ import Testing
                 case 3, 4:
                     _ = registry.reconcile(
                         inProgress: list(), asOf: database.seq, epoch: database.epoch,
-                        newestBefore: registry.newestTripSeq, at: now)
+                        since: registry.tripStamp, at: now)
                 case 5..<12:
                     let driver = "d\(Int.random(in: 0..<5, using: &random))"
                     database.seq += 1
@@ -124,7 +142,7 @@ import Testing
                 }
             }
             _ = registry.reconcile(
-                inProgress: list(), asOf: database.seq, epoch: database.epoch, newestBefore: registry.newestTripSeq,
+                inProgress: list(), asOf: database.seq, epoch: database.epoch, since: registry.tripStamp,
                 at: now)
             for driver in registry.drivers {
                 #expect(driver.activeTripID == database.trips[driver.id]?.trip, "seed \(seed)")

@@ -48,13 +48,14 @@ import Testing
         var registry = registry(4)
         _ = registry.apply(fact(1, "gone", active: true, driver: "d0"), at: firstMoment)
         _ = registry.apply(fact(2, "kept", active: true, driver: "d1"), at: firstMoment)
-        _ = registry.apply(fact(9, "newer", active: true, driver: "d3"), at: firstMoment)
+        let since = registry.tripStamp
         // The list is older than the last event.
+        _ = registry.apply(fact(9, "newer", active: true, driver: "d3"), at: firstMoment)
         let changed = registry.reconcile(
             inProgress: [
                 fact(2, "kept", active: true, driver: "d1"), fact(5, "missed", active: true, driver: "d2"),
                 fact(6, "x", active: true, driver: "nobody"),
-            ], asOf: 7, newestBefore: 2, at: firstMoment)
+            ], asOf: 7, since: since, at: firstMoment)
         #expect(changed.sorted() == [0, 2])
         #expect(registry[0].activeTripID == nil && registry[0].tripSeq == 7)
         #expect(registry[1].activeTripID == "kept" && registry[2].activeTripID == "missed")
@@ -68,7 +69,7 @@ import Testing
         _ = registry.apply(fact(100, "old", active: true, driver: "d0"), at: firstMoment)
         _ = registry.apply(fact(101, "old2", active: true, driver: "d1"), at: firstMoment)
         let changed = registry.reconcile(
-            inProgress: [fact(2, "new", active: true, driver: "d1")], asOf: 3, newestBefore: registry.newestTripSeq,
+            inProgress: [fact(2, "new", active: true, driver: "d1")], asOf: 3, since: registry.tripStamp,
             at: firstMoment)
         #expect(changed.sorted() == [0, 1])
         #expect(registry[0].activeTripID == nil && registry[1].activeTripID == "new")
@@ -111,9 +112,10 @@ import Testing
                     if let event = log.randomElement(using: &random) { _ = registry.apply(event, at: now) }
                 case 4: snapshots.append(snapshot())
                 default:  // a list arrives that was asked for when no more was known than it knows
-                    let newest = registry.newestTripSeq
+                    let newest = registry.drivers.reduce(0) { max($0, $1.tripSeq) }
                     if let list = snapshots.last(where: { $0.asOf >= newest }) {
-                        _ = registry.reconcile(inProgress: list.trips, asOf: list.asOf, newestBefore: newest, at: now)
+                        _ = registry.reconcile(
+                            inProgress: list.trips, asOf: list.asOf, since: registry.tripStamp, at: now)
                     }
                 }
                 for driver in registry.drivers {
@@ -126,7 +128,7 @@ import Testing
             } else {
                 let list = snapshot()
                 _ = registry.reconcile(
-                    inProgress: list.trips, asOf: list.asOf, newestBefore: registry.newestTripSeq, at: firstMoment)
+                    inProgress: list.trips, asOf: list.asOf, since: registry.tripStamp, at: firstMoment)
             }
             for driver in registry.drivers {
                 #expect(driver.activeTripID == truth[driver.id]?.trip, "seed \(seed)")
@@ -140,11 +142,12 @@ import Testing
             _ = whole.apply(fact(UInt64(driver + 1), "t\(driver)", active: true, driver: "d\(driver)"), at: firstMoment)
         }
         let list = (4..<8).map { fact(UInt64(20 + $0), "n\($0)", active: true, driver: "d\($0)") }
-        for newestBefore in [10, 100] as [UInt64] {
+        // The second one knows less than was known.
+        for asOf in [30, 5] as [UInt64] {
             var once = whole
             var parts = whole
-            let changed = once.reconcile(inProgress: list, asOf: 30, newestBefore: newestBefore, at: firstMoment)
-            var comparison = parts.compare(inProgress: list, asOf: 30, epoch: 0, newestBefore: newestBefore)
+            let changed = once.reconcile(inProgress: list, asOf: asOf, since: once.tripStamp, at: firstMoment)
+            var comparison = parts.compare(inProgress: list, asOf: asOf, epoch: 0, since: parts.tripStamp)
             var inParts: [Int32] = []
             var turns = 0
             while !comparison.isFinished(in: parts) {

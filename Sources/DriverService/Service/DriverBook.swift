@@ -140,11 +140,11 @@ final class DriverBook {
     /// Compares with the trips in progress that the trip service has, and stores what was corrected: some drivers in each
     /// turn. `completion` comes when all are compared.
     func reconcile(
-        inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, newestBefore: UInt64,
+        inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, since: UInt64,
         _ completion: @escaping () -> Void = {}
     ) {
         let before = registry.tripEpoch
-        let comparison = registry.compare(inProgress: trips, asOf: asOf, epoch: epoch, newestBefore: newestBefore)
+        let comparison = registry.compare(inProgress: trips, asOf: asOf, epoch: epoch, since: since)
         compare(comparison, [], isAnotherEpoch: epoch != before, completion)
     }
 

@@ -27,7 +27,7 @@ final class TripReconciler {
 
     private struct Round {
         let began: UInt64
-        let newestBefore: UInt64
+        let since: UInt64
         var asOf: UInt64?
         var epoch: UInt64 = 0
         var trips: [TripFact] = []
@@ -62,7 +62,7 @@ final class TripReconciler {
         isWanted = false
         if let timer { loop.cancel(timer) }
         timer = nil
-        fetch(Round(began: loop.now, newestBefore: book.registry.newestTripSeq), page: nil)
+        fetch(Round(began: loop.now, since: book.registry.tripStamp), page: nil)
     }
 
     /// The trip service can be reached (again): a comparison that failed is tried at once.
@@ -89,7 +89,7 @@ final class TripReconciler {
                     round.epoch = epoch
                 } else if round.epoch != epoch {
                     // The database was opened anew between two pages; it may be another copy.
-                    return fetch(Round(began: round.began, newestBefore: book.registry.newestTripSeq), page: nil)
+                    return fetch(Round(began: round.began, since: book.registry.tripStamp), page: nil)
                 }
                 round.trips += response.trips.map {
                     TripFact(driverID: $0.driverID, tripID: $0.id, seq: $0.seq, isActive: true, epoch: epoch)
@@ -110,7 +110,7 @@ final class TripReconciler {
 
     private func compare(_ round: Round) {
         book.reconcile(
-            inProgress: round.trips, asOf: round.asOf ?? 0, epoch: round.epoch, newestBefore: round.newestBefore
+            inProgress: round.trips, asOf: round.asOf ?? 0, epoch: round.epoch, since: round.since
         ) { [weak self] in
             guard let self, !isStopped else { return }
             book.metrics.comparisons.increment()

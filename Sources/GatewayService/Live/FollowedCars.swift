@@ -58,6 +58,8 @@ final class FollowedCars {
         /// When it was last heard of, loop nanoseconds; nil: it is to be asked for at once.
         var heardAt: UInt64?
         var isAsking = false
+        /// The number of `latest` when it was asked for.
+        var askedAt: UInt64 = 0
     }
 
     private let loop: EventLoop
@@ -183,6 +185,7 @@ final class FollowedCars {
     private func ask(_ place: Int) {
         let driver = cars[place].driver
         cars[place].isAsking = true
+        cars[place].askedAt = cars[place].latest?.seq ?? 0
         inFlight += 1
         asked.increment()
         source.driver(driver) { [weak self] result in
@@ -203,7 +206,15 @@ final class FollowedCars {
             backoff.succeeded()
             guard let place else { return }
             cars[place].heardAt = loop.now
-            if let update = DriverLocationUpdate(driver, response) { take(update, place) }
+            guard let update = DriverLocationUpdate(driver, response) else { return }
+            // A number beyond the driver service's own, known before it was asked, came from nowhere: nothing that is true
+            // would ever be newer.
+            if update.seq > 0, let latest = cars[place].latest, latest.seq == cars[place].askedAt,
+                latest.seq > update.seq
+            {
+                cars[place].latest = nil
+            }
+            take(update, place)
         case .failure(let error) where error.code == .notFound || error.code == .invalidArgument:
             // An answer, too: there is no such driver.
             if let place { cars[place].heardAt = loop.now }

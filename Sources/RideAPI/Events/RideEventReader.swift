@@ -56,9 +56,9 @@ private struct EventMembers {
             } else if json.isEqual(name, "event_id") {
                 eventID = try json.readString()
             } else if json.isEqual(name, "seq") {
-                seq = UInt64(exactly: try json.readInt64())
+                seq = Self.number(try json.readInt64())
             } else if json.isEqual(name, "epoch") {
-                epoch = UInt64(exactly: try json.readInt64())
+                epoch = Self.number(try json.readInt64())
             } else if json.isEqual(name, "at") {
                 at = try json.readInstant()
             } else if json.isEqual(name, "driver_id") {
@@ -83,6 +83,11 @@ private struct EventMembers {
                 try json.skipValue()
             }
         }
+    }
+
+    /// A sequence number: below 2⁵³, as every reader of JSON can hold it. Others say nothing.
+    private static func number(_ value: Int64) -> UInt64? {
+        UInt64(exactly: value).flatMap { $0 < 1 << 53 ? $0 : nil }
     }
 
     func driverLocationUpdate() throws(EventError) -> DriverLocationUpdate {
