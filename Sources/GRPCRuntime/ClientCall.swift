@@ -93,11 +93,25 @@ final class ClientCall {
     ) {
         self.channel = channel
         self.path = path
+        var options = options
+        var refusal: RPCError?
+        if !channel.options.interceptors.isEmpty { refusal = Self.intercept(path, &options, channel) }
         self.options = options
         unsafe self.onMessage = onMessage
         unsafe self.onEnd = onEnd
         deadline = options.timeoutNanoseconds.map { channel.loop.now.after(min($0, GRPCTimeout.longest)) } ?? 0
         request = channel.transport.buffers.take()
+        if let refusal { finish(refusal) }
+    }
+
+    @inline(never)
+    private static func intercept(
+        _ path: StaticString, _ options: inout CallOptions, _ channel: GRPCChannel
+    ) -> RPCError? {
+        for interceptor in channel.options.interceptors {
+            do throws(RPCError) { try interceptor.intercept(path, &options) } catch { return error }
+        }
+        return nil
     }
 
     deinit {

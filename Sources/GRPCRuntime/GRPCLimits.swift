@@ -135,6 +135,8 @@ public struct ChannelOptions: Sendable {
     public var writableBelow = 64 << 10
     /// The `:authority` of calls. Nil: the target.
     public var authority: String?
+    /// Who sees each call before it is sent, in order.
+    public var interceptors: [any ClientInterceptor] = []
 
     public init() {}
 }

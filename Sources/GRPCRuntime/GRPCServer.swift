@@ -14,7 +14,7 @@ public final class GRPCServer {
     public let loop: EventLoop
     /// What `grpc.health.v1.Health` says. Everything that is registered is SERVING at first.
     public let health: HealthService
-    private let connections: ServerConnections
+    let connections: ServerConnections
     private var listeners: [Listener] = []
 
     /// - Parameters:

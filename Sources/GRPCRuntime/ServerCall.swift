@@ -21,6 +21,9 @@ import Reactor
 @usableFromInline
 struct ServerCall: ~Copyable {
     enum Phase: UInt8 {
+        /// An interceptor decides whether its handler may have it; what the client sends is kept until then. Only with
+        /// interceptors; it leads to `receiving`, or to an end.
+        case intercepted
         /// Request messages are awaited. A streaming handler is at work.
         case receiving
         /// The whole request is with the handler.
@@ -31,7 +34,7 @@ struct ServerCall: ~Copyable {
         case cancelled
 
         /// Whether the handler may still answer.
-        var isOpen: Bool { self == .receiving || self == .running }
+        var isOpen: Bool { self != .ending && self != .cancelled }
     }
 
     /// Why request messages are kept instead of delivered.

@@ -27,7 +27,7 @@ extension ServerConnections {
             waitForHandler(name, call)
         case .ending:
             abandon(name, call, .cancel)
-        case .receiving, .running:
+        case .intercepted, .receiving, .running:
             let error = RPCError(code: .deadlineExceeded, message: "the deadline has passed")
             if isDeaf(call) { interruptAtWork(name, call, error) } else { interrupt(name, error) }
         }

@@ -22,6 +22,7 @@ extension ServerConnections {
             connection.value.firstCall = next
         }
         if call.value.held > 0 { account(call, 0) }
+        if state.value.attaches { detach(name) }
         if call.value.timer != .none { loop.cancel(call.value.timer) }
         if let receiver = call.value.receiver {
             call.value.receiver = nil

@@ -17,6 +17,7 @@ extension ServerConnections {
         }
         if endStream { call.value.remoteEnded = true }
         guard call.value.phase == .receiving else {
+            if call.value.phase == .intercepted { return unsafe keepForLater(name, call, bytes) }
             // The handler has ended the call, its end waits for room: what the client still sends is dropped.
             return unsafe connection.value.session.consumed(stream, bytes.count, output: &output.pointee)
         }
@@ -100,7 +101,7 @@ extension ServerConnections {
     }
 
     /// Counts what a call keeps now. An error: its connection keeps too much.
-    private func keep(_ call: Place<ServerCall>) -> RPCError? {
+    func keep(_ call: Place<ServerCall>) -> RPCError? {
         account(call, call.value.body.capacity + call.value.metadata.capacity)
         guard let connection = connections.find(call.value.connection),
             connection.value.account > limits.maximumHeldBytes, call.value.held > 0

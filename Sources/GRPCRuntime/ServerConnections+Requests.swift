@@ -64,15 +64,22 @@ extension ServerConnections {
                 return interrupt(name, .tooMuchHeld(limits.maximumHeldBytes))
             }
         }
+        if state.value.intercepts { return intercept(name, call, endStream) }
+        start(name, connection, method)
+        if endStream, calls.contains(name) {
+            unsafe receive(handle, connection, stream, UnsafeRawBufferPointer(start: nil, count: 0), true, output)
+        }
+    }
+
+    /// The handler may have the call.
+    @inline(__always)
+    func start(_ name: Handle<ServerCall>, _ connection: Place<ServerConnection>, _ method: Int) {
         switch methods[method].kind {
         case .oneRequest:
             connection.value.incomplete &+= 1
         case .manyRequests(let start):
             armDeadline(name)
             start(ServerCallToken(server: self, call: name))
-        }
-        if endStream, calls.contains(name) {
-            unsafe receive(handle, connection, stream, UnsafeRawBufferPointer(start: nil, count: 0), true, output)
         }
     }
 

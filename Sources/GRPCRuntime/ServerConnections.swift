@@ -35,6 +35,10 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
     lazy var timers = ServerTimers(self)
     /// Called when something is worth a line in the log.
     var onNotice: ((String) -> Void)?
+    /// Set before the first connection is accepted.
+    var interceptors: [AnyServerInterceptor] = []
+    /// What interceptors have attached, by the call's handle.
+    var attached: [UInt64: AttachedValues] = [:]
     let metrics: ServerMetrics
     var log: RequestLog
     /// Of `log`, as a constant: a variable of a class is guarded at each access.
@@ -50,6 +54,9 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         /// `turnEnded` was asked for.
         var awaitsTurnEnd = false
         var isDraining = false
+        /// There are interceptors, and calls with something attached.
+        var intercepts = false
+        var attaches = false
         /// Events that may still be handled in the turn that began at `turn`.
         var eventsLeft = 0
         var turn: UInt64 = 0

@@ -1,0 +1,94 @@
+import Bytes
+import HTTP2
+import Memory
+import Reactor
+
+// Calls that interceptors decide about. Without interceptors nothing here is called.
+extension ServerConnections {
+    func add(_ interceptor: AnyServerInterceptor) {
+        precondition(connections.isEmpty, "interceptors are added before the first connection")
+        interceptors.append(interceptor)
+        state.value.intercepts = true
+    }
+
+    func isTLS(_ name: Handle<ServerCall>) -> Bool {
+        guard let call = calls.find(name), let connection = connections.find(call.value.connection) else {
+            return false
+        }
+        return loop.isTLS(connection.value.id)
+    }
+
+    func attach<Value>(_ name: Handle<ServerCall>, _ value: Value) {
+        guard calls.contains(name) else { return }
+        attached[name.token] = (attached[name.token] ?? AttachedValues()).adding(value)
+        state.value.attaches = true
+    }
+
+    func detach(_ name: Handle<ServerCall>) {
+        attached[name.token] = nil
+        state.value.attaches = !attached.isEmpty
+    }
+
+    /// Holds a new call until all have let it pass.
+    func intercept(_ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ endStream: Bool) {
+        call.value.phase = .intercepted
+        call.value.remoteEnded = endStream
+        armDeadline(name)
+        ask(
+            name,
+            InterceptedCall(token: ServerCallToken(server: self, call: name), path: methods[call.value.method].path))
+    }
+
+    private func ask(_ name: Handle<ServerCall>, _ call: InterceptedCall, from first: Int = 0) {
+        for index in first..<interceptors.count {
+            switch interceptors[index] {
+            case .fast(let interceptor):
+                do throws(RPCError) { try interceptor.intercept(call) } catch { return refuse(name, error) }
+            case .async(let interceptor):
+                let bound = LoopBound((self, interceptor, call), loop: loop)
+                let task = loop.spawn {
+                    let (connections, interceptor, call) = bound.value
+                    do throws(RPCError) {
+                        try await interceptor.intercept(call)
+                    } catch {
+                        return connections.refuse(name, error)
+                    }
+                    connections.ask(name, call, from: index + 1)
+                }
+                return setOnCancel(name) { task.cancel() }
+            }
+        }
+        admit(name)
+    }
+
+    private func refuse(_ name: Handle<ServerCall>, _ error: RPCError) {
+        guard let call = calls.find(name), call.value.phase == .intercepted else { return }
+        finish(name, .failure(error))
+    }
+
+    /// The handler gets the call, and what has come of it.
+    private func admit(_ name: Handle<ServerCall>) {
+        guard let call = calls.find(name), call.value.phase == .intercepted else { return }
+        let handle = call.value.connection
+        guard let connection = connections.find(handle), connection.value.phase != .closing else { return }
+        call.value.phase = .receiving
+        call.value.onCancel = nil
+        call.value.messageSince = loop.now
+        start(name, connection, call.value.method)
+        guard let call = calls.find(name), let output = unsafe loop.output(connection.value.id) else { return }
+        let hasEnded = call.value.remoteEnded
+        var body = ByteBuffer()
+        swap(&body, &call.value.body)
+        account(call, call.value.metadata.capacity)
+        guard hasEnded || !body.isEmpty else { return }
+        unsafe body.withUnsafeBytes { bytes in
+            unsafe receive(handle, connection, call.value.stream, bytes, hasEnded, output)
+        }
+    }
+
+    /// Keeps what has come of a call that is not decided. The client's window is not refilled: it sends that much at most.
+    func keepForLater(_ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ bytes: UnsafeRawBufferPointer) {
+        unsafe call.value.body.append(bytes)
+        if let problem = keep(call) { interrupt(name, problem) }
+    }
+}

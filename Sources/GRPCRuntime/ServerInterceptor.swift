@@ -1,0 +1,72 @@
+import Memory
+import Reactor
+
+/// Stands before a server's handlers: sees each call when its headers have come, and lets it pass (returns), attaches what it
+/// has found out for the handler (`attach`), or ends the call with an error (throws). The server's own services, health and
+/// reflection, are calls like others. On the server's loop.
+public protocol ServerInterceptor {
+    func intercept(_ call: InterceptedCall) throws(RPCError)
+}
+
+/// An interceptor that has to wait for something. Its task runs on the server's loop, and is cancelled when the call ends
+/// meanwhile; what the client sends is kept, within the bounds of its connection, and delivered afterwards.
+public protocol AsyncServerInterceptor {
+    func intercept(_ call: InterceptedCall) async throws(RPCError)
+}
+
+/// The interceptors of a server, in order.
+enum AnyServerInterceptor {
+    case fast(any ServerInterceptor)
+    case async(any AsyncServerInterceptor)
+}
+
+/// A call whose handler has not been asked yet. Of one that has ended everything is empty.
+public struct InterceptedCall {
+    let token: ServerCallToken
+    /// `/package.Service/Method`.
+    public let path: String
+
+    public var loop: EventLoop { token.loop }
+    /// The client's custom metadata.
+    public var metadata: Metadata { token.metadata }
+    /// When the client stops waiting, in nanoseconds of `EventLoop.now`. Nil: it set no deadline.
+    public var deadline: UInt64? { token.deadline }
+    /// The client's address.
+    public var peer: SocketAddress? { token.peer }
+    /// Whether it came over TLS.
+    public var isTLS: Bool { token.server.isTLS(token.call) }
+
+    /// What an interceptor has attached of this type; nil if none has.
+    public subscript<Value>(type: Value.Type) -> Value? { token[type] }
+
+    /// Attaches a value of its type for the interceptors and the handler behind: a principal, a limit. A later one replaces it.
+    public func attach<Value>(_ value: Value) { token.server.attach(token.call, value) }
+}
+
+extension ServerCallToken {
+    /// What an interceptor has attached of this type.
+    subscript<Value>(type: Value.Type) -> Value? { server.attached[call.token]?[type] }
+}
+
+extension UnaryServerCall {
+    /// What an interceptor has attached of this type; nil if none has, or the call has ended.
+    public subscript<Value>(type: Value.Type) -> Value? { token[type] }
+}
+
+extension ServerStreamingServerCall {
+    /// What an interceptor has attached of this type; nil if none has, or the call has ended.
+    public subscript<Value>(type: Value.Type) -> Value? { token[type] }
+}
+
+extension ClientStreamingServerCall {
+    /// What an interceptor has attached of this type; nil if none has, or the call has ended.
+    public subscript<Value>(type: Value.Type) -> Value? { token[type] }
+}
+
+extension GRPCServer {
+    /// Lets `interceptor` see every call, behind those that were added before. Before `listen`.
+    public func add(_ interceptor: any ServerInterceptor) { connections.add(.fast(interceptor)) }
+
+    /// Lets `interceptor` see every call, behind those that were added before. Before `listen`.
+    public func add(_ interceptor: any AsyncServerInterceptor) { connections.add(.async(interceptor)) }
+}
