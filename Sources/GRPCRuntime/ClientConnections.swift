@@ -98,7 +98,7 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
                 holdBack(handle, connection)
                 break
             }
-            budget &-= 1
+            budget = loop.isTurnSpent() ? 0 : budget &- 1
             let event = unsafe connection.value.session.next(input, &position, now: now, output: &output.pointee)
             switch event {
             case .needsMore:

@@ -43,6 +43,7 @@ extension HTTPServer {
                 hasEnded = true
                 share &-= 1
                 offset += takeHead(connection, head, rest, headBytes)
+                if loop.isTurnSpent() { share = 0 }
                 // A handler was called. Upgraded: what follows is for the new one.
                 guard core.value.connections.contains(handle) else { return offset }
             case .body(let skip, let bodyBytes):
@@ -52,6 +53,7 @@ extension HTTPServer {
                 hasEnded = true
                 offset += consumed
                 endBody(connection)
+                if loop.isTurnSpent() { share = 0 }
                 guard core.value.connections.contains(handle) else { return offset }
             case .failed(let error):
                 refuse(connection, .refused(error))

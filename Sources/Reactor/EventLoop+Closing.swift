@@ -40,7 +40,7 @@ extension EventLoop {
         while freed < count {
             free(hot.value.closed[freed])
             freed += 1
-            if isBudgetSpent(after: freed) { break }
+            if isTurnSpent() { break }
         }
         hot.value.closed.removeFirst(freed)
     }

@@ -97,6 +97,7 @@ extension EventLoop {
     @inline(__always)
     func deliver(_ place: Place<Connection>, _ token: UInt64, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
         let handler = unsafe place.value.handler.unsafelyUnwrapped
+        charge(count >> 6)
         let consumed = unsafe handler._withUnsafeGuaranteedRef {
             unsafe $0.connectionRead(
                 ConnectionID(token: token), UnsafeMutableRawBufferPointer(start: bytes, count: count))
@@ -154,7 +155,7 @@ extension EventLoop {
         let count = hot.value.resumed.count
         var index = 0
         while index < count {
-            if index > 0 && isBudgetSpent(after: index) { break }
+            if index > 0 && isTurnSpent() { break }
             let token = hot.value.resumed[index]
             index += 1
             guard let place = hot.value.find(token), place.value.kind == .connection else { continue }
@@ -199,6 +200,8 @@ extension EventLoop {
         var wanted: Readiness = []
         let reads = flags.contains(.drains) || !flags.contains(.finishing)
         if reads && flags.isDisjoint(with: [.paused, .readClosed, .connecting]) { wanted.insert(.readable) }
+        // It is in the queue already.
+        if flags.contains([.handshaking, .resumes]) { wanted.remove(.readable) }
         if !flags.isDisjoint(with: [.backlogged, .connecting]) { wanted.insert(.writable) }
         if flags.contains(.detached) {
             guard !wanted.isEmpty else { return }

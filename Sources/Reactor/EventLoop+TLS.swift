@@ -20,25 +20,53 @@ extension EventLoop {
     /// One read of records, then everything that they hold.
     @inline(never)
     func readTLS(_ place: Place<Connection>, _ token: UInt64) {
-        if place.value.flags.contains(.handshaking) {
-            // A crowd of handshakes: what is not read now is reported again, behind the others.
-            guard hot.value.handshakes < configuration.handshakesPerTurn else { return }
-            hot.value.handshakes += 1
-        }
+        if place.value.flags.contains(.handshaking) { return queueHandshake(place, token) }
         let received = unsafe system.read(place.value.descriptor, hot.value.receive, hot.value.receiveCapacity)
-        guard received > 0 else {
-            if place.value.flags.contains(.handshaking) && received == 0 {
-                return close(place, token, .peer)
-            }
-            return readEnded(place, token, received)
-        }
+        guard received > 0 else { return readEnded(place, token, received) }
         let session = session(place)
         unsafe session.feed(UnsafeRawBufferPointer(start: hot.value.receive, count: received))
-        if place.value.flags.contains(.handshaking) {
+        decrypt(place, token, session)
+    }
+
+    // MARK: Handshakes
+
+    /// A step of a handshake can cost a signature: it waits behind what everybody else has to say. What is there to be read is
+    /// not reported again meanwhile.
+    private func queueHandshake(_ place: Place<Connection>, _ token: UInt64) {
+        if place.value.flags.contains(.resumes) { return }
+        place.value.flags.insert(.resumes)
+        hot.value.handshakes.append(token)
+        applyInterest(place, token)
+    }
+
+    /// The next steps of handshakes, in order, one at least.
+    func continueHandshakes() {
+        let until = system.now() &+ configuration.handshakeBudget
+        let count = hot.value.handshakes.count
+        var index = 0
+        repeat {
+            let token = hot.value.handshakes[index]
+            index += 1
+            guard let place = hot.value.find(token), place.value.kind == .connection,
+                place.value.flags.contains(.handshaking), !place.value.flags.contains(.closed)
+            else { continue }
+            place.value.flags.remove(.resumes)
+            readHandshake(place, token)
+        } while index < count && system.now() < until
+        hot.value.handshakes.removeFirst(index)
+    }
+
+    private func readHandshake(_ place: Place<Connection>, _ token: UInt64) {
+        let received = unsafe system.read(place.value.descriptor, hot.value.receive, hot.value.receiveCapacity)
+        if received > 0 {
+            unsafe session(place).feed(UnsafeRawBufferPointer(start: hot.value.receive, count: received))
             continueHandshake(place, token)
+        } else if received == 0 {
+            close(place, token, .peer)
         } else {
-            decrypt(place, token, session)
+            readEnded(place, token, received)
         }
+        if !place.value.flags.contains(.closed) { applyInterest(place, token) }
     }
 
     /// Input that came while reading was paused.

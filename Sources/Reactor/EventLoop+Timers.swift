@@ -70,7 +70,7 @@ extension EventLoop {
         let before = hot.value.timers.nextSequence
         let now = hot.value.now
         var fired = 0
-        while fired == 0 || !isBudgetSpent(after: fired),
+        while fired == 0 || !isTurnSpent(),
             let (action, _) = hot.value.timers.takeDue(now, armedBefore: before)
         {
             fired += 1

@@ -18,8 +18,9 @@ extension EventLoop {
 
     /// Starts a task whose code runs on this loop's thread for its whole life, but for calls of code that is isolated
     /// elsewhere. Thread-safe.
-    public func spawn(_ operation: @escaping @Sendable () async -> Void) {
-        _ = Task(executorPreference: self, operation: operation)
+    @discardableResult
+    public func spawn(_ operation: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
+        Task(executorPreference: self, operation: operation)
     }
 
     private func post(_ item: WorkItem) {
@@ -36,7 +37,7 @@ extension EventLoop {
     @inline(never)
     private func runItems() {
         var done = 0
-        while done < configuration.workPerTurn, done == 0 || !isBudgetSpent(after: done) {
+        while done < configuration.workPerTurn, done == 0 || !isTurnSpent() {
             if hot.value.batchDone == hot.value.batch.count {
                 mailbox.drain(into: &hot.value.work)
                 guard hot.value.nextBatch() else { break }

@@ -17,7 +17,8 @@ import Synchronization
 ///     4  timers      that are due
 ///     5  work        from other threads, then this loop's own and its tasks' jobs
 ///     6  flush       every connection with output is written once
-///     7  free        what was closed in this turn
+///     7  handshakes  of TLS, as far as their time goes
+///     8  free        what was closed in this turn
 ///
 /// A loop belongs to the thread that made it, from `run` on to the thread that runs it. Everything is to be called on that
 /// thread ("on the loop") unless it says **thread-safe**. The loop is a serial executor (an actor may live on it) and a task
@@ -44,6 +45,8 @@ import Synchronization
     let hot: Cell<LoopState>
     /// `now` of the hot state: read so often that it is worth an address of its own.
     @usableFromInline let clock: UnsafePointer<UInt64>
+    /// `effort` of the hot state, for the same reason.
+    @usableFromInline let effort: UnsafeMutablePointer<Int>
     let mailbox = Mailbox()
     let counters = LoopCounters()
     private let stopRequested = Atomic<Bool>(false)
@@ -68,10 +71,12 @@ import Synchronization
         /// Work items and jobs of one turn.
         public var workPerTurn = 4096
         /// What the events, timers, work and closings of one turn may take, nanoseconds. Each phase does a little in any case
-        /// (`itemsPerClock`); the rest is done in the next turn, in order, so that no peer and no crowd holds up the others.
+        /// (`isTurnSpent`); the rest is done in the next turn, in order, so that no peer and no crowd holds up the others.
         public var turnBudget: UInt64 = 4_000_000
-        /// Steps of TLS handshakes in one turn: each costs a signature, up to a millisecond with an RSA key.
-        public var handshakesPerTurn = 8
+        /// What the TLS handshakes of one turn may take, nanoseconds; one step is made in any case. A step can cost a signature:
+        /// 40 µs with an EC key, up to 8 ms with an RSA key of 4,096 bits. They stand in a queue of their own, behind
+        /// everything that connections which are open have to say.
+        public var handshakeBudget: UInt64 = 1_000_000
         /// What one turn's flush may take, nanoseconds; the rest is written in the next turn.
         public var flushBudget: UInt64 = 1_000_000
         /// How long a TLS handshake may take, nanoseconds.
@@ -107,6 +112,7 @@ import Synchronization
         }
         hot = Cell(state)
         unsafe clock = unsafe withUnsafePointer(to: &hot.value.now) { unsafe $0 }
+        unsafe effort = unsafe withUnsafeMutablePointer(to: &hot.value.effort) { unsafe $0 }
         owner = Atomic(UInt(pthread_self()))
         guard let id = hot.value.take(.wake), let place = hot.value.find(id.token) else {
             preconditionFailure("no place for the mailbox")
@@ -194,7 +200,8 @@ import Synchronization
     /// Whether something waits for a turn, but events that the kernel has reported.
     private var hasWork: Bool {
         @inline(__always) get {
-            let listed = hot.value.flushList.count | hot.value.closed.count | hot.value.resumed.count
+            let listed =
+                hot.value.flushList.count | hot.value.closed.count | hot.value.resumed.count | hot.value.handshakes.count
             return listed != 0 || hot.value.hasWork || !hot.value.turnEnds.isEmpty || mailbox.hasMail
         }
     }
@@ -217,7 +224,7 @@ import Synchronization
         let began = system.now()
         hot.value.now = began
         hot.value.turnEnd = began &+ configuration.turnBudget
-        hot.value.handshakes = 0
+        hot.value.effort = 0
         LoopCounters.add(counters.turns, 1)
         counters.lastTurn.store(began, ordering: .relaxed)
 
@@ -227,7 +234,7 @@ import Synchronization
             let event = unsafe hot.value.events[next]
             next &+= 1
             unsafe dispatch(event.data.u64, Readiness(rawValue: event.events))
-            if isBudgetSpent(after: next) { break }
+            if isTurnSpent() { break }
         }
         hot.value.nextEvent = next
         if !hot.value.resumed.isEmpty { presentKeptInput() }
@@ -235,6 +242,7 @@ import Synchronization
         counters.timers.store(hot.value.timers.count, ordering: .relaxed)
         runWork()
         if !hot.value.flushList.isEmpty { flush() }
+        if !hot.value.handshakes.isEmpty { continueHandshakes() }
         if !hot.value.closed.isEmpty { freeClosed() }
         if !hot.value.retired.isEmpty { hot.value.retired.removeAll() }
         if !hot.value.turnEnds.isEmpty { endTurn() }
@@ -243,13 +251,33 @@ import Synchronization
         counters.turnEnded(system.now() &- began)
     }
 
-    /// Things that a phase of a turn does between two looks at the clock, and at least: a power of two.
-    static let itemsPerClock = 16
+    /// What is done between two looks at the clock: 16 common things, or 16 KiB of input, or what `charge` says is as much.
+    public static let effortPerClock = 256
 
-    /// Whether a phase that has done `count` things should leave the rest to the next turn.
+    /// Notes that `effort` was spent in this turn, in units of about a microsecond: beyond the size of input, which is counted
+    /// by itself.
+    @inlinable
     @inline(__always)
-    func isBudgetSpent(after count: Int) -> Bool {
-        count & (Self.itemsPerClock &- 1) == 0 && system.now() >= hot.value.turnEnd
+    public func charge(_ effort: Int) { unsafe self.effort.pointee &+= effort }
+
+    /// Whether this turn has taken its time. Who does many things in one call asks after each of them, and leaves the rest to
+    /// the next turn: others wait.
+    ///
+    /// - Parameter effort: that of the last thing, as for `charge`.
+    @inlinable
+    @inline(__always)
+    public func isTurnSpent(after effort: Int = 16) -> Bool {
+        unsafe self.effort.pointee &+= effort
+        return unsafe self.effort.pointee >= Self.effortPerClock && looksSpent()
+    }
+
+    /// Looks at the clock. Once the time is up it stays up for this turn: each phase does one thing more.
+    @usableFromInline
+    @inline(never)
+    func looksSpent() -> Bool {
+        if system.now() >= hot.value.turnEnd { return true }
+        hot.value.effort = 0
+        return false
     }
 
     @inline(__always)

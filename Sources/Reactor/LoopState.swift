@@ -50,8 +50,10 @@ import Memory
     var nextEvent = 0
     /// When this turn's phases stop taking on more.
     var turnEnd: UInt64 = 0
-    /// Steps of TLS handshakes in this turn.
-    var handshakes = 0
+    /// What was done since the clock was looked at (`EventLoop.charge`).
+    var effort = 0
+    /// Connections whose next step of a TLS handshake waits for its turn, by token.
+    var handshakes = Vector<UInt64>()
     /// Where every read goes.
     var receive: UnsafeMutableRawPointer
     var receiveCapacity: Int

@@ -31,6 +31,7 @@ extension WebSocketServer {
                 fail(id, socket, violation)
             }
             share &-= 1
+            if loop.isTurnSpent(after: 4) { share = 0 }
             if share & 15 == 0 && mustStop(id, socket, share) {
                 socket.value.progress &+= UInt32(truncatingIfNeeded: offset)
                 return offset

@@ -14,8 +14,11 @@ import Testing
         let network: SimulatedNetwork
         var opened: [ConnectionID] = []
         var reads = 0
+        var bytes = 0
         var ends = 0
         var deadlines = 0
+        /// What a read takes beside, nanoseconds a byte.
+        var timePerByte: UInt64 = 0
 
         init(_ network: SimulatedNetwork) { self.network = network }
 
@@ -25,7 +28,9 @@ import Testing
 
         override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
             work()
+            network.spend(UInt64(bytes.count) * timePerByte)
             reads += 1
+            self.bytes += bytes.count
             return bytes.count
         }
 
@@ -69,6 +74,18 @@ import Testing
         crowd.send()
         crowd.network.run(for: 1_000_000_000)
         #expect(crowd.slow.reads == 300)
+        #expect(crowd.server.statistics.longestTurn < Self.limit)
+    }
+
+    /// Sixteen reads between two looks at the clock were sixteen milliseconds and more when each was a large body.
+    @Test func behaviour51_aCrowdOfLargeReads() throws {
+        let crowd = try Crowd(100)
+        crowd.slow.timePerByte = 40
+        for id in crowd.peers.openedIDs {
+            unsafe crowd.client.output(id)?.pointee.append([UInt8](repeating: 1, count: 60_000))
+        }
+        crowd.network.run(for: 5_000_000_000)
+        #expect(crowd.slow.bytes == 6_000_000)
         #expect(crowd.server.statistics.longestTurn < Self.limit)
     }
 
@@ -147,7 +164,7 @@ import Testing
         let trusting = try TLSClientContext(serverName: "localhost", trustedPath: certificate.certificatePath)
         let network = SimulatedNetwork(seed: 51)
         var configuration = EventLoop.Configuration()
-        configuration.handshakesPerTurn = 2
+        configuration.handshakeBudget = 0
         let server = try network.makeLoop(configuration: configuration)
         let client = try network.makeLoop()
         let handler = Script()
@@ -159,8 +176,42 @@ import Testing
         network.run(for: 4_000_000_000)
         #expect(handler.openedIDs.count == 50)
         #expect(peers.openedIDs.count == 50)
-        // Two flights of each client, two steps a turn.
-        #expect(server.statistics.turns >= 50)
+        // Two flights of each client, one step a turn.
+        #expect(server.statistics.turns >= 100)
+    }
+
+    /// Handshakes stood in the same queue as everybody, eight in each turn: who was connected waited for all of them.
+    @Test func behaviour51_whoIsConnectedDoesNotWaitForACrowdOfHandshakes() throws {
+        let certificate = TestCertificate.shared
+        let context = try TLSServerContext(
+            certificatePath: certificate.certificatePath, keyPath: certificate.keyPath)
+        let trusting = try TLSClientContext(serverName: "localhost", trustedPath: certificate.certificatePath)
+        var options = SimulationOptions()
+        options.delay = 10_000...10_000
+        let network = SimulatedNetwork(seed: 51, options: options)
+        var configuration = EventLoop.Configuration()
+        configuration.handshakeBudget = 0
+        let server = try network.makeLoop(configuration: configuration)
+        let client = try network.makeLoop()
+        let handler = Slow(network)
+        let listener = try server.listen(.loopback(port: 0), tls: context, handler: handler)
+        func connect(_ count: Int) -> Script {
+            let peers = Script()
+            for _ in 0..<count {
+                client.connect(listener.localAddress, timeout: 60_000_000_000, tls: trusting, handler: peers)
+            }
+            return peers
+        }
+        let first = connect(1)
+        network.run(for: 1_000_000_000)
+        let id = try #require(first.openedIDs.first)
+        let crowd = connect(100)
+        network.run(until: { handler.opened.count >= 3 }, limit: 1_000_000_000)
+        unsafe client.output(id)?.pointee.append(1 as UInt8)
+        network.run(until: { handler.reads == 1 }, limit: 1_000_000_000)
+        #expect(handler.reads == 1 && handler.opened.count < 20)
+        network.run(for: 4_000_000_000)
+        #expect(crowd.openedIDs.count == 100)
     }
 
     /// Work that ends exactly where the turn's share ends leaves nothing behind that the next work would be counted from.
