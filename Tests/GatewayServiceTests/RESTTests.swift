@@ -47,6 +47,40 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
         #expect(request?.lat == 52.5 && request?.lon == 13.4 && request?.radiusM == 500 && request?.limit == 2)
     }
 
+    /// Behaviour 51: a long list is written over many turns. It is the same list.
+    @Test func behaviour51_aLongListIsWrittenInParts() throws {
+        let world = try RESTWorld()
+        let count = 3_000
+        world.scripts.set {
+            $0.find = { _, _ in
+                .success(
+                    .init(
+                        drivers: [Driver_V1_Driver](repeating: car, count: count), revision: 42,
+                        asOf: Google_Protobuf_Timestamp(unixMilliseconds: 1_700_000_000_000), truncated: true))
+            }
+        }
+        let short = world.send("GET", "/drivers/available?limit=1")
+        let one =
+            #"{"id":"d1","name":"Ada","vehicle":{"make":"VW","model":"ID.3","color":"blue","plate":"B-1","#
+            + #""category":"standard"},"lat":52.5,"lon":13.4,"status":"available","distance_m":12.3,"#
+            + #""updated_at":"2023-11-14T22:13:20.123Z"}"#
+        let body = "{\"drivers\":[" + [String](repeating: one, count: count).joined(separator: ",")
+        #expect(
+            short.body == body + "],\"version\":42,\"as_of\":\"2023-11-14T22:13:20.000Z\",\"truncated\":true}")
+        // What can't be read in a later part is no list.
+        world.scripts.set {
+            $0.find = { _, _ in
+                var broken = Driver_V1_FindAvailableDriversResponse()
+                broken.drivers = [Driver_V1_Driver](repeating: car, count: count)
+                // Field 1 as a message that is cut off inside.
+                broken.unknownFields = [10, 1, 10]
+                return .success(broken)
+            }
+        }
+        let broken = world.send("GET", "/drivers/available")
+        #expect(broken.status == 502 && broken.body.contains("backend-broken"))
+    }
+
     @Test func aBoxIsPassedOn() throws {
         let world = try RESTWorld()
         let asked = Mutex<Driver_V1_Box?>(nil)

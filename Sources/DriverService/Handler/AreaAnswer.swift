@@ -12,10 +12,14 @@ struct AreaAnswer {
     private let maximumDrivers: Int
     /// Cells and drivers that may still be looked at.
     private var work: Int
+    private let allWork: Int
+    /// Cells and drivers that were looked at.
+    var workDone: Int { allWork - work }
 
     init(_ request: Driver_V1_ListDriversInAreasRequest, work: Int = DriverLimits.areaWork) {
         self.request = request
         self.work = work
+        allWork = work
         maximumBytes = request.partial ? DriverLimits.areaAnswerBytes : DriverLimits.listBytes
         maximumDrivers = request.partial ? request.maxDriversPerArea.map { Int(clamping: $0) } ?? .max - 1 : .max - 1
     }

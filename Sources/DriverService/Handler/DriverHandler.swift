@@ -8,11 +8,12 @@ import RideDomain
 final class DriverHandler: Driver_V1_DriverServiceHandler {
     private let loop: EventLoop
     private let book: DriverBook
-    private var lists = DriverListEncoder()
+    private let lists: DriverLists
 
     init(loop: EventLoop, book: DriverBook) {
         self.loop = loop
         self.book = book
+        lists = DriverLists(loop: loop, book: book)
     }
 
     /// A caller without a deadline does not wait for ever.
@@ -90,12 +91,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     ) {
         do throws(DriverError) {
             let question = try DriverRequests.find(request)
-            let answer = book.findAvailable(in: question.area, limit: question.limit)
-            var response = Driver_V1_FindAvailableDriversResponse()
-            response.revision = book.registry.revision
-            response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)
-            response.truncated = answer.truncated
-            lists.encode(answer.found, of: book.registry, response) { call.respond(encoded: $0) }
+            lists.answer(call, area: question.area, limit: question.limit)
         } catch {
             call.fail(error.rpcError)
         }
@@ -107,12 +103,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     ) {
         do throws(DriverError) {
             try DriverRequests.check(request)
-            var response = Driver_V1_ListDriversInAreasResponse()
-            response.revision = book.registry.revision
-            response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)
-            var answer = AreaAnswer(request)
-            try book.ask { registry throws(DriverError) in try answer.encode(&registry, into: &lists) }
-            lists.endAreas(response) { call.respond(encoded: $0) }
+            try lists.answer(call, request)
         } catch {
             call.fail(error.rpcError)
         }

@@ -15,7 +15,7 @@ struct DriverListEncoder: ~Copyable {
     /// Field 1 (`drivers`, `areas`) as a message.
     private static let firstField: UInt8 = 1 << 3 | 2
 
-    /// By slot: the fields of `Driver_V1_Driver` that never change.
+    /// By slot: the fields of `Driver_V1_Driver` that never change; empty until they were needed.
     private var profiles: [[UInt8]] = []
     private var output = ByteBuffer()
 
@@ -28,17 +28,28 @@ struct DriverListEncoder: ~Copyable {
     ) {
         output.removeAll()
         var response = response
+        var list = ByteBuffer()
+        swap(&list, &output)
+        if !append(found[...], of: registry, to: &list, maximumBytes: maximumBytes) { response.truncated = true }
+        response.encode(into: &list)
+        swap(&list, &output)
+        handOver(body)
+    }
+
+    /// Adds a part of a list to `output`. False: the rest would make it longer than `maximumBytes`, and is left out.
+    mutating func append(
+        _ found: ArraySlice<FoundDriver>, of registry: borrowing DriverRegistry, to output: inout ByteBuffer,
+        maximumBytes: Int = DriverLimits.listBytes
+    ) -> Bool {
         for driver in found {
             let end = output.count
-            append(driver.slot, registry, distance: driver.distance)
+            append(driver.slot, registry, distance: driver.distance, to: &output)
             if output.count > maximumBytes {
                 output.truncate(to: end)
-                response.truncated = true
-                break
+                return false
             }
         }
-        response.encode(into: &output)
-        handOver(body)
+        return true
     }
 
     /// Begins an answer about areas.
@@ -47,17 +58,20 @@ struct DriverListEncoder: ~Copyable {
     /// Adds an area with its drivers. False: the answer would be longer than `maximumBytes`, and is as it was before.
     mutating func appendArea(_ slots: [Int32], of registry: borrowing DriverRegistry, maximumBytes: Int) -> Bool {
         let begin = output.count
-        output.append(Self.firstField)
-        output.append(0)
-        let start = output.count
+        var areas = ByteBuffer()
+        swap(&areas, &output)
+        defer { swap(&areas, &output) }
+        areas.append(Self.firstField)
+        areas.append(0)
+        let start = areas.count
         for slot in slots {
-            append(slot, registry, distance: nil)
-            if output.count > maximumBytes {
-                output.truncate(to: begin)
+            append(slot, registry, distance: nil, to: &areas)
+            if areas.count > maximumBytes {
+                areas.truncate(to: begin)
                 return false
             }
         }
-        output.setProtobufLength(before: start)
+        areas.setProtobufLength(before: start)
         return true
     }
 
@@ -80,11 +94,14 @@ struct DriverListEncoder: ~Copyable {
         if output.capacity > Self.keptBytes { output.release() }
     }
 
-    private mutating func append(_ slot: Int32, _ registry: borrowing DriverRegistry, distance: Double?) {
+    private mutating func append(
+        _ slot: Int32, _ registry: borrowing DriverRegistry, distance: Double?, to output: inout ByteBuffer
+    ) {
         let driver = registry[slot]
-        while profiles.count <= Int(slot) {
-            profiles.append(Driver_V1_Driver(registry[Int32(profiles.count)].profile).encoded())
+        if profiles.count < registry.count {
+            profiles += repeatElement([], count: registry.count - profiles.count)
         }
+        if profiles[Int(slot)].isEmpty { profiles[Int(slot)] = Driver_V1_Driver(driver.profile).encoded() }
         let state = Driver_V1_Driver(stateOf: driver, distance: distance)
         let profile = profiles[Int(slot)]
         output.append(Self.firstField)

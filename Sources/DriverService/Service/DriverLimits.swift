@@ -3,6 +3,8 @@ enum DriverLimits {
     /// Drivers in one answer, when the caller does not say, and at most.
     static let defaultLimit = 1_000
     static let limits = 1...10_000
+    /// Drivers that are put into a list in one turn; a longer list is made over several. Reason: about a millisecond.
+    static let driversPerTurn = 500
     /// Metres around a position.
     static let radii = 1.0...100_000.0
     /// Drivers on a page, when the caller does not say, and at most.

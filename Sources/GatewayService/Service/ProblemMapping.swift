@@ -71,6 +71,11 @@ extension Problem {
         }
     }
 
+    /// A service has answered with something else than what it promised.
+    static func backendBroken(_ backend: Backend) -> Problem {
+        Problem(502, "backend-broken", "The \(backend.rawValue) gave an answer that can't be read.")
+    }
+
     static func backendTimeout(_ backend: Backend) -> Problem {
         Problem(504, "backend-timeout", "The \(backend.rawValue) did not answer in time; try again.")
     }

@@ -1,0 +1,130 @@
+import Bytes
+import GRPCRuntime
+import ProtobufWire
+import Reactor
+import RideAPI
+import RideDomain
+
+/// Answers with lists of drivers. A short one is answered at once; long ones are made one after the other, a portion each turn
+/// (`DriverLimits.driversPerTurn`), so that nobody else waits for them and only one of them takes memory. On the loop.
+final class DriverLists {
+    private typealias Call = UnaryServerCall<Driver_V1_FindAvailableDriversResponse>
+
+    /// A question whose answer may be long.
+    private struct Question {
+        let call: Call
+        let area: Area
+        let limit: Int
+    }
+
+    /// The long list that is being made.
+    private struct LongList: ~Copyable {
+        let call: Call
+        let found: [FoundDriver]
+        var response: Driver_V1_FindAvailableDriversResponse
+        var output = ByteBuffer()
+        /// The first driver that is not in `output` yet.
+        var next = 0
+    }
+
+    private let loop: EventLoop
+    private let book: DriverBook
+    private var encoder = DriverListEncoder()
+    private var questions: [Question] = []
+    /// Questions in front of it have been answered, or are being.
+    private var nextQuestion = 0
+    private var current: LongList?
+    private var isScheduled = false
+
+    init(loop: EventLoop, book: DriverBook) {
+        self.loop = loop
+        self.book = book
+    }
+
+    /// Long lists that are not answered.
+    var waiting: Int { questions.count - nextQuestion + (current == nil ? 0 : 1) }
+
+    func answer(_ call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>, area: Area, limit: Int) {
+        if min(limit, book.registry.availableCount) > DriverLimits.driversPerTurn {
+            questions.append(Question(call: call, area: area, limit: limit))
+            return goOnNextTurn()
+        }
+        let (found, response) = find(area, limit)
+        loop.charge(2 * found.count)
+        encoder.encode(found, of: book.registry, response) { call.respond(encoded: $0) }
+    }
+
+    func answer(
+        _ call: UnaryServerCall<Driver_V1_ListDriversInAreasResponse>, _ request: Driver_V1_ListDriversInAreasRequest
+    ) throws(DriverError) {
+        var response = Driver_V1_ListDriversInAreasResponse()
+        response.revision = book.registry.revision
+        response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)
+        var answer = AreaAnswer(request)
+        // Whether it comes to an answer or not.
+        defer { loop.charge(answer.workDone / 64) }
+        try book.ask { registry throws(DriverError) in try answer.encode(&registry, into: &encoder) }
+        encoder.endAreas(response) { call.respond(encoded: $0) }
+    }
+
+    private func find(
+        _ area: Area, _ limit: Int
+    ) -> (found: [FoundDriver], response: Driver_V1_FindAvailableDriversResponse) {
+        let answer = book.findAvailable(in: area, limit: limit)
+        var response = Driver_V1_FindAvailableDriversResponse()
+        response.revision = book.registry.revision
+        response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)
+        response.truncated = answer.truncated
+        return (answer.found, response)
+    }
+
+    // MARK: Long lists
+
+    private func goOnNextTurn() {
+        if isScheduled { return }
+        isScheduled = true
+        // A nanosecond from now is the next turn, behind this one's flush.
+        loop.schedule(after: 1) { [weak self] in
+            guard let self else { return }
+            isScheduled = false
+            work()
+            if waiting > 0 { goOnNextTurn() }
+        }
+    }
+
+    /// One portion.
+    private func work() {
+        guard var list = current.take() else { return begin() }
+        if list.call.isCancelled { return }
+        let end = min(list.next + DriverLimits.driversPerTurn, list.found.count)
+        // Who has been booked since the drivers were looked for is not offered any more.
+        let registry = book.registry
+        let portion = list.found[list.next..<end].filter { registry[$0.slot].status == .available }
+        let fits = encoder.append(portion[...], of: registry, to: &list.output)
+        list.next = end
+        if fits, end < list.found.count {
+            current = consume list
+            return
+        }
+        if !fits { list.response.truncated = true }
+        list.response.encode(into: &list.output)
+        list.call.respond(encoded: list.output.span)
+    }
+
+    /// Looks for the drivers of the next question whose caller still waits.
+    private func begin() {
+        while nextQuestion < questions.count {
+            let question = questions[nextQuestion]
+            nextQuestion += 1
+            if question.call.isCancelled { continue }
+            let (found, response) = find(question.area, question.limit)
+            current = LongList(call: question.call, found: found, response: response)
+            break
+        }
+        // Those that are done are forgotten when they are half of all.
+        if nextQuestion > questions.count / 2 {
+            questions.removeFirst(nextQuestion)
+            nextQuestion = 0
+        }
+    }
+}
