@@ -148,6 +148,7 @@ var targets: [Target] = [
         "GatewayService",
         [
             "Bytes", "Reactor", "ReactorSim", "JSONWire", "ProtobufWire", "RideDomain", "RideAPI", "GRPCRuntime",
+            "HTTP1",
             "HTTPServer", "WebSocketServer", "WebSockets", "TestSupport",
         ]),
     // What is fuzzed, as plain functions: libFuzzer calls them (deploy/fuzz.sh), and FuzzTests with all that it ever found.

@@ -1,3 +1,4 @@
+import HTTP1
 import HTTPServer
 import KafkaClient
 import Reactor
@@ -19,34 +20,31 @@ final class GatewayNode {
 
     /// On the thread that made the loop, before it runs.
     init(
-        backends: Backends, link: FeedLink, settings: SettingsValues, readiness: ServiceReadiness, files: StaticFiles
+        backends: Backends, link: FeedLink, settings: SettingsValues, origins: OriginPolicy,
+        readiness: ServiceReadiness, files: StaticFiles
     ) {
         self.backends = backends
         let loop = backends.loop
         let grace = settings[CabstandSettings.graceSeconds]
         closingTime = min(10, grace / 4)
         patience = UInt64(grace) * 750_000_000
-        let origins = settings[CabstandSettings.allowedOrigins]
-        for prefix in ["", "/v1"] {
-            DriverRoutes(backends: backends).register(on: router, prefix: prefix)
-            TripRoutes(backends: backends).register(on: router, prefix: prefix)
-        }
+        let api = router.group(["", "/v1"])
+        DriverRoutes(backends: backends).register(on: api)
+        TripRoutes(backends: backends).register(on: api)
         live = LiveEndpoints(
             link: link, drivers: backends.drivers, trips: backends.trips,
-            configuration: .init(
-                origins: AllowedOrigins(allowed: origins), interval: settings[CabstandSettings.listIntervalMs]))
-        live.register(on: router)
+            configuration: .init(interval: settings[CabstandSettings.listIntervalMs]))
+        live.register(on: api)
         router.addHealth(readiness, loop: loop)
         if settings[CabstandSettings.adminPort] == nil { router.addMetrics() }
         server = HTTPServer(
-            loop: loop, router: router, origins: OriginPolicy(origins), metrics: .shared,
-            logger: Logger(label: "http"))
+            loop: loop, router: router, cors: .gateway(origins), metrics: .shared, logger: Logger(label: "http"))
         serve(files)
     }
 
     /// Serves these files from now on.
     func serve(_ files: StaticFiles) {
-        router.fallback { request, responder in files.respond(to: request, responder) }
+        router.fallback(files.respond)
     }
 
     /// Asks clients to go on elsewhere: answers are the last of their connection, new WebSockets are refused.
@@ -143,6 +141,16 @@ final class GatewayHome {
         folder?.close()
         feed.close()
         consumer.close(completion)
+    }
+}
+
+extension CORSPolicy {
+    /// What pages of `origins` may send to the gateway and read of its answers.
+    static func gateway(_ origins: OriginPolicy) -> CORSPolicy {
+        CORSPolicy(
+            origins: origins,
+            allowedFields: ["content-type", "idempotency-key", "x-request-id", "traceparent", "tracestate"],
+            exposedFields: ["Location", "Retry-After", "X-Request-Id"])
     }
 }
 

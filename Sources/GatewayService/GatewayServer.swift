@@ -1,3 +1,4 @@
+import HTTP1
 import HTTPServer
 import KafkaClient
 import Reactor
@@ -40,13 +41,15 @@ public final class GatewayServer: ServerProcess {
             loops: loops, dependencies: ["driver_service", "trip_service", "kafka"], now: loops[0].preciseNow())
         self.readiness = readiness
 
+        let origins = try Self.origins(settings)
         let folder = try LiveFolder(settings[CabstandSettings.publicDir])
         let backends = loops.map { Backends(loop: $0, settings: settings) }
         let home = try GatewayHome(loop: loops[0], backends: backends[0], settings: settings, readiness: readiness)
         let links = FeedLink.links(home.feed, loops: loops)
         let nodes = zip(backends, links).map { backends, link in
             GatewayNode(
-                backends: backends, link: link.value, settings: settings, readiness: readiness, files: folder.files)
+                backends: backends, link: link.value, settings: settings, origins: origins, readiness: readiness,
+                files: folder.files)
         }
         self.home = LoopBound(home, loop: loops[0])
         let boundNodes = zip(nodes, loops).map { LoopBound($0, loop: $1) }
@@ -77,6 +80,14 @@ public final class GatewayServer: ServerProcess {
     public func start() throws(SystemError) { try group.start { _ in } }
 
     // MARK: Listening
+
+    private static func origins(_ settings: SettingsValues) throws(GatewayStartError) -> OriginPolicy {
+        do throws(OriginPolicy.InvalidOrigin) {
+            return try OriginPolicy(settings[CabstandSettings.allowedOrigins])
+        } catch {
+            throw GatewayStartError(description: "ALLOWED_ORIGINS: \(error).")
+        }
+    }
 
     private static func certificate(
         _ settings: SettingsValues

@@ -23,6 +23,8 @@ struct HTTPConnection {
         static let full = Flags(rawValue: 128)
         /// The next turn looks whether reading can go on.
         static let looks = Flags(rawValue: 256)
+        /// A request that may become another protocol waits for its gates: what comes behind it is read once it is answered.
+        static let undecided = Flags(rawValue: 512)
     }
 
     /// What the connection's one deadline stands for.
@@ -81,11 +83,13 @@ struct WaitingAnswer: ~Copyable {
     var trace = TraceContext.none
     /// Of a stream.
     var status = 0
-    /// CORS field lines.
+    /// Field lines that gates have added, and those of CORS.
     var fields = ByteBuffer()
     var output = ByteBuffer()
     /// A body that many answers share, behind `output`.
     var shared: SharedBytes?
+    /// Who works on the answer; it is told when nobody waits for it any more.
+    var task: Task<Void, Never>?
     /// That of the next request of its connection.
     var next = Handle<WaitingAnswer>.none
 }

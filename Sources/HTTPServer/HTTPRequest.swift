@@ -62,7 +62,20 @@ import Telemetry
 
     /// Whether a page of an origin that is not allowed has sent it. A browser lets such a page send some requests, and hides
     /// the answer only: one that changes something is to be refused.
-    public var isForeign: Bool { unsafe context.value.hasOrigin && context.value.allowedOrigin == nil }
+    public var isForeign: Bool { unsafe context.value.extras.contains(.origin) && context.value.allowedOrigin == nil }
+
+    /// What a gate has attached of this type; nil if none has.
+    public subscript<Value>(type: Value.Type) -> Value? { context.value.attached?[type] }
+
+    /// Attaches a value of its type for the gates and the handler behind: a principal, a limit. A later one replaces it.
+    public func attach<Value>(_ value: Value) {
+        context.value.attached = (context.value.attached ?? AttachedValues()).adding(value)
+    }
+
+    /// Adds a field line to the answer, whoever gives it.
+    public func addResponseField(_ name: StaticString, _ value: String) {
+        unsafe context.value.server?._withUnsafeGuaranteedRef { $0.addResponseField(name, value) }
+    }
 
     /// When it was dispatched, loop nanoseconds.
     public var startedAt: UInt64 { context.value.startedAt }
@@ -99,7 +112,13 @@ import Telemetry
     var trace = TraceContext.none
     /// Where `Origin` lies, if it is allowed; nil else.
     var allowedOrigin: UnsafeBufferPointer<UInt8>?
-    var hasOrigin = false
+    var extras: ResponseExtras = []
+    /// Field lines that gates have added to the answer, while it is not parked (`ResponseExtras.fields`).
+    var fields: [UInt8] = []
+    /// What gates have attached, until the handler has returned.
+    var attached: AttachedValues?
+    /// The server itself, which outlives its context.
+    var server: Unmanaged<HTTPServer>?
 
     /// The head table's generation when a route was last found for a request without an origin, and what was found: the same
     /// head again needs no second look.
@@ -111,7 +130,17 @@ import Telemetry
     init(router: Router) {
         unsafe self.router = unsafe Unmanaged.passUnretained(router)
         unsafe allowedOrigin = nil
+        unsafe server = nil
     }
+}
+
+/// What an answer's head says beside the common fields.
+struct ResponseExtras: OptionSet {
+    let rawValue: UInt8
+    /// The request has an `Origin`: the CORS fields.
+    static let origin = ResponseExtras(rawValue: 1)
+    /// What gates have added.
+    static let fields = ResponseExtras(rawValue: 2)
 }
 
 /// How a response must be written.

@@ -31,7 +31,7 @@ extension HTTPServer {
             return .route(context.value.knownRoute)
         }
         let verdict = examineAnew(head)
-        if case .route(let route) = verdict, !context.value.hasOrigin {
+        if case .route(let route) = verdict, !context.value.extras.contains(.origin) {
             context.value.knownGeneration = generation
             context.value.knownRoute = route
             context.value.knownFlags = context.value.flags
@@ -83,7 +83,7 @@ extension HTTPServer {
         context.value.startedAt = loop.now
         context.value.route = -1
         unsafe context.value.allowedOrigin = nil
-        context.value.hasOrigin = false
+        context.value.extras = []
         context.value.requestID.count = 0
     }
 
@@ -98,13 +98,12 @@ extension HTTPServer {
 
     private func lookAtOrigin(_ head: HTTP1Head) {
         let origin = head.index(of: "origin")
-        if origin >= 0 {
-            context.value.hasOrigin = true
-            let value = head.value(at: origin)
-            if core.value.origins.allows(origin: value, authority: head.authority) {
-                // Proof: used only while the handler is being called, when the head's bytes are there.
-                unsafe context.value.allowedOrigin = unsafe value.withUnsafeBufferPointer { unsafe $0 }
-            }
+        guard origin >= 0 else { return }
+        context.value.extras.insert(.origin)
+        let isTLS = loop.isTLS(context.value.connection)
+        if core.value.cors.origins.judge(head, isTLS: isTLS) == .allowed {
+            // Proof: used only while the handler is being called, when the head's bytes are there.
+            unsafe context.value.allowedOrigin = unsafe head.value(at: origin).withUnsafeBufferPointer { unsafe $0 }
         }
     }
 
@@ -158,7 +157,7 @@ extension HTTPServer {
         if route >= 0 {
             routes.value.call(route, request, responder)
         } else {
-            router.fallback?(request, responder)
+            do throws(Problem) { try router.fallback?(request, responder) } catch { responder.problem(error) }
         }
         endDispatch()
     }
@@ -174,6 +173,7 @@ extension HTTPServer {
             park(connection)
         }
         context.value.isActive = false
+        if context.value.attached != nil { context.value.attached = nil }
     }
 
     /// Answers a request whose body, if it has one, was not read. A short body is read over, so that the connection can go
@@ -205,9 +205,9 @@ extension HTTPServer {
         fields.add("Allow", allow)
         if unsafe context.value.allowedOrigin != nil && head.has("access-control-request-method") {
             fields.add("Access-Control-Allow-Methods", allow)
-            fields.add(
-                "Access-Control-Allow-Headers", "content-type, idempotency-key, x-request-id, traceparent, tracestate")
-            fields.add("Access-Control-Max-Age", "600")
+            let allowed = core.value.cors.allowedFields
+            if !allowed.isEmpty { fields.add("Access-Control-Allow-Headers", allowed.joined(separator: ", ")) }
+            fields.add("Access-Control-Max-Age", String(core.value.cors.maximumAge))
         }
         responder.respond(204, fields: fields)
     }

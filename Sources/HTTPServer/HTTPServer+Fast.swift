@@ -12,7 +12,7 @@ extension HTTPServer {
         _ body: UnsafeRawBufferPointer
     ) -> Bool {
         guard context.value.isActive, !context.value.isAnswered, context.value.sequence == responder.sequence,
-            context.value.handle == responder.connection, context.value.flags.isEmpty, !context.value.hasOrigin,
+            context.value.handle == responder.connection, context.value.flags.isEmpty, context.value.extras.isEmpty,
             !core.value.isDraining, let connection = core.value.connections.find(responder.connection),
             connection.value.answered == responder.sequence, connection.value.flags.isEmpty,
             let output = wire(connection)

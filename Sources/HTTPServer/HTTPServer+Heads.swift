@@ -26,7 +26,7 @@ extension HTTPServer {
             if core.value.requestIDs {
                 writeRequestID(context.value.requestID, &output.value)
             }
-            writeOriginFields(&output.value)
+            writeExtraFields(&output.value)
         } else if let answer = target.answer {
             if core.value.requestIDs { writeRequestID(answer.value.requestID, &output.value) }
             output.value.append(answer.value.fields.span)
@@ -46,12 +46,15 @@ extension HTTPServer {
         output.append("\r\n")
     }
 
-    /// CORS: to an allowed origin, who may read it and what; to any other, that it depends on the origin.
-    func writeOriginFields(_ output: inout ByteBuffer) {
-        guard context.value.hasOrigin else { return }
+    /// What gates have added, and CORS: to an allowed origin, who may read the answer and what; to any other, that it depends
+    /// on the origin.
+    func writeExtraFields(_ output: inout ByteBuffer) {
+        if context.value.extras.isEmpty { return }
+        if context.value.extras.contains(.fields) { output.append(context.value.fields) }
+        guard context.value.extras.contains(.origin) else { return }
         if let origin = unsafe context.value.allowedOrigin {
             unsafe HTTP1Writer.field("Access-Control-Allow-Origin", Span(_unsafeElements: origin), to: &output)
-            output.append("Access-Control-Expose-Headers: Location, Retry-After, X-Request-Id\r\n")
+            output.append(core.value.exposedLine)
         }
         output.append("Vary: Origin\r\n")
     }

@@ -106,12 +106,16 @@ extension HTTPServer {
             goOnNextTurn(connection)
             return true
         }
-        return connection.value.flags.contains(.full) && pauseIfFull(connection)
+        return !connection.value.flags.isDisjoint(with: [.full, .undecided]) && pauseIfNotReady(connection)
     }
 
     @inline(never)
-    private func pauseIfFull(_ connection: Place<HTTPConnection>) -> Bool {
-        connection.value.flags.remove(.full)
+    private func pauseIfNotReady(_ connection: Place<HTTPConnection>) -> Bool {
+        if connection.value.flags.contains(.undecided), connection.value.inFlight > 0 {
+            pause(connection)
+            return true
+        }
+        connection.value.flags.remove([.full, .undecided])
         guard held(connection) > core.value.limits.outputHighWater else { return false }
         connection.value.flags.insert(.full)
         pause(connection)

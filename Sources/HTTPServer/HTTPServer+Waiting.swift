@@ -27,7 +27,7 @@ extension HTTPServer {
         answer.value.startedAt = context.value.startedAt
         answer.value.requestID = context.value.requestID
         answer.value.trace = context.value.trace
-        writeOriginFields(&answer.value.fields)
+        writeExtraFields(&answer.value.fields)
         if let last = core.value.answers.find(connection.value.lastWaiting) {
             last.value.next = handle
         } else {
@@ -56,6 +56,7 @@ extension HTTPServer {
         holds(connection, -answer.value.output.count)
         answer.value.output.release()
         answer.value.shared = nil
+        answer.value.task = nil
         connection.value.firstWaiting = answer.value.next
         if answer.value.next == .none { connection.value.lastWaiting = .none }
         core.value.answers.remove(handle)
@@ -64,7 +65,10 @@ extension HTTPServer {
 
     /// None of those that wait will be written.
     func dropWaiting(_ connection: Place<HTTPConnection>) {
-        while let answer = core.value.answers.find(connection.value.firstWaiting) { dropFirst(connection, answer) }
+        while let answer = core.value.answers.find(connection.value.firstWaiting) {
+            answer.value.task?.cancel()
+            dropFirst(connection, answer)
+        }
     }
 
     /// Counts bytes that begin or cease to wait.

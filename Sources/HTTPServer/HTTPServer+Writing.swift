@@ -113,7 +113,7 @@ extension HTTPServer {
     func upgrade(
         _ responder: HTTPResponder, _ handler: ConnectionHandler, _ number: UInt32, _ response: Span<UInt8>
     ) -> Bool {
-        guard let connection = alive(responder), isCurrent(responder), !context.value.isAnswered,
+        guard let connection = alive(responder), isCurrent(responder), isUndecided(responder, connection),
             connection.value.answered == responder.sequence
         else { return false }
         let id = connection.value.id
@@ -132,8 +132,17 @@ extension HTTPServer {
         loop.clearDeadline(id)
         loop.setContext(id, number)
         loop.setHandler(id, handler)
+        // While its gates waited, nothing was read.
+        loop.resumeReading(id)
         reportIfDrained()
         return true
+    }
+
+    /// Nobody has answered the request, and nothing was read behind it.
+    private func isUndecided(_ responder: HTTPResponder, _ connection: Place<HTTPConnection>) -> Bool {
+        guard context.value.isAnswered else { return true }
+        guard connection.value.inFlight == 1, let answer = find(responder, connection) else { return false }
+        return answer.value.state == .waiting
     }
 
     // MARK: What may wait

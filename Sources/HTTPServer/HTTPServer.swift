@@ -26,12 +26,12 @@ import Telemetry
 
     /// - Parameters:
     ///   - router: filled before; it is not changed any more.
-    ///   - origins: whose pages may read the answers.
+    ///   - cors: what pages of other origins may do.
     ///   - requestIDs: whether each answer carries an `X-Request-Id`, the client's or one made here.
     ///   - metrics: where requests are counted and timed, by route; nil: nowhere.
     ///   - logger: where requests are logged (`RequestLog` says which); nil: nowhere.
     public init(
-        loop: EventLoop, router: Router, limits: HTTPLimits = .init(), origins: OriginPolicy = .init(),
+        loop: EventLoop, router: Router, limits: HTTPLimits = .init(), cors: CORSPolicy = .init(),
         requestIDs: Bool = true, metrics: MetricRegistry? = nil, logger: Logger? = nil
     ) {
         self.loop = loop
@@ -40,11 +40,12 @@ import Telemetry
         routes = Cell(RouteTable(router))
         core = Cell(
             ServerCore(
-                limits: limits, origins: origins, requestIDs: requestIDs,
+                limits: limits, cors: cors, requestIDs: requestIDs,
                 metrics: metrics.map { HTTPMetrics($0, router: router) }, log: RequestLog(logger)))
         super.init()
         anchor.set(self)
         metrics?.addConnections(account, protocol: "http")
+        unsafe context.value.server = Unmanaged.passUnretained(self)
     }
 
     deinit { anchor.set(nil) }

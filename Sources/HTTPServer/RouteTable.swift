@@ -70,7 +70,9 @@ import HTTP1
     /// Calls the handler of `route`.
     @inline(__always)
     func call(_ route: Int, _ request: borrowing HTTPRequest, _ responder: HTTPResponder) {
-        unsafe handlers[route]._withUnsafeGuaranteedRef { $0.call(request, responder) }
+        unsafe handlers[route]._withUnsafeGuaranteedRef { handler in
+            do throws(Problem) { try handler.call(request, responder) } catch { responder.problem(error) }
+        }
     }
 
     /// Finds the node for `path`, which begins with a slash, and notes where its parameters lie. -1: no pattern fits.

@@ -1,8 +1,9 @@
 import Bytes
 import HTTP1
 
-/// Answers one request. The request is a view: it can't be kept beyond the call; the responder can.
-public typealias HTTPHandler = (borrowing HTTPRequest, HTTPResponder) -> Void
+/// Answers one request, now or later; the problem that it throws is the answer. The request is a view: it can't be kept
+/// beyond the call; the responder can.
+public typealias HTTPHandler = (borrowing HTTPRequest, HTTPResponder) throws(Problem) -> Void
 
 /// Finds the handler for a method and a path. Filled once, before the server is made; then only the fallback may change.
 ///
@@ -33,24 +34,39 @@ public final class Router {
 
     public init() {}
 
-    public func get(_ pattern: String, _ handler: @escaping HTTPHandler) { add(.get, pattern, handler) }
+    /// Routes whose paths begin with `prefix`, behind `gates`.
+    public func group(_ prefix: String = "", gates: [any Gate] = []) -> RouteGroup {
+        group([prefix], gates: gates)
+    }
+
+    /// The same routes under several prefixes.
+    public func group(_ prefixes: [String], gates: [any Gate] = []) -> RouteGroup {
+        RouteGroup(router: self, prefixes: prefixes, gates: gates.map { .fast($0) })
+    }
+
+    public func get(_ pattern: String, _ handler: @escaping HTTPHandler) { group().get(pattern, handler) }
     public func post(_ pattern: String, bodyBytes: Int? = nil, _ handler: @escaping HTTPHandler) {
-        add(.post, pattern, bodyBytes: bodyBytes, handler)
+        group().post(pattern, bodyBytes: bodyBytes, handler)
     }
     public func put(_ pattern: String, bodyBytes: Int? = nil, _ handler: @escaping HTTPHandler) {
-        add(.put, pattern, bodyBytes: bodyBytes, handler)
+        group().put(pattern, bodyBytes: bodyBytes, handler)
     }
     public func patch(_ pattern: String, bodyBytes: Int? = nil, _ handler: @escaping HTTPHandler) {
-        add(.patch, pattern, bodyBytes: bodyBytes, handler)
+        group().patch(pattern, bodyBytes: bodyBytes, handler)
     }
-    public func delete(_ pattern: String, _ handler: @escaping HTTPHandler) { add(.delete, pattern, handler) }
+    public func delete(_ pattern: String, _ handler: @escaping HTTPHandler) { group().delete(pattern, handler) }
 
-    /// Adds a route. HEAD is answered by GET's handler, without the body.
-    ///
-    /// - Parameter bodyBytes: the longest body that it takes; nil is the server's limit.
+    /// Adds a route, as `RouteGroup.add`.
     public func add(
         _ method: HTTP1Method, _ pattern: String, bodyBytes: Int? = nil, _ handler: @escaping HTTPHandler
     ) {
+        group().add(method, pattern, bodyBytes: bodyBytes, handler)
+    }
+
+    /// What answers a path that no pattern fits, as `RouteGroup.fallback`.
+    public func fallback(_ handler: @escaping HTTPHandler) { group().fallback(handler) }
+
+    func insert(_ method: HTTP1Method, _ pattern: String, _ bodyBytes: Int?, _ handler: @escaping HTTPHandler) {
         precondition(pattern.hasPrefix("/"), "a pattern begins with a slash")
         var node = 0
         var parameters: [String] = []
@@ -78,10 +94,6 @@ public final class Router {
             Route(method: method, pattern: pattern, parameters: parameters, bodyBytes: bodyBytes, handler: handler))
         nodes[node].allow = allow(of: nodes[node])
     }
-
-    /// What answers a path that no pattern fits, whatever the method: files of a folder, for example. Without it: 404.
-    /// May be called again at any time, on the loop; requests in flight are answered by the old one.
-    public func fallback(_ handler: @escaping HTTPHandler) { fallback = handler }
 
     private func addNode() -> Int {
         nodes.append(Node())

@@ -7,7 +7,9 @@ import Telemetry
 /// The hot state of one server.
 struct ServerCore: ~Copyable {
     let limits: HTTPLimits
-    let origins: OriginPolicy
+    let cors: CORSPolicy
+    /// `cors.exposedLine`.
+    let exposedLine: [UInt8]
     let requestIDs: Bool
     let metrics: HTTPMetrics?
     var log: RequestLog
@@ -34,10 +36,11 @@ struct ServerCore: ~Copyable {
     var reclaims = false
 
     init(
-        limits: HTTPLimits, origins: OriginPolicy, requestIDs: Bool, metrics: HTTPMetrics?, log: RequestLog
+        limits: HTTPLimits, cors: CORSPolicy, requestIDs: Bool, metrics: HTTPMetrics?, log: RequestLog
     ) {
         self.limits = limits
-        self.origins = origins
+        self.cors = cors
+        exposedLine = cors.exposedLine
         self.requestIDs = requestIDs
         self.metrics = metrics
         self.log = log

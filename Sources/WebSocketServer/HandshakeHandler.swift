@@ -11,7 +11,7 @@ import Reactor
 /// Whatever is no handshake gets its answer (400, 404, 403, 426) and the connection ends.
 @safe public final class HandshakeHandler: ConnectionHandler {
     private let server: WebSocketServer
-    private let origins: AllowedOrigins
+    private let origins: OriginPolicy
     private let find: (String) -> WebSocketHandler?
     private let table: HTTP1HeadTable
 
@@ -20,7 +20,7 @@ import Reactor
 
     /// - Parameter find: the endpoint of a path (as it was sent, without the query); nil is 404.
     public init(
-        server: WebSocketServer, origins: AllowedOrigins = AllowedOrigins(),
+        server: WebSocketServer, origins: OriginPolicy = .init(),
         _ find: @escaping (String) -> WebSocketHandler?
     ) {
         self.server = server
@@ -59,7 +59,8 @@ import Reactor
         let handler = unsafe path.withUnsafeBufferPointer { unsafe find(String(decoding: $0, as: UTF8.self)) }
         guard let handler else { return refuse(id, 404, []) }
         guard let output = unsafe server.loop.output(id) else { return }
-        if let refusal = unsafe WebSocketHandshake.check(head, origins: origins, response: &output.pointee) {
+        let isForeign = origins.judge(head, isTLS: server.loop.isTLS(id)) == .foreign
+        if let refusal = unsafe WebSocketHandshake.check(head, isForeign: isForeign, response: &output.pointee) {
             return refuse(id, refusal.status, refusal.headers)
         }
         server.adopt(id, handler: handler)

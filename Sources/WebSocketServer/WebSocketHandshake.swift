@@ -22,7 +22,7 @@ public enum WebSocketHandshake {
         public var detail: StaticString {
             switch self {
             case .upgradeRequired(let detail): detail
-            case .foreignOrigin: "Pages of this origin may not open a WebSocket here; ALLOWED_ORIGINS lists who may."
+            case .foreignOrigin: "Pages of this origin may not open a WebSocket here."
             }
         }
 
@@ -39,8 +39,10 @@ public enum WebSocketHandshake {
     }
 
     /// Checks a request's head. Nil: it is a handshake, and `response` has got the whole 101; nothing is written otherwise.
+    ///
+    /// - Parameter isForeign: a page that may not open a WebSocket has sent it (RFC 6455 §10.2; see `OriginPolicy`).
     public static func check(
-        _ head: HTTP1Head, origins: AllowedOrigins, response: inout ByteBuffer
+        _ head: HTTP1Head, isForeign: Bool, response: inout ByteBuffer
     ) -> Refusal? {
         guard head.method == .get, head.minorVersion == 1 else {
             return .upgradeRequired(detail: "A WebSocket begins with GET and HTTP/1.1.")
@@ -50,14 +52,16 @@ public enum WebSocketHandshake {
                 detail:
                     "This is a WebSocket; send Upgrade: websocket and Connection: Upgrade, or use a WebSocket client.")
         }
-        guard let version = head.value("sec-websocket-version"), ASCII.equals(version, "13") else {
+        guard let version = head.value("sec-websocket-version"), ASCII.equals(version, "13"),
+            head.count(of: "sec-websocket-version") == 1
+        else {
             return .upgradeRequired(detail: "Sec-WebSocket-Version must be 13.")
         }
         let keyIndex = head.index(of: "sec-websocket-key")
         guard keyIndex >= 0, head.count(of: "sec-websocket-key") == 1, isKey(head.value(at: keyIndex)) else {
             return .upgradeRequired(detail: "Sec-WebSocket-Key must be 16 bytes in Base64.")
         }
-        guard origins.allows(head) else { return .foreignOrigin }
+        if isForeign { return .foreignOrigin }
         response.append(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
         appendAccept(head.value(at: keyIndex), to: &response)

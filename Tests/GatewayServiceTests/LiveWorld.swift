@@ -54,10 +54,11 @@ final class LiveWorld {
             link: links[0].value, drivers: driverClient, trips: Trip_V1_TripServiceClient(channel: channel),
             configuration: .init(limits: limits))
         let router = Router()
-        live.register(on: router)
+        let api = router.group(["", "/v1"])
+        live.register(on: api)
         backends = Backends(
             loop: gateway, driverService: "127.0.0.1:50051", tripService: "127.0.0.1:50051", timeout: 5_000_000_000)
-        TripRoutes(backends: backends).register(on: router, prefix: "")
+        TripRoutes(backends: backends).register(on: api)
         http = HTTPServer(loop: gateway, router: router)
         address = try http.listen(.loopback(port: 8080)).localAddress
         if servicesAreUp { try startServices() }

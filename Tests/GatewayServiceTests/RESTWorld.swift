@@ -1,5 +1,6 @@
 import GRPCRuntime
 import Glibc
+import HTTP1
 import HTTPServer
 import Reactor
 import RideAPI
@@ -119,11 +120,10 @@ final class RESTWorld: Sendable {
             loop: loop, driverService: "\(address)", tripService: servesTrips ? "\(address)" : "127.0.0.1:1",
             timeout: timeout)
         let router = Router()
-        for prefix in ["", "/v1"] {
-            DriverRoutes(backends: backends).register(on: router, prefix: prefix)
-            TripRoutes(backends: backends).register(on: router, prefix: prefix)
-        }
-        let server = HTTPServer(loop: loop, router: router, origins: OriginPolicy(origins))
+        let api = router.group(["", "/v1"])
+        DriverRoutes(backends: backends).register(on: api)
+        TripRoutes(backends: backends).register(on: api)
+        let server = HTTPServer(loop: loop, router: router, cors: .gateway(try OriginPolicy(origins)))
         port = try server.listen(.loopback(port: 0)).localAddress.port
         try group.start { _ in }
     }

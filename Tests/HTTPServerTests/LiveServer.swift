@@ -31,13 +31,13 @@ final class LiveServer: Sendable {
     }
 
     convenience init(
-        limits: HTTPLimits = .init(), origins: OriginPolicy = .init(),
+        limits: HTTPLimits = .init(), cors: CORSPolicy = .init(),
         _ routes: @escaping @Sendable (EventLoop, Router) -> Void
     ) throws {
         try self.init { loop in
             let router = Router()
             routes(loop, router)
-            return HTTPServer(loop: loop, router: router, limits: limits, origins: origins)
+            return HTTPServer(loop: loop, router: router, limits: limits, cors: cors)
         }
     }
 

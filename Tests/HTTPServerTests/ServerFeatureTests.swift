@@ -1,4 +1,5 @@
 import Bytes
+import HTTP1
 import HTTPServer
 import Reactor
 import Synchronization
@@ -11,7 +12,10 @@ private func get(_ path: String, _ fields: String = "") -> String {
 
 @Suite struct CrossOrigin {
     private func server(_ origins: [String]) throws -> LiveServer {
-        try LiveServer(origins: OriginPolicy(origins)) { _, router in
+        let cors = CORSPolicy(
+            origins: try OriginPolicy(origins), allowedFields: ["content-type", "idempotency-key"],
+            exposedFields: ["Location", "Retry-After", "X-Request-Id"])
+        return try LiveServer(cors: cors) { _, router in
             router.post("/trips") { _, responder in responder.respond(201, fields: ["Location": "/trips/1"]) }
             router.get("/late") { _, responder in
                 EventLoop.current?.execute { responder.respond(body: "late") }

@@ -9,26 +9,21 @@ import RideDomain
 /// REST's drivers on one loop.
 final class DriverRoutes {
     private let backends: Backends
+    private let lists: DriverListAnswers
 
-    init(backends: Backends) { self.backends = backends }
+    init(backends: Backends) {
+        self.backends = backends
+        lists = DriverListAnswers(loop: backends.loop)
+    }
 
-    /// Adds the routes under `prefix`.
-    func register(on router: Router, prefix: String) {
-        router.get(prefix + "/drivers/available") { [self] request, responder in
-            answering(responder) { () throws(Problem) in try available(request, responder) }
-        }
-        router.get(prefix + "/drivers") { [self] request, responder in
-            answering(responder) { () throws(Problem) in try list(request, responder) }
-        }
-        router.post(prefix + "/drivers") { [self] request, responder in
-            answering(responder) { () throws(Problem) in try register(request, responder) }
-        }
-        router.get(prefix + "/drivers/{id}") { [self] request, responder in
-            answering(responder) { () throws(Problem) in try get(request, responder) }
-        }
-        router.patch(prefix + "/drivers/{id}/status") { [self] request, responder in
-            answering(responder) { () throws(Problem) in try setStatus(request, responder) }
-        }
+    /// Adds the routes.
+    func register(on routes: RouteGroup) {
+        routes.get("/drivers/available", available)
+        routes.get("/drivers", list)
+        routes.get("/drivers/{id}", get)
+        let changes = routes.group(gates: [ChangeGate(needsBody: true)])
+        changes.post("/drivers", register)
+        changes.patch("/drivers/{id}/status", setStatus)
     }
 
     // MARK: Lists
@@ -45,17 +40,12 @@ final class DriverRoutes {
         let call = Driver_V1_FindAvailableDriversRequest(query)
         let scope = RequestScope(request, responder)
         backends.call(.driver, scope) { [drivers = backends.drivers] options, done in
-            // The client's method, answered as text: nobody here needs to know the drivers.
+            // The client's method, answered as it came: nobody here needs to know the drivers.
             drivers.channel.unary("/driver.v1.DriverService/FindAvailableDrivers", call, options: options, done)
-        } _: { (result: Result<DriverListText, Problem>) in
-            responder.answer(result) { found, output in
-                output.append("{\"drivers\":[")
-                output.append(found.drivers)
-                output.append("]")
-                output.appendJSON("version", integer: found.revision)
-                output.appendJSON("as_of", instant: found.asOf?.unixMilliseconds ?? 0)
-                output.appendJSON("truncated", bool: found.truncated)
-                output.append("}")
+        } _: { [lists] (result: Result<DriverListParts, Problem>) in
+            switch result {
+            case .success(let parts): lists.answer(responder, with: parts)
+            case .failure(let problem): responder.problem(problem)
             }
         }
     }
@@ -95,7 +85,6 @@ final class DriverRoutes {
 
     /// `POST /drivers`
     private func register(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
-        try request.checkChange(needsBody: true)
         var call = try request.readBody(RequestBodies.registerDriver)
         // Minted here, a second attempt cannot register a driver twice; and the driver is new, whatever the last attempt hears.
         let isMinted = call.id == nil
@@ -129,7 +118,6 @@ final class DriverRoutes {
 
     /// `PATCH /drivers/{id}/status`
     private func setStatus(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
-        try request.checkChange(needsBody: true)
         guard let id = request.identifier() else { throw .noDriver(request.pathParameter("id") ?? "") }
         let status = try request.readBody(RequestBodies.driverStatus)
         let call = Driver_V1_UpdateDriverStatusRequest(driverID: id, status: status)
@@ -155,11 +143,6 @@ extension Driver_V1_FindAvailableDriversRequest {
         }
         limit = UInt32(query.limit)
     }
-}
-
-/// Runs a handler; the problem that it throws is the answer.
-func answering(_ responder: HTTPResponder, _ handle: () throws(Problem) -> Void) {
-    do throws(Problem) { try handle() } catch { responder.problem(error) }
 }
 
 extension HTTPResponder {

@@ -19,16 +19,6 @@ extension HTTPRequest {
         return id
     }
 
-    /// Refuses what a foreign page must not do, and a body that is not declared as JSON.
-    func checkChange(needsBody: Bool) throws(Problem) {
-        if isForeign {
-            throw Problem(403, "foreign-origin", "This origin may not change anything here; see ALLOWED_ORIGINS.")
-        }
-        if (needsBody || body.count > 0) && !isJSON {
-            throw Problem(415, "unsupported-media-type", "The body must be sent as Content-Type: application/json.")
-        }
-    }
-
     /// Reads the body; what is wrong with it becomes the problem.
     func readBody<Value>(_ read: (Span<UInt8>) throws(BodyError) -> Value) throws(Problem) -> Value {
         do throws(BodyError) {
@@ -39,7 +29,26 @@ extension HTTPRequest {
     }
 }
 
+/// Before what changes something: no page of a foreign origin comes through, and no body that is not declared as JSON.
+struct ChangeGate: Gate {
+    /// Whether there must be a body.
+    let needsBody: Bool
+
+    func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
+        if request.isForeign { throw .foreignOrigin("change anything") }
+        if (needsBody || request.body.count > 0) && !request.isJSON {
+            throw Problem(415, "unsupported-media-type", "The body must be sent as Content-Type: application/json.")
+        }
+        return .pass
+    }
+}
+
 extension Problem {
+    /// A page that is not listed wants to do something.
+    static func foreignOrigin(_ deed: String) -> Problem {
+        Problem(403, "foreign-origin", "Pages of this origin may not \(deed) here; ALLOWED_ORIGINS lists who may.")
+    }
+
     init(body error: BodyError) {
         switch error {
         case .malformed(let error):

@@ -16,29 +16,23 @@ final class TripRoutes {
         case pickup, complete, cancel
     }
 
-    /// Adds the routes under `prefix`.
-    func register(on router: Router, prefix: String) {
-        router.post(prefix + "/trips") { [self] request, responder in
-            answering(responder) { () throws(Problem) in try create(request, responder) }
-        }
-        router.get(prefix + "/trips") { [self] request, responder in
-            answering(responder) { () throws(Problem) in try list(request, responder) }
-        }
-        router.get(prefix + "/trips/{id}") { [self] request, responder in
-            answering(responder) { () throws(Problem) in try get(request, responder) }
-        }
+    /// Adds the routes.
+    func register(on routes: RouteGroup) {
+        routes.group(gates: [ChangeGate(needsBody: true)]).post("/trips", create)
+        routes.get("/trips", list)
+        routes.get("/trips/{id}", get)
+        let changes = routes.group(gates: [ChangeGate(needsBody: false)])
         for action in Action.allCases {
-            let handler: HTTPHandler = { [self] request, responder in
-                answering(responder) { () throws(Problem) in try act(action, request, responder) }
+            let handler: HTTPHandler = { [self] request, responder throws(Problem) in
+                try act(action, request, responder)
             }
-            router.post("\(prefix)/trips/{id}/\(action.rawValue)", handler)
-            router.patch("\(prefix)/trips/{id}/\(action.rawValue)", handler)
+            changes.post("/trips/{id}/\(action.rawValue)", handler)
+            changes.patch("/trips/{id}/\(action.rawValue)", handler)
         }
     }
 
     /// `POST /trips`, with an `Idempotency-Key` or without.
     private func create(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
-        try request.checkChange(needsBody: true)
         let key = try idempotencyKey(request)
         var call = try request.readBody(RequestBodies.createTrip)
         call.id = backends.mint()
@@ -120,7 +114,6 @@ final class TripRoutes {
 
     /// `POST /trips/{id}/pickup`, `/complete`, `/cancel`
     private func act(_ action: Action, _ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
-        try request.checkChange(needsBody: false)
         guard let id = request.identifier() else { throw .noTrip(request.pathParameter("id") ?? "") }
         let scope = RequestScope(request, responder)
         let trips = backends.trips

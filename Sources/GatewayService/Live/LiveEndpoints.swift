@@ -8,13 +8,11 @@ import WebSocketServer
 ///
 ///     let links = FeedLink.links(feed, loops: group.loops)           // once, on the feed's loop, before the loops run
 ///     let live = LiveEndpoints(link: links[i].value, …)               // on each loop
-///     live.register(on: router)
+///     live.register(on: router.group(["", "/v1"]))
 final class LiveEndpoints {
     struct Configuration: Sendable {
         /// What the live lists of this loop may hold and do.
         var limits = FeedLimits()
-        /// Who may open a WebSocket.
-        var origins = AllowedOrigins()
         /// Milliseconds between two lists, unless a subscriber asks for another interval.
         var interval = 100
     }
@@ -40,13 +38,11 @@ final class LiveEndpoints {
         uplinks = UplinkEndpoint(sockets: sockets, drivers: drivers, watches: watches)
     }
 
-    /// Adds the routes, with and without `/v1`.
-    func register(on router: Router) {
-        for prefix in ["", "/v1"] {
-            router.get(prefix + "/ws/drivers/available") { [self] in openAvailable($0, $1) }
-            router.get(prefix + "/ws/trips/{id}") { [self] in openTrip($0, $1) }
-            router.get(prefix + "/ws/drivers/{id}/location") { [self] in openUplink($0, $1) }
-        }
+    /// Adds the routes.
+    func register(on routes: RouteGroup) {
+        routes.get("/ws/drivers/available", openAvailable)
+        routes.get("/ws/trips/{id}", openTrip)
+        routes.get("/ws/drivers/{id}/location", openUplink)
     }
 
     /// Refuses new WebSockets (503) from now on.
@@ -96,11 +92,14 @@ final class LiveEndpoints {
             return nil
         }
         var response = ByteBuffer()
-        if let refusal = WebSocketHandshake.check(request.head, origins: configuration.origins, response: &response) {
+        if let refusal = WebSocketHandshake.check(request.head, isForeign: request.isForeign, response: &response) {
             var fields = HTTPFields()
             for header in refusal.headers { fields.add(header.name, header.value) }
-            let code = refusal.status == 426 ? "upgrade-required" : "foreign-origin"
-            responder.problem(Problem(refusal.status, code, "\(refusal.detail)"), fields: fields)
+            if refusal == .foreignOrigin {
+                responder.problem(.foreignOrigin("open a WebSocket"))
+            } else {
+                responder.problem(Problem(refusal.status, "upgrade-required", "\(refusal.detail)"), fields: fields)
+            }
             return nil
         }
         let id = request.connection

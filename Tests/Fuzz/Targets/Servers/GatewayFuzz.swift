@@ -57,9 +57,10 @@
                 link: FeedLink.links(feed, loops: [loop])[0].value, drivers: backends.drivers, trips: backends.trips,
                 configuration: .init(limits: limits))
             let router = Router()
-            live.register(on: router)
-            DriverRoutes(backends: backends).register(on: router, prefix: "")
-            TripRoutes(backends: backends).register(on: router, prefix: "")
+            let api = router.group()
+            live.register(on: api)
+            DriverRoutes(backends: backends).register(on: api)
+            TripRoutes(backends: backends).register(on: api)
             server = HTTPServer(loop: loop, router: router)
             address = try server.listen(.loopback(port: 8080)).localAddress
         }

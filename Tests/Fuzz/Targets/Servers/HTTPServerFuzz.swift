@@ -48,7 +48,7 @@ private final class HTTPAttack {
         }
         let upgrade: HTTPHandler = { request, responder in
             var response = ByteBuffer()
-            if WebSocketHandshake.check(request.head, origins: AllowedOrigins(), response: &response) != nil {
+            if WebSocketHandshake.check(request.head, isForeign: request.isForeign, response: &response) != nil {
                 return responder.respond(426)
             }
             let id = request.connection
