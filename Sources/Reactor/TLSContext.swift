@@ -1,12 +1,31 @@
 import COpenSSL
 import Synchronization
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// What TLS needs could not be set up, with OpenSSL's words.
 public struct TLSError: Error, Sendable, Equatable, CustomStringConvertible {
     public let description: String
 
     init(_ operation: String) {
         description = "\(operation): \(Self.reason())"
+    }
+
+    private init(description: String) { self.description = description }
+
+    /// Refuses what is no file: reading a pipe, or a device, could wait for ever, and an end of the program with it.
+    static func requireFile(_ path: String) throws(TLSError) {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else {
+            throw TLSError(description: "reading \(path): \(unsafe String(cString: strerror(errno)))")
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            throw TLSError(description: "reading \(path): it is no regular file")
+        }
     }
 
     /// The first reason in this thread's error queue, which is emptied.
@@ -65,6 +84,7 @@ public struct TLSError: Error, Sendable, Equatable, CustomStringConvertible {
     func makeSession() -> OpaquePointer? { unsafe lock.withLock { _ in unsafe SSL_new(current) } }
 
     private static func read(_ certificatePath: String, _ keyPath: String) throws(TLSError) -> OpaquePointer {
+        for path in [certificatePath, keyPath] { try TLSError.requireFile(path) }
         ERR_clear_error()
         guard let context = unsafe SSL_CTX_new(TLS_server_method()) else { throw TLSError("making a TLS context") }
         do throws(TLSError) {
@@ -141,6 +161,7 @@ private func selectProtocol(
         unsafe SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
         let trusts: Bool
         if let trustedPath {
+            try TLSError.requireFile(trustedPath)
             trusts = unsafe SSL_CTX_load_verify_locations(context, trustedPath, nil) == 1
         } else {
             trusts = unsafe SSL_CTX_set_default_verify_paths(context) == 1

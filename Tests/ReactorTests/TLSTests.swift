@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import Reactor
 import ReactorSim
 import TestSupport
@@ -140,5 +141,20 @@ import Testing
         #expect {
             try TLSServerContext(certificatePath: "/nowhere/cert.pem", keyPath: "/nowhere/key.pem")
         } throws: { "\($0)".contains("/nowhere/cert.pem") }
+    }
+
+    /// A pipe in the place of a file would be waited for without end, and a SIGHUP's reload with it.
+    @Test func whatIsNoFileIsNotWaitedFor() throws {
+        let pipe = "/tmp/cabstand-tls-\(getpid())"
+        #expect(unsafe mkfifo(pipe, 0o600) == 0)
+        defer { _ = unsafe unlink(pipe) }
+        for path in [pipe, "/tmp", "/dev/zero"] {
+            #expect { try TLSServerContext(certificatePath: path, keyPath: path) } throws: {
+                "\($0)".contains("no regular file") && "\($0)".contains(path)
+            }
+            #expect { try TLSClientContext(serverName: "a", trustedPath: path) } throws: {
+                "\($0)".contains("no regular file")
+            }
+        }
     }
 }
