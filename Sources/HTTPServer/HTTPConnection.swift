@@ -51,6 +51,8 @@ struct HTTPConnection {
     var lastWaiting = Handle<WaitingAnswer>.none
     /// Bytes of those answers.
     var waitingBytes = 0
+    /// Bytes of copies of those requests (`HeldRequest`).
+    var requestBytes = 0
 
     init(_ id: ConnectionID) { self.id = id }
 
@@ -88,6 +90,8 @@ struct WaitingAnswer: ~Copyable {
     var output = ByteBuffer()
     /// A body that many answers share, behind `output`.
     var shared: SharedBytes?
+    /// Bytes of the copy of its request.
+    var requestBytes = 0
     /// Who works on the answer; it is told when nobody waits for it any more.
     var task: Task<Void, Never>?
     /// That of the next request of its connection.

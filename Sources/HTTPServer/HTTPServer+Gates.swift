@@ -24,11 +24,13 @@ extension HTTPServer {
     }
 
     /// Runs `work` as a task on the loop, for the request that is looked at.
-    func wait(_ responder: HTTPResponder, _ work: @escaping () async throws(Problem) -> Void) {
+    func wait(_ responder: HTTPResponder, for request: HeldRequest, _ work: @escaping () async throws(Problem) -> Void)
+    {
         guard let connection = alive(responder) else { return }
         if isCurrent(responder), !context.value.isAnswered { park(connection) }
         guard let answer = find(responder, connection), answer.value.state == .waiting else { return }
         if answer.value.flags.contains(.mayUpgrade) { connection.value.flags.insert(.undecided) }
+        holdsRequest(connection, answer, request.byteCount)
         let bound = LoopBound((responder, work), loop: loop)
         answer.value.task = loop.spawn {
             let (responder, work) = bound.value
@@ -43,6 +45,6 @@ extension HTTPResponder {
     ///
     /// - Parameter request: the copy that the task works with.
     public func wait(for request: HeldRequest, _ work: @escaping () async throws(Problem) -> Void) {
-        server { $0.wait(self, work) }
+        server { $0.wait(self, for: request, work) }
     }
 }

@@ -134,10 +134,10 @@ extension HTTPServer {
         }
     }
 
-    /// Bytes of answers that wait: for their turn, or for the client to take them.
+    /// Bytes of answers that wait, for their turn or for the client to take them, and of requests that wait for theirs.
     @inline(__always)
     func held(_ connection: Place<HTTPConnection>) -> Int {
-        connection.value.waitingBytes + loop.pendingOutput(connection.value.id)
+        connection.value.waitingBytes + connection.value.requestBytes + loop.pendingOutput(connection.value.id)
     }
 
     // MARK: Heads and bodies
@@ -234,7 +234,7 @@ extension HTTPServer {
         holdsBodies(pending.value.bytes.capacity - before)
     }
 
-    private func holdsBodies(_ change: Int) {
+    func holdsBodies(_ change: Int) {
         core.value.heldBodyBytes += change
         core.value.metrics?.holdsBodies(change)
     }

@@ -57,6 +57,7 @@ extension HTTPServer {
         answer.value.output.release()
         answer.value.shared = nil
         answer.value.task = nil
+        holdsRequest(connection, answer, 0)
         connection.value.firstWaiting = answer.value.next
         if answer.value.next == .none { connection.value.lastWaiting = .none }
         core.value.answers.remove(handle)
@@ -69,6 +70,16 @@ extension HTTPServer {
             answer.value.task?.cancel()
             dropFirst(connection, answer)
         }
+    }
+
+    /// Sets what the copy of an answer's request takes.
+    func holdsRequest(_ connection: Place<HTTPConnection>, _ answer: Place<WaitingAnswer>, _ bytes: Int) {
+        let change = bytes - answer.value.requestBytes
+        if change == 0 { return }
+        answer.value.requestBytes = bytes
+        connection.value.requestBytes += change
+        holdsBodies(change)
+        if held(connection) > core.value.limits.outputHighWater { connection.value.flags.insert(.full) }
     }
 
     /// Counts bytes that begin or cease to wait.

@@ -38,6 +38,9 @@ public final class HeldRequest {
         }
     }
 
+    /// Bytes of the copy.
+    var byteCount: Int { text.count + bytes.count }
+
     /// The whole body, decoded.
     public var body: [UInt8] { bytes }
 

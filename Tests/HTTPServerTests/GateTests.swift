@@ -178,6 +178,19 @@ private let asks = "Connection: Upgrade\r\nUpgrade: other\r\n"
         #expect(world.slow.cancelled == 1 && world.seen.isEmpty && world.http.server.connectionCount == 0)
     }
 
+    /// Copies of requests are on the connection's account: whoever sends many that wait is not read further.
+    @Test func requestsThatWaitAreCountedAndBounded() throws {
+        let world = try World()
+        let post = "POST /slow/hello/3 HTTP/1.1\r\nHost: a\r\nX-Name: bob\r\nContent-Length: 60000\r\n\r\n"
+        let client = world.http.client(String(repeating: post + String(repeating: "x", count: 60_000), count: 40))
+        world.http.run(0.01)
+        #expect(world.http.server.heldBodyBytes > 60_000)
+        #expect(world.http.server.heldBodyBytes < HTTPLimits().outputHighWater + 200_000)
+        world.http.run(5)
+        #expect(client.statuses == [Int](repeating: 200, count: 40))
+        #expect(world.http.server.heldBodyBytes == 0)
+    }
+
     /// However long a head may be, its copy is accepted like the head.
     @Test func theLongestHeadCanBeHeld() throws {
         let world = try World()
