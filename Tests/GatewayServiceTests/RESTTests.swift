@@ -81,6 +81,32 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
         #expect(broken.status == 502 && broken.body.contains("backend-broken"))
     }
 
+    /// A service that answers without what it promised is broken; that is no empty driver, and no empty trip.
+    @Test func aPromiseThatIsNotKeptIs502() throws {
+        let world = try RESTWorld()
+        world.scripts.set {
+            $0.get = { _, _ in .success(.init()) }
+            $0.register = { _, _ in .success(.init(created: true)) }
+            $0.setStatus = { _, _ in .success(.init()) }
+            $0.createTrip = { _, _ in .success(.init()) }
+            $0.getTrip = { _, _ in .success(.init()) }
+            $0.pickUp = { _, _ in .success(.init()) }
+            $0.complete = { _, _ in .success(.init()) }
+            $0.cancel = { _, _ in .success(.init()) }
+        }
+        let profile =
+            #"{"name":"Ada","lat":1,"lon":2,"vehicle":{"make":"m","model":"m","color":"c","plate":"p","category":"standard"}}"#
+        for (method, path, body) in [
+            ("GET", "/drivers/d1", nil), ("POST", "/drivers", profile),
+            ("PATCH", "/drivers/d1/status", #"{"status":"offline"}"#), ("POST", "/trips", booking),
+            ("GET", "/trips/t1", nil),
+            ("POST", "/trips/t1/pickup", nil), ("POST", "/trips/t1/complete", nil), ("POST", "/trips/t1/cancel", nil),
+        ] as [(String, String, String?)] {
+            let answer = world.send(method, path, body: body)
+            #expect(answer.status == 502 && answer.body.contains("backend-broken"), "\(method) \(path): \(answer.body)")
+        }
+    }
+
     @Test func aBoxIsPassedOn() throws {
         let world = try RESTWorld()
         let asked = Mutex<Driver_V1_Box?>(nil)

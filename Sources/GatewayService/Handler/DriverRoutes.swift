@@ -93,9 +93,8 @@ final class DriverRoutes {
         backends.call(.driver, RequestScope(request, responder)) { [drivers = backends.drivers] options, done in
             drivers.registerDriver(wanted, options: options, done)
         } _: { (result: Result<Driver_V1_RegisterDriverResponse, Problem>) in
-            switch result {
-            case .success(let answer):
-                let driver = answer.driver ?? Driver_V1_Driver()
+            switch result.promised(\.driver, by: .driver) {
+            case .success((let answer, let driver)):
                 let fields: HTTPFields = ["Location": "/drivers/\(driver.id)"]
                 responder.respond(answer.created || isMinted ? 201 : 200, "application/json", fields: fields) {
                     $0.appendJSON(driver: driver)
@@ -112,7 +111,7 @@ final class DriverRoutes {
         backends.call(.driver, RequestScope(request, responder)) { [drivers = backends.drivers] options, done in
             drivers.getDriver(call, options: options, done)
         } _: { (result: Result<Driver_V1_GetDriverResponse, Problem>) in
-            responder.answer(result) { $1.appendJSON(driver: $0.driver ?? Driver_V1_Driver()) }
+            responder.answer(result.promised(\.driver, by: .driver)) { $1.appendJSON(driver: $0.message) }
         }
     }
 
@@ -124,7 +123,7 @@ final class DriverRoutes {
         backends.call(.driver, RequestScope(request, responder)) { [drivers = backends.drivers] options, done in
             drivers.updateDriverStatus(call, options: options, done)
         } _: { (result: Result<Driver_V1_UpdateDriverStatusResponse, Problem>) in
-            responder.answer(result) { $1.appendJSON(driver: $0.driver ?? Driver_V1_Driver()) }
+            responder.answer(result.promised(\.driver, by: .driver)) { $1.appendJSON(driver: $0.message) }
         }
     }
 }
@@ -142,6 +141,15 @@ extension Driver_V1_FindAvailableDriversRequest {
         case .box(let area): box = Driver_V1_Box(area)
         }
         limit = UInt32(query.limit)
+    }
+}
+
+extension Result where Failure == Problem {
+    /// The answer with the message that it must have; a service that leaves it out is broken.
+    func promised<Message>(
+        _ message: (Success) -> Message?, by backend: Backend
+    ) -> Result<(answer: Success, message: Message), Problem> {
+        flatMap { answer in message(answer).map { .success((answer, $0)) } ?? .failure(.backendBroken(backend)) }
     }
 }
 

@@ -41,9 +41,8 @@ final class TripRoutes {
         backends.call(.trip, RequestScope(request, responder)) { [trips = backends.trips] options, done in
             trips.createTrip(wanted, options: options, done)
         } _: { (result: Result<Trip_V1_CreateTripResponse, Problem>) in
-            switch result {
-            case .success(let answer):
-                let trip = answer.trip ?? Trip_V1_Trip()
+            switch result.promised(\.trip, by: .trip) {
+            case .success((let answer, let trip)):
                 var fields: HTTPFields = ["Location": "/trips/\(trip.id)"]
                 if answer.replayed { fields.add("Idempotent-Replayed", "true") }
                 responder.respond(201, "application/json", fields: fields) { $0.appendJSON(trip: trip) }
@@ -108,7 +107,7 @@ final class TripRoutes {
         backends.call(.trip, RequestScope(request, responder)) { [trips = backends.trips] options, done in
             trips.getTrip(call, options: options, done)
         } _: { (result: Result<Trip_V1_GetTripResponse, Problem>) in
-            responder.answer(result) { $1.appendJSON(trip: $0.trip ?? Trip_V1_Trip()) }
+            responder.answer(result.promised(\.trip, by: .trip)) { $1.appendJSON(trip: $0.message) }
         }
     }
 
@@ -127,7 +126,7 @@ final class TripRoutes {
                 trips.cancelTrip(Trip_V1_CancelTripRequest(tripID: id), options: options) { done($0.map(\.trip)) }
             }
         } _: { (result: Result<Trip_V1_Trip?, Problem>) in
-            responder.answer(result) { $1.appendJSON(trip: $0 ?? Trip_V1_Trip()) }
+            responder.answer(result.promised(\.self, by: .trip)) { $1.appendJSON(trip: $0.message) }
         }
     }
 }

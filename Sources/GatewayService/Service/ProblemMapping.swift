@@ -73,7 +73,7 @@ extension Problem {
 
     /// A service has answered with something else than what it promised.
     static func backendBroken(_ backend: Backend) -> Problem {
-        Problem(502, "backend-broken", "The \(backend.rawValue) gave an answer that can't be read.")
+        Problem(502, "backend-broken", "The \(backend.rawValue) gave an answer that is none; its log may say more.")
     }
 
     static func backendTimeout(_ backend: Backend) -> Problem {
