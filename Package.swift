@@ -61,43 +61,44 @@ var targets: [Target] = [
     room("JSONWire", ["Bytes"]),
     room("RideDomain", ["Bytes"]),
 
-    // Floor 3: parts. Telemetry and Settings lie half a floor below the others, RideAPI half a floor above.
+    // Floor 3: parts. Telemetry and Settings lie half a floor below the others, RideAPI and Operations half a floor above.
     room("Telemetry", ["Bytes", "Reactor"]),
     room("Settings"),
-    room("HTTPServer", ["Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry", "Settings"]),
+    room("HTTPServer", ["Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry"]),
     room("WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "WebSockets", "COpenSSL", "Telemetry"]),
     room("GRPCRuntime", ["Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"], exclude: ["protos"]),
     room("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "CLinux", "Telemetry", "Settings"]),
     room("SQLiteStore", ["Bytes", "Reactor", "CSQLite", "Telemetry"]),
     room("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
+    room("Operations", ["Bytes", "Reactor", "JSONWire", "Telemetry", "Settings", "HTTPServer"]),
 
     // Floor 4: services
     room(
         "DriverService",
         [
             "Bytes", "Reactor", "JSONWire", "RideDomain", "Telemetry", "Settings", "HTTPServer", "GRPCRuntime",
-            "KafkaClient", "SQLiteStore", "RideAPI",
+            "KafkaClient", "SQLiteStore", "RideAPI", "Operations",
         ]),
     room(
         "TripService",
         [
             "Bytes", "Reactor", "JSONWire", "RideDomain", "Telemetry", "Settings", "HTTPServer", "GRPCRuntime",
-            "KafkaClient", "SQLiteStore", "RideAPI",
+            "KafkaClient", "SQLiteStore", "RideAPI", "Operations",
         ]),
     room(
         "GatewayService",
         [
             "Bytes", "Reactor", "JSONWire", "HTTP1", "RideDomain", "Telemetry", "Settings", "HTTPServer",
-            "WebSocketServer", "GRPCRuntime", "KafkaClient", "RideAPI",
+            "WebSocketServer", "GRPCRuntime", "KafkaClient", "RideAPI", "Operations",
         ]),
 
     // Floor 5: programs
-    program("gateway", ["GatewayService", "HTTPServer", "Settings"]),
-    program("driver", ["DriverService", "GRPCRuntime", "HTTPServer", "Settings"]),
-    program("trip", ["TripService", "GRPCRuntime", "HTTPServer", "Settings"]),
+    program("gateway", ["GatewayService", "Operations", "Settings"]),
+    program("driver", ["DriverService", "GRPCRuntime", "Operations", "Settings"]),
+    program("trip", ["TripService", "GRPCRuntime", "Operations", "Settings"]),
     program(
         "cabstand",
-        ["GatewayService", "DriverService", "TripService", "HTTPServer", "KafkaClient", "Settings", "Telemetry"]),
+        ["GatewayService", "DriverService", "TripService", "Operations", "KafkaClient", "Settings", "Telemetry"]),
     program("protoc-gen-cabstand", ["ProtobufWire", "Bytes"]),
     program(
         "benchmarks",
@@ -122,6 +123,7 @@ var targets: [Target] = [
     tests("Telemetry", ["Bytes"]),
     tests("Settings"),
     tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"]),
+    tests("Operations", ["Bytes", "Reactor", "HTTPServer"]),
     tests(
         "WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "Telemetry", "TestSupport"],
         exclude: ["autobahn.py"]),

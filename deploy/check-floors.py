@@ -23,7 +23,7 @@ FLOORS = {
     2: "HTTP1 WebSockets HTTP2 ProtobufWire JSONWire RideDomain",
     2.5: "Telemetry Settings",
     3: "HTTPServer WebSocketServer GRPCRuntime KafkaClient SQLiteStore",
-    3.5: "RideAPI",
+    3.5: "RideAPI Operations",
     4: "GatewayService DriverService TripService",
     5: "gateway driver trip cabstand protoc-gen-cabstand",
 }

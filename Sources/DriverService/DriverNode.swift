@@ -1,6 +1,7 @@
 import GRPCRuntime
 import HTTPServer
 import KafkaClient
+import Operations
 import Reactor
 import RideAPI
 import SQLiteStore

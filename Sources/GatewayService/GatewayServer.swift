@@ -1,6 +1,7 @@
 import HTTP1
 import HTTPServer
 import KafkaClient
+import Operations
 import Reactor
 import RideAPI
 import Settings

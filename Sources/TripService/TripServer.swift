@@ -1,4 +1,4 @@
-import HTTPServer
+import Operations
 import Reactor
 import Settings
 

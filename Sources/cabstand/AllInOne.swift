@@ -1,8 +1,8 @@
 import DriverService
 import GatewayService
 import Glibc
-import HTTPServer
 import KafkaClient
+import Operations
 import Settings
 import TripService
 

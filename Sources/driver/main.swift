@@ -1,6 +1,6 @@
 import DriverService
 import GRPCRuntime
-import HTTPServer
+import Operations
 import Settings
 
 ServerProgram.run(

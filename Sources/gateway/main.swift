@@ -1,5 +1,5 @@
 import GatewayService
-import HTTPServer
+import Operations
 import Settings
 
 ServerProgram.run(

@@ -1,5 +1,5 @@
 import GRPCRuntime
-import HTTPServer
+import Operations
 import Settings
 import TripService
 

@@ -1,8 +1,9 @@
 import Bytes
+import HTTPServer
 import Reactor
 import Testing
 
-@testable import HTTPServer
+@testable import Operations
 
 /// What `/readyz` says while something is away.
 @Suite struct OperationsTests {

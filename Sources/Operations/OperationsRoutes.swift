@@ -1,4 +1,5 @@
 import Bytes
+import HTTPServer
 import JSONWire
 import Reactor
 import Telemetry
