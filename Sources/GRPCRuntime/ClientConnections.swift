@@ -94,7 +94,9 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
                 position = bytes.count
                 break
             }
-            guard budget > 0, unsafe output.pointee.count < limits.maximumOutputForAnswers else {
+            // Only for its own sake: output that waits is no reason not to read. A server that waits for us to read, as we
+            // for it, would wait for ever. (What it makes us answer has a bound in the session.)
+            guard budget > 0 else {
                 holdBack(handle, connection)
                 break
             }
@@ -264,21 +266,25 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
     func pumpTimerFired(_ handle: Handle<ClientConnection>) {
         guard let connection = connections.find(handle) else { return }
         connection.value.pumpTimer = .none
-        // As on the server: after a short write `connectionDrained` goes on, else the next turn does.
         let id = connection.value.id
+        resume(connection)
+        // As on the server: after a short write `connectionDrained` goes on, else the next turn does.
         if loop.isBacklogged(id) { return }
         if loop.pendingOutput(id) == 0 { pump(handle, connection) } else { schedulePump(handle, connection) }
     }
 
     private func pump(_ handle: Handle<ClientConnection>, _ connection: Place<ClientConnection>) {
         guard connection.value.phase != .closing, let output = unsafe loop.output(connection.value.id) else { return }
-        if connection.value.isHeldBack {
-            connection.value.isHeldBack = false
-            connection.value.readingSince = loop.now
-            loop.resumeReading(connection.value.id)
-        }
+        resume(connection)
         unsafe connection.value.session.pump(output: &output.pointee)
         afterUse(handle, connection)
+    }
+
+    private func resume(_ connection: Place<ClientConnection>) {
+        guard connection.value.isHeldBack else { return }
+        connection.value.isHeldBack = false
+        connection.value.readingSince = loop.now
+        loop.resumeReading(connection.value.id)
     }
 }
 

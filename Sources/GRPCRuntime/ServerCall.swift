@@ -44,6 +44,8 @@ struct ServerCall: ~Copyable {
         static let paused = Hold(rawValue: 1)
         /// Its answers have not left: who asks without reading must not make us collect answers.
         static let choked = Hold(rawValue: 2)
+        /// This turn has taken its time: many messages in one read must not keep the others waiting.
+        static let late = Hold(rawValue: 4)
     }
 
     let connection: Handle<ServerConnection>

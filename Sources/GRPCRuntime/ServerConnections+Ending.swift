@@ -183,6 +183,7 @@ extension ServerConnections {
 
     /// One portion of what is too much for one turn.
     func work() {
+        if !late.isEmpty { deliverLate() }
         var budget = GRPCLimits.workPerTurn
         while budget > 0, let slot = state.value.closeSlot {
             guard slot < connections.end else {

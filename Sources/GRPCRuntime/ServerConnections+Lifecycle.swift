@@ -56,19 +56,24 @@ extension ServerConnections {
 
     func pump(_ handle: Handle<ServerConnection>, _ connection: Place<ServerConnection>) {
         guard connection.value.phase != .closing, let output = unsafe loop.output(connection.value.id) else { return }
-        if connection.value.isHeldBack {
-            connection.value.isHeldBack = false
-            connection.value.readingSince = loop.now
-            loop.resumeReading(connection.value.id)
-        }
+        resume(connection)
         unsafe connection.value.session.pump(output: &output.pointee)
         afterUse(handle, connection)
+    }
+
+    private func resume(_ connection: Place<ServerConnection>) {
+        guard connection.value.isHeldBack else { return }
+        connection.value.isHeldBack = false
+        connection.value.readingSince = loop.now
+        loop.resumeReading(connection.value.id)
     }
 
     func pumpTimerFired(_ handle: Handle<ServerConnection>) {
         guard let connection = connections.find(handle) else { return }
         connection.value.pumpTimer = .none
         let id = connection.value.id
+        // It was only this server's own time that was up.
+        if loop.pendingOutput(id) < http2Limits.outputHighWater { resume(connection) }
         // After a short write `connectionDrained` goes on. Output that was added in the last flush is written in this one:
         // without a short write nobody would call.
         if loop.isBacklogged(id) { return }

@@ -59,6 +59,7 @@ extension ServerConnections {
                 unsafe receiver?.receive(message)
                 guard calls.contains(name) else { return }
                 choke(call)
+                if loop.isTurnSpent() { postpone(name, call) }
             }
             call.value.isDelivering = false
         }
@@ -149,6 +150,7 @@ extension ServerConnections {
             }
             guard calls.contains(name) else { return }
             choke(call)
+            if loop.isTurnSpent() { postpone(name, call) }
         }
         call.value.isDelivering = false
         guard call.value.phase == .receiving else { return }
@@ -180,6 +182,28 @@ extension ServerConnections {
     }
 
     // MARK: Holding
+
+    /// The rest of a call's messages is delivered in the next turn.
+    private func postpone(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) {
+        guard call.value.phase == .receiving, !call.value.hold.contains(.late) else { return }
+        call.value.hold.insert(.late)
+        late.append(name.token)
+        scheduleWork()
+    }
+
+    /// Delivers what was postponed, call by call, as far as this turn goes.
+    func deliverLate() {
+        let count = late.count
+        var done = 0
+        while done < count {
+            let name = Handle<ServerCall>(token: late[done])
+            done += 1
+            letGo(name, .late)
+            if loop.isTurnSpent() { break }
+        }
+        late.removeFirst(done)
+        if !late.isEmpty { scheduleWork() }
+    }
 
     func pauseReading(_ name: Handle<ServerCall>) {
         calls.find(name)?.value.hold.insert(.paused)

@@ -30,6 +30,8 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
     let calls = Slab<ServerCall>()
     let state = Cell(State())
     var onEmpty: (() -> Void)?
+    /// Calls with messages that wait for the next turn, by token.
+    var late = Vector<UInt64>()
     /// Closing connections that have calls left, oldest first.
     var closing: [Handle<ServerConnection>] = []
     lazy var timers = ServerTimers(self)

@@ -62,6 +62,50 @@ import Testing
         #expect(world.server.callCount == 0)
     }
 
+    /// Both sides have much to send and little time in a turn: each stopped reading until its own output had left, and waited
+    /// for the other for ever.
+    @Test(arguments: 0..<6) func twoSidesThatFloodEachOtherDoNotWaitForEachOther(seed: Int) throws {
+        var options = SimulationOptions()
+        options.window = 4_096
+        var limits = GRPCLimits()
+        limits.maximumEventsPerRead = 2
+        var channelOptions = ChannelOptions()
+        channelOptions.maximumEventsPerRead = 2
+        var http2 = HTTP2Limits()
+        http2.outputHighWater = 16 << 10
+        let world = try World(
+            seed: UInt64(seed), options: options, limits: limits, http2Limits: http2, channelOptions: channelOptions)
+        var done = 0
+        let request = EchoRequest(payload: [UInt8](repeating: 7, count: 20_000), repeat: 20)
+        for _ in 0..<10 {
+            world.echo.expand(request) { _ in
+            } onEnd: {
+                if $0 == nil { done += 1 }
+            }
+            let call = world.echo.collect()
+            for _ in 0..<20 { call.send(request) }
+            call.finish { if $0.success?.count == 20 { done += 1 } }
+        }
+        world.network.run(until: { done == 20 }, limit: 600 * .second)
+        #expect(done == 20)
+    }
+
+    /// Behaviour 51: many messages in one read are one event, and were one turn.
+    @Test func behaviour51_aFloodOfMessagesIsTakenOverManyTurns() throws {
+        let world = try World()
+        world.service.timePerMessage = { [network = world.network] in network.spend(.millisecond) }
+        var done = 0
+        for _ in 0..<10 {
+            let call = world.echo.collect()
+            for _ in 0..<100 { call.send(EchoRequest(text: "x")) }
+            call.finish { if $0.success?.count == 100 { done += 1 } }
+        }
+        world.network.run(until: { done == 10 }, limit: 600 * .second)
+        #expect(done == 10)
+        // The clock is looked at after sixteen messages.
+        #expect(world.serverLoop.statistics.longestTurn < 45 * .millisecond)
+    }
+
     @Test func errorsCarryMessageDetailsAndTrailers() throws {
         let world = try World()
         let error = try #require(

@@ -15,6 +15,8 @@ final class EchoService: Cabstand_Test_EchoHandler {
     private(set) var expanding: [ServerStreamingServerCall<EchoResponse>] = []
     /// `Collect` pauses after its first message, until `resumeAll`.
     var pausesCollect = false
+    /// Called with each message of `Collect`.
+    var timePerMessage: () -> Void = {}
     /// `Expand` sends without asking `isWritable`.
     var ignoresBackpressure = false
     /// Bytes of payload of every answer, whatever the request's was.
@@ -63,6 +65,7 @@ final class EchoService: Cabstand_Test_EchoHandler {
         var texts: [String] = []
         call.onMessage = { [self, unowned call] request in
             received += 1
+            timePerMessage()
             count += 1
             bytes += request.payload
             texts.append(request.text)

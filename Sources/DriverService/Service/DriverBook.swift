@@ -14,7 +14,7 @@ final class DriverBook {
 
     let loop: EventLoop
     let metrics = DriverMetrics()
-    let watchers = DriverWatchers()
+    let watchers: DriverWatchers
     private(set) var registry: DriverRegistry
     private let repository: any DriverRepository
     private let announcer: any DriverAnnouncer
@@ -36,6 +36,7 @@ final class DriverBook {
         self.loop = loop
         self.repository = repository
         self.announcer = announcer
+        watchers = DriverWatchers(loop: loop)
         let wall = loop.wallClockMilliseconds
         registry = DriverRegistry(
             timeToLive: timeToLive, revisions: stored.revisions, tripEpoch: stored.tripEpoch)

@@ -53,7 +53,7 @@ final class TripEndpoint: WebSocketHandler {
         let follow = followed[trip] ?? FollowedTrip(trip, endpoint: self, topic: sockets.topics.makeTopic())
         followed[trip] = follow
         places[place] = follow
-        follow.sockets.append((id, requestID))
+        follow.sockets[id] = requestID
         sockets.topics.subscribe(id, to: follow.topic)
         if isNew { watches.watch(trip, follow) }
     }
@@ -69,7 +69,7 @@ final class TripEndpoint: WebSocketHandler {
         freePlaces.append(place)
         guard let follow = places[place] else { return }
         places[place] = nil
-        follow.sockets.removeAll { $0.id == id }
+        follow.sockets[id] = nil
         if follow.sockets.isEmpty { forget(follow) }
     }
 
@@ -94,8 +94,9 @@ final class TripEndpoint: WebSocketHandler {
         let frame = follow.frame()
         guard trip.hasEnded else { return sockets.topics.publish(follow.topic, frame) }
         // The last word goes to everybody, also to those who have not taken the one before.
-        let all = follow.sockets
-        for (id, _) in all {
+        let all = Array(follow.sockets.keys)
+        loop.inPortions(below: UInt32(clamping: all.count)) { [sockets] in
+            let id = all[Int($0)]
             sockets.topics.unsubscribe(id)
             sockets.send(id, frame: frame)
             sockets.close(id, .normal, reason: "the trip has ended")
@@ -104,9 +105,12 @@ final class TripEndpoint: WebSocketHandler {
     }
 
     fileprivate func failed(_ follow: FollowedTrip, _ error: RPCError) {
-        for (id, requestID) in follow.sockets {
+        let all = Array(follow.sockets)
+        let tripID = follow.id
+        loop.inPortions(below: UInt32(clamping: all.count)) { [sockets] in
+            let (id, requestID) = all[Int($0)]
             if error.code == .notFound || error.code == .invalidArgument {
-                sockets.refuse(id, .noTrip(follow.id), requestID: requestID)
+                sockets.refuse(id, .noTrip(tripID), requestID: requestID)
             } else {
                 sockets.refuse(id, Problem(error, from: .trip), requestID: requestID, .tryAgainLater)
             }
@@ -163,7 +167,8 @@ final class FollowedTrip: TripObserver {
     let id: String
     let topic: TopicID
     private unowned let endpoint: TripEndpoint
-    var sockets: [(id: WebSocketID, requestID: String)] = []
+    /// With the identifiers of their requests.
+    var sockets: [WebSocketID: String] = [:]
     var trip: Trip_V1_Trip?
     var driver: String?
     var car = FollowedCar()

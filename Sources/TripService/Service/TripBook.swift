@@ -23,7 +23,7 @@ final class TripBook {
     private(set) var active: ActiveTrips
     /// The epoch of the database that runs.
     private let epoch: UInt64
-    private let watchers = TripWatchers()
+    private let watchers: TripWatchers
     private var keysInProgress: Set<String> = []
     private var random = SystemRandomNumberGenerator()
     private var identifiers = UUIDv7Generator()
@@ -34,6 +34,7 @@ final class TripBook {
         self.loop = loop
         self.repository = repository
         self.directory = directory
+        watchers = TripWatchers(loop: loop)
         active = ActiveTrips(start.active)
         epoch = start.epochs.current
         keyClock = KeyClock(wall: loop.wallClockMilliseconds, monotonic: loop.now)

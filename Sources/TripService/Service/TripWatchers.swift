@@ -1,6 +1,7 @@
+import Reactor
 import RideDomain
 
-/// Who watches which trip. On the loop.
+/// Who wants to hear of which trip. Thousands are told in portions, a turn each, so that nobody waits for them. On the loop.
 final class TripWatchers {
     struct Token: Hashable {
         fileprivate let tripID: String
@@ -13,11 +14,14 @@ final class TripWatchers {
         let tell: (Result<Trip, TripError>?) -> Void
     }
 
+    private let loop: EventLoop
     private var watchers: [String: [UInt64: Watcher]] = [:]
     private var next: UInt64 = 0
     private(set) var count = 0
 
-    /// nil: there are too many already. `tell` gets nil after the trip has ended, and nothing more.
+    init(loop: EventLoop) { self.loop = loop }
+
+    /// Nil: there are too many already. `tell` gets nil after the trip has ended, and nothing more.
     func add(_ tripID: String, _ tell: @escaping (Result<Trip, TripError>?) -> Void) -> Token? {
         guard count < TripLimits.watchers else { return nil }
         next += 1
@@ -34,7 +38,11 @@ final class TripWatchers {
 
     func tell(_ trip: Trip) {
         guard let all = watchers[trip.id] else { return }
-        for number in all.keys.sorted() { tell(trip, only: Token(tripID: trip.id, number: number)) }
+        // Who is told later has heard nothing newer: of two changes the first is always ahead.
+        let numbers = all.keys.sorted()
+        loop.inPortions(below: UInt32(clamping: numbers.count)) { [weak self] in
+            self?.tell(trip, only: Token(tripID: trip.id, number: numbers[Int($0)]))
+        }
     }
 
     func tell(_ trip: Trip, only token: Token) {
@@ -48,9 +56,8 @@ final class TripWatchers {
     }
 
     func failAll(_ error: TripError) {
-        for (tripID, all) in watchers {
-            for number in all.keys { fail(Token(tripID: tripID, number: number), error) }
-        }
+        let all = watchers.flatMap { tripID, all in all.keys.map { Token(tripID: tripID, number: $0) } }
+        loop.inPortions(below: UInt32(clamping: all.count)) { [weak self] in self?.fail(all[Int($0)], error) }
     }
 
     func fail(_ token: Token, _ error: TripError) {
