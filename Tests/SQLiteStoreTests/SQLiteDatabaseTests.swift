@@ -83,4 +83,20 @@ import Testing
         let error = #expect(throws: SQLiteError.self) { try SQLiteDatabase(path: folder.path + "/no/such/db") }
         #expect(error?.message.contains("/no/such/db") == true)
     }
+
+    /// A disk with room for one page, and not for a booking: the check said "works again" a second after each refusal.
+    @Test func aProbeNeedsTheRoomOfARequest() throws {
+        let database = try database()
+        try database.execute("CREATE TABLE t (x BLOB); INSERT INTO t VALUES (zeroblob(100))")
+        try database.probeWriting()
+        let pages = try database.statement("PRAGMA page_count").first { try $0.int(0) } ?? 0
+        try database.execute("DELETE FROM probe; PRAGMA wal_checkpoint(TRUNCATE); VACUUM")
+        try database.execute("PRAGMA max_page_count = \(max(1, pages - 10))")
+        try database.execute("UPDATE t SET x = zeroblob(101)")
+        let error = #expect(throws: SQLiteError.self) { try database.probeWriting() }
+        #expect(error?.isFailureOfTheDatabase == true)
+        try database.execute("PRAGMA max_page_count = 1000000")
+        try database.probeWriting()
+        try database.probeWriting()
+    }
 }

@@ -63,8 +63,7 @@ final class SQLiteDriverRepository: DriverRepository {
 
     func probe(writing: Bool, _ completion: @escaping Completion) {
         writer.submit(on: loop) { database in
-            guard writing else { return }
-            try database.statement("UPDATE identity SET epoch = epoch").run()
+            if writing { try database.probeWriting() }
         } completion: {
             completion($0)
         }

@@ -60,7 +60,7 @@ final class SQLiteTripRepository: TripRepository {
     func probe(writing: Bool, _ completion: @escaping (Result<Void, any Error>) -> Void) {
         writer.submit(
             on: loop,
-            { if writing { try $0.statement("UPDATE relay SET watermark = watermark").run() } },
+            { if writing { try $0.probeWriting() } },
             completion: completion)
     }
 
