@@ -58,7 +58,12 @@ extension EventLoop {
     @inline(__always)
     func readPlain(_ place: Place<Connection>, _ token: UInt64) {
         let kept = place.value.keptCount
-        if kept > 0 { restoreKept(place) }
+        if kept > 0 {
+            // What is kept comes first (`presentKeptInput`, in this turn): a handler that takes a little at a time would else get
+            // more with each turn than it takes.
+            if place.value.flags.contains(.resumes) { return }
+            restoreKept(place)
+        }
         let received = unsafe system.read(
             place.value.descriptor, hot.value.receive + kept, hot.value.receiveCapacity - kept)
         if received > 0 {

@@ -201,7 +201,8 @@ import Synchronization
     private var hasWork: Bool {
         @inline(__always) get {
             let listed =
-                hot.value.flushList.count | hot.value.closed.count | hot.value.resumed.count | hot.value.handshakes.count
+                hot.value.flushList.count | hot.value.closed.count | hot.value.resumed.count
+                | hot.value.handshakes.count
             return listed != 0 || hot.value.hasWork || !hot.value.turnEnds.isEmpty || mailbox.hasMail
         }
     }

@@ -68,7 +68,9 @@ import Testing
         }
         let before = town.loop.statistics.turns
         town.network.run(until: { lists.count == 4 }, limit: 10_000_000_000)
-        #expect(lists.map(\.drivers.count) == [6_000, 5_000, 501, 1_000])
+        // Short ones overtake long ones on the way.
+        lists.sort { $0.drivers.count > $1.drivers.count }
+        #expect(lists.map(\.drivers.count) == [6_000, 5_000, 1_000, 501])
         #expect(lists.map(\.truncated) == [false, true, true, true])
         #expect(lists[0].drivers.map(\.id) == (0..<6_000).map { "d\(1_000_000 + $0)" })
         // A turn for each portion, and one in front of each list.

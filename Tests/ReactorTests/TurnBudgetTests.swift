@@ -180,6 +180,45 @@ import Testing
         #expect(server.statistics.turns >= 100)
     }
 
+    /// A handler that takes a little at a time, and goes on in the next turn: more was read with each turn than it took, until
+    /// the connection was closed for what it kept.
+    @Test func behaviour51_whoTakesALittleAtATimeIsNotGivenMoreThanThat() throws {
+        final class Slowly: ConnectionHandler {
+            let loop: EventLoop
+            var taken = 0
+            var mostShown = 0
+            var reasons: [CloseReason] = []
+            init(loop: EventLoop) { self.loop = loop }
+            override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+                mostShown = max(mostShown, bytes.count)
+                let count = min(bytes.count, 5_000)
+                taken += count
+                if count < bytes.count {
+                    loop.pauseReading(id)
+                    loop.schedule(after: 1) { [loop] in loop.resumeReading(id) }
+                }
+                return count
+            }
+            override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) { reasons.append(reason) }
+        }
+        var options = SimulationOptions()
+        options.readSize = 65_536...65_536
+        options.writeSize = 65_536...65_536
+        options.window = 1 << 20
+        let network = SimulatedNetwork(seed: 51, options: options)
+        let server = try network.makeLoop()
+        let client = try network.makeLoop()
+        let slowly = Slowly(loop: server)
+        let listener = try server.listen(.loopback(port: 0), handler: slowly)
+        let peer = Script()
+        let id = client.connect(listener.localAddress, timeout: 60_000_000_000, handler: peer)
+        network.run(for: 1_000_000_000)
+        unsafe client.output(id)?.pointee.append([UInt8](repeating: 1, count: 4_000_000))
+        network.run(until: { slowly.taken == 4_000_000 || !slowly.reasons.isEmpty }, limit: 60_000_000_000)
+        #expect(slowly.taken == 4_000_000 && slowly.reasons.isEmpty)
+        #expect(slowly.mostShown <= 200_000)
+    }
+
     /// Handshakes stood in the same queue as everybody, eight in each turn: who was connected waited for all of them.
     @Test func behaviour51_whoIsConnectedDoesNotWaitForACrowdOfHandshakes() throws {
         let certificate = TestCertificate.shared

@@ -10,7 +10,7 @@ final class DriverWatchers {
     }
 
     /// Watchers of one driver that are told in one turn. Reason: about 4 µs each.
-    private static let portion = 256
+    private static let portion = 128
 
     /// The watchers of one driver are being told.
     private struct Round {
