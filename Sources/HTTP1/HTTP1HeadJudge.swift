@@ -2,7 +2,7 @@ import Bytes
 
 /// Where the judge is in a head.
 @usableFromInline
-enum HeadStep: UInt8, Sendable {
+enum HeadStep: UInt8, Sendable, BitwiseCopyable {
     /// In front of the request line, or behind a CR there.
     case start, startLF
     case method, target, version, versionLF

@@ -22,9 +22,9 @@ public enum HTTP1Event: Equatable, Sendable {
 ///
 /// The bytes of an unfinished head must be shown again, with more behind them. A byte is judged once, and at once: what
 /// comes of a request does not depend on how its bytes were split, and a slow sender costs no more than a fast one.
-public struct HTTP1Parser: Sendable {
+public struct HTTP1Parser: Sendable, BitwiseCopyable {
     @usableFromInline
-    enum Phase: UInt8, Sendable {
+    enum Phase: UInt8, Sendable, BitwiseCopyable {
         case head, fixed
         case chunkSizeStart, chunkSize, chunkSpace, chunkExtension, chunkSizeLF, chunkData, chunkDataCR, chunkDataLF
         case trailerLine, trailerName, trailerValue, trailerLineLF, lastLF

@@ -1,5 +1,6 @@
 import Bytes
 import HTTP1
+import Memory
 import Reactor
 
 /// A listener's handler that knows the opening handshake and no other HTTP: a WebSocket server without `HTTPServer`.
@@ -14,6 +15,8 @@ import Reactor
     private let origins: OriginPolicy
     private let find: (String) -> WebSocketHandler?
     private let table: HTTP1HeadTable
+    /// Of connections whose head has come in part.
+    let unfinished = PlaceTable(HTTP1Parser())
 
     /// How long a handshake may take, nanoseconds.
     public static let timeout: UInt64 = 10_000_000_000
@@ -37,14 +40,22 @@ import Reactor
         server.loop.close(id)
     }
 
-    /// A head that is not complete is looked at again from its beginning: it has at most 16 KiB and ten seconds.
+    public override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
+        unfinished.remove(id)
+    }
+
+    /// A byte of a head is looked at once, however it comes; all of them have at most 16 KiB and ten seconds.
     public override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
         // Proof: the buffer is not changed while this span lives.
         let input = unsafe Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(bytes))
-        var parser = HTTP1Parser()
-        switch parser.next(input, into: table) {
-        case .needMore: return 0
+        var parser = unfinished.find(id)?.value ?? HTTP1Parser()
+        let event = parser.next(input, into: table)
+        switch event {
+        case .needMore:
+            unfinished.make(id).value = parser
+            return 0
         case .head(let count):
+            unfinished.remove(id)
             open(id, HTTP1Head(bytes: input, table: table), expectsBody: parser.expectsBody)
             return count
         case .failed(let error): refuse(id, error.status, [])

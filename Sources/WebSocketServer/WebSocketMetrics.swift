@@ -36,6 +36,8 @@ final class WebSocketMetrics {
     func pinged() { pings.increment() }
     func sentShared(_ count: Int) { lists.increment(by: UInt64(count)) }
     func waited() { conflated.increment() }
+    /// Bytes of memory of messages that are not complete.
+    var heldBytes: Int { Int(exactly: assemblies.value) ?? 0 }
     func held(_ change: Int) { if change != 0 { assemblies.add(Double(change)) } }
 
     func closed(_ code: CloseCode) {

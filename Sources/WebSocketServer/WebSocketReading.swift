@@ -20,6 +20,8 @@ extension WebSocketServer {
                 return offset
             case .message(let piece):
                 unsafe take(id, socket, piece, UnsafeRawBufferPointer(bytes))
+                // The endpoint may have closed the connection at the loop: then what follows is for nobody.
+                if offset < bytes.count && !loop.isOpen(id) { return bytes.count }
             case .ping(let start, let count):
                 guard socket.value.state == .open, let output = unsafe loop.output(id) else { continue }
                 unsafe FrameWriter.append(.pong, Span(_unsafeBytes: slice(bytes, start, count)), to: &output.pointee)

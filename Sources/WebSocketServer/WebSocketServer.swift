@@ -22,6 +22,9 @@ import WebSockets
     /// WebSockets that were adopted and have not ended.
     public private(set) var count = 0
 
+    /// Bytes of memory of messages that are not complete.
+    public var heldMessageBytes: Int { metrics.heldBytes }
+
     let metrics = WebSocketMetrics()
     let sockets = PlaceTable(Socket())
     /// Messages that are not complete.

@@ -154,6 +154,32 @@ private final class WatchedEndpoint: WebSocketHandler {
         #expect(endpoint.closed == [1000] && world.server.count == 0)
     }
 
+    /// An endpoint that closes the connection at the loop hears nothing more.
+    @Test(arguments: [false, true])
+    func nothingIsDeliveredBehindAnEndpointThatHasClosed(flushes: Bool) throws {
+        final class Closing: WebSocketHandler {
+            var texts = 0
+            var closed = 0
+            var flushes = false
+            override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
+                texts += 1
+                if flushes { server.loop.closeAfterFlush(id) } else { server.loop.close(id) }
+            }
+            override func webSocketClosed(_ id: WebSocketID, _ code: CloseCode) { closed += 1 }
+        }
+        let whole = SimulatedClient.frame(.text, [0x61])
+        let pieces = SimulatedClient.frame(.text, [0x61], fin: false) + SimulatedClient.frame(.continuation, [0x62])
+        for script in [whole + whole + whole, pieces + pieces, whole + SimulatedClient.frame(.close) + whole] {
+            let endpoint = Closing()
+            endpoint.flushes = flushes
+            let world = try SimulatedServer(endpoint: endpoint)
+            let client = world.client()
+            client.say(script)
+            world.run(2)
+            #expect(endpoint.texts == 1 && endpoint.closed == 1 && client.endedAt != nil && world.server.count == 0)
+        }
+    }
+
     // MARK: Memory
 
     /// Seven bytes that are answered with ten thousand, from a peer that does not listen.

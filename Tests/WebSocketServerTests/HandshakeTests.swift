@@ -1,6 +1,8 @@
 import Bytes
+import ReactorSim
 import Testing
-import WebSocketServer
+
+@testable import WebSocketServer
 
 @Suite struct HandshakeTests {
     private func answer(_ fields: String, path: String = "/") throws -> (status: Int, head: String) {
@@ -58,5 +60,23 @@ import WebSocketServer
 
     @Test func unknownPathsAre404() throws {
         #expect(try answer(SimulatedClient.handshake, path: "/missing").status == 404)
+    }
+
+    /// Each byte of a head that drips was looked at again with each byte that came.
+    @Test func aHandshakeThatDripsIsTheSame() throws {
+        for options in [SimulationOptions.byteByByte, .unkind] {
+            let world = try SimulatedServer(options: options, endpoint: EchoEndpoint())
+            let clients = ["", "/missing"].map { world.client(path: "/" + $0.dropFirst()) }
+            let filled = world.client(
+                fields: SimulatedClient.handshake + "X: " + String(repeating: "x", count: 8000) + "\r\n")
+            let wrong = world.client(fields: "A : b\r\n" + SimulatedClient.handshake)
+            let gone = world.client(fields: "X: " + String(repeating: "x", count: 16_000))
+            world.run(3)
+            #expect(clients.map(\.status) == [101, 404] && filled.status == 101 && wrong.status == 400)
+            #expect(world.door.unfinished.count == 1)
+            gone.close()
+            world.run(3)
+            #expect(world.door.unfinished.count == 0)
+        }
     }
 }

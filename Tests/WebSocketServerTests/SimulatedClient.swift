@@ -67,6 +67,7 @@ final class SimulatedClient: ConnectionHandler {
     /// Reads nothing any more.
     func stopReading() { loop.pauseReading(id) }
     func goOnReading() { loop.resumeReading(id) }
+    func close() { loop.close(id) }
 
     override func connectionOpened(_ id: ConnectionID) {
         unsafe loop.output(id)?.pointee.append(request)
@@ -122,6 +123,7 @@ struct SimulatedServer {
     let loop: EventLoop
     let clients: EventLoop
     let server: WebSocketServer
+    let door: HandshakeHandler
     let address: SocketAddress
 
     init(
@@ -133,7 +135,7 @@ struct SimulatedServer {
         clients = try network.makeLoop()
         let server = WebSocketServer(loop: loop, limits: limits, timeouts: timeouts)
         self.server = server
-        let door = HandshakeHandler(server: server) { path in path == "/missing" ? nil : endpoint }
+        door = HandshakeHandler(server: server) { path in path == "/missing" ? nil : endpoint }
         address = try loop.listen(.loopback(port: 80), handler: door).localAddress
     }
 
