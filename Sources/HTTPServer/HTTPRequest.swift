@@ -65,11 +65,16 @@ import Telemetry
     public var isForeign: Bool { unsafe context.value.extras.contains(.origin) && context.value.allowedOrigin == nil }
 
     /// What a gate has attached of this type; nil if none has.
-    public subscript<Value>(type: Value.Type) -> Value? { context.value.attached?[type] }
+    public subscript<Value>(type: Value.Type) -> Value? {
+        // What lies there without the mark is another request's.
+        context.value.extras.contains(.attached) ? context.value.attached?[type] : nil
+    }
 
     /// Attaches a value of its type for the gates and the handler behind: a principal, a limit. A later one replaces it.
     public func attach<Value>(_ value: Value) {
-        context.value.attached = (context.value.attached ?? AttachedValues()).adding(value)
+        let attached = context.value.extras.contains(.attached) ? context.value.attached : nil
+        context.value.attached = (attached ?? AttachedValues()).adding(value)
+        context.value.extras.insert(.attached)
     }
 
     /// Adds a field line to the answer, whoever gives it.
@@ -115,7 +120,7 @@ import Telemetry
     var extras: ResponseExtras = []
     /// Field lines that gates have added to the answer, while it is not parked (`ResponseExtras.fields`).
     var fields: [UInt8] = []
-    /// What gates have attached, until the handler has returned.
+    /// What gates have attached (`ResponseExtras.attached`); else what they had to another request.
     var attached: AttachedValues?
     /// The server itself, which outlives its context.
     var server: Unmanaged<HTTPServer>?
@@ -134,13 +139,15 @@ import Telemetry
     }
 }
 
-/// What an answer's head says beside the common fields.
+/// What a request has that most have not.
 struct ResponseExtras: OptionSet {
     let rawValue: UInt8
-    /// The request has an `Origin`: the CORS fields.
+    /// It has an `Origin`: the answer gets the CORS fields.
     static let origin = ResponseExtras(rawValue: 1)
-    /// What gates have added.
+    /// Gates have added fields to its answer.
     static let fields = ResponseExtras(rawValue: 2)
+    /// Gates have attached something to it.
+    static let attached = ResponseExtras(rawValue: 4)
 }
 
 /// How a response must be written.

@@ -173,7 +173,6 @@ extension HTTPServer {
             park(connection)
         }
         context.value.isActive = false
-        if context.value.attached != nil { context.value.attached = nil }
     }
 
     /// Answers a request whose body, if it has one, was not read. A short body is read over, so that the connection can go

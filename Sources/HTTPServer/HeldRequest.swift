@@ -53,11 +53,15 @@ public final class HeldRequest {
     }
 
     /// What a gate has attached of this type; nil if none has.
-    public subscript<Value>(type: Value.Type) -> Value? { context.attached?[type] }
+    public subscript<Value>(type: Value.Type) -> Value? {
+        context.extras.contains(.attached) ? context.attached?[type] : nil
+    }
 
     /// Attaches a value of its type for the gates and the handler behind.
     public func attach<Value>(_ value: Value) {
-        context.attached = (context.attached ?? AttachedValues()).adding(value)
+        let attached = context.extras.contains(.attached) ? context.attached : nil
+        context.attached = (attached ?? AttachedValues()).adding(value)
+        context.extras.insert(.attached)
     }
 
     /// The connection that it came on.
@@ -89,7 +93,10 @@ public final class HeldRequest {
         // Its place among the answers that wait speaks for it.
         server.context.value.isActive = true
         server.context.value.isAnswered = true
-        defer { context.attached = server.context.value.attached }
+        defer {
+            context.attached = server.context.value.attached
+            if server.context.value.extras.contains(.attached) { context.extras.insert(.attached) }
+        }
         let (text, bytes) = (text, bytes)
         let head = HTTP1Head(bytes: text.span, table: table)
         let isTLS = server.loop.isTLS(context.connection)
