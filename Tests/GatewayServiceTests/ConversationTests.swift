@@ -33,6 +33,18 @@ import Testing
             return
         }
     }
+
+    /// Found by fuzzing: whoever left while the driver service was away stayed in the gauge of dirty units.
+    @Test func whoeverLeavesDuringAnOutageLeavesTheGauges() throws {
+        let world = try LiveWorld(servicesAreUp: false)
+        let viewer = world.open("/ws/drivers/available?lat=53.55&lon=13.25&radius_m=5000")
+        world.run(3)
+        #expect(world.feed.metrics.dirty.value > 0)
+        viewer.close()
+        world.run(10)
+        #expect(world.feed.units.isEmpty)
+        #expect(world.feed.metrics.dirty.value == 0)
+    }
 }
 
 /// One seed's conversation.

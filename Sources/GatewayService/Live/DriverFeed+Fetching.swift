@@ -80,6 +80,8 @@ extension DriverFeed {
         waiting = rest
         if next != .max { plan(next) }
         call()
+        // Units that nobody watches any more have left with this round, perhaps the last one.
+        showCounts()
     }
 
     /// Makes as many calls as there is room for. Tiles and views of their own have rooms of their own, so that neither waits for
