@@ -46,7 +46,7 @@ extension WebSocketServer {
     @inline(never)
     private func mustStop(_ id: WebSocketID, _ socket: Place<Socket>, _ share: Int) -> Bool {
         guard socket.value.state != .done else { return false }
-        // Sixteen messages are a thing like others; dear ones are charged.
+        // Asked once for sixteen messages, which count as four things; long ones are counted by their bytes already.
         let isLate = loop.isTurnSpent(after: 64)
         guard share <= 0 || isLate || loop.pendingOutput(id) > timeouts.maximumPendingOutput else { return false }
         socket.value.flags.insert(.paused)
