@@ -21,6 +21,8 @@ extension EventLoop {
     @inline(never)
     func readTLS(_ place: Place<Connection>, _ token: UInt64) {
         if place.value.flags.contains(.handshaking) { return queueHandshake(place, token) }
+        // As in `readPlain`: what is here already comes first.
+        if place.value.flags.contains(.resumes) { return }
         let received = unsafe system.read(place.value.descriptor, hot.value.receive, hot.value.receiveCapacity)
         guard received > 0 else { return readEnded(place, token, received) }
         let session = session(place)
@@ -71,7 +73,7 @@ extension EventLoop {
 
     /// Input that came while reading was paused.
     func decryptPending(_ place: Place<Connection>, _ token: UInt64) {
-        guard place.value.flags.isDisjoint(with: .deaf), !place.value.flags.contains(.paused) else { return }
+        guard place.value.flags.isDisjoint(with: Self.notDecrypting) else { return }
         decrypt(place, token, session(place))
     }
 
@@ -94,9 +96,15 @@ extension EventLoop {
         }
     }
 
+    /// Whoever takes no more for now gets no more, and hears of no end either, which is behind what they have not taken yet.
+    /// Behind the end there is nothing.
+    private static let notDecrypting: ConnectionFlags = [
+        .closed, .finishing, .lingering, .connecting, .handshaking, .paused, .resumes, .readClosed,
+    ]
+
     /// Decrypts what is there, as much as the buffer takes at a time, and delivers it.
     private func decrypt(_ place: Place<Connection>, _ token: UInt64, _ session: TLSSession) {
-        while place.value.flags.isDisjoint(with: .deaf), !place.value.flags.contains(.paused) {
+        while place.value.flags.isDisjoint(with: Self.notDecrypting) {
             let kept = place.value.keptCount
             hot.value.reservePlaintext(kept, room: configuration.receiveBuffer)
             let memory = unsafe hot.value.plaintext.unsafelyUnwrapped
@@ -113,7 +121,8 @@ extension EventLoop {
             case .done: continue
             case .wantsInput: break
             case .ended:
-                if place.value.flags.isDisjoint(with: .deaf) { readEnded(place, token, 0) }
+                // The session says it again when the rest is presented.
+                if place.value.flags.isDisjoint(with: Self.notDecrypting) { readEnded(place, token, 0) }
             case .failed: failTLS(place, token, session)
             }
             break

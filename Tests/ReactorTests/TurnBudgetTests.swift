@@ -45,6 +45,37 @@ import Testing
         }
     }
 
+    /// A handler that takes 5,000 bytes and goes on in the next turn.
+    private final class Slowly: ConnectionHandler {
+        let loop: EventLoop
+        var taken = 0
+        var mostShown = 0
+        /// What it had taken whenever it was told that nothing more comes.
+        var takenAtEnd: [Int] = []
+        var reasons: [CloseReason] = []
+
+        init(loop: EventLoop) { self.loop = loop }
+
+        override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+            mostShown = max(mostShown, bytes.count)
+            let count = min(bytes.count, 5_000)
+            taken += count
+            loop.pauseReading(id)
+            loop.schedule(after: 1) { [loop] in loop.resumeReading(id) }
+            return count
+        }
+
+        override func connectionReadClosed(_ id: ConnectionID) {
+            takenAtEnd.append(taken)
+            loop.schedule(after: 1_000_000) { [loop] in loop.close(id) }
+            // Going on tells nobody of the end a second time.
+            loop.pauseReading(id)
+            loop.resumeReading(id)
+        }
+
+        override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) { reasons.append(reason) }
+    }
+
     private struct Crowd {
         let network: SimulatedNetwork
         let server: EventLoop
@@ -182,25 +213,25 @@ import Testing
 
     /// A handler that takes a little at a time, and goes on in the next turn: more was read with each turn than it took, until
     /// the connection was closed for what it kept.
-    @Test func behaviour51_whoTakesALittleAtATimeIsNotGivenMoreThanThat() throws {
-        final class Slowly: ConnectionHandler {
-            let loop: EventLoop
-            var taken = 0
-            var mostShown = 0
-            var reasons: [CloseReason] = []
-            init(loop: EventLoop) { self.loop = loop }
-            override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
-                mostShown = max(mostShown, bytes.count)
-                let count = min(bytes.count, 5_000)
-                taken += count
-                if count < bytes.count {
-                    loop.pauseReading(id)
-                    loop.schedule(after: 1) { [loop] in loop.resumeReading(id) }
-                }
-                return count
-            }
-            override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) { reasons.append(reason) }
-        }
+    @Test(arguments: [false, true])
+    func behaviour51_whoTakesALittleAtATimeIsNotGivenMoreThanThat(tls: Bool) throws {
+        let (network, slowly) = try say(4_000_000, tls: tls)
+        network.run(until: { slowly.taken == 4_000_000 || !slowly.reasons.isEmpty }, limit: 60_000_000_000)
+        #expect(slowly.taken == 4_000_000 && slowly.reasons.isEmpty)
+        #expect(slowly.mostShown <= 200_000)
+    }
+
+    /// The end came in the same records as the last bytes, and was told while the handler still had most of them to take.
+    @Test(arguments: [false, true])
+    func theEndIsToldOnceBehindAllThatCameBefore(tls: Bool) throws {
+        let (network, slowly) = try say(60_000, tls: tls, andClose: true)
+        network.run(until: { !slowly.reasons.isEmpty }, limit: 60_000_000_000)
+        #expect(slowly.taken == 60_000 && slowly.takenAtEnd == [60_000])
+        #expect(slowly.reasons == [.peer])
+    }
+
+    /// A world in which a client says `count` bytes to a handler that takes a little at a time.
+    private func say(_ count: Int, tls: Bool, andClose: Bool = false) throws -> (SimulatedNetwork, Slowly) {
         var options = SimulationOptions()
         options.readSize = 65_536...65_536
         options.writeSize = 65_536...65_536
@@ -209,14 +240,20 @@ import Testing
         let server = try network.makeLoop()
         let client = try network.makeLoop()
         let slowly = Slowly(loop: server)
-        let listener = try server.listen(.loopback(port: 0), handler: slowly)
+        let certificate = TestCertificate.shared
+        let context =
+            tls
+            ? try TLSServerContext(certificatePath: certificate.certificatePath, keyPath: certificate.keyPath) : nil
+        let trusting =
+            tls
+            ? try TLSClientContext(serverName: "localhost", trustedPath: certificate.certificatePath) : nil
+        let listener = try server.listen(.loopback(port: 0), tls: context, handler: slowly)
         let peer = Script()
-        let id = client.connect(listener.localAddress, timeout: 60_000_000_000, handler: peer)
+        let id = client.connect(listener.localAddress, timeout: 60_000_000_000, tls: trusting, handler: peer)
         network.run(for: 1_000_000_000)
-        unsafe client.output(id)?.pointee.append([UInt8](repeating: 1, count: 4_000_000))
-        network.run(until: { slowly.taken == 4_000_000 || !slowly.reasons.isEmpty }, limit: 60_000_000_000)
-        #expect(slowly.taken == 4_000_000 && slowly.reasons.isEmpty)
-        #expect(slowly.mostShown <= 200_000)
+        unsafe client.output(id)?.pointee.append([UInt8](repeating: 1, count: count))
+        if andClose { client.closeAfterFlush(id, drain: true) }
+        return (network, slowly)
     }
 
     /// Handshakes stood in the same queue as everybody, eight in each turn: who was connected waited for all of them.
