@@ -67,10 +67,10 @@ var targets: [Target] = [
     room("HTTPServer", ["Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry"]),
     room("WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "WebSockets", "COpenSSL", "Telemetry"]),
     room("GRPCRuntime", ["Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"], exclude: ["protos"]),
-    room("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "CLinux", "Telemetry", "Settings"]),
+    room("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "CLinux", "Telemetry"]),
     room("SQLiteStore", ["Bytes", "Reactor", "CSQLite", "Telemetry"]),
     room("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
-    room("Operations", ["Bytes", "Reactor", "JSONWire", "Telemetry", "Settings", "HTTPServer"]),
+    room("Operations", ["Bytes", "Reactor", "JSONWire", "Telemetry", "Settings", "HTTPServer", "KafkaClient"]),
 
     // Floor 4: services
     room(

@@ -6,6 +6,8 @@
     memory and arithmetic (memchr, sin), never I/O, a clock, a thread or the environment;
   - Foundation is nowhere; FoundationEssentials above floor 2 only;
   - the package has no package dependencies, and dependencies of targets go down too;
+  - the libraries that others import, and what they stand on, say nothing of this product: no name or text in their code has
+    `cabstand`, `trip`, `driver` or `ride` among its words;
   - no bare `Task {}`: a task belongs to a loop (`loop.spawn`);
   - the programs name neither nghttp2 nor SwiftNIO nor curl among the libraries that they need.
 
@@ -47,6 +49,11 @@ BARE_TASK = re.compile(r"\bTask\s*\{|\bTask\.(?:detached|immediate)\b|\bTask\s*\
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 # A string literal may talk about Task { } (the plugin writes Swift): its text is not code.
 TEXT = re.compile(r'"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"')
+LIBRARIES = "Bytes Memory Reactor HTTP1 WebSockets HTTP2 ProtobufWire JSONWire Telemetry HTTPServer WebSocketServer GRPCRuntime KafkaClient"
+PRODUCT_WORDS = {"cabstand", "trip", "trips", "driver", "drivers", "ride", "rides", "rider", "riders"}
+WORD = re.compile(r"[A-Z]?[a-z]+")
+# What names the implementation to a peer, as the gRPC specification wants.
+NAMED = "grpc-swift-cabstand"
 UNWANTED = ("nghttp2", "libcurl", "NIO", "libFoundation.so", "libFoundationNetworking", "libFoundationXML")
 
 repository = pathlib.Path(__file__).resolve().parent.parent
@@ -91,6 +98,12 @@ def check_sources():
                     if not re.search(r"(?:\bfunc\s+|\.)$", code[: found.start()]):
                         line = code.count("\n", 0, found.start()) + 1
                         problems.append(f"{path.relative_to(repository)}:{line}: an engine calls {found[0]}…)")
+            if room in LIBRARIES.split():
+                said = COMMENT.sub(lambda m: "\n" * m[0].count("\n"), path.read_text()).replace(NAMED, "")
+                for found in WORD.finditer(said):
+                    if found[0].lower() in PRODUCT_WORDS:
+                        line = said.count("\n", 0, found.start()) + 1
+                        problems.append(f"{path.relative_to(repository)}:{line}: a library speaks of this product: {found[0]}")
             for found in BARE_TASK.finditer(code):
                 line = code.count("\n", 0, found.start()) + 1
                 problems.append(f"{path.relative_to(repository)}:{line}: a bare Task; use loop.spawn")

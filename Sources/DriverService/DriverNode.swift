@@ -82,7 +82,7 @@ final class DriverNode {
             let router = Router()
             router.addHealth(readiness, loop: loop)
             router.addMetrics()
-            let admin = HTTPServer(loop: loop, router: router)
+            let admin = HTTPServer(loop: loop, router: router, problemTypes: Product.problemTypes)
             adminAddress = try settings.listening(CabstandSettings.adminPort, port) { try admin.listen($0) }
             self.admin = admin
         } else {

@@ -23,28 +23,28 @@ import Telemetry
     init(_ methods: [MethodRecord]) {
         let registry = MetricRegistry.shared
         connections = registry.gauge(
-            name: "cabstand_grpc_server_connections", help: "HTTP/2 connections of clients that are open.")
-        open = registry.gauge(name: "cabstand_grpc_server_calls", help: "Calls that have not ended.")
+            name: .own("grpc_server_connections"), help: "HTTP/2 connections of clients that are open.")
+        open = registry.gauge(name: .own("grpc_server_calls"), help: "Calls that have not ended.")
         held = registry.gauge(
-            name: "cabstand_grpc_server_held_bytes",
+            name: .own("grpc_server_held_bytes"),
             help: "Bytes of requests that are kept: bodies that are not whole or not taken, and metadata.")
         session = registry.gauge(
-            name: "cabstand_grpc_server_session_bytes",
+            name: .own("grpc_server_session_bytes"),
             help: "Bytes that HTTP/2 keeps of clients: header blocks, HPACK tables, streams.")
         queued = registry.gauge(
-            name: "cabstand_grpc_server_queued_bytes",
+            name: .own("grpc_server_queued_bytes"),
             help: "Bytes of answers that wait for a client's window or for its socket.")
         expiredCalls = registry.counter(
-            name: "cabstand_grpc_server_calls_expired_total",
+            name: .own("grpc_server_calls_expired_total"),
             help: "Calls that were ended because the client sent or read too slowly.")
         rejected = registry.counter(
-            name: "cabstand_grpc_server_rejected_total", help: "Requests that did not become a call of a method.")
+            name: .own("grpc_server_rejected_total"), help: "Requests that did not become a call of a method.")
         paths = methods.map(\.path)
         // They are on the page from the beginning: an alert on an increase sees the first one.
         expiredConnections = Dictionary(
             uniqueKeysWithValues: ServerConnections.Debt.allCases.map { debt in
                 let counter = registry.counter(
-                    name: "cabstand_grpc_server_connections_expired_total",
+                    name: .own("grpc_server_connections_expired_total"),
                     help: "Connections that were closed because of what the client had not done in time.",
                     labels: ["owed": "\(debt)"])
                 return (debt, counter)
@@ -52,7 +52,7 @@ import Telemetry
         unsafe durations = methods.map { method in
             guard method.isUnary else { return nil }
             let histogram = registry.histogram(
-                name: "cabstand_grpc_server_call_seconds", help: "Unary calls, from their headers to their answer.",
+                name: .own("grpc_server_call_seconds"), help: "Unary calls, from their headers to their answer.",
                 labels: ["method": method.path])
             return unsafe Unmanaged.passUnretained(histogram)
         }
@@ -79,7 +79,7 @@ import Telemetry
         let place = method &* Self.codes &+ known
         if let counter = ended[place] { return counter.increment() }
         let counter = MetricRegistry.shared.counter(
-            name: "cabstand_grpc_server_calls_total", help: "Calls that have ended.",
+            name: .own("grpc_server_calls_total"), help: "Calls that have ended.",
             labels: ["method": paths[method], "code": StatusCode(rawValue: known).description])
         ended[place] = counter
         counter.increment()
@@ -92,7 +92,7 @@ import Telemetry
         let counter =
             failures[reason]
             ?? MetricRegistry.shared.counter(
-                name: "cabstand_grpc_server_connection_failures_total",
+                name: .own("grpc_server_connection_failures_total"),
                 help: "Connections that ended because the client broke the rules of HTTP/2 or a limit.",
                 labels: ["reason": "\(reason)"])
         failures[reason] = counter
@@ -117,27 +117,27 @@ final class ChannelMetrics {
         self.target = target
         let registry = MetricRegistry.shared
         queued = registry.gauge(
-            name: "cabstand_grpc_client_calls_queued", help: "Calls that wait for a connection or for a stream.",
+            name: .own("grpc_client_calls_queued"), help: "Calls that wait for a connection or for a stream.",
             labels: ["target": target])
         queuedBytes = registry.gauge(
-            name: "cabstand_grpc_client_queued_bytes", help: "Bytes of the requests of calls that wait.",
+            name: .own("grpc_client_queued_bytes"), help: "Bytes of the requests of calls that wait.",
             labels: ["target": target])
         held = registry.gauge(
-            name: "cabstand_grpc_client_held_bytes",
+            name: .own("grpc_client_held_bytes"),
             help: "Bytes of answers that are kept: messages that are not whole or not taken.",
             labels: ["target": target])
         session = registry.gauge(
-            name: "cabstand_grpc_client_session_bytes",
+            name: .own("grpc_client_session_bytes"),
             help: "Bytes that HTTP/2 keeps of servers: header blocks, HPACK tables, streams.",
             labels: ["target": target])
         unsent = registry.gauge(
-            name: "cabstand_grpc_client_unsent_bytes", help: "Bytes of requests that wait for a server's windows.",
+            name: .own("grpc_client_unsent_bytes"), help: "Bytes of requests that wait for a server's windows.",
             labels: ["target": target])
         retried = registry.counter(
-            name: "cabstand_grpc_client_calls_retried_total",
+            name: .own("grpc_client_calls_retried_total"),
             help: "Calls that were sent again because the server had not processed them.", labels: ["target": target])
         lost = registry.counter(
-            name: "cabstand_grpc_client_connections_lost_total", help: "Connections and attempts that failed.",
+            name: .own("grpc_client_connections_lost_total"), help: "Connections and attempts that failed.",
             labels: ["target": target])
     }
 
@@ -153,7 +153,7 @@ final class ChannelMetrics {
         let known = ended.indices.contains(code.rawValue) ? code.rawValue : StatusCode.unknown.rawValue
         if let counter = ended[known] { return counter.increment() }
         let counter = MetricRegistry.shared.counter(
-            name: "cabstand_grpc_client_calls_total", help: "Calls that have ended.",
+            name: .own("grpc_client_calls_total"), help: "Calls that have ended.",
             labels: ["target": target, "code": StatusCode(rawValue: known).description])
         ended[known] = counter
         counter.increment()

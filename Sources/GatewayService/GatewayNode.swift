@@ -39,7 +39,8 @@ final class GatewayNode {
         router.addHealth(readiness, loop: loop)
         if settings[CabstandSettings.adminPort] == nil { router.addMetrics() }
         server = HTTPServer(
-            loop: loop, router: router, cors: .gateway(origins), metrics: .shared, logger: Logger(label: "http"))
+            loop: loop, router: router, cors: .gateway(origins), problemTypes: Product.problemTypes, metrics: .shared,
+            logger: Logger(label: "http"))
         serve(files)
     }
 
@@ -129,7 +130,7 @@ final class GatewayHome {
         let router = Router()
         router.addHealth(readiness, loop: loop)
         router.addMetrics()
-        let server = HTTPServer(loop: loop, router: router)
+        let server = HTTPServer(loop: loop, router: router, problemTypes: Product.problemTypes)
         operations = server
         do {
             return try server.listen(address)

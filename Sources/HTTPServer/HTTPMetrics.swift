@@ -29,7 +29,7 @@ final class HTTPMetrics {
         }
         func held(_ kind: String) -> Gauge {
             registry.gauge(
-                name: "cabstand_http_held_bytes", help: "Memory of bodies that are coming, and of answers that wait.",
+                name: .own("http_held_bytes"), help: "Memory of bodies that are coming, and of answers that wait.",
                 labels: ["kind": kind])
         }
         bodies = held("bodies")

@@ -106,7 +106,7 @@ extension HTTPServer {
         var all = problem.fields
         all.lines += fields.lines
         var body = ByteBuffer(capacity: 512)
-        problem.write(to: &body, requestID: id)
+        problem.write(to: &body, requestID: id, types: core.value.problemTypes)
         unsafe body.withUnsafeBytes { unsafe write(responder, problem.status, "application/problem+json", all, $0) }
     }
 

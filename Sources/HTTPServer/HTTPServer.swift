@@ -28,11 +28,13 @@ import Telemetry
     ///   - router: filled before; it is not changed any more.
     ///   - cors: what pages of other origins may do.
     ///   - requestIDs: whether each answer carries an `X-Request-Id`, the client's or one made here.
+    ///   - problemTypes: what stands before a problem's code in its type, such as `urn:example:problem:`; nil: problems have
+    ///     no type.
     ///   - metrics: where requests are counted and timed, by route; nil: nowhere.
     ///   - logger: where requests are logged (`RequestLog` says which); nil: nowhere.
     public init(
         loop: EventLoop, router: Router, limits: HTTPLimits = .init(), cors: CORSPolicy = .init(),
-        requestIDs: Bool = true, metrics: MetricRegistry? = nil, logger: Logger? = nil
+        requestIDs: Bool = true, problemTypes: String? = nil, metrics: MetricRegistry? = nil, logger: Logger? = nil
     ) {
         self.loop = loop
         self.router = router
@@ -40,7 +42,7 @@ import Telemetry
         routes = Cell(RouteTable(router))
         core = Cell(
             ServerCore(
-                limits: limits, cors: cors, requestIDs: requestIDs,
+                limits: limits, cors: cors, requestIDs: requestIDs, problemTypes: problemTypes,
                 metrics: metrics.map { HTTPMetrics($0, router: router) }, log: RequestLog(logger)))
         super.init()
         anchor.set(self)

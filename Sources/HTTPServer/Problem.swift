@@ -4,7 +4,7 @@ import JSONWire
 
 /// What went wrong, for a program and for a person: RFC 9457 `application/problem+json`.
 ///
-/// The type is `urn:cabstand:problem:{code}`; the request's identifier is added when it is sent.
+/// The type is the code behind the server's `problemTypes`; the request's identifier is added when it is sent.
 public struct Problem: Error, Sendable {
     /// One thing that is wrong with the request's body or parameters.
     public struct Item: Sendable, Equatable {
@@ -20,7 +20,7 @@ public struct Problem: Error, Sendable {
 
     /// HTTP status of the answer.
     public var status: Int
-    /// The word that programs look at: `driver-unavailable`.
+    /// The word that programs look at: `invalid-parameter`.
     public var code: String
     /// The value, the rule and the remedy.
     public var detail: String
@@ -42,17 +42,22 @@ public struct Problem: Error, Sendable {
         self.fields = fields
     }
 
-    /// The code as a short English phrase: `driver-unavailable` is "Driver unavailable".
+    /// The code as a short English phrase: `invalid-parameter` is "Invalid parameter".
     public var title: String {
         if code == "invalid-json" { return "Invalid JSON" }
         let words = code.split(separator: "-").joined(separator: " ")
         return words.prefix(1).uppercased() + words.dropFirst()
     }
 
-    /// Appends the JSON object. `requestID` is left out when it is empty.
-    public func write(to output: inout ByteBuffer, requestID: Span<UInt8>) {
+    /// Appends the JSON object.
+    ///
+    /// - Parameters:
+    ///   - requestID: left out when it is empty.
+    ///   - types: what stands before the code in the type, such as `urn:example:problem:`; without it there is no type, which
+    ///     RFC 9457 reads as `about:blank`.
+    public func write(to output: inout ByteBuffer, requestID: Span<UInt8>, types: String? = nil) {
         output.beginJSONObject()
-        output.appendJSON("type", string: "urn:cabstand:problem:" + code)
+        if let types { output.appendJSON("type", string: types + code) }
         output.appendJSON("code", string: code)
         output.appendJSON("title", string: title)
         output.appendJSON("status", integer: status)

@@ -11,6 +11,7 @@ struct ServerCore: ~Copyable {
     /// `cors.exposedLine`.
     let exposedLine: [UInt8]
     let requestIDs: Bool
+    let problemTypes: String?
     let metrics: HTTPMetrics?
     var log: RequestLog
     let connections = Slab<HTTPConnection>()
@@ -36,12 +37,14 @@ struct ServerCore: ~Copyable {
     var reclaims = false
 
     init(
-        limits: HTTPLimits, cors: CORSPolicy, requestIDs: Bool, metrics: HTTPMetrics?, log: RequestLog
+        limits: HTTPLimits, cors: CORSPolicy, requestIDs: Bool, problemTypes: String?, metrics: HTTPMetrics?,
+        log: RequestLog
     ) {
         self.limits = limits
         self.cors = cors
         exposedLine = cors.exposedLine
         self.requestIDs = requestIDs
+        self.problemTypes = problemTypes
         self.metrics = metrics
         self.log = log
         table = HTTP1HeadTable(limits: limits.http1)

@@ -29,11 +29,11 @@ final class ClientCore {
         worker = try BlockingThread()
         logger = Logger(label: "kafka").with("client", role)
         errorCount = MetricRegistry.shared.counter(
-            name: "cabstand_kafka_errors_total", help: "Errors that librdkafka reported.", labels: ["client": role])
+            name: .own("kafka_errors_total"), help: "Errors that librdkafka reported.", labels: ["client": role])
         upGauge = MetricRegistry.shared.gauge(
-            name: "cabstand_kafka_up", help: "1 while the cluster answers.", labels: ["client": role])
+            name: .own("kafka_up"), help: "1 while the cluster answers.", labels: ["client": role])
         refusedGauge = MetricRegistry.shared.gauge(
-            name: "cabstand_kafka_refused",
+            name: .own("kafka_refused"),
             help: "1 while the cluster refuses something that the client needs, such as a topic that is missing.",
             labels: ["client": role])
     }

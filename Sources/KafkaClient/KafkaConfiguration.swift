@@ -16,8 +16,8 @@ public struct KafkaConfiguration: Sendable {
     public var limits: KafkaLimits
 
     public init(
-        bootstrapServers: String, clientID: String = "cabstand", properties: [KafkaProperty] = [],
-        group: String = "cabstand", metadataInterval: UInt64 = 10_000_000_000,
+        bootstrapServers: String, clientID: String = "kafka-client", properties: [KafkaProperty] = [],
+        group: String = "kafka-client", metadataInterval: UInt64 = 10_000_000_000,
         livenessInterval: UInt64 = 1_000_000_000, limits: KafkaLimits = KafkaLimits()
     ) {
         self.bootstrapServers = bootstrapServers

@@ -97,12 +97,12 @@ public final class KafkaConsumer {
         self.start = start
         let registry = MetricRegistry.shared
         recordCount = registry.counter(
-            name: "cabstand_kafka_records_total", help: "Records read.", labels: ["topic": topic])
+            name: .own("kafka_records_total"), help: "Records read.", labels: ["topic": topic])
         lagGauge = registry.gauge(
-            name: "cabstand_kafka_lag_records", help: "Records fetched from the cluster's end but not yet read.",
+            name: .own("kafka_lag_records"), help: "Records fetched from the cluster's end but not yet read.",
             labels: ["topic": topic])
         positionedGauge = registry.gauge(
-            name: "cabstand_kafka_positioned",
+            name: .own("kafka_positioned"),
             help: "1 while every partition is read up to its end; 0: what is written may arrive late or not at all.",
             labels: ["topic": topic])
         let limits = configuration.limits

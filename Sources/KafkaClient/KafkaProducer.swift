@@ -86,11 +86,11 @@ public final class KafkaProducer {
         core = try ClientCore(loop: loop, configuration: configuration, role: "producer")
         let registry = MetricRegistry.shared
         deliveredCount = registry.counter(
-            name: "cabstand_kafka_delivered_total", help: "Messages that the cluster acknowledged.")
+            name: .own("kafka_delivered_total"), help: "Messages that the cluster acknowledged.")
         failedCount = registry.counter(
-            name: "cabstand_kafka_delivery_failures_total", help: "Messages whose delivery report was an error.")
+            name: .own("kafka_delivery_failures_total"), help: "Messages whose delivery report was an error.")
         pendingGauge = registry.gauge(
-            name: "cabstand_kafka_pending_messages", help: "Messages without a delivery report yet.")
+            name: .own("kafka_pending_messages"), help: "Messages without a delivery report yet.")
         client = try Self.makeClient(configuration, order)
         pump = try makePump()
         look()

@@ -8,28 +8,28 @@ extension MetricRegistry {
     public func addLoops(_ loops: [EventLoop], role: String) {
         for (index, loop) in loops.enumerated() {
             let labels: MetricLabels = ["role": role, "loop": "\(index)"]
-            sampledCounter(name: "cabstand_loop_turns_total", help: "Turns, which are wake-ups.", labels: labels) {
+            sampledCounter(name: .own("loop_turns_total"), help: "Turns, which are wake-ups.", labels: labels) {
                 Double(loop.statistics.turns)
             }
-            sampledGauge(name: "cabstand_loop_connections", help: "Open connections.", labels: labels) {
+            sampledGauge(name: .own("loop_connections"), help: "Open connections.", labels: labels) {
                 Double(loop.statistics.connections)
             }
             sampledCounter(
-                name: "cabstand_tls_handshakes_failed_total",
+                name: .own("tls_handshakes_failed_total"),
                 help: "Accepted connections whose TLS handshake failed, timed out or was given up.", labels: labels
             ) { Double(loop.statistics.handshakesFailed) }
-            sampledGauge(name: "cabstand_loop_timers", help: "Timers that are armed.", labels: labels) {
+            sampledGauge(name: .own("loop_timers"), help: "Timers that are armed.", labels: labels) {
                 Double(loop.statistics.timers)
             }
-            sampledGauge(name: "cabstand_loop_queued", help: "Posts and jobs that wait.", labels: labels) {
+            sampledGauge(name: .own("loop_queued"), help: "Posts and jobs that wait.", labels: labels) {
                 Double(loop.statistics.queued)
             }
             sampledGauge(
-                name: "cabstand_loop_longest_turn_seconds", help: "The longest turn since the start: the worst lag.",
+                name: .own("loop_longest_turn_seconds"), help: "The longest turn since the start: the worst lag.",
                 labels: labels
             ) { Double(loop.statistics.longestTurn) * 1e-9 }
             sampledHistogram(
-                name: "cabstand_loop_turn_seconds",
+                name: .own("loop_turn_seconds"),
                 help: "How long a turn takes, which is how long everybody else waits.",
                 labels: labels, bounds: Self.shown.map { Double(LoopStatistics.turnHistogramBound($0)) * 1e-9 }
             ) {

@@ -60,6 +60,7 @@ public enum ServerProgram {
             format: LogFormat(rawValue: settings[CabstandSettings.logFormat]) ?? .text)
         let logger = Logger(label: "program")
         for warning in settings.warnings { logger.warning("\(warning)") }
+        MetricRegistry.shared.use(namespace: Product.metricNamespace)
         ProcessMetrics.install()
         let seconds = settings[CabstandSettings.drainDelaySeconds] + settings[CabstandSettings.graceSeconds]
         do {

@@ -55,12 +55,12 @@ public final class ServiceReadiness: Sendable {
     public func install(in registry: MetricRegistry = .shared, role: String) {
         guard let clock = loops.first else { return }
         registry.sampledGauge(
-            name: "cabstand_ready", help: "1 while the service takes requests: what /readyz says.",
+            name: .own("ready"), help: "1 while the service takes requests: what /readyz says.",
             labels: ["role": role]
         ) { self.report(now: clock.preciseNow()).isReady ? 1 : 0 }
         for name in state.withLock({ $0.checks.map(\.name) }) {
             registry.sampledGauge(
-                name: "cabstand_dependency_up", help: "1 while the service's dependency answers: a check of /readyz.",
+                name: .own("dependency_up"), help: "1 while the service's dependency answers: a check of /readyz.",
                 labels: ["role": role, "dependency": name]
             ) { self.state.withLock { $0.checks.first { $0.name == name }?.check == .ok ? 1 : 0 } }
         }

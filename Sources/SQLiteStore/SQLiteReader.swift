@@ -17,7 +17,7 @@ public final class SQLiteReader: Sendable {
         let thread = SQLiteThread(name: name, capacity: capacity, batch: Self.jobsPerTurn)
         self.thread = thread
         MetricRegistry.shared.sampledGauge(
-            name: "cabstand_sqlite_queue", help: "Jobs that wait for a database thread or run.",
+            name: .own("sqlite_queue"), help: "Jobs that wait for a database thread or run.",
             labels: ["thread": name]
         ) { [weak thread] in Double(thread?.pending ?? 0) }
         try thread.start(database) { [weak thread] jobs, database in

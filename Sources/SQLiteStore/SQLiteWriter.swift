@@ -37,13 +37,13 @@ public final class SQLiteWriter: Sendable {
         self.thread = thread
         let registry = MetricRegistry.shared
         let seconds = registry.histogram(
-            name: "cabstand_sqlite_commit_seconds", help: "A transaction of the writer, from begin to durable.",
+            name: .own("sqlite_commit_seconds"), help: "A transaction of the writer, from begin to durable.",
             labels: ["thread": name])
         let size = registry.histogram(
-            name: "cabstand_sqlite_commit_jobs", help: "Jobs that shared one transaction.",
+            name: .own("sqlite_commit_jobs"), help: "Jobs that shared one transaction.",
             labels: ["thread": name], bounds: [1, 2, 4, 8, 16, 32, 64])
         registry.sampledGauge(
-            name: "cabstand_sqlite_queue", help: "Jobs that wait for a database thread or run.",
+            name: .own("sqlite_queue"), help: "Jobs that wait for a database thread or run.",
             labels: ["thread": name]
         ) { [weak thread] in Double(thread?.pending ?? 0) }
         let logger = Logger(label: "sqlite").with("thread", name)

@@ -8,11 +8,11 @@ extension MetricRegistry {
     public func addConnections(_ account: ConnectionAccount, protocol name: String) {
         let labels: MetricLabels = ["protocol": name]
         sampledGauge(
-            name: "cabstand_connection_input_bytes",
+            name: .own("connection_input_bytes"),
             help: "Memory of input that is not whole or whose turn has not come, by protocol.", labels: labels
         ) { Double(account.input) }
         sampledGauge(
-            name: "cabstand_connection_output_bytes", help: "Memory of output that peers have not taken, by protocol.",
+            name: .own("connection_output_bytes"), help: "Memory of output that peers have not taken, by protocol.",
             labels: labels
         ) { Double(account.output) }
     }

@@ -4,6 +4,26 @@ import Synchronization
 /// Names and values that tell the series of a metric apart.
 public typealias MetricLabels = KeyValuePairs<String, String>
 
+/// What a metric is called. A literal is shown as it is; a name that is the house's own (`.own("kafka_up")`) with the registry's
+/// namespace and an underscore in front.
+public struct MetricName: Hashable, Sendable, ExpressibleByStringLiteral {
+    /// The name without the namespace.
+    let text: String
+    /// Whether the registry's namespace comes in front.
+    let isOwn: Bool
+
+    /// A name that is shown as it is.
+    public init(stringLiteral text: String) { self.init(text, isOwn: false) }
+
+    private init(_ text: String, isOwn: Bool) {
+        self.text = text
+        self.isOwn = isOwn
+    }
+
+    /// A name behind the registry's namespace: that of everything which no convention names for all programs.
+    public static func own(_ text: String) -> MetricName { MetricName(text, isOwn: true) }
+}
+
 /// Knows every metric of the process and writes them as Prometheus text (exposition format 0.0.4).
 ///
 /// Making a metric takes a lock and is for start-up; using one takes none. Asking twice for the same name and labels
@@ -32,30 +52,40 @@ public final class MetricRegistry: Sendable {
         var series: [String: [Instance]] = [:]
 
         /// In place: a copy for each would be work that grows with the square of their number.
-        mutating func add(_ instance: Instance, _ kind: Kind, _ name: String, _ labels: String) {
-            precondition(self.kind == kind, "\(name) is a \(self.kind) already")
+        mutating func add(_ instance: Instance, _ kind: Kind, _ name: MetricName, _ labels: String) {
+            precondition(self.kind == kind, "\(name.text) is a \(self.kind) already")
             if series[labels] == nil { order.append(labels) }
             series[labels, default: []].append(instance)
         }
     }
 
     private struct State {
-        var order: [String] = []
-        var families: [String: Family] = [:]
+        var namespace: String
+        var order: [MetricName] = []
+        var families: [MetricName: Family] = [:]
+
+        func shown(_ name: MetricName) -> String {
+            name.isOwn && !namespace.isEmpty ? "\(namespace)_\(name.text)" : name.text
+        }
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    public init() {}
+    /// - Parameter namespace: what stands in front of names that are the house's own, as in `shop_kafka_up`.
+    public init(namespace: String = "") { state = Mutex(State(namespace: namespace)) }
+
+    /// Changes the namespace, for the metrics that are there too: a program gives the shared registry its own at start.
+    public func use(namespace: String) { state.withLock { $0.namespace = namespace } }
 
     /// A counter; `name` ends in `_total`.
-    public func counter(name: String, help: String, labels: MetricLabels = [:]) -> Counter {
+    public func counter(name: MetricName, help: String, labels: MetricLabels = [:]) -> Counter {
         let counter = Counter()
         add(.counter(counter), .counter, name, help, labels)
         return counter
     }
 
-    public func gauge(name: String, help: String, labels: MetricLabels = [:]) -> Gauge {
+    /// A gauge; `name` ends in its unit, such as `_bytes`, where it has one.
+    public func gauge(name: MetricName, help: String, labels: MetricLabels = [:]) -> Gauge {
         let gauge = Gauge()
         add(.gauge(gauge), .gauge, name, help, labels)
         return gauge
@@ -63,21 +93,21 @@ public final class MetricRegistry: Sendable {
 
     /// A gauge that is asked at each scrape, on the thread that scrapes.
     public func sampledGauge(
-        name: String, help: String, labels: MetricLabels = [:], _ sample: @escaping @Sendable () -> Double
+        name: MetricName, help: String, labels: MetricLabels = [:], _ sample: @escaping @Sendable () -> Double
     ) {
         add(.sampled(sample), .gauge, name, help, labels)
     }
 
     /// A counter that is asked at each scrape, on the thread that scrapes; `name` ends in `_total`.
     public func sampledCounter(
-        name: String, help: String, labels: MetricLabels = [:], _ sample: @escaping @Sendable () -> Double
+        name: MetricName, help: String, labels: MetricLabels = [:], _ sample: @escaping @Sendable () -> Double
     ) {
         add(.sampled(sample), .counter, name, help, labels)
     }
 
     /// A histogram; `name` carries the unit of `bounds`.
     public func histogram(
-        name: String, help: String, labels: MetricLabels = [:], bounds: [Double] = Histogram.seconds
+        name: MetricName, help: String, labels: MetricLabels = [:], bounds: [Double] = Histogram.seconds
     ) -> Histogram {
         let histogram = Histogram(bounds: bounds)
         add(.histogram(histogram), .histogram, name, help, labels)
@@ -87,13 +117,13 @@ public final class MetricRegistry: Sendable {
     /// A histogram that is asked at each scrape, on the thread that scrapes, for the observations per bucket (one more than
     /// there are bounds) and their sum.
     public func sampledHistogram(
-        name: String, help: String, labels: MetricLabels = [:], bounds: [Double],
+        name: MetricName, help: String, labels: MetricLabels = [:], bounds: [Double],
         _ sample: @escaping @Sendable () -> (buckets: [UInt64], sum: Double)
     ) {
         add(.sampledHistogram(bounds, sample), .histogram, name, help, labels)
     }
 
-    private func add(_ instance: Instance, _ kind: Kind, _ name: String, _ help: String, _ labels: MetricLabels) {
+    private func add(_ instance: Instance, _ kind: Kind, _ name: MetricName, _ help: String, _ labels: MetricLabels) {
         let text = labels.map { "\($0)=\"\(Self.escaped($1))\"" }.joined(separator: ",")
         state.withLock { state in
             if state.families[name] == nil { state.order.append(name) }
@@ -105,14 +135,14 @@ public final class MetricRegistry: Sendable {
     /// wants to see nothing left of it. Metrics that were made before must not be used any more.
     package func forgetAll() -> [String: Double] {
         let forgotten = state.withLock { state in
-            defer { state = State() }
+            defer { state = State(namespace: state.namespace) }
             return state
         }
         var gauges: [String: Double] = [:]
         for (name, family) in forgotten.families where family.kind == .gauge {
             for (labels, instances) in family.series {
                 let sum = instances.reduce(0.0) { $0 + Self.value($1) }
-                if sum != 0 { gauges["\(name){\(labels)}"] = sum }
+                if sum != 0 { gauges["\(name.text){\(labels)}"] = sum }
             }
         }
         return gauges
@@ -123,6 +153,7 @@ public final class MetricRegistry: Sendable {
         let state = state.withLock { $0 }
         for name in state.order {
             guard let family = state.families[name] else { continue }
+            let name = state.shown(name)
             output.append(utf8: "# HELP \(name) \(family.help)\n# TYPE \(name) \(family.kind.rawValue)\n")
             for labels in family.order {
                 let instances = family.series[labels] ?? []

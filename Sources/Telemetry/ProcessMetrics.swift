@@ -20,7 +20,7 @@ public enum ProcessMetrics {
             Double(openDescriptors())
         }
         registry.sampledCounter(
-            name: "cabstand_log_lines_lost_total",
+            name: .own("log_lines_lost_total"),
             help: "Log lines that nobody read fast enough, or that the disk did not take."
         ) { Double(LogSink.standard.lostLines) }
     }

@@ -56,20 +56,18 @@ public final class TopicHub: TurnEnding {
     private let state = Cell(State())
     /// Who was given a frame lately and may not have taken it.
     private let unfinished: TickTimer
-    /// Time from the cause of a list (the Kafka record) to its send.
-    private let freshness: Histogram
+    /// Seconds from the cause of a frame to its write, per subscriber.
+    private let freshness: Histogram?
 
     let subscribersPerTurn: Int
 
-    init(loop: EventLoop, metrics: WebSocketMetrics, timeouts: WebSocketTimeouts) {
+    init(loop: EventLoop, metrics: WebSocketMetrics, timeouts: WebSocketTimeouts, freshness: Histogram?) {
         self.loop = loop
         self.metrics = metrics
         listTimeout = timeouts.listTimeout
         subscribersPerTurn = max(1, timeouts.subscribersPerTurn)
         unfinished = TickTimer(loop: loop)
-        freshness = MetricRegistry.shared.histogram(
-            name: "cabstand_list_freshness_seconds",
-            help: "From the time of the Kafka record that caused a list to the list's socket write, per subscriber.")
+        self.freshness = freshness
         unfinished.due = { [unowned self] id in checkTaken(id) }
         timer.owner = self
     }
@@ -123,7 +121,7 @@ public final class TopicHub: TurnEnding {
     // MARK: Publishing
 
     /// Gives `frame` (whole frames, unmasked) to every subscriber, in this turn's flush or when it can take it.
-    /// - Parameter cause: Unix milliseconds of what caused it, for the freshness histogram; 0 leaves it out.
+    /// - Parameter cause: Unix milliseconds of what caused it, for the server's `freshness`; 0 leaves it out.
     public func publish(_ id: TopicID, _ frame: SharedBytes, cause: Int64 = 0) {
         guard let topic = topics.find(id.handle) else { return }
         topic.value.sequence &+= 1
@@ -295,7 +293,7 @@ public final class TopicHub: TurnEnding {
             unfinished.set(subscriber.value.id, at: check)
         }
         let cause = topic.value.cause
-        if cause > 0 {
+        if cause > 0, let freshness {
             let lag =
                 Int64(truncatingIfNeeded: loop.preciseNow() &- loop.now) / 1_000_000 &+ loop.wallClockMilliseconds
                 &- cause

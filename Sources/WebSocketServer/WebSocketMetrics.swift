@@ -14,17 +14,17 @@ final class WebSocketMetrics {
 
     init() {
         let registry = MetricRegistry.shared
-        open = registry.gauge(name: "cabstand_websocket_connections", help: "WebSockets that are open.")
+        open = registry.gauge(name: .own("websocket_connections"), help: "WebSockets that are open.")
         messages = registry.counter(
-            name: "cabstand_websocket_messages_received_total", help: "Messages that clients have sent.")
-        pings = registry.counter(name: "cabstand_websocket_pings_total", help: "Pings that were sent.")
+            name: .own("websocket_messages_received_total"), help: "Messages that clients have sent.")
+        pings = registry.counter(name: .own("websocket_pings_total"), help: "Pings that were sent.")
         lists = registry.counter(
-            name: "cabstand_websocket_frames_shared_total", help: "Shared frames that were given to subscribers.")
+            name: .own("websocket_frames_shared_total"), help: "Shared frames that were given to subscribers.")
         conflated = registry.counter(
-            name: "cabstand_websocket_conflated_total",
+            name: .own("websocket_conflated_total"),
             help: "Times that a subscriber was not ready for a new list and waits for the newest instead.")
         assemblies = registry.gauge(
-            name: "cabstand_websocket_held_bytes", help: "Memory of messages that are not complete.")
+            name: .own("websocket_held_bytes"), help: "Memory of messages that are not complete.")
         // From the start: the rate of a series that begins with its first close misses that one.
         for code in [CloseCode.normal, .goingAway, .abnormal, .tooSlow, .noPong] {
             closes[Self.series(code)] = Self.closes(code)
@@ -61,7 +61,7 @@ final class WebSocketMetrics {
     private static func closes(_ code: CloseCode) -> Counter {
         let series = series(code)
         return MetricRegistry.shared.counter(
-            name: "cabstand_websocket_closed_total", help: "WebSockets that have ended.",
+            name: .own("websocket_closed_total"), help: "WebSockets that have ended.",
             labels: ["code": series == 4000 ? "4xxx" : series == 3100 ? "3xxx" : "\(series)"])
     }
 
@@ -69,7 +69,7 @@ final class WebSocketMetrics {
         let counter =
             violations[violation]
             ?? MetricRegistry.shared.counter(
-                name: "cabstand_websocket_violations_total", help: "Frames that broke RFC 6455 or a limit.",
+                name: .own("websocket_violations_total"), help: "Frames that broke RFC 6455 or a limit.",
                 labels: ["rule": "\(violation)"])
         violations[violation] = counter
         counter.increment()

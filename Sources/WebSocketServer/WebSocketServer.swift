@@ -36,12 +36,17 @@ import WebSockets
     /// Called when the last one has ended, after `drain`.
     private var whenDrained: (() -> Void)?
 
-    public init(loop: EventLoop, limits: WebSocketLimits = .init(), timeouts: WebSocketTimeouts = .init()) {
+    /// - Parameter freshness: observes the seconds from the cause of a topic's frame (`TopicHub.publish`) to its write, once
+    ///   per subscriber; nil: nobody does.
+    public init(
+        loop: EventLoop, limits: WebSocketLimits = .init(), timeouts: WebSocketTimeouts = .init(),
+        freshness: Histogram? = nil
+    ) {
         self.loop = loop
         self.limits = limits
         self.timeouts = timeouts
         heartbeats = TickTimer(loop: loop)
-        topics = TopicHub(loop: loop, metrics: metrics, timeouts: timeouts)
+        topics = TopicHub(loop: loop, metrics: metrics, timeouts: timeouts, freshness: freshness)
         super.init()
         MetricRegistry.shared.addConnections(account, protocol: "websocket")
         heartbeats.due = { [unowned self] id in tick(id) }

@@ -99,7 +99,7 @@ private func hello() throws -> LiveServer {
         #expect(answer.field("content-type") == "application/problem+json")
         #expect(
             answer.body.hasPrefix(
-                #"{"type":"urn:cabstand:problem:not-found","code":"not-found","title":"Not found","status":404,"#))
+                #"{"type":"urn:example:problem:not-found","code":"not-found","title":"Not found","status":404,"#))
     }
 }
 

@@ -30,6 +30,8 @@ final class LiveServer: Sendable {
         while port == 0 { usleep(500) }
     }
 
+    static let problemTypes = "urn:example:problem:"
+
     convenience init(
         limits: HTTPLimits = .init(), cors: CORSPolicy = .init(),
         _ routes: @escaping @Sendable (EventLoop, Router) -> Void
@@ -37,7 +39,7 @@ final class LiveServer: Sendable {
         try self.init { loop in
             let router = Router()
             routes(loop, router)
-            return HTTPServer(loop: loop, router: router, limits: limits, cors: cors)
+            return HTTPServer(loop: loop, router: router, limits: limits, cors: cors, problemTypes: Self.problemTypes)
         }
     }
 

@@ -112,6 +112,16 @@ import Testing
                 """)
     }
 
+    @Test func namesOfTheHousesOwnStandBehindTheRegistrysNamespace() {
+        let registry = MetricRegistry()
+        registry.gauge(name: .own("kafka_up"), help: "Up.").set(1)
+        registry.gauge(name: "process_open_fds", help: "Open.").set(2)
+        #expect(rendered(registry).contains("\nkafka_up 1\n"))
+        registry.use(namespace: "shop")
+        #expect(rendered(registry).contains("# HELP shop_kafka_up Up.\n# TYPE shop_kafka_up gauge\nshop_kafka_up 1\n"))
+        #expect(rendered(registry).contains("\nprocess_open_fds 2\n"))
+    }
+
     @Test func histogramBucketsAreCumulative() {
         let registry = MetricRegistry()
         let histogram = registry.histogram(name: "wait_seconds", help: "Waiting.", bounds: [0.5, 1])
@@ -140,7 +150,7 @@ import Testing
         ProcessMetrics.install(in: registry)
         let values = rendered(registry).split(separator: "\n").filter { !$0.hasPrefix("#") }
         #expect(values.count == 5)
-        for line in values where !line.hasPrefix("cabstand_log_lines_lost_total") {
+        for line in values where !line.hasPrefix("log_lines_lost_total") {
             let number = line.split(separator: " ").last.flatMap { Double($0) }
             #expect((number ?? 0) > 0, "\(line)")
         }

@@ -16,7 +16,7 @@ import Testing
         MetricRegistry.shared.render(into: &page)
         let lines = String(decoding: page.array(), as: UTF8.self).split(separator: "\n")
         let codes = lines.compactMap { line -> Substring? in
-            let start = "cabstand_websocket_closed_total{code=\""
+            let start = "websocket_closed_total{code=\""
             return line.hasPrefix(start) ? line.dropFirst(start.utf8.count).prefix { $0 != "\"" } : nil
         }
         #expect(codes.contains("3xxx") && codes.contains("4xxx"))

@@ -2,6 +2,7 @@ import Bytes
 import HTTPServer
 import Reactor
 import RideAPI
+import Telemetry
 import WebSocketServer
 
 /// The gateway's WebSockets on one loop: routes, handshake, and the endpoints behind them.
@@ -30,7 +31,12 @@ final class LiveEndpoints {
         configuration: Configuration = .init()
     ) {
         self.configuration = configuration
-        sockets = WebSocketServer(loop: link.loop)
+        sockets = WebSocketServer(
+            loop: link.loop,
+            freshness: MetricRegistry.shared.histogram(
+                name: "cabstand_list_freshness_seconds",
+                help:
+                    "From the time of the Kafka record that caused a list to the list's socket write, per subscriber."))
         let watches = TripWatches(loop: link.loop, client: trips)
         available = AvailableEndpoint(
             sockets: sockets, link: link, interval: configuration.interval, limits: configuration.limits)

@@ -1,6 +1,7 @@
 import Bytes
 import HTTPServer
 import JSONWire
+import Operations
 import RideDomain
 
 /// What a client says on `/ws/drivers/available`.
@@ -113,7 +114,7 @@ extension ByteBuffer {
     /// Appends `{"type":"error","problem":{…}}`.
     mutating func appendError(_ problem: Problem, requestID: String = "") {
         append("{\"type\":\"error\",\"problem\":")
-        problem.write(to: &self, requestID: Array(requestID.utf8).span)
+        problem.write(to: &self, requestID: Array(requestID.utf8).span, types: Product.problemTypes)
         append(UInt8(ascii: "}"))
     }
 
