@@ -48,27 +48,28 @@ var targets: [Target] = [
     .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
 
     // Floor 1: ground
+    room("Basics"),
     room("Bytes"),
     room("Memory"),
-    room("Reactor", ["Bytes", "Memory", "CLinux", "COpenSSL"]),
-    room("ReactorSim", ["Bytes", "Reactor"]),
+    room("Reactor", ["Basics", "Bytes", "Memory", "CLinux", "COpenSSL"]),
+    room("ReactorSim", ["Basics", "Reactor"]),
 
     // Floor 2: engines (no I/O, no clock, no Foundation)
     room("HTTP1", ["Bytes"]),
-    room("WebSockets", ["Bytes", "CZlib"]),
-    room("HTTP2", ["Bytes", "Memory"]),
+    room("WebSockets", ["Bytes"]),
+    room("HTTP2", ["Basics", "Bytes", "Memory"]),
     room("ProtobufWire", ["Bytes"], exclude: ["protos"]),
     room("JSONWire", ["Bytes"]),
-    room("RideDomain", ["Bytes"]),
+    room("RideDomain"),
 
     // Floor 3: parts. Telemetry and Settings lie half a floor below the others, RideAPI and Operations half a floor above.
     room("Telemetry", ["Bytes", "Reactor"]),
     room("Settings"),
-    room("HTTPServer", ["Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry"]),
+    room("HTTPServer", ["Basics", "Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry"]),
     room("WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "WebSockets", "COpenSSL", "Telemetry"]),
     room("GRPCRuntime", ["Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"], exclude: ["protos"]),
-    room("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "CLinux", "Telemetry"]),
-    room("SQLiteStore", ["Bytes", "Reactor", "CSQLite", "Telemetry"]),
+    room("KafkaClient", ["Reactor", "CRdKafka", "CLinux", "Telemetry"]),
+    room("SQLiteStore", ["Reactor", "CSQLite", "Telemetry"]),
     room("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
     room("Operations", ["Bytes", "Reactor", "JSONWire", "Telemetry", "Settings", "HTTPServer", "KafkaClient"]),
 
@@ -76,68 +77,82 @@ var targets: [Target] = [
     room(
         "DriverService",
         [
-            "Bytes", "Reactor", "JSONWire", "RideDomain", "Telemetry", "Settings", "HTTPServer", "GRPCRuntime",
+            "Basics", "ProtobufWire", "Bytes", "Reactor", "RideDomain", "Telemetry", "Settings", "GRPCRuntime",
             "KafkaClient", "SQLiteStore", "RideAPI", "Operations",
         ]),
     room(
         "TripService",
         [
-            "Bytes", "Reactor", "JSONWire", "RideDomain", "Telemetry", "Settings", "HTTPServer", "GRPCRuntime",
-            "KafkaClient", "SQLiteStore", "RideAPI", "Operations",
+            "Basics", "Bytes", "Reactor", "RideDomain", "Telemetry", "Settings", "GRPCRuntime", "KafkaClient",
+            "SQLiteStore", "RideAPI", "Operations",
         ]),
     room(
         "GatewayService",
         [
-            "Bytes", "Reactor", "JSONWire", "HTTP1", "RideDomain", "Telemetry", "Settings", "HTTPServer",
-            "WebSocketServer", "GRPCRuntime", "KafkaClient", "RideAPI", "Operations",
+            "Basics", "ProtobufWire", "WebSockets", "Bytes", "Reactor", "JSONWire", "HTTP1", "RideDomain", "Telemetry",
+            "Settings", "HTTPServer", "WebSocketServer", "GRPCRuntime", "KafkaClient", "RideAPI", "Operations",
+        ]),
+
+    room(
+        "DriverSimulator",
+        [
+            "Basics", "Bytes", "Reactor", "JSONWire", "RideDomain", "Telemetry", "Settings", "GRPCRuntime", "RideAPI",
+            "Operations",
         ]),
 
     // Floor 5: programs
     program("gateway", ["GatewayService", "Operations", "Settings"]),
-    program("driver", ["DriverService", "GRPCRuntime", "Operations", "Settings"]),
+    program("driver", ["DriverService", "DriverSimulator", "GRPCRuntime", "Operations", "Settings"]),
+    program("simulator", ["DriverSimulator", "Operations", "Settings"]),
     program("trip", ["TripService", "GRPCRuntime", "Operations", "Settings"]),
     program(
         "cabstand",
-        ["GatewayService", "DriverService", "TripService", "Operations", "KafkaClient", "Settings", "Telemetry"]),
+        [
+            "RideAPI", "GatewayService", "DriverService", "DriverSimulator", "TripService", "Operations", "KafkaClient",
+            "Settings", "Telemetry",
+        ]),
     program("protoc-gen-cabstand", ["ProtobufWire", "Bytes"]),
     program(
         "benchmarks",
         [
-            "Bytes", "Memory", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "WebSocketServer", "HTTP2",
-            "GRPCRuntime",
-            "ProtobufWire", "JSONWire", "RideDomain", "RideAPI", "SQLiteStore",
+            "Bytes", "Memory", "Reactor", "HTTPServer", "WebSockets", "WebSocketServer", "HTTP2", "GRPCRuntime",
+            "ProtobufWire", "JSONWire", "RideAPI",
         ],
         path: "Tests/Benchmarks", exclude: ["protos"]),
 
     // Tests mirror the rooms. TestSupport starts and stops real programs.
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+    tests("Basics"),
     tests("Bytes"),
     tests("Memory"),
-    tests("Reactor", ["ReactorSim", "Bytes", "TestSupport"]),
+    tests("Reactor", ["Basics", "ReactorSim", "Bytes", "TestSupport"]),
     tests("HTTP1", ["Bytes", "TestSupport"]),
-    tests("WebSockets", ["Bytes"]),
-    tests("HTTP2", ["Bytes"]),
-    tests("ProtobufWire", ["Bytes", "TestSupport", "protoc-gen-cabstand"], exclude: ["protos", "interop.py"]),
-    tests("JSONWire", ["Bytes"]),
-    tests("RideDomain", ["Bytes"]),
+    tests("WebSockets", ["Basics", "Bytes"]),
+    tests("HTTP2", ["Basics", "Bytes"]),
+    tests(
+        "ProtobufWire", ["Basics", "Bytes", "TestSupport", "protoc-gen-cabstand"], exclude: ["protos", "interop.py"]),
+    tests("JSONWire", ["Basics", "Bytes"]),
+    tests("RideDomain", ["Basics"]),
     tests("Telemetry", ["Bytes"]),
     tests("Settings"),
-    tests("HTTPServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"]),
-    tests("Operations", ["Bytes", "Reactor", "HTTPServer"]),
+    tests("HTTPServer", ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"]),
+    tests("Operations", ["Bytes", "Reactor", "HTTPServer", "Settings"]),
     tests(
-        "WebSocketServer", ["Bytes", "Reactor", "ReactorSim", "HTTP1", "HTTPServer", "Telemetry", "TestSupport"],
+        "WebSocketServer", ["WebSockets", "Bytes", "Reactor", "ReactorSim", "Telemetry", "TestSupport"],
         exclude: ["autobahn.py"]),
     tests(
-        "GRPCRuntime", ["Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "Telemetry", "TestSupport"],
+        "GRPCRuntime",
+        ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "Telemetry", "TestSupport"],
         exclude: ["protos", "grpcio_peer.py"]),
     tests("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "TestSupport"]),
-    tests("SQLiteStore", ["Bytes", "Reactor", "ReactorSim", "Telemetry", "TestSupport"]),
-    tests("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain", "Reactor", "TestSupport"]),
+    tests("SQLiteStore", ["Reactor", "ReactorSim", "Telemetry", "TestSupport"]),
+    tests("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"]),
+    tests("DriverSimulator", ["Basics", "RideDomain"]),
     tests(
         "DriverService",
         [
-            "Bytes", "Reactor", "ReactorSim", "ProtobufWire", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient",
-            "SQLiteStore", "TestSupport",
+            "Basics", "DriverSimulator", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim", "ProtobufWire",
+            "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "TestSupport",
         ]),
     tests(
         "TripService",
@@ -149,9 +164,9 @@ var targets: [Target] = [
     tests(
         "GatewayService",
         [
-            "Bytes", "Reactor", "ReactorSim", "JSONWire", "ProtobufWire", "RideDomain", "RideAPI", "GRPCRuntime",
-            "HTTP1",
-            "HTTPServer", "WebSocketServer", "WebSockets", "TestSupport",
+            "Basics", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim", "JSONWire", "ProtobufWire",
+            "RideDomain", "RideAPI", "GRPCRuntime", "HTTP1", "HTTPServer", "WebSocketServer", "WebSockets",
+            "TestSupport",
         ]),
     // What is fuzzed, as plain functions: libFuzzer calls them (deploy/fuzz.sh), and FuzzTests with all that it ever found.
     .target(
@@ -173,7 +188,8 @@ var targets: [Target] = [
     .testTarget(
         name: "EndToEndTests",
         dependencies: [
-            "TestSupport", "Settings", "Reactor", "RideAPI", "KafkaClient", "gateway", "driver", "trip", "cabstand",
+            "TestSupport", "Operations", "Settings", "Reactor", "RideAPI", "KafkaClient", "gateway", "driver", "trip",
+            "simulator", "cabstand",
         ],
         exclude: ["browser", "gateway_messages.py", "tour.py"], swiftSettings: settings),
 ]
@@ -198,7 +214,7 @@ if let wanted = environment["CABSTAND_ROOMS"], !wanted.isEmpty {
 }
 
 let libraries = ["Reactor", "HTTPServer", "WebSocketServer", "GRPCRuntime"]
-let programs = ["gateway", "driver", "trip", "cabstand", "protoc-gen-cabstand"]
+let programs = ["gateway", "driver", "trip", "simulator", "cabstand", "protoc-gen-cabstand"]
 let present = Set(targets.map(\.name))
 
 let package = Package(

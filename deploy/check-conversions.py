@@ -25,7 +25,7 @@ import sys
 import tempfile
 
 # Programs of a screenful, the code generator, which runs on the programmer's machine, and the simulated kernel of tests.
-LEFT_OUT = {"gateway", "driver", "trip", "cabstand", "protoc-gen-cabstand", "ReactorSim"}
+LEFT_OUT = {"gateway", "driver", "trip", "simulator", "cabstand", "protoc-gen-cabstand", "ReactorSim"}
 LANGUAGE = [
     "-swift-version", "6", "-strict-memory-safety", "-enable-experimental-feature", "Lifetimes",
     "-enable-upcoming-feature", "ExistentialAny", "-parse-as-library"]

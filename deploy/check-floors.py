@@ -2,10 +2,11 @@
 """Checks how the house is built:
 
   - a room imports only from floors below it;
-  - engines (floor 2) import `Bytes`, `Memory` and `CZlib` and nothing else of the house; of the C library they call functions of
+  - engines (floor 2) import `Basics`, `Bytes`, `Memory` and `CZlib` and nothing else of the house; of the C library they call functions of
     memory and arithmetic (memchr, sin), never I/O, a clock, a thread or the environment;
   - Foundation is nowhere; FoundationEssentials above floor 2 only;
-  - the package has no package dependencies, and dependencies of targets go down too;
+  - the package has no package dependencies, dependencies of targets go down too, and each target depends on exactly what it
+    imports;
   - the libraries that others import, and what they stand on, say nothing of this product: no name or text in their code has
     `cabstand`, `trip`, `driver` or `ride` among its words;
   - no bare `Task {}`: a task belongs to a loop (`loop.spawn`);
@@ -21,20 +22,20 @@ import sys
 
 FLOORS = {
     0: "CLinux COpenSSL CZlib CRdKafka CSQLite",
-    1: "Bytes Memory Reactor",
+    1: "Basics Bytes Memory Reactor",
     2: "HTTP1 WebSockets HTTP2 ProtobufWire JSONWire RideDomain",
     2.5: "Telemetry Settings",
     3: "HTTPServer WebSocketServer GRPCRuntime KafkaClient SQLiteStore",
     3.5: "RideAPI Operations",
-    4: "GatewayService DriverService TripService",
-    5: "gateway driver trip cabstand protoc-gen-cabstand",
+    4: "GatewayService DriverService TripService DriverSimulator",
+    5: "gateway driver trip simulator cabstand protoc-gen-cabstand",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 # Beside the house: the simulated kernel stands on the ground that it simulates.
 FLOOR["ReactorSim"] = 1.5
 # Within one floor: the loop moves bytes, and keeps its connections in places.
-SAME_FLOOR = {("Reactor", "Bytes"), ("Reactor", "Memory")}
-ENGINE_IMPORTS = {"Bytes", "Memory", "CZlib"}
+SAME_FLOOR = {("Reactor", "Basics"), ("Reactor", "Bytes"), ("Reactor", "Memory")}
+ENGINE_IMPORTS = {"Basics", "Bytes", "Memory", "CZlib"}
 # Calls that make an engine impure.
 IMPURE = re.compile(
     r"\b(?:open|close|read|write|readv|writev|send|sendto|sendmsg|recv|recvfrom|recvmsg|socket|accept4?|connect|bind|listen|"
@@ -72,7 +73,7 @@ def rule(importer, imported):
     if imported not in FLOOR:
         return f"{imported} is no room of the house"
     if floor == 2 and imported not in ENGINE_IMPORTS:
-        return "an engine imports only Bytes and CZlib"
+        return "an engine imports only Basics, Bytes, Memory and CZlib"
     if FLOOR[imported] < floor or (importer, imported) in SAME_FLOOR:
         return None
     return f"floor {FLOOR[imported]} is not below floor {floor}"
@@ -86,7 +87,7 @@ def check_sources():
             problems.append(f"Sources/{room}: which floor is it on? Add it to deploy/check-floors.py")
             continue
         for path in sorted(folder.rglob("*.swift")):
-            code = COMMENT.sub(lambda m: "\n" * m[0].count("\n"), TEXT.sub('""', path.read_text()))
+            code = code_of(path)
             for found in IMPORT.finditer(code):
                 wrong = rule(room, found[1])
                 if wrong:
@@ -110,21 +111,53 @@ def check_sources():
     return len(folders)
 
 
-def check_package():
+def code_of(path):
+    return COMMENT.sub(lambda m: "\n" * m[0].count("\n"), TEXT.sub('""', path.read_text()))
+
+
+def targets():
+    """What Package.swift declares: (name, folder, the targets that it depends on)."""
     package = COMMENT.sub("", (repository / "Package.swift").read_text())
     if re.search(r"\.package\s*\(", package):
         problems.append("Package.swift: the package must have no package dependencies")
-    for name, listed in re.findall(r'(?:room|program)\(\s*"([\w-]+)"\s*,\s*\[([^\]]*)\]', package):
-        for imported in re.findall(r'"([\w-]+)"', listed):
+    call = re.compile(
+        r'(?<!\w)(room|program|tests|\.target|\.testTarget)\(\s*(?:name:\s*)?"([\w-]+)"'
+        r'(?:\s*,\s*(?:dependencies:\s*)?\[([^\]]*)\])?(?:\s*,\s*path:\s*"([^"]+)")?')
+    for kind, name, listed, folder in call.findall(package):
+        declared = set(re.findall(r'"([\w-]+)"', listed))
+        if kind == "tests":
+            declared.add(name)
+        if kind in ("tests", ".testTarget"):
+            name, folder = name + ("Tests" if kind == "tests" else ""), folder or None
+            folder = folder or f"Tests/{name}"
+        yield name, repository / (folder or f"Sources/{name}"), declared
+
+
+def check_package():
+    """Declared edges and imports are the same: a missing edge builds by luck, an unused one makes builds wait."""
+    declared = list(targets())
+    known = {name for name, _, _ in declared} | set(FLOORS[0].split())
+    programs = {name for name, folder, _ in declared if (folder / "main.swift").exists()}
+    for name, folder, edges in declared:
+        for imported in edges:
             if name in FLOOR and rule(name, imported):
                 problems.append(f"Package.swift: {name} depends on {imported}: {rule(name, imported)}")
+        imports = {
+            found[1].split(".")[0] for path in folder.rglob("*.swift") if not path.is_relative_to(folder / "package")
+            for found in IMPORT.finditer(code_of(path))
+        } & known
+        for missing in sorted(imports - edges):
+            problems.append(f"Package.swift: {name} imports {missing} and does not depend on it")
+        # A test that runs a program needs it built, and imports nothing.
+        for unused in sorted(edges - imports - programs):
+            problems.append(f"Package.swift: {name} depends on {unused} and does not import it")
 
 
 def check_programs(folder):
     """What the programs name as needed. (Debian's librdkafka itself needs libcurl, and that libnghttp2: the loader maps
     them for OAuth logins to Kafka; nothing of the house calls them, so it is the programs' own list that counts.)"""
     checked = 0
-    for name in ("gateway", "driver", "trip", "cabstand"):
+    for name in ("gateway", "driver", "trip", "simulator", "cabstand"):
         program = pathlib.Path(folder) / name
         if not program.exists():
             continue

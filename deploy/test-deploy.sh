@@ -125,7 +125,7 @@ step "programs, engine, base images"
 build_programs() {
     local program options="-c release --static-swift-stdlib"
     mkdir -p deploy/prebuilt
-    for program in gateway driver trip cabstand; do
+    for program in gateway driver trip simulator cabstand; do
         # shellcheck disable=SC2086
         swift build $options --product "$program" && strip -o "deploy/prebuilt/$program" "$(swift build $options --show-bin-path)/$program" ||
             return 1
@@ -196,7 +196,7 @@ wait "$building" || {
     tail -n 20 "$work/build.log"
     fail "the release build"
 }
-ok "gateway, driver, trip and cabstand are built (release, static standard library)"
+ok "gateway, driver, trip, simulator and cabstand are built (release, static standard library)"
 
 step "the image"
 quietly docker build -f deploy/Dockerfile --build-arg BINARIES=prebuilt -t cabstand -t cabstand:dev . || fail "docker build"
@@ -206,7 +206,7 @@ ok "built, $(docker image inspect -f '{{.Size}}' cabstand | awk '{printf "%.0f M
 expect "it runs as nobody in particular" 10001:10001 "$(docker image inspect -f '{{.Config.User}}' cabstand)"
 if quietly docker run --rm cabstand sh -c true; then fail "there is a shell in it"; fi
 ok "there is no shell in it"
-for program in gateway driver trip cabstand; do
+for program in gateway driver trip simulator cabstand; do
     docker run --rm cabstand "$program" --help | grep "^Usage: $program" >/dev/null || fail "$program --help in a container"
 done
 container=$(docker run -d --read-only --cap-drop ALL --security-opt no-new-privileges -v /data -p 127.0.0.1:8080:8080 \

@@ -1,5 +1,4 @@
 import GRPCRuntime
-import HTTPServer
 import KafkaClient
 import Operations
 import Reactor
@@ -11,7 +10,7 @@ import Telemetry
 /// Everything of the driver service that lives on its loop, wired together.
 final class DriverNode {
     let grpcAddress: SocketAddress
-    let adminAddress: SocketAddress?
+    var adminAddress: SocketAddress? { admin?.address }
 
     private let loop: EventLoop
     private let logger = Logger(label: "driver")
@@ -30,21 +29,20 @@ final class DriverNode {
     private let channel: GRPCChannel
     private let reconciler: TripReconciler
     private let server: GRPCServer
-    private let admin: HTTPServer?
+    private let admin: AdminPort?
     let readiness: ServiceReadiness
-    private var fleet: SimulatedFleet?
 
     /// On the thread that made the loop, before it runs.
-    init(loop: EventLoop, settings: SettingsValues) throws {
+    init(loop: EventLoop, settings: ProgramSettings) throws {
         self.loop = loop
-        drainDelay = UInt64(settings[CabstandSettings.drainDelaySeconds]) * 1_000_000_000
-        let grace = UInt64(settings[CabstandSettings.graceSeconds]) * 1_000_000_000
+        drainDelay = UInt64(settings.drainDelaySeconds) * 1_000_000_000
+        let grace = UInt64(settings.graceSeconds) * 1_000_000_000
         drainTimeout = grace / 2
         flushTimeout = min(3_000_000_000, grace / 8)
         readiness = ServiceReadiness(
             loops: [loop], dependencies: ["database", "kafka", "trip_service"], now: loop.preciseNow())
 
-        let path = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
+        let path = String(settings.databaseURL.dropFirst("sqlite:".count))
         let opened: SQLiteDriverRepository.Opened
         do {
             opened = try SQLiteDriverRepository.open(path: path, wall: loop.wallClockMilliseconds)
@@ -61,45 +59,32 @@ final class DriverNode {
         announcer = KafkaAnnouncer(loop: loop, producer: producer)
         book = DriverBook(
             loop: loop, repository: repository, announcer: announcer, stored: opened.stored,
-            timeToLive: Int64(settings[CabstandSettings.driverTTLSeconds]) * 1_000)
+            timeToLive: Int64(settings.driverTTLSeconds) * 1_000)
         reader = try TripEventReader(
             loop: loop, book: book, repository: repository, configuration: kafka, cursor: opened.stored.cursor)
         topics = try KafkaAdmin(
             loop: loop, configuration: kafka,
             topics: [
-                TopicSpecification(KafkaAnnouncer.topic, settings), TopicSpecification(TripEventReader.topic, settings),
+                TopicSpecification(DriverLocationUpdate.topic, settings), TopicSpecification(TripEvent.topic, settings),
             ])
         channel = GRPCChannel(
-            loop: loop, target: settings[CabstandSettings.tripService].description, options: .betweenServices)
+            loop: loop, target: settings.tripService.description, options: .betweenServices)
         reconciler = TripReconciler(loop: loop, book: book, channel: channel)
 
         let registry = ServiceRegistry()
         Driver_V1_DriverService.register(DriverHandler(loop: loop, book: book), in: registry)
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
-        grpcAddress = try settings.listening(CabstandSettings.grpcPort) { try server.listen($0) }
-        if let port = settings[CabstandSettings.adminPort] {
-            let router = Router()
-            router.addHealth(readiness, loop: loop)
-            router.addMetrics()
-            let admin = HTTPServer(loop: loop, router: router, problemTypes: Product.problemTypes)
-            adminAddress = try settings.listening(CabstandSettings.adminPort, port) { try admin.listen($0) }
-            self.admin = admin
-        } else {
-            admin = nil
-            adminAddress = nil
-        }
+        grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0) }
+        admin = try AdminPort(loop: loop, settings: settings, readiness: readiness)
         connect()
         MetricRegistry.shared.addLoops([loop], role: "driver")
         readiness.install(role: "driver")
-        let simulated = settings[CabstandSettings.simulatedDrivers]
-        if simulated > 0 { try simulate(simulated, publicFolder: settings[CabstandSettings.publicDir]) }
         logger.notice(
             "serving",
             metadata: [
-                "grpc": "\(grpcAddress)", "admin": adminAddress.map { "\($0)" } ?? "off", "database": path,
+                "grpc": "\(grpcAddress)", "admin": admin.map { "\($0.address)" } ?? "off", "database": path,
                 "database_id": opened.stored.databaseID, "drivers": "\(book.registry.count)",
-                "simulated": "\(simulated)",
             ])
     }
 
@@ -140,16 +125,6 @@ final class DriverNode {
         server.health.set(isReady ? .serving : .notServing)
     }
 
-    private func simulate(_ count: Int, publicFolder: String) throws {
-        let graph = try RoadGraph(path: publicFolder + "/map/neubrandenburg-roads.json")
-        // The way that every app takes: over a socket to the service's own port.
-        let port = grpcAddress.port
-        let target = ["0.0.0.0", "::"].contains(grpcAddress.ip) ? "127.0.0.1:\(port)" : grpcAddress.description
-        let fleet = SimulatedFleet(loop: loop, count: count, graph: graph, target: target, trips: channel)
-        self.fleet = fleet
-        loop.execute { fleet.start() }
-    }
-
     // MARK: The end
 
     /// Readiness turns, then (after the configured delay) no new calls, calls in flight finish, what is in memory only is
@@ -158,8 +133,6 @@ final class DriverNode {
         readiness.drain()
         tellHealth()
         loop.schedule(after: drainDelay) { [self] in
-            fleet?.stop()
-            fleet = nil
             reconciler.stop()
             book.watchers.endAll()
             once(within: drainTimeout, { self.server.drain($0) }) { [self] in

@@ -2,8 +2,7 @@ import Operations
 import Reactor
 import Settings
 
-/// The driver service as a whole: one loop with a thread of its own, its database thread and its Kafka clients, and the
-/// simulated drivers, if any.
+/// The driver service as a whole: one loop with a thread of its own, its database thread and its Kafka clients.
 ///
 ///     let server = try DriverServer(settings: settings)
 ///     try server.start()
@@ -19,11 +18,10 @@ public final class DriverServer: ServerProcess {
     /// Where health and metrics are served, if a port is configured for it.
     public let adminAddress: SocketAddress?
 
-    /// Opens the database, brings it up to date, reads the streets if there are simulated drivers, and listens; requests
-    /// wait until `start`.
+    /// Opens the database, brings it up to date, and listens; requests wait until `start`.
     ///
-    /// - Throws: what is wrong with an address, the database, the streets or Kafka's properties.
-    public init(settings: SettingsValues) throws {
+    /// - Throws: what is wrong with an address, the database or Kafka's properties.
+    public init(settings: ProgramSettings) throws {
         group = try EventLoopGroup(count: 1)
         let loop = group.loops[0]
         let node = try DriverNode(loop: loop, settings: settings)

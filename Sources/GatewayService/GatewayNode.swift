@@ -21,12 +21,12 @@ final class GatewayNode {
 
     /// On the thread that made the loop, before it runs.
     init(
-        backends: Backends, link: FeedLink, settings: SettingsValues, origins: OriginPolicy,
+        backends: Backends, link: FeedLink, settings: ProgramSettings, origins: OriginPolicy,
         readiness: ServiceReadiness, files: StaticFiles
     ) {
         self.backends = backends
         let loop = backends.loop
-        let grace = settings[CabstandSettings.graceSeconds]
+        let grace = settings.graceSeconds
         closingTime = min(10, grace / 4)
         patience = UInt64(grace) * 750_000_000
         let api = router.group(["", "/v1"])
@@ -34,10 +34,10 @@ final class GatewayNode {
         TripRoutes(backends: backends).register(on: api)
         live = LiveEndpoints(
             link: link, drivers: backends.drivers, trips: backends.trips,
-            configuration: .init(interval: settings[CabstandSettings.listIntervalMs]))
+            configuration: .init(interval: settings.listIntervalMs))
         live.register(on: api)
         router.addHealth(readiness, loop: loop)
-        if settings[CabstandSettings.adminPort] == nil { router.addMetrics() }
+        if settings.adminPort == nil { router.addMetrics() }
         server = HTTPServer(
             loop: loop, router: router, cors: .gateway(origins), problemTypes: Product.problemTypes, metrics: .shared,
             logger: Logger(label: "http"))
@@ -76,27 +76,25 @@ final class GatewayNode {
 /// What the gateway has once, on its first loop: the feed, the Kafka consumer that triggers it, and the operators' port.
 final class GatewayHome {
     /// Where the driver service says what has changed.
-    private static let topic = "driver_locations"
-
     let feed: DriverFeed
     private let loop: EventLoop
     private let consumer: KafkaConsumer
     private var operations: HTTPServer?
     private var folder: LiveFolder?
 
-    init(loop: EventLoop, backends: Backends, settings: SettingsValues, readiness: ServiceReadiness) throws {
+    init(loop: EventLoop, backends: Backends, settings: ProgramSettings, readiness: ServiceReadiness) throws {
         self.loop = loop
         let areas = DriverServiceAreas(client: backends.drivers, timeout: backends.timeout)
         feed = DriverFeed(
             loop: loop, source: areas,
             cars: DriverServiceCars(client: backends.drivers, timeout: backends.timeout),
             configuration: .init(
-                pollInterval: settings[CabstandSettings.pollIntervalMs],
-                anxiousPollInterval: min(1000, settings[CabstandSettings.pollIntervalMs])))
+                pollInterval: settings.pollIntervalMs,
+                anxiousPollInterval: min(1000, settings.pollIntervalMs)))
         consumer = try KafkaConsumer(
             loop: loop,
             configuration: KafkaConfiguration(settings, clientID: "cabstand-gateway", group: "cabstand-gateway"),
-            topic: Self.topic, start: .end)
+            topic: DriverLocationUpdate.topic, start: .end)
         watch(backends, readiness)
     }
 
@@ -157,10 +155,10 @@ extension CORSPolicy {
 }
 
 extension Backends {
-    convenience init(loop: EventLoop, settings: SettingsValues) {
+    convenience init(loop: EventLoop, settings: ProgramSettings) {
         self.init(
-            loop: loop, driverService: settings[CabstandSettings.driverService].description,
-            tripService: settings[CabstandSettings.tripService].description,
-            timeout: UInt64(settings[CabstandSettings.requestTimeoutMs]) * 1_000_000)
+            loop: loop, driverService: settings.driverService.description,
+            tripService: settings.tripService.description,
+            timeout: UInt64(settings.requestTimeoutMs) * 1_000_000)
     }
 }

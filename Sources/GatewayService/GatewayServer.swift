@@ -33,17 +33,17 @@ public final class GatewayServer: ServerProcess {
     /// Reads the page's files and listens; requests wait until `start`. On the thread that will not run any of the loops.
     ///
     /// - Throws: what is wrong with an address, the folder, the certificate, or Kafka's properties.
-    public init(settings: SettingsValues) throws {
-        let configured = settings[CabstandSettings.eventLoops]
+    public init(settings: ProgramSettings) throws {
+        let configured = settings.eventLoops
         group = try EventLoopGroup(count: configured == 0 ? EventLoopGroup.defaultCount : configured)
         let loops = group.loops
-        drainDelay = UInt64(settings[CabstandSettings.drainDelaySeconds]) * 1_000_000_000
+        drainDelay = UInt64(settings.drainDelaySeconds) * 1_000_000_000
         let readiness = ServiceReadiness(
             loops: loops, dependencies: ["driver_service", "trip_service", "kafka"], now: loops[0].preciseNow())
         self.readiness = readiness
 
         let origins = try Self.origins(settings)
-        let folder = try LiveFolder(settings[CabstandSettings.publicDir])
+        let folder = try LiveFolder(settings.publicDir)
         let backends = loops.map { Backends(loop: $0, settings: settings) }
         let home = try GatewayHome(loop: loops[0], backends: backends[0], settings: settings, readiness: readiness)
         let links = FeedLink.links(home.feed, loops: loops)
@@ -61,7 +61,7 @@ public final class GatewayServer: ServerProcess {
 
         tls = try Self.certificate(settings)
         address = try Self.listen(nodes, settings, tls?.context)
-        if let port = settings[CabstandSettings.adminPort] {
+        if let port = settings.adminPort {
             adminAddress = try home.listenForOperations(settings.listenAddress(port: port), readiness).localAddress
         } else {
             adminAddress = nil
@@ -82,18 +82,18 @@ public final class GatewayServer: ServerProcess {
 
     // MARK: Listening
 
-    private static func origins(_ settings: SettingsValues) throws(GatewayStartError) -> OriginPolicy {
+    private static func origins(_ settings: ProgramSettings) throws(GatewayStartError) -> OriginPolicy {
         do throws(OriginPolicy.InvalidOrigin) {
-            return try OriginPolicy(settings[CabstandSettings.allowedOrigins])
+            return try OriginPolicy(settings.allowedOrigins)
         } catch {
             throw GatewayStartError(description: "ALLOWED_ORIGINS: \(error).")
         }
     }
 
     private static func certificate(
-        _ settings: SettingsValues
+        _ settings: ProgramSettings
     ) throws -> (context: TLSServerContext, certificate: String, key: String)? {
-        let (certificate, key) = (settings[CabstandSettings.tlsCert], settings[CabstandSettings.tlsKey])
+        let (certificate, key) = (settings.tlsCert, settings.tlsKey)
         guard certificate.isEmpty == key.isEmpty else {
             throw GatewayStartError(
                 description:
@@ -118,9 +118,9 @@ public final class GatewayServer: ServerProcess {
 
     /// Every loop listens on the same port; a port of 0 is chosen by the first.
     private static func listen(
-        _ nodes: [GatewayNode], _ settings: SettingsValues, _ tls: TLSServerContext?
+        _ nodes: [GatewayNode], _ settings: ProgramSettings, _ tls: TLSServerContext?
     ) throws -> SocketAddress {
-        let port = settings[CabstandSettings.httpPort]
+        let port = settings.httpPort
         var address = try settings.listenAddress(port: port)
         do {
             if nodes.count > 1 && port != 0 {

@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import Memory
 
@@ -120,8 +121,8 @@ import Memory
         nextLocalStream = role == .client ? 1 : 2
         phase = role == .server ? .preface : .settings
         owed = role == .server ? .preface : .settings
-        resets = RateLimit(burst: limits.maximumResets, interval: limits.resetsInterval)
-        idleFrames = RateLimit(burst: limits.maximumIdleFrames, interval: limits.idleFramesInterval)
+        resets = RateLimit(burst: limits.maximumResets, nanoseconds: limits.resetsInterval)
+        idleFrames = RateLimit(burst: limits.maximumIdleFrames, nanoseconds: limits.idleFramesInterval)
     }
 
     static let preface: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

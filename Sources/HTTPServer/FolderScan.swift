@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import CZlib
 import HTTP1
@@ -201,14 +202,14 @@ struct FolderScan: Sendable {
 
     /// A strong validator from the content: FNV-1a in 128 bits' worth of two runs, and the length.
     private static func tag(_ content: [UInt8]) -> String {
-        var first: UInt64 = 0xCBF2_9CE4_8422_2325
+        var first = FNV1a()
         var second: UInt64 = 0x9E37_79B9_7F4A_7C15
         for byte in content {
-            first = (first ^ UInt64(byte)) &* 0x100_0000_01B3
+            first.add(byte)
             second = (second &+ UInt64(byte)) &* 0xFF51_AFD7_ED55_8CCD
             second ^= second >> 29
         }
-        return String(first, radix: 36) + String(second, radix: 36) + String(content.count, radix: 36)
+        return String(first.value, radix: 36) + String(second, radix: 36) + String(content.count, radix: 36)
     }
 
     /// The gzip form (RFC 1952), unless it saves less than a tenth.

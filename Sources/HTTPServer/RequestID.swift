@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 
 /// The identifier of a request, in place: the client's, if it is one, or a UUIDv7 made here.
@@ -28,7 +29,7 @@ struct RequestID {
     }
 
     /// Makes a UUIDv7 (RFC 9562 §5.7) of an instant and 74 random bits.
-    mutating func mint(unixMilliseconds: Int64, _ random: inout RandomBits) {
+    mutating func mint(unixMilliseconds: Int64, _ random: inout SplitMix) {
         let noise = random.next()
         let high = UInt64(truncatingIfNeeded: unixMilliseconds) << 16 | 0x7000 | (noise & 0x0FFF)
         let low = 0x8000_0000_0000_0000 | (random.next() >> 2)
@@ -69,23 +70,5 @@ struct RequestID {
         nibbles = (nibbles >> 4 & 0x000F_000F_000F_000F) | (nibbles << 8 & 0x0F00_0F00_0F00_0F00)
         let letters = (nibbles &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
         return nibbles &+ 0x3030_3030_3030_3030 &+ letters &* 39
-    }
-}
-
-/// SplitMix64: fast bits for identifiers. Not for secrets.
-struct RandomBits {
-    var state: UInt64
-
-    init() {
-        var generator = SystemRandomNumberGenerator()
-        state = generator.next()
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

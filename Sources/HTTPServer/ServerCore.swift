@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import HTTP1
 import Memory
@@ -23,7 +24,7 @@ struct ServerCore: ~Copyable {
     var date = HTTP1DateCache()
     /// Until when, loop nanoseconds, `date` need not be looked at.
     var dateHolds: UInt64 = 0
-    var random = RandomBits()
+    var random = SplitMix()
     /// Where a body is written before its length is known.
     var scratch = ByteBuffer()
     /// Bytes of memory for bodies that are coming, and of answers that wait for their turn, of all connections.

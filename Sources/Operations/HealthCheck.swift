@@ -38,7 +38,7 @@ public enum HealthCheck {
     /// Asks, prints one line and exits: 0 healthy, 1 not.
     ///
     /// - Parameter overGRPC: for a service that has no HTTP port of its own.
-    public static func exit(_ settings: SettingsValues, overGRPC: GRPCQuestion? = nil) -> Never {
+    public static func exit(_ settings: ProgramSettings, overGRPC: GRPCQuestion? = nil) -> Never {
         signal(SIGPIPE, SIG_IGN)
         var finding = Finding(isHealthy: false, text: "no answer within \(timeout / 1_000_000) ms")
         do {
@@ -59,39 +59,41 @@ public enum HealthCheck {
 
     /// Asks where the settings say that the server is. `completion` is called on the loop, never before this returns.
     static func ask(
-        _ settings: SettingsValues, overGRPC: GRPCQuestion?, on loop: EventLoop,
+        _ settings: ProgramSettings, overGRPC: GRPCQuestion?, on loop: EventLoop,
         _ completion: @escaping (Finding) -> Void
     ) throws {
-        if let port = settings[CabstandSettings.adminPort], port != 0 {
+        if let port = settings.adminPort, port != 0 {
             return try ReadinessQuestion(on: loop, at: settings.ownAddress(port: port), isTLS: false, completion)
                 .start()
         }
-        let setting = overGRPC == nil ? CabstandSettings.httpPort : CabstandSettings.grpcPort
-        guard settings[setting] != 0 else {
-            throw UnknownPortError(setting: overGRPC == nil ? "HTTP_PORT" : "GRPC_PORT")
+        let setting = overGRPC == nil ? \CabstandSettings.httpPort : \.grpcPort
+        let port = settings[dynamicMember: setting]
+        guard port != 0 else {
+            throw UnknownPortError(variable: settings.variable(setting), instead: settings.variable(\.adminPort))
         }
-        let address = try settings.ownAddress(port: settings[setting])
+        let address = try settings.ownAddress(port: port)
         if let overGRPC {
             return overGRPC(loop, address, timeout) { isServing, text in
                 completion(Finding(isHealthy: isServing, text: "\(text) (grpc.health.v1 at \(address))"))
             }
         }
         try ReadinessQuestion(
-            on: loop, at: address, isTLS: !settings[CabstandSettings.tlsCert].isEmpty, completion
+            on: loop, at: address, isTLS: !settings.tlsCert.isEmpty, completion
         ).start()
     }
 }
 
 /// A check can't know which port the system has chosen for the server.
 struct UnknownPortError: Error, CustomStringConvertible {
-    let setting: String
+    let variable: String
+    let instead: String
 
     var description: String {
-        "CABSTAND_\(setting) is 0, so the server's port was chosen by the system; CABSTAND_ADMIN_PORT gives the check one."
+        "\(variable) is 0, so the server's port was chosen by the system; \(instead) gives the check one."
     }
 }
 
-extension SettingsValues {
+extension ProgramSettings {
     /// Where this machine reaches what listens on the configured address: loopback if it listens on every one.
     ///
     /// - Throws: `ListenAddressError` if the setting is not an IP address.

@@ -1,30 +1,30 @@
 import Reactor
 import Settings
 
-extension SettingsValues {
+extension ProgramSettings {
     /// The configured address with `port`.
     ///
     /// - Throws: `ListenAddressError` if it is not an IP address.
     public func listenAddress(port: Int) throws(ListenAddressError) -> SocketAddress {
-        let text = self[CabstandSettings.bind]
+        let text = self.bind
         guard let address = SocketAddress(ip: text, port: UInt16(port)) else { throw ListenAddressError(text: text) }
         return address
     }
 }
 
-extension SettingsValues {
+extension ProgramSettings {
     /// Listens on the configured address and the port of a setting.
     ///
     /// - Throws: `ListenError`, which names the setting, if the port can't be had.
     /// - Returns: the address with the port that was taken.
     public func listening(
-        _ setting: Setting<Int>, _ listen: (SocketAddress) throws -> Listener
-    ) throws -> SocketAddress { try listening(setting.variable, self[setting], listen) }
+        _ setting: KeyPath<CabstandSettings, Setting<Int>>, _ listen: (SocketAddress) throws -> Listener
+    ) throws -> SocketAddress { try listening(variable(setting), self[dynamicMember: setting], listen) }
 
     /// The same for an optional setting that is given.
     public func listening(
-        _ setting: Setting<Int?>, _ port: Int, _ listen: (SocketAddress) throws -> Listener
-    ) throws -> SocketAddress { try listening(setting.variable, port, listen) }
+        _ setting: KeyPath<CabstandSettings, Setting<Int?>>, _ port: Int, _ listen: (SocketAddress) throws -> Listener
+    ) throws -> SocketAddress { try listening(variable(setting), port, listen) }
 
     private func listening(
         _ variable: String, _ port: Int, _ listen: (SocketAddress) throws -> Listener

@@ -47,8 +47,8 @@ public enum ServerProgram {
     ///   - check: does what `--check` asks for.
     ///   - start: makes and starts the servers; called on the main thread.
     public static func run(
-        _ declaration: SettingsDeclaration, check: (SettingsValues) -> Never,
-        start: (SettingsValues) throws -> [any ServerProcess]
+        _ declaration: SettingsDeclaration<CabstandSettings>, check: (ProgramSettings) -> Never,
+        start: (ProgramSettings) throws -> [any ServerProcess]
     ) -> Never {
         let inherited = SignalMask.block()
         // A peer or a reader that goes away, and a file that may not grow, are errors of the call, not of the process.
@@ -56,13 +56,13 @@ public enum ServerProgram {
         signal(SIGXFSZ, SIG_IGN)
         let settings = declaration.readOrExit(leaving: { SignalMask.restore(inherited) }, check: check)
         LogSink.standard.configure(
-            level: LogLevel(rawValue: settings[CabstandSettings.logLevel]) ?? .info,
-            format: LogFormat(rawValue: settings[CabstandSettings.logFormat]) ?? .text)
+            level: LogLevel(rawValue: settings.logLevel) ?? .info,
+            format: LogFormat(rawValue: settings.logFormat) ?? .text)
         let logger = Logger(label: "program")
         for warning in settings.warnings { logger.warning("\(warning)") }
         MetricRegistry.shared.use(namespace: Product.metricNamespace)
         ProcessMetrics.install()
-        let seconds = settings[CabstandSettings.drainDelaySeconds] + settings[CabstandSettings.graceSeconds]
+        let seconds = settings.drainDelaySeconds + settings.graceSeconds
         do {
             let loop = try EventLoop()
             let servers = ServerList()

@@ -1,3 +1,5 @@
+import Basics
+
 /// How long to wait before something that failed is tried again: a short time at first, twice as long after each further
 /// failure, up to a bound. Each wait varies by a fifth, so that many who failed together do not come back together.
 ///
@@ -15,8 +17,7 @@ public struct RetryBackoff: Sendable {
     /// A day: whoever asks for more means for ever, and sums with it must not overflow.
     private static let longest: UInt64 = 86_400_000_000_000
     private var lastFailure: UInt64 = 0
-    /// A state of splitmix64.
-    private var random: UInt64
+    private var random: SplitMix
 
     /// - Parameters:
     ///   - first: nanoseconds of the first wait; at least a millisecond, because a wait of nothing is a spin.
@@ -25,7 +26,7 @@ public struct RetryBackoff: Sendable {
     public init(first: UInt64, last: UInt64, seed: UInt64 = .random(in: .min ... .max)) {
         self.first = max(1_000_000, min(first, Self.longest))
         self.last = max(self.first, min(last, Self.longest))
-        random = seed
+        random = SplitMix(seed: seed)
     }
 
     /// Takes note of a failure at `now` (nanoseconds) and answers how many nanoseconds to wait.
@@ -46,12 +47,7 @@ public struct RetryBackoff: Sendable {
 
     /// Four fifths to six fifths of a wait.
     private mutating func varied(_ wait: UInt64) -> UInt64 {
-        random &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = random
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        mixed ^= mixed >> 31
         let fifth = wait / 5
-        return wait - fifth + mixed % (2 * fifth + 1)
+        return wait - fifth + random.next() % (2 * fifth + 1)
     }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Reactor
 
 #if canImport(Glibc)

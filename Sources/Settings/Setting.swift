@@ -4,17 +4,14 @@
     import Musl
 #endif
 
-/// One setting, declared once: its name, what it takes, and what it is for. From this come the parser, `--help`,
-/// `--print-config` and the table in deploy/README.md.
+/// One setting, declared once: its name, what it takes, what it is for, and which programs have it. From this come the
+/// parser, `--help`, `--print-config` and the table of all settings.
 public struct Setting<Value: Sendable>: Sendable {
-    let description: SettingDescription
+    private(set) var description: SettingDescription
     let parse: @Sendable (String) -> Value?
 
-    /// The environment variable: `CABSTAND_HTTP_PORT`.
-    public var variable: String { description.variable }
-
     /// - Parameters:
-    ///   - name: without the prefix `CABSTAND_`.
+    ///   - name: without the prefix of the catalogue: `HTTP_PORT`.
     ///   - defaultText: what an operator would write to get the default.
     ///   - allowed: what a good value looks like, for the error about a bad one: "a number from 1 to 65535".
     ///   - parse: nil for a value that is not allowed.
@@ -27,30 +24,50 @@ public struct Setting<Value: Sendable>: Sendable {
             accepts: { parse($0) != nil })
         self.parse = parse
     }
+
+    /// The same setting for these programs only; without this call every program has it.
+    public func of(_ programs: String...) -> Self {
+        var copy = self
+        copy.description.programs = Set(programs)
+        return copy
+    }
+
+    /// The same setting with another default in one program.
+    public func withDefault(_ text: String, in program: String) -> Self {
+        var copy = self
+        copy.description.defaults[program] = text
+        return copy
+    }
 }
 
 /// What is known of a setting without its type.
-public struct SettingDescription: Sendable {
+struct SettingDescription: Sendable {
     /// Without the prefix.
-    public let name: String
-    public let defaultText: String
-    public let allowed: String
-    public let help: String
-    public let isSecret: Bool
+    let name: String
+    let defaultText: String
+    let allowed: String
+    let help: String
+    let isSecret: Bool
     let accepts: @Sendable (String) -> Bool
-
-    /// The environment variable: `CABSTAND_HTTP_PORT`.
-    public var variable: String { "CABSTAND_" + name }
+    /// nil: every program has it.
+    var programs: Set<String>?
+    /// The programs with another default.
+    var defaults: [String: String] = [:]
 
     /// The flag: `--http-port`.
-    public var flag: String { "--" + name.lowercased().replacing("_", with: "-") }
+    var flag: String { "--" + name.lowercased().replacing("_", with: "-") }
 
-    /// The same setting with another default, for a program that differs.
-    func withDefault(_ text: String) -> SettingDescription {
-        SettingDescription(
-            name: name, defaultText: text, allowed: allowed, help: help, isSecret: isSecret, accepts: accepts)
-    }
+    func isOf(_ program: String) -> Bool { programs?.contains(program) ?? true }
+
+    func defaultText(in program: String) -> String { defaults[program] ?? defaultText }
 }
+
+/// A setting of any type.
+protocol AnySetting: Sendable {
+    var description: SettingDescription { get }
+}
+
+extension Setting: AnySetting {}
 
 extension Setting where Value == Int {
     /// A whole number within `range`, in `unit`.

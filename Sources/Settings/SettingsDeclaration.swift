@@ -5,38 +5,70 @@ public struct SettingsError: Error, Equatable, CustomStringConvertible {
 }
 
 /// What reading the settings came to.
-public enum SettingsOutcome: Sendable {
+public enum SettingsOutcome<Catalogue: SettingsCatalogue>: Sendable {
     /// Run with these; log the warnings.
-    case run(SettingsValues)
+    case run(SettingsValues<Catalogue>)
     /// Ask the server that runs with these how it is, and exit: `--check`.
-    case check(SettingsValues)
+    case check(SettingsValues<Catalogue>)
     /// Print this to standard output and exit with 0: `--help` and `--print-config`.
     case print(String)
+}
+
+/// All settings of a product, as stored properties: what is declared here is in `--help`, in the table and in the parser.
+///
+///     struct ShopSettings: SettingsCatalogue {
+///         static let prefix = "SHOP_"
+///         let port = Setting.integer("PORT", default: 8080, 0...65535, help: "Where the shop listens.")
+///         let queue = Setting.text("QUEUE", default: "", allowed: "a name", help: "Where orders wait.").of("worker")
+///     }
+public protocol SettingsCatalogue: Sendable {
+    /// What the environment variables begin with.
+    static var prefix: String { get }
+    /// Variables with the prefix that mean something to somebody else: no warning for them.
+    static var otherVariables: Set<String> { get }
+    init()
+}
+
+extension SettingsCatalogue {
+    public static var otherVariables: Set<String> { [] }
+
+    /// Every setting, in the order of their declarations.
+    static var all: [SettingDescription] {
+        Mirror(reflecting: Self()).children.compactMap { ($0.value as? any AnySetting)?.description }
+    }
+
+    /// All settings as a table in Markdown.
+    public static var table: String {
+        var lines = ["| variable | default | takes | what it is for |", "|---|---|---|---|"]
+        for setting in all {
+            let shown = setting.defaultText.isEmpty ? "" : "`\(setting.defaultText)`"
+            lines.append("| `\(prefix)\(setting.name)` | \(shown) | \(setting.allowed) | \(setting.help) |")
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
 }
 
 /// The settings of one program.
 ///
 /// A flag beats the environment, the environment beats the default. Reading has no side effect: arguments and
 /// environment are parameters.
-public struct SettingsDeclaration: Sendable {
+public struct SettingsDeclaration<Catalogue: SettingsCatalogue>: Sendable {
     let program: String
     let summary: String
-    let settings: [SettingDescription]
+    private let all: [SettingDescription]
+    private let settings: [SettingDescription]
 
     /// - Parameters:
     ///   - program: the executable's name.
     ///   - summary: one sentence for the head of `--help`.
-    ///   - leavingOut: names (without prefix) of settings that mean nothing to it.
-    ///   - defaults: defaults that differ from the declared ones, by name without prefix.
-    public init(
-        program: String, summary: String, leavingOut: Set<String> = [], defaults: [String: String] = [:]
-    ) {
+    public init(program: String, summary: String) {
         self.program = program
         self.summary = summary
-        settings = CabstandSettings.all.filter { !leavingOut.contains($0.name) }.map { setting in
-            defaults[setting.name].map { setting.withDefault($0) } ?? setting
-        }
+        all = Catalogue.all
+        settings = all.filter { $0.isOf(program) }
     }
+
+    private func variable(_ setting: SettingDescription) -> String { Catalogue.prefix + setting.name }
 
     /// Reads the settings.
     ///
@@ -44,20 +76,22 @@ public struct SettingsDeclaration: Sendable {
     ///   - arguments: without the program's own name.
     ///   - environment: name → value.
     /// - Throws: `SettingsError` with a line per bad value or unknown flag.
-    public func read(arguments: [String], environment: [String: String]) throws(SettingsError) -> SettingsOutcome {
+    public func read(arguments: [String], environment: [String: String]) throws(SettingsError) -> SettingsOutcome<
+        Catalogue
+    > {
         var texts: [String: (text: String, source: String)] = [:]
         var errors: [String] = []
         var warnings: [String] = []
         var wantsConfig = false
         var wantsCheck = false
 
-        for (variable, text) in environment.sorted(by: { $0.key < $1.key }) where variable.hasPrefix("CABSTAND_") {
-            if let setting = settings.first(where: { $0.variable == variable }) {
+        for (variable, text) in environment.sorted(by: { $0.key < $1.key }) where variable.hasPrefix(Catalogue.prefix) {
+            if let setting = settings.first(where: { self.variable($0) == variable }) {
                 texts[setting.name] = (text, variable)
-            } else if !CabstandSettings.all.contains(where: { $0.variable == variable }),
-                !CabstandSettings.buildVariables.contains(variable)
+            } else if !all.contains(where: { self.variable($0) == variable }),
+                !Catalogue.otherVariables.contains(variable)
             {
-                let nearest = Self.nearest(to: variable, among: settings.map(\.variable))
+                let nearest = nearestName(to: variable, among: settings.map { self.variable($0) })
                 warnings.append("\(variable) is not a setting; the nearest one is \(nearest).")
             }
         }
@@ -78,7 +112,7 @@ public struct SettingsDeclaration: Sendable {
             }
             let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             guard let setting = settings.first(where: { $0.flag == parts[0] }) else {
-                let nearest = Self.nearest(to: parts[0], among: settings.map(\.flag))
+                let nearest = nearestName(to: parts[0], among: settings.map(\.flag))
                 errors.append("\(parts[0]) is not an option; the nearest one is \(nearest). --help lists them all.")
                 continue
             }
@@ -100,9 +134,10 @@ public struct SettingsDeclaration: Sendable {
         guard errors.isEmpty else { throw SettingsError(lines: errors) }
 
         var final: [String: String] = [:]
-        for setting in settings { final[setting.name] = texts[setting.name]?.text ?? setting.defaultText }
+        for setting in settings { final[setting.name] = texts[setting.name]?.text ?? setting.defaultText(in: program) }
         if wantsConfig { return .print(config(texts, warnings)) }
-        let values = SettingsValues(program: program, texts: final, given: Set(texts.keys), warnings: warnings)
+        let values = SettingsValues<Catalogue>(
+            program: program, texts: final, given: Set(texts.keys), warnings: warnings)
         return wantsCheck ? .check(values) : .run(values)
     }
 
@@ -111,9 +146,10 @@ public struct SettingsDeclaration: Sendable {
         var lines = ["Usage: \(program) [options]", "", summary, "", "Each option may be given as a variable instead."]
         for setting in settings {
             lines.append("")
-            lines.append("  \(setting.flag) VALUE    \(setting.variable)")
+            lines.append("  \(setting.flag) VALUE    \(variable(setting))")
             lines.append("      \(setting.help)")
-            let shown = setting.defaultText.isEmpty ? "none" : setting.defaultText
+            let text = setting.defaultText(in: program)
+            let shown = text.isEmpty ? "none" : text
             lines.append("      Takes \(setting.allowed). Default: \(shown)")
         }
         lines += [
@@ -127,73 +163,27 @@ public struct SettingsDeclaration: Sendable {
         return lines.joined(separator: "\n")
     }
 
-    /// The table of all settings in deploy/README.md, in Markdown.
-    public static var table: String {
-        var lines = ["| variable | default | takes | what it is for |", "|---|---|---|---|"]
-        for setting in CabstandSettings.all {
-            let shown = setting.defaultText.isEmpty ? "" : "`\(setting.defaultText)`"
-            lines.append("| `\(setting.variable)` | \(shown) | \(setting.allowed) | \(setting.help) |")
-        }
-        return lines.joined(separator: "\n") + "\n"
-    }
-
     /// A line for each setting, as a shell or an env file of compose can read it back, followed by where the value came from.
     private func config(_ texts: [String: (text: String, source: String)], _ warnings: [String]) -> String {
         warnings.map { "# \($0)\n" }.joined()
             + settings.map { setting in
-                let (text, source) = texts[setting.name] ?? (setting.defaultText, "default")
-                let shown = setting.isSecret && !text.isEmpty ? Self.hidden(text) : text
-                return
-                    "\(setting.variable)=\(Self.quoted(shown))  # \(source == setting.variable ? "environment" : source)\n"
+                let (text, source) = texts[setting.name] ?? (setting.defaultText(in: program), "default")
+                let shown = setting.isSecret && !text.isEmpty ? hidden(text) : text
+                let variable = variable(setting)
+                return "\(variable)=\(quoted(shown))  # \(source == variable ? "environment" : source)\n"
             }.joined()
-    }
-
-    /// As a shell reads it back.
-    private static func quoted(_ text: String) -> String {
-        let isPlain = text.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), 48...57: true
-            default: "_-./:,@%+=".utf8.contains(byte)
-            }
-        }
-        return isPlain ? text : "'" + text.replacing("'", with: "'\\''") + "'"
-    }
-
-    /// A secret as it may be shown: a database URL keeps what comes before any password, the rest is hidden.
-    private static func hidden(_ text: String) -> String {
-        text.hasPrefix("sqlite:") ? text : "(hidden)"
-    }
-
-    static func nearest(to text: String, among candidates: [String]) -> String {
-        candidates.min { distance(text, $0) < distance(text, $1) } ?? ""
-    }
-
-    /// Levenshtein's edit distance.
-    static func distance(_ left: String, _ right: String) -> Int {
-        let left = Array(left.utf8)
-        let right = Array(right.utf8)
-        var row = Array(0...right.count)
-        for (i, a) in left.enumerated() {
-            var previous = row[0]
-            row[0] = i + 1
-            for (j, b) in right.enumerated() {
-                let insertionOrDeletion = min(row[j], row[j + 1]) + 1
-                let substitution = previous + (a == b ? 0 : 1)
-                previous = row[j + 1]
-                row[j + 1] = min(insertionOrDeletion, substitution)
-            }
-        }
-        return row[right.count]
     }
 }
 
-/// The settings that are in force.
-public struct SettingsValues: Sendable {
+/// The settings that are in force. Each is a property: `settings.httpPort`.
+@dynamicMemberLookup
+public struct SettingsValues<Catalogue: SettingsCatalogue>: Sendable {
     /// The executable's name.
     public let program: String
+    private let catalogue = Catalogue()
     private let texts: [String: String]
     private let given: Set<String>
-    /// What the operator should know: unknown `CABSTAND_…` variables.
+    /// What the operator should know: unknown variables with the catalogue's prefix.
     public let warnings: [String]
 
     init(program: String, texts: [String: String], given: Set<String>, warnings: [String]) {
@@ -204,20 +194,29 @@ public struct SettingsValues: Sendable {
     }
 
     /// The value of a setting. Reading checked it already, so this cannot fail.
-    public subscript<Value>(_ setting: Setting<Value>) -> Value {
-        let text = texts[setting.description.name] ?? setting.description.defaultText
+    public subscript<Value>(dynamicMember setting: KeyPath<Catalogue, Setting<Value>>) -> Value {
+        let setting = catalogue[keyPath: setting]
+        let text = texts[setting.description.name] ?? setting.description.defaultText(in: program)
         guard let value = setting.parse(text) else {
-            preconditionFailure("\(setting.description.variable) has a default that it does not allow")
+            preconditionFailure("\(setting.description.name) has a default that it does not allow")
         }
         return value
     }
 
-    /// Whether a flag or a variable set it.
-    public func isGiven<Value>(_ setting: Setting<Value>) -> Bool { given.contains(setting.description.name) }
+    /// The environment variable of a setting: `CABSTAND_HTTP_PORT`.
+    public func variable<Value>(_ setting: KeyPath<Catalogue, Setting<Value>>) -> String {
+        Catalogue.prefix + catalogue[keyPath: setting].description.name
+    }
 
-    /// The same settings with one changed: for the all-in-one program, which wires its services to each other.
-    public func replacing<Value>(_ setting: Setting<Value>, with text: String) -> SettingsValues {
-        precondition(setting.parse(text) != nil, "\(setting.description.variable) does not take \(text)")
+    /// Whether a flag or a variable set it.
+    public func isGiven<Value>(_ setting: KeyPath<Catalogue, Setting<Value>>) -> Bool {
+        given.contains(catalogue[keyPath: setting].description.name)
+    }
+
+    /// The same settings with one changed: for a program that wires several parts to each other.
+    public func replacing<Value>(_ setting: KeyPath<Catalogue, Setting<Value>>, with text: String) -> SettingsValues {
+        let setting = catalogue[keyPath: setting]
+        precondition(setting.parse(text) != nil, "\(setting.description.name) does not take \(text)")
         var texts = texts
         texts[setting.description.name] = text
         return SettingsValues(

@@ -1,5 +1,4 @@
 import GRPCRuntime
-import HTTPServer
 import KafkaClient
 import Operations
 import Reactor
@@ -11,7 +10,7 @@ import Telemetry
 /// Everything of the trip service that lives on its loop, wired together.
 final class TripNode {
     let grpcAddress: SocketAddress
-    let adminAddress: SocketAddress?
+    var adminAddress: SocketAddress? { admin?.address }
 
     private let loop: EventLoop
     private let logger = Logger(label: "trip")
@@ -28,20 +27,20 @@ final class TripNode {
     private let relay: OutboxRelay
     private let topics: KafkaAdmin
     private let server: GRPCServer
-    private let admin: HTTPServer?
+    private let admin: AdminPort?
     let readiness: ServiceReadiness
 
     /// On the thread that made the loop, before it runs.
-    init(loop: EventLoop, settings: SettingsValues) throws {
+    init(loop: EventLoop, settings: ProgramSettings) throws {
         self.loop = loop
-        drainDelay = UInt64(settings[CabstandSettings.drainDelaySeconds]) * 1_000_000_000
-        let grace = UInt64(settings[CabstandSettings.graceSeconds]) * 1_000_000_000
+        drainDelay = UInt64(settings.drainDelaySeconds) * 1_000_000_000
+        let grace = UInt64(settings.graceSeconds) * 1_000_000_000
         drainTimeout = grace / 2
         flushTimeout = min(3_000_000_000, grace / 8)
         readiness = ServiceReadiness(
             loops: [loop], dependencies: ["database", "kafka", "driver_service"], now: loop.preciseNow())
 
-        let path = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
+        let path = String(settings.databaseURL.dropFirst("sqlite:".count))
         do {
             repository = try SQLiteTripRepository(path: path, loop: loop, wall: loop.wallClockMilliseconds)
         } catch {
@@ -52,7 +51,7 @@ final class TripNode {
             repository?.probe(writing: writing, completion)
         }
         channel = GRPCChannel(
-            loop: loop, target: settings[CabstandSettings.driverService].description, options: .betweenServices)
+            loop: loop, target: settings.driverService.description, options: .betweenServices)
         let directory = GRPCDriverDirectory(channel: channel)
         book = TripBook(loop: loop, repository: repository, directory: directory, start: start)
 
@@ -60,31 +59,21 @@ final class TripNode {
         producer = try KafkaProducer(loop: loop, configuration: kafka, order: .strict)
         relay = OutboxRelay(loop: loop, repository: repository, producer: producer, start: start)
         topics = try KafkaAdmin(
-            loop: loop, configuration: kafka, topics: [TopicSpecification(TripEvents.topic, settings)])
+            loop: loop, configuration: kafka, topics: [TopicSpecification(TripEvent.topic, settings)])
 
         let registry = ServiceRegistry()
         Trip_V1_TripService.register(TripHandler(loop: loop, book: book, start: start), in: registry)
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
-        grpcAddress = try settings.listening(CabstandSettings.grpcPort) { try server.listen($0) }
-        if let port = settings[CabstandSettings.adminPort] {
-            let router = Router()
-            router.addHealth(readiness, loop: loop)
-            router.addMetrics()
-            let admin = HTTPServer(loop: loop, router: router, problemTypes: Product.problemTypes)
-            adminAddress = try settings.listening(CabstandSettings.adminPort, port) { try admin.listen($0) }
-            self.admin = admin
-        } else {
-            admin = nil
-            adminAddress = nil
-        }
+        grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0) }
+        admin = try AdminPort(loop: loop, settings: settings, readiness: readiness)
         connect()
         MetricRegistry.shared.addLoops([loop], role: "trip")
         readiness.install(role: "trip")
         logger.notice(
             "serving",
             metadata: [
-                "grpc": "\(grpcAddress)", "admin": adminAddress.map { "\($0)" } ?? "off", "database": path,
+                "grpc": "\(grpcAddress)", "admin": admin.map { "\($0.address)" } ?? "off", "database": path,
                 "database_id": start.databaseID, "epoch": "\(start.epochs.current)",
                 "trips_in_progress": "\(start.active.count)", "outbox": "\(relay.pending)",
             ])

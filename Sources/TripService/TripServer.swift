@@ -21,7 +21,7 @@ public final class TripServer: ServerProcess {
     /// Opens the database, brings it up to date, and listens; requests wait until `start`.
     ///
     /// - Throws: what is wrong with an address, the database or Kafka's properties.
-    public init(settings: SettingsValues) throws {
+    public init(settings: ProgramSettings) throws {
         group = try EventLoopGroup(count: 1)
         let loop = group.loops[0]
         let node = try TripNode(loop: loop, settings: settings)

@@ -1,8 +1,10 @@
 import DriverService
+import DriverSimulator
 import GatewayService
 import Glibc
 import KafkaClient
 import Operations
+import RideAPI
 import Settings
 import TripService
 
@@ -19,30 +21,36 @@ struct AllInOne {
     private let driver: DriverServer
     private let trip: TripServer
     private let gateway: GatewayServer
+    private let drivers: SimulatorServer?
 
     /// Opens and wires everything; requests wait until `start`.
     ///
     /// - Throws: what is wrong with a port, the data folder or Kafka's properties.
-    init(settings: SettingsValues) throws {
+    init(settings: ProgramSettings) throws {
         let (shared, broker) = try Self.withKafka(settings)
-        let folder = String(settings[CabstandSettings.databaseURL].dropFirst("sqlite:".count))
+        let folder = String(settings.databaseURL.dropFirst("sqlite:".count))
         try Self.makeFolder(folder)
         // They end one after the other, in a third of the time each; only the gateway has clients that must be warned.
-        let grace = settings[CabstandSettings.graceSeconds] / 3
-        let inTurn = shared.replacing(CabstandSettings.graceSeconds, with: "\(grace)")
+        let grace = settings.graceSeconds / 3
+        let inTurn = shared.replacing(\.graceSeconds, with: "\(grace)")
         // A service listens where the others look for it.
-        func service(_ name: String, port: UInt16) -> SettingsValues {
-            inTurn.replacing(CabstandSettings.grpcPort, with: "\(port)")
-                .replacing(CabstandSettings.databaseURL, with: "sqlite:\(folder)/\(name).db")
-                .replacing(CabstandSettings.adminPort, with: "")
-                .replacing(CabstandSettings.drainDelaySeconds, with: "0")
+        func service(_ name: String, port: UInt16) -> ProgramSettings {
+            inTurn.replacing(\.grpcPort, with: "\(port)")
+                .replacing(\.databaseURL, with: "sqlite:\(folder)/\(name).db")
+                .replacing(\.adminPort, with: "")
+                .replacing(\.drainDelaySeconds, with: "0")
         }
-        driver = try DriverServer(settings: service("driver", port: settings[CabstandSettings.driverService].port))
-        trip = try TripServer(settings: service("trip", port: settings[CabstandSettings.tripService].port))
+        driver = try DriverServer(settings: service("driver", port: settings.driverService.port))
+        trip = try TripServer(settings: service("trip", port: settings.tripService.port))
         gateway = try GatewayServer(settings: inTurn)
         gateway.readiness.show("database", of: driver.readiness, as: "driver_database")
         gateway.readiness.show("database", of: trip.readiness, as: "trip_database")
-        servers = [gateway, trip, driver] + (broker.map { [EmbeddedBrokerProcess($0)] } ?? [])
+        drivers =
+            settings.simulatedDrivers > 0
+            ? try SimulatorServer(settings: inTurn, driverService: driver.grpcAddress) : nil
+        servers =
+            [gateway] + (drivers.map { [$0] } ?? []) + [trip, driver]
+            + (broker.map { [EmbeddedBrokerProcess($0)] } ?? [])
 
         var lines = [
             "the map is at http://\(gateway.address)/",
@@ -51,7 +59,7 @@ struct AllInOne {
         if let broker {
             lines.append(
                 "embedded broker at \(broker.bootstrapServers); it keeps nothing: "
-                    + "kcat -C -b \(broker.bootstrapServers) -t trip_events")
+                    + "kcat -C -b \(broker.bootstrapServers) -t \(TripEvent.topic)")
         }
         greeting = lines
     }
@@ -60,22 +68,23 @@ struct AllInOne {
         try driver.start()
         try trip.start()
         try gateway.start()
+        try drivers?.start()
     }
 
     /// The settings with a Kafka in them: the one that is given, or a broker of our own.
-    private static func withKafka(_ settings: SettingsValues) throws -> (SettingsValues, EmbeddedBroker?) {
-        if !settings[CabstandSettings.kafkaBootstrapServers].isEmpty { return (settings, nil) }
+    private static func withKafka(_ settings: ProgramSettings) throws -> (ProgramSettings, EmbeddedBroker?) {
+        if !settings.kafkaBootstrapServers.isEmpty { return (settings, nil) }
         let partitions =
-            settings.isGiven(CabstandSettings.kafkaPartitions)
-            ? settings[CabstandSettings.kafkaPartitions] : embeddedPartitions
+            settings.isGiven(\.kafkaPartitions)
+            ? settings.kafkaPartitions : embeddedPartitions
         let broker = try EmbeddedBroker(
-            topics: ["driver_locations", "trip_events"].map {
+            topics: [DriverLocationUpdate.topic, TripEvent.topic].map {
                 TopicSpecification(name: $0, partitions: Int32(partitions), replicationFactor: 1)
             })
-        var properties = settings[CabstandSettings.kafkaConfig].map { "\($0.key)=\($0.value)" }
+        var properties = settings.kafkaConfig.map { "\($0.key)=\($0.value)" }
         properties += EmbeddedBroker.properties.map { "\($0.key)=\($0.value)" }
-        let changed = settings.replacing(CabstandSettings.kafkaBootstrapServers, with: broker.bootstrapServers)
-            .replacing(CabstandSettings.kafkaConfig, with: properties.joined(separator: ","))
+        let changed = settings.replacing(\.kafkaBootstrapServers, with: broker.bootstrapServers)
+            .replacing(\.kafkaConfig, with: properties.joined(separator: ","))
         return (changed, broker)
     }
 

@@ -9,7 +9,7 @@ ServerProgram.run(
         try all.start()
         for line in all.greeting {
             // Whoever collects lines of JSON reads standard output too. A reader that stalls holds nothing up.
-            if settings[CabstandSettings.logFormat] == "json" {
+            if settings.logFormat == "json" {
                 Logger(label: "cabstand").notice(line)
             } else {
                 LogSink.output.write(line: "cabstand: \(line)")

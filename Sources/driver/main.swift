@@ -1,4 +1,5 @@
 import DriverService
+import DriverSimulator
 import GRPCRuntime
 import Operations
 import Settings
@@ -8,5 +9,8 @@ ServerProgram.run(
     start: { settings in
         let server = try DriverServer(settings: settings)
         try server.start()
-        return [server]
+        guard settings.simulatedDrivers > 0 else { return [server] }
+        let drivers = try SimulatorServer(settings: settings, driverService: server.grpcAddress)
+        try drivers.start()
+        return [drivers, server]
     })

@@ -1,3 +1,4 @@
+import Basics
 import ProtobufWire
 import RideAPI
 import RideDomain
@@ -12,7 +13,7 @@ import Testing
     /// A town of free cars, about 20 km wide.
     private static func town(_ count: Int, nameLength: Int = 0) -> DriverRegistry {
         var registry = DriverRegistry(revisions: RevisionCounter(reserved: 0, wall: now.wall))
-        var random = SeededRandom(seed: 7)
+        var random = SplitMix(seed: 7)
         for number in 0..<count {
             let profile = DriverProfile(
                 id: "driver-\(1_000_000 + number)",

@@ -1,5 +1,8 @@
+import DriverSimulator
+import Operations
 import RideAPI
 import RideDomain
+import Settings
 import Testing
 
 @testable import DriverService
@@ -8,25 +11,45 @@ import Testing
 @Suite(.serialized) struct SimulatedFleetTests {
     static let publicFolder = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/public"
 
+    private func simulator(_ count: Int, _ station: Station) throws -> SimulatorServer {
+        let environment = [
+            "CABSTAND_SIMULATED_DRIVERS": "\(count)", "CABSTAND_PUBLIC_DIR": Self.publicFolder,
+            "CABSTAND_TRIP_SERVICE": "\(station.tripAddress)",
+        ]
+        guard case .run(let settings) = try SettingsDeclaration.simulator.read(arguments: [], environment: environment)
+        else { preconditionFailure("a help text was not asked for") }
+        let server = try SimulatorServer(settings: settings, driverService: station.server.grpcAddress)
+        try server.start()
+        return server
+    }
+
+    private func end(_ simulator: SimulatorServer, _ station: Station) {
+        let ended = Flag()
+        simulator.drain { ended.set() }
+        station.turn("the drivers' end") { ended.isSet }
+    }
+
     @Test func theyDriveOnceAndARestartAddsNone() throws {
-        let station = try Station([
-            "CABSTAND_SIMULATED_DRIVERS": "12", "CABSTAND_PUBLIC_DIR": Self.publicFolder,
-        ])
+        let station = try Station()
         defer { station.close() }
+        let first = try simulator(12, station)
         station.turn("all of them") { station.events.filter { $0.reason == .registered }.count == 12 }
         let start = try station.driver("sim-0001")
         try station.wait(for: "sim-0001") { $0.lat != start.lat && $0.speed != nil && $0.heading != nil }
+        end(first, station)
         try station.restart()
+        let second = try simulator(12, station)
+        defer { end(second, station) }
         let moved = try station.driver("sim-0001")
         try station.wait(for: "sim-0001") { $0.lat != moved.lat }
         #expect(try station.availableIDs().count == 12)
     }
 
     @Test func aTripIsLearnedDrivenPickedUpAndCompleted() throws {
-        let station = try Station([
-            "CABSTAND_SIMULATED_DRIVERS": "2", "CABSTAND_PUBLIC_DIR": Self.publicFolder,
-        ])
+        let station = try Station()
         defer { station.close() }
+        let drivers = try simulator(2, station)
+        defer { end(drivers, station) }
         station.trips.onChange = { trip, kind in station.publish(trip, kind) }
         station.turn { station.events.filter { $0.reason == .location }.count >= 4 }
         // From where the car is to a place round the corner.

@@ -1,6 +1,7 @@
 import Bytes
 import GRPCRuntime
 import KafkaClient
+import Operations
 import ProtobufWire
 import Reactor
 import RideAPI
@@ -102,6 +103,7 @@ final class Station {
     private(set) var server: DriverServer
     private(set) var client: Driver_V1_DriverServiceClient
     private let tripServer: GRPCServer
+    let tripAddress: SocketAddress
     private var environment: [String: String]
     private(set) var events: [DriverLocationUpdate] = []
     private var consumer: KafkaConsumer?
@@ -113,9 +115,9 @@ final class Station {
         let registry = ServiceRegistry()
         Trip_V1_TripService.register(trips, in: registry)
         tripServer = GRPCServer(loop: loop, registry: registry)
-        let address = try tripServer.listen(.loopback(port: 0)).localAddress
+        tripAddress = try tripServer.listen(.loopback(port: 0)).localAddress
         environment = [
-            "CABSTAND_BIND": "127.0.0.1", "CABSTAND_GRPC_PORT": "0", "CABSTAND_TRIP_SERVICE": "\(address)",
+            "CABSTAND_BIND": "127.0.0.1", "CABSTAND_GRPC_PORT": "0", "CABSTAND_TRIP_SERVICE": "\(tripAddress)",
             "CABSTAND_DATABASE_URL": "sqlite:\(folder.file("driver.db"))", "CABSTAND_GRACE_S": "4",
             "CABSTAND_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers,
             "CABSTAND_KAFKA_CONFIG": "fetch.wait.max.ms=10",

@@ -1,3 +1,4 @@
+import Operations
 import Settings
 import TestSupport
 import Testing
@@ -26,7 +27,7 @@ import Testing
         let begin = try #require(Self.operations.firstRange(of: "the declarations -->\n"))
         let end = try #require(Self.operations.firstRange(of: "<!-- /settings -->"))
         let table = String(Self.operations[begin.upperBound..<end.lowerBound])
-        #expect(table == SettingsDeclaration.table)
+        #expect(table == CabstandSettings.table)
     }
 
     @Test(arguments: ["cabstand", "gateway", "driver", "trip"])

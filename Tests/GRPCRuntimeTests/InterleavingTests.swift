@@ -1,3 +1,4 @@
+import Basics
 import GRPCRuntime
 import HTTP2
 import Reactor

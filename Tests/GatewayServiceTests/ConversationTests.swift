@@ -1,3 +1,4 @@
+import Basics
 import Reactor
 import ReactorSim
 import RideDomain

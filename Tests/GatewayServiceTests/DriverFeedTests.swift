@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import RideAPI
 import RideDomain
@@ -262,7 +263,7 @@ import Testing
         let world = try FeedWorld(.init(pollInterval: 600_000, limits: limits))
         if seed >= 4 { world.areas.driversPerAnswer = 8 }
         world.feed.positioned()
-        var random = SeededRandom(seed: seed)
+        var random = SplitMix(seed: seed)
         func position() -> Position {
             Position(
                 lat: 53.5 + Double.random(in: 0...0.1, using: &random),

@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import GRPCRuntime
 import JSONWire
@@ -271,7 +272,7 @@ final class FeedWorld {
 
     /// Free cars all over a town of about 20 by 20 km.
     func fillTown(_ count: Int, seed: UInt64 = 11) {
-        var random = SeededRandom(seed: seed)
+        var random = SplitMix(seed: seed)
         for number in 0..<count {
             areas.put(
                 "d\(100_000 + number)", 52.4 + Double.random(in: 0...0.2, using: &random),

@@ -1,3 +1,4 @@
+import Operations
 import Settings
 import Synchronization
 import TestSupport

@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 import Testing
 
@@ -6,7 +7,7 @@ import Testing
 @Suite struct LiveTileTests {
     @Test(arguments: 0..<4 as Range<UInt64>)
     func everyPointOfABoxIsInExactlyOneOfItsTiles(seed: UInt64) throws {
-        var random = SeededRandom(seed: seed)
+        var random = SplitMix(seed: seed)
         for _ in 0..<200 {
             let west = Double.random(in: -180...180, using: &random)
             let widths: [Double] = [0.001, 0.2, 5, 170, 359]

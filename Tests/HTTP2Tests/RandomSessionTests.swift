@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import HTTP2
 import Testing
@@ -25,7 +26,7 @@ private struct Conversation {
     var problems: [String] { client.problems + server.problems }
 
     init(seed: UInt64, isHostile: Bool) {
-        random = SplitMix(state: seed)
+        random = SplitMix(seed: seed)
         self.isHostile = isHostile
     }
 
@@ -293,17 +294,6 @@ private final class Side {
     }
 }
 
-/// SplitMix64: the same numbers for the same seed everywhere.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-
+extension SplitMix {
     mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import JSONWire
 import Testing
@@ -191,7 +192,7 @@ struct JSONReaderTests {
     }
 
     @Test func randomBytesNeverCrashIt() {
-        var generator = SplitMix(state: 8259)
+        var generator = SplitMix(seed: 8259)
         let alphabet = Array("{}[]\",:\\u0123456789abcdefntrue-+.eE \u{e9}".utf8) + [0, 0x80, 0xFF]
         var accepted = 0
         for _ in 0..<50_000 {
@@ -200,19 +201,6 @@ struct JSONReaderTests {
             if refusal(text) == nil { accepted += 1 }
         }
         #expect(accepted > 0)
-    }
-}
-
-/// A small generator with a seed: the same inputs in every run.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
     }
 }
 
@@ -234,7 +222,7 @@ struct JSONStringTests {
     }
 
     @Test func everyTextIsReadAsItWasWritten() throws {
-        var generator = SplitMix(state: 7)
+        var generator = SplitMix(seed: 7)
         let pieces = ["a", "\"", "\\", "\u{1}", "\u{1f}", " ", "\u{7f}", "é", "🚕", "/", "xyzxyzxy"]
         for _ in 0..<2_000 {
             let count = Int(generator.next() % 12)

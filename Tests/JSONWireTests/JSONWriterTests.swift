@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import JSONWire
 import Testing
@@ -39,7 +40,7 @@ struct JSONWriterTests {
     }
 
     @Test func doublesReadBackAsThemselves() throws {
-        var generator = SplitMix(state: 1)
+        var generator = SplitMix(seed: 1)
         for _ in 0..<20_000 {
             let value = Double(bitPattern: generator.next())
             guard value.isFinite else { continue }
@@ -54,7 +55,7 @@ struct JSONWriterTests {
     }
 
     @Test func roundedNumbersAreWhatTheySay() throws {
-        var generator = SplitMix(state: 11)
+        var generator = SplitMix(seed: 11)
         for _ in 0..<20_000 {
             let decimals = Int(generator.next() % 10)
             var power = 1.0

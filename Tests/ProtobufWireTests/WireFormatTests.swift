@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import ProtobufWire
 import Testing
@@ -133,7 +134,7 @@ struct WireFormatTests {
     }
 
     @Test func randomBytesNeverCrashIt() throws {
-        var generator = SplitMix(state: 3)
+        var generator = SplitMix(seed: 3)
         let seed = Everything(
             scalars: Scalars(doubleValue: 1, int32Value: -1, stringValue: "text", bytesValue: [1, 2]),
             lists: Cabstand_Test_V1_Lists(
@@ -187,18 +188,5 @@ struct WellKnownTypesTests {
         #expect(file.withDependencies.map(\.name).last == "cabstand/test/v1/everything.proto")
         #expect(file.withDependencies.count == 6)
         #expect(file.symbols.contains("cabstand.test.v1.Nesting.Inner.Mood"))
-    }
-}
-
-/// A small generator with a seed: the same inputs in every run.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
     }
 }

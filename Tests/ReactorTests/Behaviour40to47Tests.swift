@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import Reactor
 import ReactorSim

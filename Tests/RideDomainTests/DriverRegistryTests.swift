@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 import Testing
 
@@ -170,7 +171,7 @@ extension DriverRegistry {
     }
 
     @Test func reservationsComeInTimeWhateverTheRate() {
-        var random = SeededRandom(seed: 9)
+        var random = SplitMix(seed: 9)
         var counter = RevisionCounter(reserved: 0, wall: 0)
         var onDisk: UInt64 = counter.reservation()!
         for _ in 0..<40 {

@@ -1,7 +1,8 @@
+import Basics
 import RideDomain
 import Testing
 
-func randomPosition(_ random: inout SeededRandom, near center: Position, degrees: Double) -> Position {
+func randomPosition(_ random: inout SplitMix, near center: Position, degrees: Double) -> Position {
     let degrees = min(90, degrees)
     let lat = max(-90, min(90, center.lat + Double.random(in: -degrees...degrees, using: &random)))
     var lon = center.lon + Double.random(in: -degrees...degrees, using: &random) * 2
@@ -40,7 +41,7 @@ let awkwardPlaces = [
     }
 
     @Test func theBoxAroundACircleHoldsTheCircle() {
-        var random = SeededRandom(seed: 3)
+        var random = SplitMix(seed: 3)
         for center in awkwardPlaces {
             for radius in [1.0, 500, 10_000, 100_000, 3_000_000, 20_100_000] {
                 let box = Box(around: center, radius: radius)
@@ -56,7 +57,7 @@ let awkwardPlaces = [
     }
 
     @Test func cellsTileTheEarth() {
-        var random = SeededRandom(seed: 4)
+        var random = SplitMix(seed: 4)
         for center in awkwardPlaces {
             for _ in 0..<500 {
                 let position = randomPosition(&random, near: center, degrees: 0.05)
@@ -117,7 +118,7 @@ let noBoxes = [
 
     /// The index against a plain list, through random insertions, moves and removals.
     @Test(arguments: 0..<7) func theIndexAnswersWhatAListWould(place: Int) {
-        var random = SeededRandom(seed: UInt64(place))
+        var random = SplitMix(seed: UInt64(place))
         let center = awkwardPlaces[place]
         var index = GeoIndex()
         var list: [Int32: Position] = [:]

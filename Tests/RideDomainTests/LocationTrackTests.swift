@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 import Testing
 
@@ -92,7 +93,7 @@ extension LocationTrack {
     /// A car that really drives, seen through a phone that sometimes errs: the track never loses it for long.
     @Test func aSimulatedPhoneIsFollowedWhateverItDoes() {
         for seed in 0..<200 {
-            var random = SeededRandom(seed: UInt64(seed))
+            var random = SplitMix(seed: UInt64(seed))
             var track = track()
             var metres = 0.0
             var lost = 0

@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 import Testing
 
@@ -194,7 +195,7 @@ private struct Drive {
 
     /// Nothing that a phone or a clock can say traps.
     @Test func anyInstantOfAnyClockIsJudged() {
-        var random = SeededRandom(seed: 53)
+        var random = SplitMix(seed: 53)
         let walls: [Int64] = [.min, -1, 0, firstMoment.wall, .max]
         let instants: [Int64?] = [.min, -1, 0, nil, firstMoment.wall, .max - 1, .max]
         let monotonic: [UInt64] = [0, 1, firstMoment.monotonic, .max - 1, .max]
@@ -225,7 +226,7 @@ private struct Drive {
             var every: Int64
             var metres = 0.0
         }
-        var random = SeededRandom(seed: seed)
+        var random = SplitMix(seed: seed)
         var registry = registry(30)
         var phones = (0..<30).map { _ in
             Phone(

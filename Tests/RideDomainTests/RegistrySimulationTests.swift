@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 import Testing
 
@@ -14,7 +15,7 @@ import Testing
 
     @Test func everyListIsWhatTheModelSays() throws {
         for seed in 0..<25 {
-            var random = SeededRandom(seed: UInt64(seed))
+            var random = SplitMix(seed: UInt64(seed))
             var registry = emptyRegistry()
             var model: [String: Model] = [:]
             var clock: Int64 = 0

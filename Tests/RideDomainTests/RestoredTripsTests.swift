@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 import Testing
 
@@ -93,7 +94,7 @@ import Testing
     /// some point; lists arrive when they like. After a last list everybody is right, and stays right through what is left.
     @Test func behaviour54_afterAnyRestoreAListMakesEverythingRight() {
         for seed in 0..<400 {
-            var random = SeededRandom(seed: UInt64(seed))
+            var random = SplitMix(seed: UInt64(seed))
             var registry = registry(5)
             struct Database {
                 var trips: [String: (trip: String, seq: UInt64)] = [:]

@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 import Testing
 
@@ -81,7 +82,7 @@ import Testing
     /// all events in order) everything is right.
     @Test func behaviour39b_afterLostEventsAListMakesEverythingRight() {
         for seed in 0..<300 {
-            var random = SeededRandom(seed: UInt64(seed))
+            var random = SplitMix(seed: UInt64(seed))
             var registry = registry(6)
             var truth: [String: (trip: String, seq: UInt64)] = [:]
             var seq: UInt64 = 0

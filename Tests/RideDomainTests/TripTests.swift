@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 import Testing
 
@@ -55,7 +56,7 @@ import Testing
     /// Behaviour 35: whatever is tried in whatever order, the status and the instants never move back.
     @Test func behaviour35_aTripOnlyMovesForward() {
         for seed in 0..<2_000 {
-            var random = SeededRandom(seed: UInt64(seed))
+            var random = SplitMix(seed: UInt64(seed))
             var trip = trip()
             for step in 0..<12 {
                 let before = trip
@@ -77,7 +78,7 @@ import Testing
 
 @Suite struct MatchingTests {
     @Test func theNearest16Within10KilometresAreTriedInOrder() {
-        var random = SeededRandom(seed: 7)
+        var random = SplitMix(seed: 7)
         let found = (0..<40).map { Matching.Candidate(driverID: "d\($0)", distance: Double($0) * 400) }
         let order = Matching.order(found.shuffled(using: &random), excluding: ["d0", "d3"])
         #expect(order.map(\.driverID) == (1...17).filter { $0 != 3 }.map { "d\($0)" })
@@ -107,7 +108,7 @@ import Testing
     @Test func rfc9562_5_7_versionVariantAndOrder() {
         let first = UUIDv7(milliseconds: 0x0192_3456_789A, random: (.max, .max)).text
         #expect(first == "01923456-789a-7fff-bfff-ffffffffffff")
-        var random = SeededRandom(seed: 1)
+        var random = SplitMix(seed: 1)
         var generator = UUIDv7Generator()
         let later = generator.next(milliseconds: 0x0192_3456_789B, using: &random).text
         #expect(later.count == 36 && Identifier.isValid(later))
@@ -118,7 +119,7 @@ import Testing
 
     /// A clock that stands still, is set back by an hour or to before 1970, or is years ahead: the next one sorts behind.
     @Test func rfc9562_6_2_eachSortsBehindTheOneBeforeWhateverTheClockSays() {
-        var random = SeededRandom(seed: 2)
+        var random = SplitMix(seed: 2)
         var generator = UUIDv7Generator()
         var last = ""
         let now: Int64 = 1_700_000_000_000

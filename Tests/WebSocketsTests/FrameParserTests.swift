@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import Testing
 import WebSockets
@@ -164,7 +165,7 @@ import WebSockets
 
     /// Whatever comes: no crash, at most one violation, nothing after it, no more left than a control frame.
     @Test func randomBytesNeverCrash() {
-        var random = SplitMix(state: 1)
+        var random = SplitMix(seed: 1)
         for _ in 0..<2_000 {
             var peer = Peer(random.next() % 2 == 0 ? .server : .client)
             for _ in 0..<(1 + random.next() % 4) {
@@ -189,17 +190,5 @@ import WebSockets
     @Test func aConnectionsParserIsSmallAndFlat() {
         #expect(MemoryLayout<FrameParser>.size <= 32)
         #expect(_isPOD(FrameParser.self) && _isPOD(FrameEvent.self))
-    }
-}
-
-/// A seeded generator: a failing run can be repeated.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-        return z ^ z >> 31
     }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Testing
 import WebSockets
 
@@ -53,7 +54,7 @@ import WebSockets
                 if isValid(bytes) != (String(validating: bytes, as: UTF8.self) != nil) { wrong.append(bytes) }
             }
         }
-        var random = SplitMix(state: 7)
+        var random = SplitMix(seed: 7)
         let alphabet: [UInt8] = [
             0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC2, 0xE0, 0xE2, 0xED, 0xEF, 0xF0, 0xF1, 0xF4,
         ]

@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import KafkaClient
 import Reactor
@@ -15,8 +16,6 @@ import Telemetry
 /// refused (a topic that was deleted, an ACL, a size) after a back-off of this announcer's own, whether anything happens
 /// meanwhile or not. On the loop.
 final class KafkaAnnouncer: DriverAnnouncer {
-    static let topic = "driver_locations"
-
     private let loop: EventLoop
     private let producer: KafkaProducer
     let metrics = DriverAnnouncerMetrics()
@@ -32,7 +31,7 @@ final class KafkaAnnouncer: DriverAnnouncer {
     private var probes: Int?
     private var isSending = false
     private var refusalLogs = LogRateLimit()
-    private var random: SeededRandom
+    private var random: SplitMix
     private var identifiers = UUIDv7Generator()
     private var value = ByteBuffer()
 
@@ -40,7 +39,7 @@ final class KafkaAnnouncer: DriverAnnouncer {
         self.loop = loop
         self.producer = producer
         backoff = RetryBackoff(first: DriverLimits.announceRetry.first, last: DriverLimits.announceRetry.last)
-        random = SeededRandom(seed: .random(in: .min ... .max))
+        random = SplitMix(seed: .random(in: .min ... .max))
         producer.onWritable = { [weak self] in self?.sendWaiting() }
         producer.onDelivery = { [weak self] opaque, result in self?.delivered(opaque, result) }
     }
@@ -129,7 +128,8 @@ final class KafkaAnnouncer: DriverAnnouncer {
             KafkaHeader("event-id", event.eventID),
         ]
         let isTaken = producer.produce(
-            topic: Self.topic, key: driver.id, value: value.span, headers: headers, opaque: UInt64(UInt32(slot)))
+            topic: DriverLocationUpdate.topic, key: driver.id, value: value.span, headers: headers,
+            opaque: UInt64(UInt32(slot)))
         if isTaken {
             metrics.events.increment()
             if let left = probes { probes = left - 1 }

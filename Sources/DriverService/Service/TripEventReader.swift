@@ -11,8 +11,6 @@ import Telemetry
 /// A crash reads again from what was stored; the guard by `seq` makes that harmless, so nobody waits for the write. On the
 /// loop.
 final class TripEventReader {
-    static let topic = "trip_events"
-
     private let loop: EventLoop
     private let book: DriverBook
     private let repository: any DriverRepository
@@ -50,7 +48,7 @@ final class TripEventReader {
         self.repository = repository
         self.cursor = cursor
         consumer = try KafkaConsumer(
-            loop: loop, configuration: configuration, topic: Self.topic,
+            loop: loop, configuration: configuration, topic: TripEvent.topic,
             start: .offsets(cursor.offsets, clusterID: cursor.clusterID))
         consumer.onRecord = { [weak self] record in self?.take(record) }
         consumer.onCluster = { [weak self] cluster in self?.belong(to: cluster) }

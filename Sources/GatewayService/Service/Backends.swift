@@ -1,3 +1,4 @@
+import Basics
 import GRPCRuntime
 import HTTPServer
 import Reactor

@@ -16,6 +16,9 @@ public enum RideEvent: Sendable, Equatable {
 
 /// Topic `driver_locations`, key `driver_id`: where a driver is, or that their status changed.
 public struct DriverLocationUpdate: Sendable, Equatable {
+    /// Where its records are.
+    public static let topic = "driver_locations"
+
     public enum Reason: String, Sendable, Hashable, CaseIterable {
         case location
         case status
@@ -78,6 +81,9 @@ public struct DriverLocationUpdate: Sendable, Equatable {
 
 /// Topic `trip_events`, key `driver_id`: a change of a trip, with the whole trip.
 public struct TripEvent: Sendable, Equatable {
+    /// Where its records are.
+    public static let topic = "trip_events"
+
     public var kind: TripEventKind
     public var eventID: String
     /// The outbox row: a reader ignores what is not newer than what it has for this driver.

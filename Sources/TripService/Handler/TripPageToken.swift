@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 
 /// Where the next page begins, for the caller an opaque text. It is bound to the filter that it was made for: with
@@ -20,12 +21,13 @@ enum TripPageToken {
 
     private static func hex(_ value: UInt64) -> String { String(value, radix: 16) }
 
-    /// FNV-1a: it catches mistakes, it keeps no secret.
+    /// It catches mistakes, it keeps no secret.
     private static func digest(_ filter: TripFilter) -> UInt64 {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        var hash = FNV1a()
         for part in [filter.riderID, filter.driverID, filter.status?.word] {
-            for byte in (part ?? "").utf8 + [part == nil ? 0 : 1] { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+            hash.add((part ?? "").utf8)
+            hash.add(part == nil ? 0 : 1)
         }
-        return hash
+        return hash.value
     }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import KafkaClient
 import RideAPI
@@ -5,8 +6,6 @@ import RideDomain
 
 /// Writes outbox rows as records of `trip_events`, keyed by driver.
 final class TripEvents {
-    static let topic = "trip_events"
-
     private let producer: KafkaProducer
     private var buffer = ByteBuffer()
 
@@ -26,15 +25,16 @@ final class TripEvents {
         ]
         return unsafe buffer.withUnsafeBytes { bytes in
             unsafe producer.produce(
-                topic: Self.topic, key: event.trip.driverID, value: Span(_unsafeBytes: bytes), headers: headers,
+                topic: TripEvent.topic, key: event.trip.driverID, value: Span(_unsafeBytes: bytes), headers: headers,
                 opaque: event.seq)
         }
     }
 
     /// The same for every sending of the row: a UUIDv7 of its instant, its trip and its number.
     private static func eventID(_ event: OutboxEvent) -> String {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in event.trip.id.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        var trip = FNV1a()
+        trip.add(event.trip.id.utf8)
+        let hash = trip.value
         return UUIDv7(milliseconds: event.at, random: (hash >> 48, hash ^ event.seq &* 0x9E37_79B9_7F4A_7C15)).text
     }
 }

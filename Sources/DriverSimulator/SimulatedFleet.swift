@@ -15,10 +15,13 @@ final class SimulatedFleet {
     /// Parts of a second in which a part of the drivers sends: not all at the same instant.
     private static let parts = 10
 
+    /// Called with a service and why it can't be reached; nil: it can.
+    var onState: (_ service: String, _ failure: String?) -> Void = { _, _ in }
+
     private let loop: EventLoop
     private var apps: [SimulatedApp] = []
     private var channels: [GRPCChannel] = []
-    private let trips: Trip_V1_TripServiceClient
+    private let trips: GRPCChannel
     private let planner: SharedPlanner
     private var nextToStart = 0
     private var part = 0
@@ -26,22 +29,40 @@ final class SimulatedFleet {
 
     /// - Parameters:
     ///   - count: how many; the numbers begin with 1.
-    ///   - target: `host:port` of the driver service.
-    ///   - trips: the way to the trip service.
-    init(loop: EventLoop, count: Int, graph: RoadGraph, target: String, trips: GRPCChannel) {
+    ///   - driverService: its `host:port`.
+    ///   - tripService: its `host:port`.
+    init(loop: EventLoop, count: Int, graph: RoadGraph, driverService: String, tripService: String) {
         self.loop = loop
-        self.trips = Trip_V1_TripServiceClient(channel: trips)
+        trips = GRPCChannel(loop: loop, target: tripService, options: .betweenServices)
         planner = SharedPlanner(RoutePlanner(graph: graph))
         for number in 1...max(1, count) where number <= count {
             if (number - 1) % Self.driversPerConnection == 0 {
-                channels.append(GRPCChannel(loop: loop, target: target, options: .betweenServices))
+                channels.append(GRPCChannel(loop: loop, target: driverService, options: .betweenServices))
             }
             let client = Driver_V1_DriverServiceClient(channel: channels[channels.count - 1])
-            apps.append(SimulatedApp(loop: loop, number: number, drivers: client, trips: self.trips, planner: planner))
+            apps.append(
+                SimulatedApp(
+                    loop: loop, number: number, drivers: client, trips: Trip_V1_TripServiceClient(channel: trips),
+                    planner: planner))
+        }
+        tell(of: trips, as: "trip_service", "The trip service can't be reached.")
+        if let drivers = channels.first {
+            tell(of: drivers, as: "driver_service", "The driver service can't be reached.")
+        }
+    }
+
+    private func tell(of channel: GRPCChannel, as service: String, _ failure: String) {
+        channel.onStateChange = { [weak self] state in
+            switch state {
+            case .ready: self?.onState(service, nil)
+            case .transientFailure: self?.onState(service, failure)
+            case .idle, .connecting, .shutdown: break
+            }
         }
     }
 
     func start() {
+        trips.connect()
         for _ in 0..<Self.registrationsAtOnce { startNext() }
         timer = loop.schedule(every: 1_000_000_000 / UInt64(Self.parts)) { [weak self] in self?.tick() }
     }
@@ -50,7 +71,7 @@ final class SimulatedFleet {
         if let timer { loop.cancel(timer) }
         timer = nil
         for app in apps { app.stop() }
-        for channel in channels { channel.close() }
+        for channel in channels + [trips] { channel.close() }
         channels = []
         apps = []
     }

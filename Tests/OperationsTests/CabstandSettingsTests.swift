@@ -1,12 +1,13 @@
+import Operations
 import Testing
 
 @testable import Settings
 
-@Suite struct SettingsTests {
+@Suite struct CabstandSettingsTests {
     private func values(
-        _ declaration: SettingsDeclaration = .cabstand, _ arguments: [String] = [],
+        _ declaration: SettingsDeclaration<CabstandSettings> = .cabstand, _ arguments: [String] = [],
         _ environment: [String: String] = [:]
-    ) throws -> SettingsValues {
+    ) throws -> ProgramSettings {
         guard case .run(let values) = try declaration.read(arguments: arguments, environment: environment) else {
             throw SettingsError(lines: ["nothing to run"])
         }
@@ -23,25 +24,25 @@ import Testing
     }
 
     @Test func everyDefaultIsAllowedByItsOwnSetting() throws {
-        for declaration in [SettingsDeclaration.gateway, .driver, .trip, .cabstand] {
+        for declaration in [SettingsDeclaration.gateway, .driver, .trip, .simulator, .cabstand] {
             let values = try values(declaration)
-            #expect(values[CabstandSettings.requestTimeoutMs] == 5000)
-            #expect(values[CabstandSettings.tripService].description == "localhost:50052")
+            #expect(values.requestTimeoutMs == 5000)
+            #expect(values.tripService.description == "localhost:50052")
         }
     }
 
     @Test func aFlagBeatsTheEnvironmentWhichBeatsTheDefault() throws {
         let environment = ["CABSTAND_HTTP_PORT": "9000"]
-        #expect(try values()[CabstandSettings.httpPort] == 8080)
-        #expect(try values(.cabstand, [], environment)[CabstandSettings.httpPort] == 9000)
-        #expect(try values(.cabstand, ["--http-port", "9001"], environment)[CabstandSettings.httpPort] == 9001)
-        #expect(try values(.cabstand, ["--http-port=9002"], environment)[CabstandSettings.httpPort] == 9002)
+        #expect(try values().httpPort == 8080)
+        #expect(try values(.cabstand, [], environment).httpPort == 9000)
+        #expect(try values(.cabstand, ["--http-port", "9001"], environment).httpPort == 9001)
+        #expect(try values(.cabstand, ["--http-port=9002"], environment).httpPort == 9002)
     }
 
     @Test func programsDifferInTheirDefaults() throws {
-        #expect(try values(.cabstand)[CabstandSettings.bind] == "127.0.0.1")
-        #expect(try values(.gateway)[CabstandSettings.bind] == "0.0.0.0")
-        #expect(try values(.trip)[CabstandSettings.grpcPort] == 50052)
+        #expect(try values(.cabstand).bind == "127.0.0.1")
+        #expect(try values(.gateway).bind == "0.0.0.0")
+        #expect(try values(.trip).grpcPort == 50052)
     }
 
     @Test func aBadValueSaysWhatIsAllowed() {
@@ -80,10 +81,10 @@ import Testing
         }
         for text in ["", ",", "a=1", " a = 1 , b = ", "a=b=c,d==", "\u{301}=1"] {
             let values = try values(.cabstand, [], ["CABSTAND_KAFKA_CONFIG": text])
-            let pairs = values[CabstandSettings.kafkaConfig]
+            let pairs = values.kafkaConfig
             let written = pairs.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
             #expect(
-                values.replacing(CabstandSettings.kafkaConfig, with: written)[CabstandSettings.kafkaConfig] == pairs)
+                values.replacing(\.kafkaConfig, with: written).kafkaConfig == pairs)
         }
     }
 
@@ -98,18 +99,14 @@ import Testing
         ]
         for text in texts {
             guard let values = try? values(.cabstand, [], ["CABSTAND_" + name: text]) else { continue }
-            for setting in [
-                CabstandSettings.graceSeconds, CabstandSettings.drainDelaySeconds, CabstandSettings.driverTTLSeconds,
-            ] {
-                #expect((0...86_400).contains(values[setting]))
+            for seconds in [values.graceSeconds, values.drainDelaySeconds, values.driverTTLSeconds] {
+                #expect((0...86_400).contains(seconds))
             }
-            for setting in [
-                CabstandSettings.listIntervalMs, CabstandSettings.pollIntervalMs, CabstandSettings.requestTimeoutMs,
-            ] {
-                #expect((0...600_000).contains(values[setting]))
+            for milliseconds in [values.listIntervalMs, values.pollIntervalMs, values.requestTimeoutMs] {
+                #expect((0...600_000).contains(milliseconds))
             }
-            #expect((0...65_535).contains(values[CabstandSettings.httpPort]))
-            #expect((0...65_535).contains(values[CabstandSettings.adminPort] ?? 0))
+            #expect((0...65_535).contains(values.httpPort))
+            #expect((0...65_535).contains(values.adminPort ?? 0))
         }
     }
 
@@ -144,8 +141,8 @@ import Testing
             return
         }
         #expect(values.program == "gateway")
-        #expect(values[CabstandSettings.httpPort] == 9001)
-        #expect(values[CabstandSettings.bind] == "::1")
+        #expect(values.httpPort == 9001)
+        #expect(values.bind == "::1")
     }
 
     @Test func helpNamesEverySettingOfTheProgram() {

@@ -1,40 +1,15 @@
 import Glibc
 
-/// The four programs, and how each reads its settings.
 extension SettingsDeclaration {
-    public static let gateway = SettingsDeclaration(
-        program: "gateway", summary: "The gateway: map page, REST, WebSocket and live lists.",
-        leavingOut: ["GRPC_PORT", "DATABASE_URL", "SIMULATED_DRIVERS", "DRIVER_TTL_S"])
-
-    public static let driver = SettingsDeclaration(
-        program: "driver", summary: "The driver service: who the drivers are, where they are, and who is free.",
-        leavingOut: [
-            "HTTP_PORT", "DRIVER_SERVICE", "LIST_INTERVAL_MS", "POLL_INTERVAL_MS", "ALLOWED_ORIGINS",
-            "TLS_CERT", "TLS_KEY",
-        ],
-        defaults: ["DATABASE_URL": "sqlite:driver.db"])
-
-    public static let trip = SettingsDeclaration(
-        program: "trip", summary: "The trip service: bookings and what became of them.",
-        leavingOut: [
-            "HTTP_PORT", "TRIP_SERVICE", "LIST_INTERVAL_MS", "POLL_INTERVAL_MS", "ALLOWED_ORIGINS",
-            "TLS_CERT", "TLS_KEY", "SIMULATED_DRIVERS", "DRIVER_TTL_S", "PUBLIC_DIR",
-        ],
-        defaults: ["DATABASE_URL": "sqlite:trip.db", "GRPC_PORT": "50052"])
-
-    public static let cabstand = SettingsDeclaration(
-        program: "cabstand",
-        summary: "The whole of Cabstand in one process, with an embedded broker unless Kafka's address is given.",
-        leavingOut: ["GRPC_PORT"],
-        defaults: ["BIND": "127.0.0.1", "DATABASE_URL": "sqlite:cabstand-data", "KAFKA_BOOTSTRAP_SERVERS": ""])
-
     /// Reads the process's own arguments and environment. Prints and exits when that is all there is to do: 0 after
     /// `--help` and `--print-config`, 64 (EX_USAGE) after a bad value.
     ///
     /// - Parameters:
     ///   - leaving: called before anything is printed or checked: there will be no server.
     ///   - check: does what `--check` asks for.
-    public func readOrExit(leaving: () -> Void = {}, check: (SettingsValues) -> Never) -> SettingsValues {
+    public func readOrExit(leaving: () -> Void = {}, check: (SettingsValues<Catalogue>) -> Never)
+        -> SettingsValues<Catalogue>
+    {
         do {
             switch try read(arguments: Array(CommandLine.arguments.dropFirst()), environment: Self.environment()) {
             case .run(let values): return values

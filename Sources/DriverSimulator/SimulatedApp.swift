@@ -1,3 +1,4 @@
+import Basics
 import GRPCRuntime
 import Reactor
 import RideAPI
@@ -40,7 +41,7 @@ final class SimulatedApp {
 
     /// Registers (which changes nothing for a driver that is there), then drives from where the service has them.
     func start(_ started: @escaping () -> Void) {
-        var random = SeededRandom(seed: UInt64(number) &* 7_919)
+        var random = SplitMix(seed: UInt64(number) &* 7_919)
         let graph = planner.value.graph
         let home = graph.position(of: graph.randomPoint(using: &random)).rounded
         let request = Driver_V1_RegisterDriverRequest(

@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 
 /// A simulated driver on the streets: the deterministic part, without any clock or socket. Seed and time come from outside.
@@ -45,7 +46,7 @@ struct SimulatedDriver {
 
     private(set) var assignment: Assignment?
     private var phase = Phase.roaming
-    private var random: SeededRandom
+    private var random: SplitMix
     private var point: RoadGraph.Point
     private var heading: Double
     private var route: [Route.Leg] = []
@@ -55,7 +56,7 @@ struct SimulatedDriver {
 
     /// A car on the road nearest to `position`.
     init(seed: UInt64, position: Position, graph: RoadGraph) {
-        random = SeededRandom(seed: seed)
+        random = SplitMix(seed: seed)
         point = graph.nearestPoint(to: position)
         heading = graph.edges[Int(point.edge)].place(at: point.offset).heading
     }

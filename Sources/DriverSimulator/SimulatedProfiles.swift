@@ -1,3 +1,4 @@
+import Basics
 import RideDomain
 
 /// Who the simulated drivers are: the same number is always the same driver.
@@ -8,7 +9,7 @@ enum SimulatedProfiles {
     }
 
     static func profile(_ number: Int) -> DriverProfile {
-        var random = SeededRandom(seed: UInt64(number))
+        var random = SplitMix(seed: UInt64(number))
         let car = cars[Int.random(in: 0..<cars.count, using: &random)]
         let letters = Array("ABCDEFGHJKLMNPRSTUVWXYZ")
         let plate =

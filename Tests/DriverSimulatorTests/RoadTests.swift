@@ -1,7 +1,8 @@
+import Basics
 import RideDomain
 import Testing
 
-@testable import DriverService
+@testable import DriverSimulator
 
 #if canImport(Glibc)
     import Glibc
@@ -89,7 +90,7 @@ let square: RoadGraph = {
         let middle = Position(lat: square.nodes[0].lat - 0.001, lon: (square.nodes[0].lon + square.nodes[1].lon) / 2)
         let point = square.nearestPoint(to: middle)
         #expect(point.edge == 0 && abs(point.offset - 500) < 1)
-        var random = SeededRandom(seed: 5)
+        var random = SplitMix(seed: 5)
         for _ in 0..<200 {
             let place = city.randomPoint(using: &random)
             let found = city.position(of: city.nearestPoint(to: city.position(of: place)))
@@ -124,7 +125,7 @@ let square: RoadGraph = {
     /// Every leg begins where the last one ended, in a permitted direction, and no way is slower than another search's.
     @Test func waysThroughTheCityAreWholeAndFastest() throws {
         var planner = RoutePlanner(graph: city)
-        var random = SeededRandom(seed: 11)
+        var random = SplitMix(seed: 11)
         for _ in 0..<60 {
             let start = city.randomPoint(using: &random)
             let goal = city.randomPoint(using: &random)
@@ -218,7 +219,7 @@ let square: RoadGraph = {
 
     @Test func carsKeepMovingOnTheRoads() {
         var planner = RoutePlanner(graph: city)
-        var random = SeededRandom(seed: 1)
+        var random = SplitMix(seed: 1)
         for seed in 0..<20 {
             var driver = SimulatedDriver(
                 seed: UInt64(seed), position: city.position(of: city.randomPoint(using: &random)), graph: city)
@@ -240,7 +241,7 @@ let square: RoadGraph = {
     @Test func aTripIsDrivenToItsEndWhateverIsRepeated() throws {
         var planner = RoutePlanner(graph: city)
         for seed in 0..<10 {
-            var random = SeededRandom(seed: UInt64(seed))
+            var random = SplitMix(seed: UInt64(seed))
             var driver = SimulatedDriver(seed: UInt64(seed), position: city.nodes[seed], graph: city)
             let pickup = city.position(of: city.randomPoint(using: &random))
             let dropoff = city.position(of: city.randomPoint(using: &random))

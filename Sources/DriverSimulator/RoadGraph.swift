@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import JSONWire
 import RideDomain
@@ -72,7 +73,7 @@ struct RoadGraph: Sendable {
     func position(of point: Point) -> Position { edges[Int(point.edge)].place(at: point.offset).position }
 
     /// A place somewhere on the roads; longer roads are likelier.
-    func randomPoint(using random: inout SeededRandom) -> Point {
+    func randomPoint(using random: inout SplitMix) -> Point {
         let edge = edges.indices.randomElement(using: &random) ?? 0
         return Point(edge: Int32(edge), offset: Double.random(in: 0...edges[edge].length, using: &random))
     }

@@ -1,0 +1,84 @@
+import GRPCRuntime
+import Operations
+import Reactor
+import Settings
+import Telemetry
+
+/// Simulated drivers on a loop with a thread of its own. It is to the services what the apps of drivers are: it speaks gRPC
+/// with them, and nothing else.
+///
+///     let server = try SimulatorServer(settings: settings)
+///     try server.start()
+///
+/// Thread-safe from `start` on.
+public final class SimulatorServer: ServerProcess {
+    private let group: EventLoopGroup
+    private let fleet: LoopBound<SimulatedFleet>
+    private let admin: LoopBound<AdminPort>?
+    private let readiness: ServiceReadiness
+
+    /// Where health and metrics are served, if a port is configured for it.
+    public let adminAddress: SocketAddress?
+
+    /// Reads the streets. Nobody drives until `start`.
+    ///
+    /// - Parameters:
+    ///   - driverService: where it listens, if that is not what the settings say: a service that brings its drivers along.
+    /// - Throws: what is wrong with the streets or with the port for operators.
+    public init(settings: ProgramSettings, driverService: SocketAddress? = nil) throws {
+        group = try EventLoopGroup(count: 1)
+        let loop = group.loops[0]
+        let readiness = ServiceReadiness(
+            loops: [loop], dependencies: ["driver_service", "trip_service"], now: loop.preciseNow())
+        self.readiness = readiness
+        let graph = try RoadGraph(path: settings.publicDir + "/map/neubrandenburg-roads.json")
+        let target = driverService.map(Self.reachable) ?? settings.driverService.description
+        let fleet = SimulatedFleet(
+            loop: loop, count: settings.simulatedDrivers, graph: graph, driverService: target,
+            tripService: settings.tripService.description)
+        fleet.onState = { service, failure in
+            readiness.set(service, failure.map { .failing($0) } ?? .ok)
+        }
+        self.fleet = LoopBound(fleet, loop: loop)
+        // The port for operators belongs to the program; a service that brings its drivers along has one already.
+        let isAlone = driverService == nil
+        let admin = isAlone ? try AdminPort(loop: loop, settings: settings, readiness: readiness) : nil
+        adminAddress = admin?.address
+        self.admin = admin.map { LoopBound($0, loop: loop) }
+        if isAlone {
+            MetricRegistry.shared.addLoops([loop], role: "simulator")
+            readiness.install(role: "simulator")
+        }
+        Logger(label: "simulator").notice(
+            "driving",
+            metadata: [
+                "drivers": "\(settings.simulatedDrivers)", "driver_service": target,
+                "trip_service": "\(settings.tripService)", "admin": admin.map { "\($0.address)" } ?? "off",
+            ])
+    }
+
+    /// Where this machine reaches what listens on `address`: loopback if it listens on every one.
+    private static func reachable(_ address: SocketAddress) -> String {
+        ["0.0.0.0", "::"].contains(address.ip) ? "127.0.0.1:\(address.port)" : address.description
+    }
+
+    /// Starts the loop's thread, and the drivers.
+    /// - Throws: `SystemError` if there is none to be had.
+    public func start() throws(SystemError) {
+        try group.start { _ in }
+        let fleet = fleet
+        fleet.loop.submit { fleet.value.start() }
+    }
+
+    /// Everybody goes off the road; no trip is told anything.
+    public func drain(_ completion: @escaping @Sendable () -> Void) {
+        readiness.drain()
+        let group = group
+        let fleet = fleet
+        fleet.loop.submit {
+            fleet.value.stop()
+            group.stop()
+            completion()
+        }
+    }
+}

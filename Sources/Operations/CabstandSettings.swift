@@ -1,0 +1,165 @@
+import Settings
+
+/// Every setting of Cabstand's programs, in the order of the table in deploy/README.md. Each has the variable `CABSTAND_…`
+/// and a flag of the same name.
+public struct CabstandSettings: SettingsCatalogue {
+    public static let prefix = "CABSTAND_"
+
+    /// Variables that the build and the tests use.
+    public static let otherVariables: Set<String> = [
+        "CABSTAND_WARNINGS_AS_ERRORS", "CABSTAND_ROOMS", "CABSTAND_TOOLS", "CABSTAND_TOOLS_FOLDER",
+    ]
+
+    public let bind = Setting.ipAddress(
+        "BIND", default: "0.0.0.0", allowed: "an IP address of this machine",
+        help: "Address to listen on; 0.0.0.0 is every IPv4 address."
+    )
+    .withDefault("127.0.0.1", in: "cabstand")
+    .withDefault("127.0.0.1", in: "simulator")
+    public let httpPort = Setting.integer(
+        "HTTP_PORT", default: 8080, 0...65535,
+        help: "Port of the gateway: page, REST and WebSocket. 0 takes a free one."
+    )
+    .of("gateway", "cabstand")
+    public let adminPort = Setting.optionalInteger(
+        "ADMIN_PORT", 0...65535,
+        help: "Port for /metrics, /healthz and /readyz; the gateway then serves /metrics there alone.")
+    public let grpcPort = Setting.integer(
+        "GRPC_PORT", default: 50051, 0...65535, help: "Port of the service's gRPC. 0 takes a free one."
+    )
+    .of("driver", "trip")
+    .withDefault("50052", in: "trip")
+    public let driverService = Setting.hostPort(
+        "DRIVER_SERVICE", default: "localhost:50051", help: "Where the driver service is."
+    )
+    .of("gateway", "trip", "cabstand", "simulator")
+    public let tripService = Setting.hostPort(
+        "TRIP_SERVICE", default: "localhost:50052", help: "Where the trip service is."
+    )
+    .of("gateway", "driver", "cabstand", "simulator")
+    public let publicDir = Setting.text(
+        "PUBLIC_DIR", default: "public", allowed: "a folder",
+        help: "The folder with the map page and the street data."
+    )
+    .of("gateway", "driver", "cabstand", "simulator")
+    public let kafkaBootstrapServers = Setting.text(
+        "KAFKA_BOOTSTRAP_SERVERS", default: "localhost:9092", allowed: "host:port,host:port",
+        help: "Where Kafka is."
+    )
+    .of("gateway", "driver", "trip", "cabstand")
+    .withDefault("", in: "cabstand")
+    public let kafkaConfig = Setting.keyValues(
+        "KAFKA_CONFIG", help: "More options for librdkafka, such as SASL and TLS.", isSecret: true
+    )
+    .of("gateway", "driver", "trip", "cabstand")
+    public let kafkaPartitions = Setting.integer(
+        "KAFKA_PARTITIONS", default: 8, 1...1000, help: "Partitions of a topic that is made at start."
+    )
+    .of("gateway", "driver", "trip", "cabstand")
+    public let kafkaReplicationFactor = Setting.integer(
+        "KAFKA_REPLICATION_FACTOR", default: 1, 1...10, help: "Replicas of a topic that is made at start."
+    )
+    .of("gateway", "driver", "trip", "cabstand")
+    public let kafkaRetentionMs = Setting.integer(
+        "KAFKA_RETENTION_MS", default: 604_800_000, -1...Int.max / 2, unit: "milliseconds (-1 keeps everything)",
+        help: "How long a topic that is made at start keeps its records."
+    )
+    .of("gateway", "driver", "trip", "cabstand")
+    public let databaseURL = Setting<String>(
+        "DATABASE_URL", default: "sqlite:cabstand.db", allowed: "sqlite:path",
+        help: "Where the service keeps its data; for the all-in-one program a folder.", isSecret: true
+    ) { text in
+        text.hasPrefix("sqlite:") && text.count > "sqlite:".count ? text : nil
+    }
+    .of("driver", "trip", "cabstand")
+    .withDefault("sqlite:driver.db", in: "driver")
+    .withDefault("sqlite:trip.db", in: "trip")
+    .withDefault("sqlite:cabstand-data", in: "cabstand")
+    public let eventLoops = Setting.integer(
+        "EVENT_LOOPS", default: 0, 0...1024,
+        help: "Event loops of the gateway, one thread each; 0: as many as CPUs. The services have one."
+    )
+    .of("gateway", "cabstand")
+    public let graceSeconds = Setting.integer(
+        "GRACE_S", default: 20, 0...3600, unit: "seconds",
+        help: "Time to finish after SIGTERM and CABSTAND_DRAIN_DELAY_S.")
+    public let drainDelaySeconds = Setting.integer(
+        "DRAIN_DELAY_S", default: 0, 0...600, unit: "seconds",
+        help: "After SIGTERM, how long to go on accepting while load balancers take notice.")
+    public let simulatedDrivers = Setting.integer(
+        "SIMULATED_DRIVERS", default: 0, 0...9999,
+        help: "How many simulated drivers there are; the driver service brings their apps along."
+    )
+    .of("driver", "cabstand", "simulator")
+    .withDefault("200", in: "simulator")
+    public let driverTTLSeconds = Setting.integer(
+        "DRIVER_TTL_S", default: 60, 1...86_400, unit: "seconds",
+        help: "A driver whose app streamed positions leaves every list after so long a silence."
+    )
+    .of("driver", "cabstand")
+    public let listIntervalMs = Setting.integer(
+        "LIST_INTERVAL_MS", default: 100, 50...60_000, unit: "milliseconds",
+        help: "At most one live list in this time, unless a subscriber asks for another interval."
+    )
+    .of("gateway", "cabstand")
+    public let pollIntervalMs = Setting.integer(
+        "POLL_INTERVAL_MS", default: 5_000, 100...600_000, unit: "milliseconds",
+        help: "How often live lists are fetched when nothing has changed."
+    )
+    .of("gateway", "cabstand")
+    public let requestTimeoutMs = Setting.integer(
+        "REQUEST_TIMEOUT_MS", default: 5_000, 10...600_000, unit: "milliseconds", help: "How long a request may take."
+    )
+    .of("gateway", "cabstand")
+    public let allowedOrigins = Setting.list(
+        "ALLOWED_ORIGINS", allowed: "origins between commas, such as https://example.org, or *",
+        help: "Whose pages may use REST and WebSocket; empty: the same host only."
+    )
+    .of("gateway", "cabstand")
+    public let logLevel = Setting.choice(
+        "LOG_LEVEL", default: "info", ["trace", "debug", "info", "notice", "warning", "error", "critical"],
+        help: "What is logged, to standard error.")
+    public let logFormat = Setting.choice(
+        "LOG_FORMAT", default: "text", ["text", "json"], help: "The form of log lines.")
+    public let tlsCert = Setting.text(
+        "TLS_CERT", default: "", allowed: "a PEM file", help: "Certificate chain of the gateway; empty: plain HTTP."
+    )
+    .of("gateway", "cabstand")
+    public let tlsKey = Setting.text(
+        "TLS_KEY", default: "", allowed: "a PEM file", help: "Private key of the certificate."
+    )
+    .of("gateway", "cabstand")
+
+    public init() {}
+}
+
+/// The settings of a program of Cabstand, as they are in force.
+public typealias ProgramSettings = SettingsValues<CabstandSettings>
+
+/// The programs.
+extension SettingsDeclaration<CabstandSettings> {
+    public static var gateway: Self {
+        Self(program: "gateway", summary: "The gateway: map page, REST, WebSocket and live lists.")
+    }
+
+    public static var driver: Self {
+        Self(
+            program: "driver", summary: "The driver service: who the drivers are, where they are, and who is free.")
+    }
+
+    public static var trip: Self {
+        Self(program: "trip", summary: "The trip service: bookings and what became of them.")
+    }
+
+    public static var simulator: Self {
+        Self(
+            program: "simulator",
+            summary: "Simulated drivers: each is to the services what a driver's app is, and speaks nothing but gRPC.")
+    }
+
+    public static var cabstand: Self {
+        Self(
+            program: "cabstand",
+            summary: "The whole of Cabstand in one process, with an embedded broker unless Kafka's address is given.")
+    }
+}
