@@ -21,6 +21,10 @@ struct BrowserTests {
         try run("taken.py", drivers: 60)
     }
 
+    @Test func aTownWithMoreCarsThanAListHoldsIsShownByViews() throws {
+        try run("crowd.py", drivers: 60)
+    }
+
     @Test func thePageFitsEveryScreenAndShowsNamesAsText() throws {
         let pictures = Tool.repository + "/.build/screenshots"
         _ = unsafe mkdir(pictures, 0o755)

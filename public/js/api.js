@@ -27,14 +27,19 @@ export async function call(method, path, { body, key } = {}) {
   if (key !== undefined) headers['idempotency-key'] = key;
   let response;
   let json = null;
+  // Not AbortSignal.timeout: Safari 15 has none.
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(), answerMs);
   try {
     response = await fetch(new URL(path, document.baseURI), {
-      method, headers, body, cache: 'no-store', signal: AbortSignal.timeout(answerMs),
+      method, headers, body, cache: 'no-store', signal: patience.signal,
     });
     const type = response.headers.get('content-type') ?? '';
     json = type.includes('json') ? await response.json() : null;
   } catch (error) {
     throw new NoAnswer(String(error));
+  } finally {
+    clearTimeout(timer);
   }
   if (response.ok && json === null) throw new NoAnswer(`HTTP ${response.status} without JSON`);
   if (response.ok) return { status: response.status, body: json, problem: null };

@@ -4,6 +4,7 @@
 //                     ▲                 │ 409 or the car left the list: an offer of the nearest ones
 //                     └─────────────────┘
 
+import { NoAnswer, call } from './api.js';
 import { Announcer, button, byID, setText } from './dom.js';
 import { CarStore, isDriver } from './cars.js';
 import { Ride } from './ride.js';
@@ -47,6 +48,8 @@ export class App {
     this.reach = new Map();
     this.measuring = false;
     this.measureAgain = false;
+    /** A question about the chosen car is under way. */
+    this.asking = false;
     /** Counts choices: a late answer about an earlier one is dropped. */
     this.choice = 0;
     this.counted = { at: -Infinity, text: '' };
@@ -92,8 +95,13 @@ export class App {
 
   // The feed
 
-  /** A whole list of free cars. @param {unknown[]} drivers @param {boolean} partial cars beyond the view are not in it */
-  list(drivers, partial) {
+  /**
+   * A list of free cars.
+   * @param {unknown[]} drivers
+   * @param {boolean} partial cars beyond the view are not in it
+   * @param {boolean} truncated more cars matched than it holds
+   */
+  list(drivers, partial, truncated) {
     const now = performance.now();
     const { state, store } = this;
     store.replace(drivers, now);
@@ -108,9 +116,28 @@ export class App {
     if (state.mode === 'chosen' && state.chosen && !state.busy) {
       const car = store.cars.get(state.chosen.id);
       if (car) state.chosen = car.driver;
+      else if (truncated) void this.askForChosen();
       else if (!partial || contains(this.stage.view.bounds(), [state.chosen.lon, state.chosen.lat])) this.taken([]);
     }
     void this.measure();
+  }
+
+  /** A list that is cut says nothing of a car that is not in it: the gateway is asked for this one. */
+  async askForChosen() {
+    const { chosen } = this.state;
+    if (!chosen || this.asking) return;
+    this.asking = true;
+    try {
+      const { body, problem } = await call('GET', `drivers/${encodeURIComponent(chosen.id)}`);
+      const { state } = this;
+      if (state.mode !== 'chosen' || state.busy || state.chosen?.id !== chosen.id) return;
+      if (problem ? problem.status === 404 : body?.status !== 'available') this.taken([]);
+      else if (!problem && isDriver(body)) this.change({ chosen: body });
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) throw error;
+    } finally {
+      this.asking = false;
+    }
   }
 
   /** Nothing new is heard of the cars, or it is again. @param {boolean} stale */

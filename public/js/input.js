@@ -113,6 +113,8 @@ export class MapInput {
     [view.x, view.y] = [x, y];
     view.zoom = zoomed - by;
     view.ease(to, 220);
+    clearTimeout(this.settle);
+    this.settle = window.setTimeout(() => this.actions.settled(), 250);
   }
 
   /** @param {KeyboardEvent} event */

@@ -44,7 +44,7 @@ async function start() {
     setAttribute(button('theme'), 'aria-pressed', String(theme.name === 'dark'));
   });
   setAttribute(button('theme'), 'aria-pressed', String(theme.name === 'dark'));
-  const map = new Stage(roads, store, theme.palette);
+  const map = new Stage(roads, store, theme.palette, () => sendView());
   stage = map;
   const graph = new RoadService(file);
   const gazetteer = new Gazetteer(roads);
@@ -81,7 +81,7 @@ async function start() {
         partial = true;
         sendView();
       }
-      app.list(message.drivers, partial);
+      app.list(message.drivers, partial, message.truncated === true);
       showConnection();
     },
     onState: (state) => {
@@ -100,10 +100,7 @@ async function start() {
     hover: (px, py) => app.hover(px, py),
     leave: () => app.hoverCar(null),
     moved: () => map.letGo(),
-    settled: () => {
-      sendView();
-      void app.presetPickup();
-    },
+    settled: () => void app.presetPickup(),
     browse: (step) => app.browse(step),
     open: () => app.openBrowsed(),
     escape: () => app.escape(),
@@ -113,7 +110,6 @@ async function start() {
   button('fit').addEventListener('click', () => {
     map.letGo();
     app.lookAtAll();
-    setTimeout(sendView, 600);
   });
   button('theme').addEventListener('click', () => theme.toggle());
   button('follow').addEventListener('click', () => map.follow(true));

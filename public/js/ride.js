@@ -105,7 +105,12 @@ export class Ride {
     const tracker = new Tracker(tripID, this.app.roads, {
       changed: (changed) => this.tripChanged(changed),
       moved: (position) => this.tripMoved(position),
-      unknown: (detail) => this.app.change({ unknown: true, unknownDetail: detail || 'It may have been made somewhere else.' }),
+      unknown: (detail) => {
+        // Nothing is waited for any more: the badge speaks of the cars again.
+        this.connection = null;
+        this.onConnection();
+        this.app.change({ unknown: true, unknownDetail: detail || 'It may have been made somewhere else.' });
+      },
       connection: (state) => {
         this.connection = state;
         this.onConnection();
@@ -228,7 +233,8 @@ export class Ride {
 
   /** The trip that the address names, or the one that this rider is on. */
   async resume() {
-    const named = /^#trip=([A-Za-z0-9._-]{1,64})$/.exec(decodeURIComponent(location.hash))?.[1];
+    // An identifier needs no escapes, and what is no escape would throw: nothing is decoded.
+    const named = /^#trip=([A-Za-z0-9._-]{1,64})$/.exec(location.hash)?.[1];
     if (named) {
       if (named !== this.tracker?.tripID) this.track(named);
       return;

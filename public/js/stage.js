@@ -11,13 +11,21 @@ const home = [13.2615, 53.5572];
 /** The buttons beside the panel, CSS pixels. */
 const controlsPixels = 60;
 
+/** How long the view stands still before what it shows is asked for, and how often while it moves, milliseconds. */
+const stillMs = 200;
+const movingMs = 1000;
+
 export class Stage {
   /**
    * @param {import('./data.js').Roads} roads
    * @param {import('./cars.js').CarStore} store
    * @param {import('./theme.js').Palette} palette
+   * @param {() => void} looked  The view shows something else than it did, whoever moved it.
    */
-  constructor(roads, store, palette) {
+  constructor(roads, store, palette, looked) {
+    this.looked = looked;
+    /** What the view shows, since when it stands still, and when `looked` was last called. */
+    this.shown = { x: 0, y: 0, zoom: 0, width: 0, height: 0, since: 0, told: 0, isTold: true };
     this.element = byID('map');
     this.bbox = roads.bbox;
     this.store = store;
@@ -103,5 +111,19 @@ export class Stage {
     }
     this.base.paint();
     this.overlay.paint(now);
+    this.watch(now);
+  }
+
+  /** Tells of a view that has moved: by hand, by a button, by a fit, by following a car, by a window that was resized. @param {number} now */
+  watch(now) {
+    const { view, shown } = this;
+    const { x, y, zoom, width, height } = view;
+    if (x !== shown.x || y !== shown.y || zoom !== shown.zoom || width !== shown.width || height !== shown.height) {
+      Object.assign(shown, { x, y, zoom, width, height, since: now, isTold: false });
+    }
+    if (shown.isTold || (now - shown.since < stillMs && now - shown.told < movingMs)) return;
+    shown.isTold = true;
+    shown.told = now;
+    this.looked();
   }
 }

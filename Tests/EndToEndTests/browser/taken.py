@@ -1,6 +1,6 @@
 """Bookings that do not go as planned: the car was just taken, no destination, cancelled, an unknown trip."""
 
-from support import Browser, arguments, check, number_of_cars, timeline, until, wait_for_cars
+from support import Browser, arguments, badge, check, number_of_cars, timeline, until, wait_for_cars
 
 url, drivers = arguments()
 with Browser(url) as browser:
@@ -40,3 +40,9 @@ with Browser(url) as browser:
 
     page = browser.open("#trip=no-such-trip")
     until("an unknown trip is called so", lambda: page.locator("#panel-title").text_content() == "No such trip")
+    until("and the badge speaks of the cars", lambda: badge(page) == "Live")
+    browser.errors.clear()  # the browser itself tells of the 404
+
+    page = browser.open("#100%")
+    wait_for_cars(page, drivers)
+    browser.check_console()
