@@ -25,6 +25,8 @@ struct HTTPConnection {
         static let looks = Flags(rawValue: 256)
         /// A request that may become another protocol waits for its gates: what comes behind it is read once it is answered.
         static let undecided = Flags(rawValue: 512)
+        /// It has ended, or belongs to another protocol. For whoever stands further up the stack: nobody else finds it.
+        static let gone = Flags(rawValue: 1024)
     }
 
     /// What the connection's one deadline stands for.

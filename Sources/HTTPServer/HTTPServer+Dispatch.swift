@@ -21,6 +21,7 @@ extension HTTPServer {
     }
 
     /// Gives the request its number and its context, and finds its route.
+    @inline(__always)
     func examine(_ connection: Place<HTTPConnection>, _ head: HTTP1Head) -> Verdict {
         begin(connection)
         let generation = core.value.table.generation
@@ -30,9 +31,15 @@ extension HTTPServer {
             if core.value.requestIDs { identify(head, mayHaveOne: context.value.knownRequestID) }
             return .route(context.value.knownRoute)
         }
-        let verdict = examineAnew(head)
+        return examineAnew(head)
+    }
+
+    /// As above, for a head that differs from the last one.
+    @inline(never)
+    private func examineAnew(_ head: HTTP1Head) -> Verdict {
+        let verdict = judge(head)
         if case .route(let route) = verdict, !context.value.extras.contains(.origin) {
-            context.value.knownGeneration = generation
+            context.value.knownGeneration = core.value.table.generation
             context.value.knownRoute = route
             context.value.knownFlags = context.value.flags
             context.value.knownRequestID = head.has("x-request-id")
@@ -42,7 +49,7 @@ extension HTTPServer {
         return verdict
     }
 
-    private func examineAnew(_ head: HTTP1Head) -> Verdict {
+    private func judge(_ head: HTTP1Head) -> Verdict {
         var flags: ResponseFlags = []
         if head.method == .head { flags.insert(.noBody) }
         if head.minorVersion == 0 { flags.insert(.version10) }
@@ -212,6 +219,7 @@ extension HTTPServer {
     }
 
     /// Answers a request that could not be read, as the last one of its connection.
+    @inline(never)
     func refuse(_ connection: Place<HTTPConnection>, _ problem: Problem) {
         begin(connection)
         if core.value.requestIDs {

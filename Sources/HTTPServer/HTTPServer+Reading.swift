@@ -16,8 +16,10 @@ extension HTTPServer {
         // A request has ended in these bytes: what begins behind it has a deadline of its own.
         var hasEnded = false
         reading: while true {
-            // What comes behind the last request is read and forgotten, until its answer is written.
-            if !connection.value.flags.isDisjoint(with: [.last, .closing]) {
+            if !connection.value.flags.isDisjoint(with: [.last, .closing, .gone]) {
+                // Its handler has given it to another protocol, which what follows is for.
+                if connection.value.flags.contains(.gone) { return offset }
+                // What comes behind the last request is read and forgotten, until its answer is written.
                 offset = count
                 break
             }
@@ -26,7 +28,7 @@ extension HTTPServer {
                 if mustPause(connection, share) { return offset }
             }
             let rest = unsafe Span<UInt8>(
-                _unsafeBytes: UnsafeRawBufferPointer(start: base + offset, count: count - offset))
+                _unsafeBytes: UnsafeRawBufferPointer(start: base + offset, count: count &- offset))
             let event = connection.value.parser.next(
                 rest, into: core.value.table)
             switch event {
@@ -42,10 +44,8 @@ extension HTTPServer {
                 }
                 hasEnded = true
                 share &-= 1
-                offset += takeHead(connection, head, rest, headBytes)
+                offset &+= takeHead(connection, head, rest, headBytes)
                 if loop.isTurnSpent() { share = 0 }
-                // A handler was called. Upgraded: what follows is for the new one.
-                guard core.value.connections.contains(handle) else { return offset }
             case .body(let skip, let bodyBytes):
                 takeBody(connection, rest.extracting(skip..<(skip + bodyBytes)))
                 offset += skip + bodyBytes
@@ -54,7 +54,6 @@ extension HTTPServer {
                 offset += consumed
                 endBody(connection)
                 if loop.isTurnSpent() { share = 0 }
-                guard core.value.connections.contains(handle) else { return offset }
             case .failed(let error):
                 refuse(connection, .refused(error))
             }
@@ -97,6 +96,16 @@ extension HTTPServer {
     /// Whether the next request has to wait: for its turn, for answers, or for the client to take some.
     @inline(__always)
     private func mustPause(_ connection: Place<HTTPConnection>, _ share: Int) -> Bool {
+        if connection.value.received == connection.value.answered, share > 0,
+            connection.value.flags.isDisjoint(with: [.full, .undecided])
+        {
+            return false
+        }
+        return pauseIfNotReady(connection, share)
+    }
+
+    @inline(never)
+    private func pauseIfNotReady(_ connection: Place<HTTPConnection>, _ share: Int) -> Bool {
         if connection.value.inFlight >= core.value.limits.pipelineDepth {
             pause(connection)
             return true
@@ -106,11 +115,7 @@ extension HTTPServer {
             goOnNextTurn(connection)
             return true
         }
-        return !connection.value.flags.isDisjoint(with: [.full, .undecided]) && pauseIfNotReady(connection)
-    }
-
-    @inline(never)
-    private func pauseIfNotReady(_ connection: Place<HTTPConnection>) -> Bool {
+        if connection.value.flags.isDisjoint(with: [.full, .undecided]) { return false }
         if connection.value.flags.contains(.undecided), connection.value.inFlight > 0 {
             pause(connection)
             return true
@@ -209,6 +214,7 @@ extension HTTPServer {
         wire(connection)?.value.append("HTTP/1.1 100 Continue\r\n\r\n")
     }
 
+    @inline(never)
     private func takeBody(_ connection: Place<HTTPConnection>, _ bytes: Span<UInt8>) {
         connection.value.bodyBytes += bytes.count
         connection.value.flags.remove(.owesContinue)
@@ -240,6 +246,7 @@ extension HTTPServer {
     }
 
     /// The body is complete: parses the kept head again and dispatches.
+    @inline(never)
     private func endBody(_ connection: Place<HTTPConnection>) {
         guard let pending = core.value.pending.find(connection.value.pending) else { return }
         let headBytes = pending.value.headBytes

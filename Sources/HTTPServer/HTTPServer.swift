@@ -174,6 +174,7 @@ import Telemetry
         guard let connection = core.value.connections.find(handle) else { return false }
         dropPending(connection)
         dropWaiting(connection)
+        connection.value.flags.insert(.gone)
         core.value.connections.remove(handle)
         reclaimAtEndOfTurn()
         return true

@@ -13,6 +13,7 @@ extension EventLoop {
     func close(_ place: Place<Connection>, _ token: UInt64, _ code: CloseCode, _ detail: Int32 = 0) {
         if place.value.flags.contains(.closed) { return }
         place.value.flags.insert(.closed)
+        hot.value.endings &+= 1
         place.value.closeCode = code
         place.value.detail = detail
         hot.value.closed.append(token)

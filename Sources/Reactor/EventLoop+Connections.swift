@@ -11,6 +11,7 @@ extension EventLoop {
     }
 
     private static let mute: ConnectionFlags = [.closed, .finishing, .lingering]
+    private static let muteOrBacklogged: ConnectionFlags = [.closed, .finishing, .lingering, .backlogged]
 
     /// The connection's output: append to it, and this turn's flush sends it. nil if the connection is closed or closing.
     /// The pointer is valid until the running callback returns.
@@ -26,6 +27,22 @@ extension EventLoop {
     /// once, and only what the kernel does not take is kept: a broadcast retains nothing.
     public func send(_ id: ConnectionID, shared: SharedBytes) {
         guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return }
+        send(place, id, shared)
+    }
+
+    /// As `send`, unless a short write has left output over: then false, and `connectionDrained` will come.
+    public func sendUnlessBacklogged(_ id: ConnectionID, shared: SharedBytes) -> Bool {
+        guard let place = connection(id) else { return true }
+        let flags = place.value.flags
+        if flags.isDisjoint(with: Self.muteOrBacklogged) {
+            send(place, id, shared)
+            return true
+        }
+        return !flags.contains(.backlogged)
+    }
+
+    @inline(__always)
+    private func send(_ place: Place<Connection>, _ id: ConnectionID, _ shared: SharedBytes) {
         if hot.value.flushing == id.token && writeNow(shared, place, id.token) { return }
         queueFlush(place, id.token)
         if unsafe place.value.shared == nil && shared.count > 0 {
@@ -99,6 +116,7 @@ extension EventLoop {
         guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return }
         if place.value.flags.contains(.connecting) { return close(place, id.token, .local) }
         place.value.flags.insert(drain ? [.finishing, .drains] : .finishing)
+        hot.value.endings &+= 1
         place.value.flags.remove([.paused, .asks])
         place.value.deadline = 0
         watchOutput(place, id.token)
@@ -139,6 +157,11 @@ extension EventLoop {
 
     /// Whether output is still accepted: neither closed nor closing.
     public func isOpen(_ id: ConnectionID) -> Bool { connection(id)?.value.flags.isDisjoint(with: Self.mute) ?? false }
+
+    /// How often any connection has ceased to be open. Who does many things for one compares this before and after each, and
+    /// asks `isOpen` only when it has changed.
+    @inlinable
+    public var endings: UInt64 { unsafe endingCount.pointee }
 
     public func isTLS(_ id: ConnectionID) -> Bool { connection(id)?.value.flags.contains(.tls) ?? false }
 

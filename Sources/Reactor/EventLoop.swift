@@ -45,8 +45,9 @@ import Synchronization
     let hot: Cell<LoopState>
     /// `now` of the hot state: read so often that it is worth an address of its own.
     @usableFromInline let clock: UnsafePointer<UInt64>
-    /// `effort` of the hot state, for the same reason.
+    /// `effort` and `endings` of the hot state, for the same reason.
     @usableFromInline let effort: UnsafeMutablePointer<Int>
+    @usableFromInline let endingCount: UnsafePointer<UInt64>
     let mailbox = Mailbox()
     let counters = LoopCounters()
     private let stopRequested = Atomic<Bool>(false)
@@ -113,6 +114,7 @@ import Synchronization
         hot = Cell(state)
         unsafe clock = unsafe withUnsafePointer(to: &hot.value.now) { unsafe $0 }
         unsafe effort = unsafe withUnsafeMutablePointer(to: &hot.value.effort) { unsafe $0 }
+        unsafe endingCount = unsafe withUnsafePointer(to: &hot.value.endings) { unsafe $0 }
         owner = Atomic(UInt(pthread_self()))
         guard let id = hot.value.take(.wake), let place = hot.value.find(id.token) else {
             preconditionFailure("no place for the mailbox")

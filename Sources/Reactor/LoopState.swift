@@ -52,6 +52,8 @@ import Memory
     var turnEnd: UInt64 = 0
     /// What was done since the clock was looked at (`EventLoop.charge`).
     var effort = 0
+    /// How often a connection has ceased to be open.
+    var endings: UInt64 = 0
     /// Connections whose next step of a TLS handshake waits for its turn, by token.
     var handshakes = Vector<UInt64>()
     /// Where every read goes.

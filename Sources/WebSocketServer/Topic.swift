@@ -60,22 +60,31 @@ struct Topic: ~Copyable {
 
     /// Keeps `frame` in the place of the one that is `capacity` older.
     func put(_ frame: SharedBytes, _ number: UInt64) {
-        let place = unsafe base + Int(number % UInt64(capacity))
+        let place = unsafe base + index(number)
         unsafe place.pointee?.release()
         unsafe place.pointee = Unmanaged.passRetained(frame)
     }
 
     /// Sends frame `number` to a connection.
-    @inline(__always)
     func send(_ number: UInt64, to id: WebSocketID, _ loop: EventLoop) {
-        let index = capacity == 1 ? 0 : Int(number % UInt64(capacity))
-        guard let frame = unsafe base[index] else { return }
+        guard let frame = unsafe base[index(number)] else { return }
         // Proof: the ring retains the frame, and sending calls nobody who could put another.
         unsafe frame._withUnsafeGuaranteedRef { loop.send(id, shared: $0) }
     }
 
+    /// As above, unless output waits there: then false.
+    @inline(__always)
+    func sendUnlessBacklogged(_ number: UInt64, to id: WebSocketID, _ loop: EventLoop) -> Bool {
+        guard let frame = unsafe base[index(number)] else { return true }
+        // Proof: as above.
+        return unsafe frame._withUnsafeGuaranteedRef { loop.sendUnlessBacklogged(id, shared: $0) }
+    }
+
+    @inline(__always)
+    private func index(_ number: UInt64) -> Int { capacity == 1 ? 0 : Int(number % UInt64(capacity)) }
+
     func frame(_ number: UInt64) -> SharedBytes? {
-        unsafe base[Int(number % UInt64(capacity))]?.takeUnretainedValue()
+        unsafe base[index(number)]?.takeUnretainedValue()
     }
 }
 

@@ -261,23 +261,28 @@ public final class TopicHub: TurnEnding {
         guard let topic = topics.find(subscriber.value.topic) else { return unsubscribe(id) }
         let newest = topic.value.sequence
         guard newest > subscriber.value.sent else { return }
-        if loop.isBacklogged(id) {
-            subscriber.value.flags.insert(.waits)
-            metrics.waited()
-            return
-        }
-        if topic.value.frames.capacity == 1 {
-            topic.value.frames.send(newest, to: id, loop)
-        } else {
-            guard newest - subscriber.value.sent <= UInt64(topic.value.frames.capacity) else { return tooSlow(id) }
-            var number = subscriber.value.sent
-            while number < newest {
-                number &+= 1
-                topic.value.frames.send(number, to: id, loop)
+        var number = subscriber.value.sent &+ 1
+        if newest - subscriber.value.sent > UInt64(topic.value.frames.capacity) {
+            // Of a broadcast each message counts, of a list only the newest.
+            guard topic.value.frames.capacity == 1 else {
+                return loop.isBacklogged(id) ? wait(subscriber) : tooSlow(id)
             }
+            number = newest
+        }
+        guard topic.value.frames.sendUnlessBacklogged(number, to: id, loop) else { return wait(subscriber) }
+        while number < newest {
+            number &+= 1
+            topic.value.frames.send(number, to: id, loop)
         }
         metrics.sentShared(1)
         sent(subscriber, topic)
+    }
+
+    /// It gets the newest frame once its output is taken.
+    @inline(never)
+    private func wait(_ subscriber: Place<Subscriber>) {
+        subscriber.value.flags.insert(.waits)
+        metrics.waited()
     }
 
     @inline(__always)

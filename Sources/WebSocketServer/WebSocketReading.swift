@@ -9,6 +9,7 @@ extension WebSocketServer {
     func read(_ id: WebSocketID, _ socket: Place<Socket>, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
         var offset = 0
         var share = timeouts.framesPerTurn
+        var endings = loop.endings
         while socket.value.state != .done {
             // Proof: the loop's buffer is ours during this call, and nobody else looks at it while the span lives.
             var input = unsafe MutableSpan<UInt8>(_unsafeBytes: bytes)
@@ -20,11 +21,13 @@ extension WebSocketServer {
                 return offset
             case .message(let piece):
                 unsafe take(id, socket, piece, UnsafeRawBufferPointer(bytes))
-                // The endpoint may have closed the connection at the loop: then what follows is for nobody.
-                if offset < bytes.count && !loop.isOpen(id) { return bytes.count }
+                if loop.endings != endings {
+                    // The endpoint may have closed this one at the loop: then what follows is for nobody.
+                    guard loop.isOpen(id) else { return bytes.count }
+                    endings = loop.endings
+                }
             case .ping(let start, let count):
-                guard socket.value.state == .open, let output = unsafe loop.output(id) else { continue }
-                unsafe FrameWriter.append(.pong, Span(_unsafeBytes: slice(bytes, start, count)), to: &output.pointee)
+                unsafe answerPing(id, socket, UnsafeRawBufferPointer(rebasing: bytes[start..<(start &+ count)]))
             case .pong:
                 pong(id, socket)
             case .close(let code, _, _):
@@ -61,11 +64,10 @@ extension WebSocketServer {
         resume(id, socket)
     }
 
-    @inline(__always)
-    private func slice(
-        _ bytes: UnsafeMutableRawBufferPointer, _ start: Int, _ count: Int
-    ) -> UnsafeRawBufferPointer {
-        unsafe UnsafeRawBufferPointer(rebasing: bytes[start..<(start &+ count)])
+    @inline(never)
+    private func answerPing(_ id: WebSocketID, _ socket: Place<Socket>, _ payload: UnsafeRawBufferPointer) {
+        guard socket.value.state == .open, let output = unsafe loop.output(id) else { return }
+        unsafe FrameWriter.append(.pong, Span(_unsafeBytes: payload), to: &output.pointee)
     }
 
     /// A whole message goes to the endpoint where it lies; pieces are put together first.
@@ -82,6 +84,7 @@ extension WebSocketServer {
         }
     }
 
+    @inline(never)
     private func assemble(
         _ id: WebSocketID, _ socket: Place<Socket>, _ piece: MessagePiece, _ payload: UnsafeRawBufferPointer
     ) {
@@ -118,6 +121,7 @@ extension WebSocketServer {
         }
     }
 
+    @inline(never)
     private func pong(_ id: WebSocketID, _ socket: Place<Socket>) {
         guard socket.value.flags.contains(.awaitsPong) else { return }
         socket.value.flags.remove(.awaitsPong)
@@ -127,6 +131,7 @@ extension WebSocketServer {
 
     /// RFC 6455 §5.5.1: the peer's Close frame, answered with its code unless ours is out already; the server ends the TCP
     /// connection (§7.1.1).
+    @inline(never)
     private func closed(_ id: WebSocketID, _ socket: Place<Socket>, _ code: CloseCode) {
         if socket.value.state == .open {
             socket.value.closeCode = code
@@ -136,6 +141,7 @@ extension WebSocketServer {
     }
 
     /// RFC 6455 §7.1.7: says what was wrong, then ends without waiting for an answer.
+    @inline(never)
     private func fail(_ id: WebSocketID, _ socket: Place<Socket>, _ violation: ProtocolViolation) {
         metrics.violated(violation)
         if socket.value.state == .open {
