@@ -34,7 +34,6 @@ final class DriverLists {
     /// Questions in front of it have been answered, or are being.
     private var nextQuestion = 0
     private var current: LongList?
-    private var isScheduled = false
 
     init(loop: EventLoop, book: DriverBook) {
         self.loop = loop
@@ -47,7 +46,8 @@ final class DriverLists {
     func answer(_ call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>, area: Area, limit: Int) {
         if min(limit, book.registry.availableCount) > DriverLimits.driversPerTurn {
             questions.append(Question(call: call, area: area, limit: limit))
-            return goOnNextTurn()
+            if waiting == 1 { loop.eachTurn { [weak self] in self?.work() ?? false } }
+            return
         }
         let (found, response) = find(area, limit)
         loop.charge(2 * found.count)
@@ -80,21 +80,13 @@ final class DriverLists {
 
     // MARK: Long lists
 
-    private func goOnNextTurn() {
-        if isScheduled { return }
-        isScheduled = true
-        // A nanosecond from now is the next turn, behind this one's flush.
-        loop.schedule(after: 1) { [weak self] in
-            guard let self else { return }
-            isScheduled = false
-            work()
-            if waiting > 0 { goOnNextTurn() }
-        }
+    /// One portion. False: nothing is left to do.
+    private func work() -> Bool {
+        if let list = current.take() { goOn(list) } else { begin() }
+        return waiting > 0
     }
 
-    /// One portion.
-    private func work() {
-        guard var list = current.take() else { return begin() }
+    private func goOn(_ list: consuming LongList) {
         if list.call.isCancelled { return }
         let end = min(list.next + DriverLimits.driversPerTurn, list.found.count)
         // Who has been booked since the drivers were looked for is not offered any more.

@@ -53,23 +53,22 @@ final class DriverWatchers {
             for tell in all.values { tell(driver) }
         } else {
             rounds[slot] = Round(driver: driver, numbers: all.keys.sorted())
-            goOn(slot)
+            if goOn(slot) { loop.eachTurn { [weak self] in self?.goOn(slot) ?? false } }
         }
     }
 
-    /// The next portion of a round.
-    private func goOn(_ slot: Int32) {
-        guard let round = rounds[slot] else { return }
+    /// The next portion of a round. False: all have been told.
+    private func goOn(_ slot: Int32) -> Bool {
+        guard let round = rounds[slot] else { return false }
         let end = min(round.next + Self.portion, round.numbers.count)
         rounds[slot]?.next = end
         for number in round.numbers[round.next..<end] { watchers[slot]?[number]?(round.driver) }
-        if end == round.numbers.count {
-            let newest = rounds.removeValue(forKey: slot)
-            if let newest, newest.isOld { loop.schedule(after: 1) { [weak self] in self?.tell(slot, newest.driver) } }
-        } else {
-            // A nanosecond from now is the next turn, behind this one's flush.
-            loop.schedule(after: 1) { [weak self] in self?.goOn(slot) }
+        if end < round.numbers.count { return true }
+        guard let newest = rounds.removeValue(forKey: slot), newest.isOld, let all = watchers[slot] else {
+            return false
         }
+        rounds[slot] = Round(driver: newest.driver, numbers: all.keys.sorted())
+        return true
     }
 
     /// Tells everyone that nothing more will come.

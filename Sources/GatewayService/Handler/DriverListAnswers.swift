@@ -34,7 +34,6 @@ final class DriverListAnswers {
     private var waiting: [Waiting] = []
     private var held = 0
     private var current: Writing?
-    private var isScheduled = false
 
     init(loop: EventLoop, maximumHeldBytes: Int = DriverListAnswers.heldBytes) {
         self.loop = loop
@@ -52,24 +51,19 @@ final class DriverListAnswers {
         let bytes = parts.byteCount
         guard held + bytes <= maximumHeldBytes else { return responder.problem(.backendUnavailable(.driver)) }
         held += bytes
+        if isIdle { loop.eachTurn { [weak self] in self?.work() ?? false } }
         waiting.append(Waiting(parts: parts, responder: responder))
-        goOnNextTurn()
     }
 
-    private func goOnNextTurn() {
-        if isScheduled { return }
-        isScheduled = true
-        // A nanosecond from now is the next turn, behind this one's flush.
-        loop.schedule(after: 1) { [weak self] in
-            guard let self else { return }
-            isScheduled = false
-            work()
-            if current != nil || !waiting.isEmpty { goOnNextTurn() }
-        }
+    private var isIdle: Bool { current == nil && waiting.isEmpty }
+
+    /// One part. False: nothing is left to do.
+    private func work() -> Bool {
+        goOn()
+        return !isIdle
     }
 
-    /// One part.
-    private func work() {
+    private func goOn() {
         if current == nil, !waiting.isEmpty {
             let next = waiting.removeFirst()
             held -= next.parts.byteCount
