@@ -39,23 +39,26 @@ final class GatedHandler {
 
     /// Asks the gates one after the other; where one waits, the rest follows when it has decided.
     func handle(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
-        try goOn(from: 0, request, responder)
+        try goOn(from: 0, request, responder, copy: nil)
     }
 
+    /// - Parameter copy: that which a gate in front has waited with: one serves them all.
     private func goOn(
-        from first: Int, _ request: borrowing HTTPRequest, _ responder: HTTPResponder
+        from first: Int, _ request: borrowing HTTPRequest, _ responder: HTTPResponder, copy: HeldRequest?
     ) throws(Problem) {
         for index in first..<gates.count {
             switch gates[index] {
             case .fast(let gate):
                 guard try gate.admit(request, responder) == .pass else { return }
             case .async(let gate):
-                let held = HeldRequest(request)
+                let held = copy ?? HeldRequest(request)
                 responder.wait(for: held) { () async throws(Problem) in
                     guard try await gate.admit(held, responder) == .pass, responder.isOpen, !Task.isCancelled else {
                         return
                     }
-                    try held.view { (request) throws(Problem) in try self.goOn(from: index + 1, request, responder) }
+                    try held.view { (request) throws(Problem) in
+                        try self.goOn(from: index + 1, request, responder, copy: held)
+                    }
                 }
                 return
             }

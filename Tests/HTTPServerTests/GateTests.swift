@@ -34,11 +34,14 @@ private final class SlowGate: AsyncGate {
     let loop: EventLoop
     var asked = 0
     var cancelled = 0
+    /// The copies that it was shown.
+    var copies: [HeldRequest] = []
 
     init(loop: EventLoop) { self.loop = loop }
 
     func admit(_ request: HeldRequest, _ responder: HTTPResponder) async throws(Problem) -> Admission {
         asked += 1
+        copies.append(request)
         await withCheckedContinuation { continuation in
             loop.schedule(after: 20_000_000) { continuation.resume() }
         }
@@ -88,6 +91,7 @@ private final class World {
             late.get("/hello/{id}", greet)
             late.post("/hello/{id}", greet)
             late.get("/ws", upgrade)
+            late.group(gate: slow).post("/twice/{id}", greet)
             late.group(gates: [TeaGate()]).get("/throws") { (_, _) throws(Problem) in
                 throw Problem(409, "conflict", "No.")
             }
@@ -188,6 +192,22 @@ private let asks = "Connection: Upgrade\r\nUpgrade: other\r\n"
         #expect(world.http.server.heldBodyBytes < HTTPLimits().outputHighWater + 200_000)
         world.http.run(5)
         #expect(client.statuses == [Int](repeating: 200, count: 40))
+        #expect(world.http.server.heldBodyBytes == 0)
+    }
+
+    /// One copy serves all gates that wait, and is counted while they do.
+    @Test func gatesThatWaitShareACopy() throws {
+        let world = try World()
+        let post = "POST /slow/twice/3 HTTP/1.1\r\nHost: a\r\nX-Name: bob\r\nContent-Length: 6000\r\n\r\n"
+        let client = world.http.client(post + String(repeating: "x", count: 6000))
+        world.http.run(0.01)
+        let held = world.http.server.heldBodyBytes
+        #expect(held > 6000)
+        world.http.run(0.02)
+        #expect(world.slow.asked == 2 && world.http.server.heldBodyBytes == held)
+        #expect(world.slow.copies.count == 2 && world.slow.copies[0] === world.slow.copies[1])
+        world.http.run(1)
+        #expect(client.statuses == [200] && world.seen == ["POST bob 3 " + String(repeating: "x", count: 6000)])
         #expect(world.http.server.heldBodyBytes == 0)
     }
 
