@@ -171,12 +171,43 @@ import Testing
         #expect(made.count == 60)
         let turns = Dictionary(grouping: made, by: \.at).mapValues(\.count)
         #expect((turns.values.max() ?? 0) <= 2 && turns.count >= 30)
-        // A list may exceed what is left, once.
-        let most = 1_550 * 2 + FeedLimits.workPerList + 1
+        // A portion of a list may exceed what is left, once.
+        let most = LiveListMaker.portion + FeedLimits.workPerList + 1
         #expect(world.shard.live.budget.mostInATurn <= limits.workPerTurn + most)
         #expect(world.feed.budget.mostInATurn <= limits.workPerTurn + 64)
         // In the order in which they became due: nobody twice before everybody once.
         #expect(Set(made.map(\.number)).count == 60)
+    }
+
+    /// Ten thousand cars were looked at, sorted and written in one turn.
+    @Test(arguments: [
+        AreaQuery(limit: 10_000), AreaQuery(.around(Position(lat: 52.5, lon: 13.35), radius: nil), limit: 10_000),
+        AreaQuery(.around(Position(lat: 52.5, lon: 13.35), radius: 50_000), limit: 9_000),
+        AreaQuery(.box(Box(west: 13.1, south: 52.3, east: 13.6, north: 52.7)), limit: 10_000),
+    ])
+    func behaviour51_aLongLiveListIsMadeInPortions(query: AreaQuery) throws {
+        let limits = FeedLimits()
+        let world = try FeedWorld(.init(pollInterval: 600_000))
+        world.feed.positioned()
+        world.fillTown(10_000)
+        world.subscribe(1, query)
+        world.subscribe(2, street)
+        world.run(1)
+        #expect(world.isCurrent(1, query) && world.isCurrent(2, street))
+        for step in 0..<3 {
+            world.move("d100007", 52.505, 13.355 + Double(step) * 1e-4)
+            world.run(1)
+            #expect(world.isCurrent(1, query) && world.isCurrent(2, street))
+        }
+        // Who leaves while their list is made, and who comes then.
+        world.move("d100007", 52.506, 13.356)
+        world.run(0.013)
+        world.unsubscribe(1)
+        world.subscribe(3, query)
+        world.run(1)
+        #expect(world.isCurrent(3, query) && world.isCurrent(2, street))
+        let most = LiveListMaker.portion + limits.tilesPerView + FeedLimits.workPerList
+        #expect(world.shard.live.budget.mostInATurn <= limits.workPerTurn + most)
     }
 
     @Test func aSlowViewHoldsNobodyBackAndIsNotHurried() throws {

@@ -61,6 +61,8 @@ final class AvailableEndpoint: WebSocketHandler {
     }
 
     override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
+        // Reading it, and being shown another area: far more than what the server counts for a message.
+        loop.charge(16)
         let message: LiveMessage
         do throws(Problem) {
             message = try LiveMessage(text)

@@ -46,6 +46,14 @@ final class ShardUnit {
     init(_ unit: LiveUnit) { self.unit = unit }
 }
 
+/// A view's list that is not whole yet.
+private struct Making: ~Copyable {
+    let view: LiveView
+    /// What its list shows: Unix milliseconds of the oldest Kafka record, 0 if there is none.
+    let cause: Int64
+    var maker: LiveListMaker
+}
+
 /// Why a view is refused.
 enum LiveRefusal: Error, Equatable {
     /// As many different views as a loop shows.
@@ -83,6 +91,8 @@ final class LiveShard {
         repeating: WorkQueue(), count: Pace.classes)
     private var restTimers = [TimerID?](repeating: nil, count: Pace.classes)
     private var requests: [FeedRequest] = []
+    /// The list that is being made: no other is begun before it is whole.
+    private var making: Making?
     private(set) var frameBytes = 0
     let budget: TurnBudget
 
@@ -246,9 +256,13 @@ final class LiveShard {
 
     /// Serves the queue as far as this turn allows; the rest follows in the next ones.
     private func work() {
-        while !queue.isEmpty, budget.mayGoOn(), let view = queue.popFirst() {
-            view.isQueued = false
-            serve(view)
+        while making != nil || !queue.isEmpty, budget.mayGoOn() {
+            if making != nil {
+                goOnMaking()
+            } else if let view = queue.popFirst() {
+                view.isQueued = false
+                serve(view)
+            }
         }
         metrics.waiting.set(queue.count)
         metrics.views.set(views.count)
@@ -355,13 +369,26 @@ final class LiveShard {
             // A list that was never whole is not shown half, unless there is nothing to wait for.
             if unit.state.snapshot == nil && !unit.state.isFailing && !snapshot.isStale { return }
         }
-        let list = LiveList(
+        let maker = LiveListMaker(
             view.query, view.units.compactMap(\.state.snapshot), isExact: view.isExact, snapshot, isStale: isStale)
-        budget.spend(list.work + FeedLimits.workPerList)
+        making = Making(view: view, cause: view.cause, maker: maker)
         view.isChanged = false
-        let cause = view.cause
         view.cause = 0
         rest(view)
+        budget.spend(FeedLimits.workPerList)
+        goOnMaking()
+    }
+
+    /// The next portion of the list that is being made.
+    private func goOnMaking() {
+        guard var current = making.take() else { return }
+        let (list, work) = current.maker.goOn()
+        budget.spend(work)
+        let (view, cause) = (current.view, current.cause)
+        guard let list else {
+            making = consume current
+            return
+        }
         if let old = view.list, list.showsTheSame(as: old) { return metrics.unchanged.increment() }
         metrics.lists.increment()
         frameBytes += list.frame.count - (view.list?.frame.count ?? 0)
