@@ -37,6 +37,9 @@ public struct HTTP2Limits: Sendable {
     /// and read like any call's. It is still counted, or HEADERS and RST_STREAM of calls that are answered at once, and
     /// requests whose early end makes us send RST_STREAM(NO_ERROR), would be free.
     public static let answeredResetParts: UInt64 = 16
+    /// So many other answers that went out whole pay for a reset that crosses one: where most calls are waited for, some whose
+    /// deadline passes while the answer is on its way are no attack.
+    public static let answersPerCrossing: UInt64 = 4
     /// A stream that has lived so long is reset for free, answered or not, in nanoseconds: apps that watch or wait for something
     /// and leave together are no attack, nor are calls whose deadlines pass together when a server is slow. What is bought by
     /// such resets is bounded by MAX_CONCURRENT_STREAMS in each of these times.

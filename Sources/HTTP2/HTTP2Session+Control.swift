@@ -91,7 +91,7 @@ extension HTTP2Session {
             // Both sides have reset it.
             if wereReset.remove(header.streamID) { return nil }
             // It has ended. Asking for it was work, and the reset spares the peer the answer.
-            return chargeAnswered(now) ? nil : fail(.enhanceYourCalm, .tooManyResets, &output)
+            return chargeCrossing(now) ? nil : fail(.enhanceYourCalm, .tooManyResets, &output)
         }
         let isCharged =
             !isYoung(stream.value.openedAt, now)

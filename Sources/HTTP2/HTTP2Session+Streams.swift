@@ -57,6 +57,7 @@ extension HTTP2Session {
     @inline(__always)
     mutating func localEnded(_ handle: HTTP2StreamHandle, _ stream: Place<HTTP2Stream>) {
         stream.value.local = .ended
+        answers &+= 1
         if stream.value.remote == .ended { end(handle, stream) }
     }
 
@@ -129,6 +130,15 @@ extension HTTP2Session {
     /// Takes what the reset of a stream costs whose work was done. False: the peer may cause no more of them.
     mutating func chargeAnswered(_ now: UInt64) -> Bool {
         role == .client || resets.take(now: now, parts: HTTP2Limits.answeredResetParts)
+    }
+
+    /// Takes what the reset of a stream costs that has ended: nothing, if the peer has waited for enough others.
+    mutating func chargeCrossing(_ now: UInt64) -> Bool {
+        // Its own answer pays for nothing: a peer that resets everything is charged for everything.
+        if answers > 0 { answers &-= 1 }
+        guard answers >= HTTP2Limits.answersPerCrossing else { return chargeAnswered(now) }
+        answers &-= HTTP2Limits.answersPerCrossing
+        return true
     }
 
     func isYoung(_ openedAt: UInt64, _ now: UInt64) -> Bool { now < openedAt &+ HTTP2Limits.youngStream }

@@ -109,6 +109,8 @@ import Memory
     var finalGoAway: UInt32?
 
     var resets: RateLimit
+    /// Answers that went out whole and have not paid for a reset.
+    var answers: UInt64 = 0
     var idleFrames: RateLimit
 
     /// A session that has sent and received nothing: call `start`.

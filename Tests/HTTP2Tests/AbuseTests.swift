@@ -115,6 +115,24 @@ import Testing
         #expect(count == 200 * 16)
     }
 
+    /// Where one of five deadlines passes while the answer is on its way, 4,000 resets cross answers; an honest connection
+    /// ended at the 3,201st. With every second it still ends.
+    @Test(arguments: [(5, true), (2, false)])
+    func resetsThatCrossFewOfManyAnswersAreFree(every: Int, lasts: Bool) {
+        let wire = Wire.server()
+        var hasFailed = false
+        for count in 0..<20_000 where !hasFailed {
+            let stream = UInt32(count * 2 + 1)
+            _ = wire.receive(.headers(stream))
+            wire.sendHeaders(stream, .response, endStream: true)
+            if count % every == every - 1, case .failed? = wire.receive(.reset(stream, .cancel)).last {
+                hasFailed = true
+            }
+            _ = wire.sent()
+        }
+        #expect(hasFailed != lasts)
+    }
+
     /// A body that nobody wants makes us send RST_STREAM(NO_ERROR) behind the answer.
     @Test func resetsAfterAnEarlyAnswerCount() {
         let wire = Wire.server()
