@@ -75,7 +75,10 @@ extension ServerConnections {
         call.value.onCancel = nil
         call.value.messageSince = loop.now
         start(name, connection, call.value.method)
-        guard let call = calls.find(name), let output = unsafe loop.output(connection.value.id) else { return }
+        // The handler may have ended the call, and what it wrote the connection.
+        guard let call = calls.find(name), let connection = connections.find(handle),
+            connection.value.phase != .closing, let output = unsafe loop.output(connection.value.id)
+        else { return }
         let hasEnded = call.value.remoteEnded
         var body = ByteBuffer()
         swap(&body, &call.value.body)
