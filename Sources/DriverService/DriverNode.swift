@@ -134,8 +134,12 @@ final class DriverNode {
         tellHealth()
         loop.schedule(after: drainDelay) { [self] in
             reconciler.stop()
-            book.watchers.endAll()
-            once(within: drainTimeout, { self.server.drain($0) }) { [self] in
+            let drain = { [self] (completion: @escaping () -> Void) in
+                server.drain(completion)
+                // Behind it: a stream that ends because its server does is no failure in the log.
+                book.watchers.endAll()
+            }
+            once(within: drainTimeout, drain) { [self] in
                 topics.cancel()
                 channel.close()
                 reader.close { [self] in

@@ -7,13 +7,13 @@ extension ServerConnections {
     /// A call has ended.
     @inline(never)
     func note(_ call: Place<ServerCall>, _ code: StatusCode) {
-        let level = Self.level(code)
         guard noteFrom != .max else { return }
         let method = methods[call.value.method]
-        // A stream takes as long as it takes: it is never slow.
-        let duration = method.isUnary ? loop.now &- call.value.startedAt : 0
+        // A stream that ends because this server does has not failed, and thousands of them end at once.
+        let isLeft = !method.isUnary && code == .unavailable && state.value.isDraining
         log.note(
-            level, "call", nanoseconds: duration, now: loop.now, origin(call),
+            isLeft ? nil : Self.level(code), "call", nanoseconds: loop.now &- call.value.startedAt,
+            canBeSlow: method.isUnary, now: loop.now, origin(call),
             [("method", .text(method.path)), ("code", .text(code.description))])
     }
 

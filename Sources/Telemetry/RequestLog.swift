@@ -26,16 +26,17 @@ public struct RequestLog {
     /// - Parameters:
     ///   - level: nil when it went well: then slowness decides.
     ///   - message: what it was: "request", "call".
-    ///   - nanoseconds: how long it took; 0 for what cannot be slow.
+    ///   - nanoseconds: how long it took.
+    ///   - canBeSlow: false for a stream, which takes as long as it takes.
     ///   - now: monotonic nanoseconds.
     ///   - origin: who asked for it.
     ///   - details: method, status and so on.
     public mutating func note(
-        _ level: LogLevel?, _ message: String, nanoseconds: UInt64, now: UInt64, _ origin: RequestOrigin,
-        _ details: [(String, LogValue)]
+        _ level: LogLevel?, _ message: String, nanoseconds: UInt64, canBeSlow: Bool = true, now: UInt64,
+        _ origin: RequestOrigin, _ details: [(String, LogValue)]
     ) {
         guard let logger else { return }
-        let isSlow = nanoseconds >= Self.slow
+        let isSlow = canBeSlow && nanoseconds >= Self.slow
         let words = level != nil ? "failed \(message)" : isSlow ? "slow \(message)" : message
         let level = level ?? (isSlow ? .warning : .debug)
         guard logger.isEnabled(level) else { return }

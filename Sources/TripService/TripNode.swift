@@ -122,8 +122,12 @@ final class TripNode {
         readiness.drain()
         tellHealth()
         loop.schedule(after: drainDelay) { [self] in
-            book.endWatches()
-            once(within: drainTimeout, { self.server.drain($0) }) { [self] in
+            let drain = { [self] (completion: @escaping () -> Void) in
+                server.drain(completion)
+                // Behind it: a stream that ends because its server does is no failure in the log.
+                book.endWatches()
+            }
+            once(within: drainTimeout, drain) { [self] in
                 topics.cancel()
                 once(within: flushTimeout, { self.relay.whenIdle($0) }) { [self] in
                     producer.close(timeout: 0) { [self] _ in

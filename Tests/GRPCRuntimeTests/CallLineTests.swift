@@ -53,6 +53,29 @@ import Testing
         #expect(!all[2].contains("request_id"))
     }
 
+    /// A stop wrote a warning for each watcher, and failed streams were said to have taken no time.
+    @Test(arguments: [false, true])
+    func aStreamThatEndsWithItsServerHasNotFailed(stops: Bool) throws {
+        let all = try lines(.info) { world in
+            var ended = false
+            var request = EchoRequest()
+            request.stayOpen = true
+            _ = world.echo.expand(request, onMessage: { _ in }, onEnd: { _ in ended = true })
+            world.network.run(for: 2 * .second)
+            let call = try #require(world.service.expanding.first)
+            world.serverLoop.execute { [server = world.server] in
+                if stops { server.drain {} }
+                call.fail(RPCError(code: .unavailable, message: "ending"))
+            }
+            #expect(world.wait { ended ? true : nil } == true)
+        }
+        #expect(all.count == (stops ? 0 : 1), "\(all)")
+        if !stops {
+            #expect(all[0].contains("\"level\":\"warning\"") && all[0].contains("/Expand\",\"code\":\"UNAVAILABLE\""))
+            #expect(all[0].contains("\"message\":\"failed call\"") && all[0].contains("\"duration_ms\":1"))
+        }
+    }
+
     @Test func everyCallHasALineAtDebug() throws {
         let all = try lines(.debug) { world in
             for _ in 0..<3 { _ = world.unary(origin) }
