@@ -12,9 +12,9 @@ import Reactor
 ///       ┌─────────────────────────────┘                                          │
 ///       ▼                                                 RST_STREAM, deadline   │
 ///     ending ── all that was sent has left ──▶ (gone)                            ▼
-///                                                ▲                          cancelled (a unary handler that
-///                                                │                               │ can't hear of it still runs:
-///                                                └── the handler answers ────────┘ it counts as open)
+///                                                ▲                          cancelled (a task, or a unary handler
+///                                                │                               │ that can't hear of it, still runs:
+///                                                └── the handler is done ────────┘ it counts as open)
 ///
 /// From each of them a connection that closes, and from all but `cancelled` a RST_STREAM, leads to (gone): there a handle
 /// finds nothing. `ServerConnections.end` is the one way to it.
@@ -30,7 +30,7 @@ struct ServerCall: ~Copyable {
         case running
         /// The handler has answered; its end waits behind messages that have not left.
         case ending
-        /// Nobody waits for the answer any more, but the handler has not answered.
+        /// Nobody waits for the answer any more, but the handler is not done.
         case cancelled
 
         /// Whether the handler may still answer.
@@ -67,6 +67,9 @@ struct ServerCall: ~Copyable {
     var wantsWritable = false
     /// Messages are being delivered: `resume` inside a delivery must not begin another.
     var isDelivering = false
+    /// A handler is at work that the call's end does not stop at once, a task above all: until it is done, the call counts as
+    /// open.
+    var isAtWork = false
     /// Bytes of body that were not reported to flow control.
     var unconsumed = 0
     /// Bytes of `body` and `metadata` that are counted in the connection's account.

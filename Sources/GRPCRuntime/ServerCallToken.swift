@@ -1,5 +1,6 @@
 import Bytes
 import Memory
+import ProtobufWire
 import Reactor
 
 /// Names one call for those who answer it. One that is kept too long finds nothing.
@@ -18,7 +19,7 @@ struct ServerCallToken {
     var metadata: Metadata { server.metadata(call) }
     var deadline: UInt64? { server.deadline(call) }
     var isCancelled: Bool { server.isCancelled(call) }
-    var isWritable: Bool { server.isWritable(call) }
+    @usableFromInline var isWritable: Bool { server.isWritable(call) }
     var peer: SocketAddress? { server.peer(call) }
 
     var onCancel: (() -> Void)? {
@@ -35,6 +36,14 @@ struct ServerCallToken {
 
     @usableFromInline
     func endMessage() { server.endMessage(call) }
+
+    /// Sends one message, if anybody waits for it. Inlined: the message's module knows how to encode it.
+    @inlinable @inline(__always)
+    func send(_ message: some ProtobufMessage) {
+        guard let output = unsafe beginMessage(size: message.encodedSize) else { return }
+        unsafe message.encode(into: &output.pointee)
+        endMessage()
+    }
 
     @usableFromInline
     func finish(_ trailers: Metadata) { server.finish(call, .ok(trailers)) }

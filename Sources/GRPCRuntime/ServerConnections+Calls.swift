@@ -185,7 +185,8 @@ extension ServerConnections {
     /// its handler. Else a client that sets deadlines of a millisecond could have any number of handlers at work.
     func interruptAtWork(_ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ error: RPCError) {
         guard let connection = connections.find(call.value.connection) else { return }
-        writeEnd(name, call, connection, .failure(error), handlerIsAtWork: true)
+        call.value.isAtWork = true
+        writeEnd(name, call, connection, .failure(error))
     }
 
     /// The end goes out at once, or behind the messages that wait.
@@ -210,7 +211,7 @@ extension ServerConnections {
 
     private func writeEnd(
         _ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ connection: Place<ServerConnection>,
-        _ end: ServerCallEnd, handlerIsAtWork: Bool = false
+        _ end: ServerCallEnd
     ) {
         let stream = call.value.stream
         let code = end.code
@@ -228,7 +229,7 @@ extension ServerConnections {
                 unsafe connection.value.session.reset(stream, .noError, now: loop.now, output: &output.pointee)
             }
         }
-        if handlerIsAtWork { keepForHandler(name, call) } else { self.end(name, call) }
+        if call.value.isAtWork { keepForHandler(name, call) } else { self.end(name, call) }
         closeIfDrained(call.value.connection)
     }
 

@@ -66,8 +66,9 @@ extension ServerConnections {
 
     /// The stream of a call is gone: the client reset it, or the connection is lost.
     ///
-    /// A handler that can hear of it is told. A unary handler that can not still works, and its call counts as an open stream
-    /// until it answers: else resetting would buy more work than MAX_CONCURRENT_STREAMS allows.
+    /// A handler that can hear of it is told. A task is told too, but it, and a unary handler that can not hear, still work, and
+    /// their call counts as an open stream until they are done: else resetting would buy more work than MAX_CONCURRENT_STREAMS
+    /// allows.
     func cancel(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) {
         // It was counted when its stream ended.
         if call.value.phase == .cancelled { return release(name, call) }
@@ -76,8 +77,11 @@ extension ServerConnections {
         metrics.callEnded(
             method: call.value.method, code: .cancelled, nanoseconds: loop.now &- call.value.startedAt)
         note(call, .cancelled)
-        if action == nil && isDeaf(call) { return keepForHandler(name, call) }
-        end(name, call)
+        if call.value.isAtWork ? true : action == nil && isDeaf(call) {
+            keepForHandler(name, call)
+        } else {
+            end(name, call)
+        }
         action?()
         closeIfDrained(call.value.connection)
     }

@@ -53,16 +53,6 @@ extension UnaryServerCall {
     public subscript<Value>(type: Value.Type) -> Value? { token[type] }
 }
 
-extension ServerStreamingServerCall {
-    /// What an interceptor has attached of this type; nil if none has, or the call has ended.
-    public subscript<Value>(type: Value.Type) -> Value? { token[type] }
-}
-
-extension ClientStreamingServerCall {
-    /// What an interceptor has attached of this type; nil if none has, or the call has ended.
-    public subscript<Value>(type: Value.Type) -> Value? { token[type] }
-}
-
 extension GRPCServer {
     /// Lets `interceptor` see every call, behind those that were added before. Before `listen`.
     public func add(_ interceptor: any ServerInterceptor) { connections.add(.fast(interceptor)) }

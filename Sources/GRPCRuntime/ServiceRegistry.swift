@@ -47,7 +47,7 @@ public final class ServiceRegistry {
                 let call = ServerStreamingServerCall<Response>(token: token)
                 unsafe token.attach(
                     ServerCallReceiver(
-                        call: call, becameWritable: { call.onWritable?() }, ended: { call.onWritable = nil }))
+                        call: call, becameWritable: { call.whenWritable?() }, ended: { call.whenWritable = nil }))
                 handler(request, call)
             })
     }
@@ -62,53 +62,46 @@ public final class ServiceRegistry {
             service: service, method: method, answersOnce: true,
             kind: .manyRequests { token in
                 let call = ClientStreamingServerCall<Request, Response>(token: token)
-                unsafe token.attach(
-                    ServerCallReceiver(
-                        call: call,
-                        receive: { bytes in
-                            let request: Request
-                            do throws(ProtobufError) {
-                                request = unsafe try Request(decoding: Span(_unsafeBytes: bytes))
-                            } catch {
-                                return token.rejectRequest("\(error)")
-                            }
-                            call.onMessage(request)
-                        }, receiveEnd: { call.onEnd() },
-                        ended: {
-                            call.onMessage = { _ in }
-                            call.onEnd = {}
-                        }))
+                Self.attach(call)
                 handler(call)
             })
     }
 
-    /// A method that takes and answers any number of messages. Internal for now: server reflection is one.
+    /// A method that takes and answers any number of messages. The handler is called when the call begins; it sets `onMessage`
+    /// and `onEnd`.
     @inlinable
-    func bidirectional<Request: ProtobufMessage, Response: ProtobufMessage>(
+    public func bidirectional<Request: ProtobufMessage, Response: ProtobufMessage>(
         service: String, method: String, _ handler: @escaping (BidirectionalServerCall<Request, Response>) -> Void
     ) {
         add(
             service: service, method: method,
             kind: .manyRequests { token in
                 let call = BidirectionalServerCall<Request, Response>(token: token)
-                unsafe token.attach(
-                    ServerCallReceiver(
-                        call: call,
-                        receive: { bytes in
-                            let request: Request
-                            do throws(ProtobufError) {
-                                request = unsafe try Request(decoding: Span(_unsafeBytes: bytes))
-                            } catch {
-                                return token.rejectRequest("\(error)")
-                            }
-                            call.onMessage(request)
-                        }, receiveEnd: { call.onEnd() },
-                        ended: {
-                            call.onMessage = { _ in }
-                            call.onEnd = {}
-                        }))
+                Self.attach(call)
                 handler(call)
             })
+    }
+
+    /// A call hears what comes of it from now on.
+    @inlinable
+    static func attach<Request: ProtobufMessage>(_ call: ReceivingServerCall<Request>) {
+        unsafe call.token.attach(
+            ServerCallReceiver(
+                call: call,
+                receive: { bytes in
+                    let request: Request
+                    do throws(ProtobufError) {
+                        request = unsafe try Request(decoding: Span(_unsafeBytes: bytes))
+                    } catch {
+                        return call.token.rejectRequest("\(error)")
+                    }
+                    call.onMessage(request)
+                }, receiveEnd: { call.onEnd() }, becameWritable: { call.whenWritable?() },
+                ended: {
+                    call.onMessage = { _ in }
+                    call.onEnd = {}
+                    call.whenWritable = nil
+                }))
     }
 
     /// Makes a file known to server reflection: a serialized `google.protobuf.FileDescriptorProto`. The files that it

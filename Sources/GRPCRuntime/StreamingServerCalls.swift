@@ -31,113 +31,104 @@ final class ServerCallReceiver {
     }
 }
 
-/// A call that answers a stream of messages.
-public final class ServerStreamingServerCall<Response: ProtobufMessage> {
-    @usableFromInline let token: ServerCallToken
-    /// Called when `isWritable` turns true again.
-    public var onWritable: (() -> Void)?
+/// What a streaming call says of itself, whatever streams. On the loop that serves it.
+public class StreamingServerCall {
+    @usableFromInline final let token: ServerCallToken
+    /// What a subclass offers as `onWritable`.
+    @usableFromInline final var whenWritable: (() -> Void)?
 
     @usableFromInline
     init(token: ServerCallToken) { self.token = token }
 
-    public var loop: EventLoop { token.loop }
-    public var metadata: Metadata { token.metadata }
+    /// The loop that serves the call.
+    public final var loop: EventLoop { token.loop }
+    /// The client's custom metadata.
+    public final var metadata: Metadata { token.metadata }
     /// In nanoseconds of `EventLoop.now`. Nil: the client set no deadline.
-    public var deadline: UInt64? { token.deadline }
+    public final var deadline: UInt64? { token.deadline }
     /// Whether the client cancelled, the deadline passed or the connection was lost.
-    public var isCancelled: Bool { token.isCancelled }
-    public var peer: SocketAddress? { token.peer }
+    public final var isCancelled: Bool { token.isCancelled }
+    /// The client's address.
+    public final var peer: SocketAddress? { token.peer }
 
+    /// Called once when the call ends before its handler has ended it. Set on a call that has ended, it is called at
+    /// once.
+    public final var onCancel: (() -> Void)? {
+        get { token.onCancel }
+        set { token.onCancel = newValue }
+    }
+
+    /// What an interceptor has attached of this type; nil if none has, or the call has ended.
+    public final subscript<Value>(type: Value.Type) -> Value? { token[type] }
+
+    /// Ends the call with an error, after what was sent.
+    public final func fail(_ error: RPCError) { token.fail(error) }
+}
+
+/// A call that takes a stream of messages.
+public class ReceivingServerCall<Request: ProtobufMessage>: StreamingServerCall {
+    /// Called with each message, in order. What arrives before it is set is lost: set it in the handler.
+    public final var onMessage: (Request) -> Void = { _ in }
+    /// Called once when the client has sent its last message.
+    public final var onEnd: () -> Void = {}
+
+    /// Takes no more from the client: its flow-control window is not refilled, messages that are here already are kept.
+    public final func pause() { token.pauseReading() }
+    /// Takes messages again; those that were kept are delivered first, before this returns.
+    public final func resume() { token.resumeReading() }
+}
+
+/// A call that answers a stream of messages.
+public final class ServerStreamingServerCall<Response: ProtobufMessage>: StreamingServerCall {
     /// Whether what was sent has left this process up to a small rest. What is sent when it is false is queued; a queue
     /// above `GRPCLimits.maximumQueuedBytes` fails the call with RESOURCE_EXHAUSTED.
     public var isWritable: Bool { token.isWritable }
 
-    /// Called once when the call ends before `finish` or `fail`. Set on a call that has ended, it is called at
-    /// once.
-    public var onCancel: (() -> Void)? {
-        get { token.onCancel }
-        set { token.onCancel = newValue }
+    /// Called when `isWritable` turns true again.
+    public var onWritable: (() -> Void)? {
+        get { whenWritable }
+        set { whenWritable = newValue }
     }
 
     /// Sends one message.
     @inlinable
-    public func send(_ response: Response) {
-        guard let output = unsafe token.beginMessage(size: response.encodedSize) else { return }
-        unsafe response.encode(into: &output.pointee)
-        token.endMessage()
-    }
+    public func send(_ response: Response) { token.send(response) }
 
     /// Ends the stream with OK, after what was sent.
     public func finish(trailers: Metadata = Metadata()) { token.finish(trailers) }
-
-    /// Ends the stream with an error, after what was sent.
-    public func fail(_ error: RPCError) { token.fail(error) }
-
 }
 
 /// A call that takes a stream of messages and answers one.
-public final class ClientStreamingServerCall<Request: ProtobufMessage, Response: ProtobufMessage> {
-    @usableFromInline let token: ServerCallToken
-    /// Called with each message, in order. What arrives before it is set is lost: set it in the handler.
-    public var onMessage: (Request) -> Void = { _ in }
-    /// Called once when the client has sent its last message.
-    public var onEnd: () -> Void = {}
-
-    @usableFromInline
-    init(token: ServerCallToken) { self.token = token }
-
-    public var loop: EventLoop { token.loop }
-    public var metadata: Metadata { token.metadata }
-    /// In nanoseconds of `EventLoop.now`. Nil: the client set no deadline.
-    public var deadline: UInt64? { token.deadline }
-    /// Whether the client cancelled, the deadline passed or the connection was lost.
-    public var isCancelled: Bool { token.isCancelled }
-    public var peer: SocketAddress? { token.peer }
-
-    /// Called once when the call ends before it was answered. Set on a call that has ended, it is called at
-    /// once.
-    public var onCancel: (() -> Void)? {
-        get { token.onCancel }
-        set { token.onCancel = newValue }
-    }
-
+public final class ClientStreamingServerCall<Request: ProtobufMessage, Response: ProtobufMessage>:
+    ReceivingServerCall<Request>
+{
     /// Answers with OK. Also before the client's end: it is told to stop sending.
     @inlinable
     public func respond(_ response: Response, trailers: Metadata = Metadata()) {
-        guard let output = unsafe token.beginMessage(size: response.encodedSize) else { return }
-        unsafe response.encode(into: &output.pointee)
-        token.endMessage()
+        token.send(response)
         token.finish(trailers)
     }
-
-    /// Answers with an error.
-    public func fail(_ error: RPCError) { token.fail(error) }
-
-    /// Takes no more from the client: its flow-control window is not refilled, messages that are here already are kept.
-    public func pause() { token.pauseReading() }
-    /// Takes messages again; those that were kept are delivered first, before this returns.
-    public func resume() { token.resumeReading() }
-
 }
 
-/// A call with streams in both directions.
-@usableFromInline
-final class BidirectionalServerCall<Request: ProtobufMessage, Response: ProtobufMessage> {
-    @usableFromInline let token: ServerCallToken
-    @usableFromInline var onMessage: (Request) -> Void = { _ in }
-    @usableFromInline var onEnd: () -> Void = {}
+/// A call with streams in both directions, each at its own pace: a message need not answer one. While what was sent waits for
+/// the client to read, no messages are taken from it: who asks without reading must not make us collect answers.
+public final class BidirectionalServerCall<Request: ProtobufMessage, Response: ProtobufMessage>:
+    ReceivingServerCall<Request>
+{
+    /// Whether what was sent has left this process up to a small rest. What is sent when it is false is queued; a queue
+    /// above `GRPCLimits.maximumQueuedBytes` fails the call with RESOURCE_EXHAUSTED.
+    public var isWritable: Bool { token.isWritable }
 
-    @usableFromInline
-    init(token: ServerCallToken) { self.token = token }
-
-    @inlinable
-    func send(_ response: Response) {
-        guard let output = unsafe token.beginMessage(size: response.encodedSize) else { return }
-        unsafe response.encode(into: &output.pointee)
-        token.endMessage()
+    /// Called when `isWritable` turns true again.
+    public var onWritable: (() -> Void)? {
+        get { whenWritable }
+        set { whenWritable = newValue }
     }
 
-    func finish() { token.finish(Metadata()) }
+    /// Sends one message. Also after the client's end.
+    @inlinable
+    public func send(_ response: Response) { token.send(response) }
 
-    func fail(_ error: RPCError) { token.fail(error) }
+    /// Ends the call with OK, after what was sent. Also before the client's end: it is told to stop sending.
+    public func finish(trailers: Metadata = Metadata()) { token.finish(trailers) }
 }

@@ -1,6 +1,4 @@
-import Glibc
-
-/// Writes a service: the handler protocol with its registration, and the client.
+/// Writes a service: the handler protocols with their registration, and the client.
 struct ServiceGenerator {
     let service: ServiceDescriptor
     let path: [Int32]
@@ -16,42 +14,75 @@ struct ServiceGenerator {
         let name: String
         let request: String
         let response: String
+
+        /// The registry's and the channel's verb.
+        var kind: String {
+            switch (descriptor.clientStreams, descriptor.serverStreams) {
+            case (false, false): "unary"
+            case (false, true): "serverStreaming"
+            case (true, false): "clientStreaming"
+            case (true, true): "bidirectional"
+            }
+        }
+
+        /// What a handler that is called back gets besides a single request.
+        var serverCall: String {
+            switch (descriptor.clientStreams, descriptor.serverStreams) {
+            case (false, false): "UnaryServerCall<\(response)>"
+            case (false, true): "ServerStreamingServerCall<\(response)>"
+            case (true, false): "ClientStreamingServerCall<\(request), \(response)>"
+            case (true, true): "BidirectionalServerCall<\(request), \(response)>"
+            }
+        }
+
+        /// The requests, and the responses if they are a stream, as names and types.
+        var streams: [(name: String, type: String)] {
+            let requests =
+                descriptor.clientStreams ? ("requests", "MessageStream<\(request)>") : ("request", request)
+            return descriptor.serverStreams ? [requests, ("responses", "MessageSender<\(response)>")] : [requests]
+        }
     }
 
     func write(_ code: inout CodeWriter) throws(GeneratorError) {
         var methods: [Method] = []
         for (index, method) in service.methods.enumerated() {
-            if method.clientStreams && method.serverStreams {
-                let text = "\(fullName).\(method.name): bidirectional streaming is not generated\n"
-                writeAll(Array(text.utf8), STDERR_FILENO)
-                continue
-            }
             methods.append(
                 Method(
                     descriptor: method, index: index, name: Names.method(method.name),
                     request: try types[method.input].swiftName, response: try types[method.output].swiftName))
         }
-        writeHandler(methods, &code)
+        writeHandlers(methods, &code)
         writeRegistration(methods, &code)
         writeClient(methods, &code)
     }
 
-    private func writeHandler(_ methods: [Method], _ code: inout CodeWriter) {
+    private func writeHandlers(_ methods: [Method], _ code: inout CodeWriter) {
         if methods.isEmpty { return }
         code.line()
         code.line("/// Serves `\(fullName)`. All calls come on the loop that serves.")
         code.block("public protocol \(swiftName)Handler: AnyObject") { code in
             for method in methods {
-                code.comment(path + [2, Int32(method.index)], of: file)
-                let types = "\(method.request), \(method.response)"
-                if method.descriptor.clientStreams {
-                    code.line("func \(method.name)(_ call: ClientStreamingServerCall<\(types)>)")
-                } else {
-                    let call = method.descriptor.serverStreams ? "ServerStreamingServerCall" : "UnaryServerCall"
-                    code.line("func \(method.name)(_ request: \(method.request), _ call: \(call)<\(method.response)>)")
-                }
+                comment(method, &code)
+                let request = method.descriptor.clientStreams ? "" : "_ request: \(method.request), "
+                code.line("func \(method.name)(\(request)_ call: \(method.serverCall))")
             }
         }
+        code.line()
+        code.line(
+            "/// Serves `\(fullName)` with tasks of the loop that serves. A task is cancelled when its call ends before it."
+        )
+        code.block("public protocol \(swiftName)AsyncHandler: AnyObject") { code in
+            for method in methods {
+                comment(method, &code)
+                let streams = method.streams.map { "_ \($0.name): \($0.type), " }.joined()
+                let result = method.descriptor.serverStreams ? "" : " -> \(method.response)"
+                code.line("func \(method.name)(\(streams)_ context: ServerContext) async throws\(result)")
+            }
+        }
+    }
+
+    private func comment(_ method: Method, _ code: inout CodeWriter) {
+        code.comment(path + [2, Int32(method.index)], of: file)
     }
 
     private func writeRegistration(_ methods: [Method], _ code: inout CodeWriter) {
@@ -65,29 +96,32 @@ struct ServiceGenerator {
             code.line("/// The serialized descriptor of that file.")
             code.line("public static var fileDescriptor: [UInt8] { file.descriptor }")
             if methods.isEmpty { return }
-            code.line()
-            code.line("/// Makes `handler` serve the service, and its file known to server reflection.")
-            code.block(
-                "public static func register(_ handler: some \(swiftName)Handler, in registry: ServiceRegistry)"
-            ) { code in
-                code.line("for file in file.withDependencies { registry.addDescriptor(file.descriptor) }")
-                for method in methods {
-                    let types = "\(method.request), \(method.response)"
-                    if method.descriptor.clientStreams {
-                        code.block(
-                            "registry.clientStreaming(service: name, method: \"\(method.descriptor.name)\")"
-                        ) { code in
-                            code.line("(call: ClientStreamingServerCall<\(types)>) in")
-                            code.line("handler.\(method.name)(call)")
-                        }
-                        continue
-                    }
-                    let kind = method.descriptor.serverStreams ? "serverStreaming" : "unary"
-                    let call = method.descriptor.serverStreams ? "ServerStreamingServerCall" : "UnaryServerCall"
-                    code.block("registry.\(kind)(service: name, method: \"\(method.descriptor.name)\")") { code in
-                        code.line("(request: \(method.request), call: \(call)<\(method.response)>) in")
-                        code.line("handler.\(method.name)(request, call)")
-                    }
+            writeRegister(methods, handler: "\(swiftName)Handler", &code) { method, code in
+                let request = method.descriptor.clientStreams ? "" : "request, "
+                code.line("handler.\(method.name)(\(request)call)")
+            }
+            writeRegister(methods, handler: "\(swiftName)AsyncHandler", &code) { method, code in
+                let streams = method.streams.map(\.name)
+                let given = method.descriptor.clientStreams ? streams : Array(streams.dropFirst())
+                let parameters = (given + ["context"]).joined(separator: ", ")
+                let arguments = (streams + ["context"]).joined(separator: ", ")
+                code.line("call.answer { \(parameters) in try await handler.\(method.name)(\(arguments)) }")
+            }
+        }
+    }
+
+    private func writeRegister(
+        _ methods: [Method], handler: String, _ code: inout CodeWriter, _ body: (Method, inout CodeWriter) -> Void
+    ) {
+        code.line()
+        code.line("/// Makes `handler` serve the service, and its file known to server reflection.")
+        code.block("public static func register(_ handler: some \(handler), in registry: ServiceRegistry)") { code in
+            code.line("for file in file.withDependencies { registry.addDescriptor(file.descriptor) }")
+            for method in methods {
+                code.block("registry.\(method.kind)(service: name, method: \"\(method.descriptor.name)\")") { code in
+                    let request = method.descriptor.clientStreams ? "" : "request: \(method.request), "
+                    code.line("(\(request)call: \(method.serverCall)) in")
+                    body(method, &code)
                 }
             }
         }
@@ -96,53 +130,91 @@ struct ServiceGenerator {
     private func writeClient(_ methods: [Method], _ code: inout CodeWriter) {
         if methods.isEmpty { return }
         code.line()
-        code.line("/// Calls `\(fullName)`. Everything happens on the channel's loop.")
+        code.line("/// Calls `\(fullName)`. Everything happens on the channel's loop; what is async is for its tasks.")
         code.block("public struct \(swiftName)Client") { code in
             code.line("public let channel: GRPCChannel")
             code.line()
             code.line("public init(channel: GRPCChannel) { self.channel = channel }")
             for method in methods {
-                code.line()
                 writeCall(method, &code)
+                writeAsyncCall(method, &code)
             }
         }
     }
 
-    private func writeCall(_ method: Method, _ code: inout CodeWriter) {
-        let path = "\"/\(fullName)/\(method.descriptor.name)\""
-        let commentPath = self.path + [2, Int32(method.index)]
-        code.comment(commentPath, of: file)
+    private func beginCall(_ method: Method, discardable: Bool = false, _ code: inout CodeWriter) {
+        code.line()
+        comment(method, &code)
         code.line("@inlinable")
-        if method.descriptor.clientStreams {
-            code.block(
-                "public func \(method.name)(options: CallOptions = CallOptions()) "
-                    + "-> ClientStreamingCall<\(method.request), \(method.response)>"
-            ) { code in code.line("channel.clientStreaming(\(path), options: options)") }
-        } else if method.descriptor.serverStreams {
-            code.line("@discardableResult")
-            code.block("public func \(method.name)", "(", ") -> ServerStreamingCall {") { code in
-                code.line("_ request: \(method.request), options: CallOptions = CallOptions(),")
-                code.line("onMessage: @escaping (\(method.response)) -> Void, onEnd: @escaping (RPCError?) -> Void")
-            }
-            code.line(
-                "    channel.serverStreaming(\(path), request, options: options, onMessage: onMessage, onEnd: onEnd)")
-            code.line("}")
-        } else {
-            code.line("@discardableResult")
+        if discardable { code.line("@discardableResult") }
+    }
+
+    private func path(_ method: Method) -> String { "\"/\(fullName)/\(method.descriptor.name)\"" }
+
+    private func writeCall(_ method: Method, _ code: inout CodeWriter) {
+        let streams = "onMessage: @escaping (\(method.response)) -> Void, onEnd: @escaping (RPCError?) -> Void"
+        beginCall(method, discardable: !method.descriptor.clientStreams, &code)
+        switch (method.descriptor.clientStreams, method.descriptor.serverStreams) {
+        case (false, false):
             code.block("public func \(method.name)", "(", ") -> UnaryCall {") { code in
                 code.line("_ request: \(method.request), options: CallOptions = CallOptions(),")
                 code.line("_ completion: @escaping (Result<\(method.response), RPCError>) -> Void")
             }
-            code.line("    channel.unary(\(path), request, options: options, completion)")
+            code.line("    channel.unary(\(path(method)), request, options: options, completion)")
             code.line("}")
-            code.line()
-            code.comment(commentPath, of: file)
-            code.line("@inlinable")
+        case (false, true):
+            code.block("public func \(method.name)", "(", ") -> ServerStreamingCall {") { code in
+                code.line("_ request: \(method.request), options: CallOptions = CallOptions(),")
+                code.line(streams)
+            }
+            let arguments = "request, options: options, onMessage: onMessage, onEnd: onEnd"
+            code.line("    channel.serverStreaming(\(path(method)), \(arguments))")
+            code.line("}")
+        case (true, false):
+            code.block(
+                "public func \(method.name)(options: CallOptions = CallOptions()) "
+                    + "-> ClientStreamingCall<\(method.request), \(method.response)>"
+            ) { code in code.line("channel.clientStreaming(\(path(method)), options: options)") }
+        case (true, true):
+            code.block("public func \(method.name)", "(", ") -> BidirectionalCall<\(method.request)> {") { code in
+                code.line("options: CallOptions = CallOptions(),")
+                code.line(streams)
+            }
+            let arguments = "options: options, onMessage: onMessage, onEnd: onEnd"
+            code.line("    channel.bidirectional(\(path(method)), \(arguments))")
+            code.line("}")
+        }
+    }
+
+    private func writeAsyncCall(_ method: Method, _ code: inout CodeWriter) {
+        beginCall(method, &code)
+        switch (method.descriptor.clientStreams, method.descriptor.serverStreams) {
+        case (false, false):
             code.block("public func \(method.name)", "(", ") async throws(RPCError) -> \(method.response) {") { code in
                 code.line("_ request: \(method.request), options: CallOptions = CallOptions()")
             }
-            code.line("    try await channel.unary(\(path), request, options: options)")
-            code.line("}")
+            code.line("    try await channel.unary(\(path(method)), request, options: options)")
+        case (false, true):
+            code.block("public func \(method.name)", "(", ") -> MessageStream<\(method.response)> {") { code in
+                code.line("_ request: \(method.request), options: CallOptions = CallOptions()")
+            }
+            code.line("    channel.serverStreaming(\(path(method)), request, options: options)")
+        case (true, false):
+            code.block("public func \(method.name)", "(", ") async throws(RPCError) -> \(method.response) {") { code in
+                code.line("options: CallOptions = CallOptions(),")
+                code.line("_ send: (MessageSender<\(method.request)>) async throws(RPCError) -> Void")
+            }
+            code.line("    try await channel.clientStreaming(\(path(method)), options: options, send)")
+        case (true, true):
+            code.block("public func \(method.name)", "(", ") -> \(pair(method)) {") { code in
+                code.line("options: CallOptions = CallOptions()")
+            }
+            code.line("    channel.bidirectional(\(path(method)), options: options)")
         }
+        code.line("}")
+    }
+
+    private func pair(_ method: Method) -> String {
+        "(requests: MessageSender<\(method.request)>, responses: MessageStream<\(method.response)>)"
     }
 }

@@ -105,6 +105,20 @@ final class EchoService: Cabstand_Test_EchoHandler {
         send()
     }
 
+    func talk(_ call: BidirectionalServerCall<EchoRequest, EchoResponse>) {
+        call.onCancel = { [self] in cancelled += 1 }
+        call.onMessage = { [self, unowned call] request in
+            received += 1
+            if request.failCode != 0 { return call.fail(failure(request)) }
+            for count in 1...max(request.repeat, 1) {
+                var response = response(request)
+                response.count = count
+                call.send(response)
+            }
+        }
+        call.onEnd = { [unowned call] in call.finish() }
+    }
+
     private func response(_ request: EchoRequest) -> EchoResponse {
         var response = EchoResponse()
         response.text = request.text

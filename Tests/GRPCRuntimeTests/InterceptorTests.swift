@@ -63,6 +63,12 @@ private final class Greeter: Cabstand_Test_EchoHandler {
         for _ in 0..<request.repeat { call.send(EchoResponse(text: call[Name.self]?.text ?? "?")) }
         call.finish()
     }
+    func talk(_ call: BidirectionalServerCall<EchoRequest, EchoResponse>) {
+        call.onMessage = { [unowned call] in
+            call.send(EchoResponse(text: call[Name.self]?.text ?? "?", payload: $0.payload))
+        }
+        call.onEnd = { [unowned call] in call.finish() }
+    }
 }
 
 private final class Town {

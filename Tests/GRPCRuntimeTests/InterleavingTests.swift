@@ -10,9 +10,10 @@ import Testing
 @Suite struct InterleavingTests {
     private static let seeds = 120
 
-    @Test(arguments: 0..<6) func anyOrderOfEvents(part: Int) throws {
-        for seed in stride(from: part, to: Self.seeds, by: 6) {
-            let run = try Interleaving(seed: UInt64(seed))
+    @Test(arguments: 0..<6, [false, true]) func anyOrderOfEvents(part: Int, tasks: Bool) throws {
+        // Tasks take longer: half as many.
+        for seed in stride(from: part, to: tasks ? Self.seeds / 2 : Self.seeds, by: 6) {
+            let run = try Interleaving(seed: UInt64(seed), tasks: tasks)
             let problems = try run.play()
             #expect(problems.isEmpty, "seed \(seed): \(problems)")
         }
@@ -28,15 +29,19 @@ private final class Interleaving {
     }
 
     private let world: World
+    private let tasks: AsyncEcho?
     private var random: SplitMix
     private var calls: [Call] = []
     private var streams: [ServerStreamingCall] = []
     private var uploads: [ClientStreamingCall<EchoRequest, EchoResponse>] = []
+    private var talks: [BidirectionalCall<EchoRequest>] = []
     private var unary: [UnaryCall] = []
+    private var waiting: [Task<Void, Never>] = []
     private var peers: [RawPeer] = []
     private var servers = 1
 
-    init(seed: UInt64) throws {
+    init(seed: UInt64, tasks: Bool) throws {
+        self.tasks = tasks ? AsyncEcho() : nil
         random = SplitMix(seed: seed &* 0x9E37_79B9_7F4A_7C15 | 1)
         var options: SimulationOptions = seed % 3 == 0 ? .unkind : .init()
         if seed % 4 == 1 { options.resets = 0.002 }
@@ -54,7 +59,8 @@ private final class Interleaving {
         channel.maximumBackoff = 10 * .millisecond
         channel.maximumQueuedCalls = 30
         world = try World(
-            seed: seed, options: options, limits: limits, http2Limits: http2, channelOptions: channel)
+            seed: seed, options: options, limits: limits, http2Limits: http2, channelOptions: channel,
+            tasks: self.tasks)
         world.service.answersTwice = true
     }
 
@@ -72,7 +78,8 @@ private final class Interleaving {
 
     private func step() throws {
         world.service.ignoresCancel = below(2) == 0
-        switch below(24) {
+        tasks?.ignoresCancel = world.service.ignoresCancel
+        switch below(28) {
         case 0..<7:
             let index = newCall()
             var request = EchoRequest()
@@ -112,6 +119,13 @@ private final class Interleaving {
             }
             if below(4) == 0 { call.pause() }
             streams.append(call)
+        case 24: talk()
+        case 25: spawnTask()
+        case 26:
+            if let call = talks.randomElement(using: &random) {
+                [call.cancel, call.finish, call.pause, call.resume][below(4)]()
+            }
+        case 27: waiting.randomElement(using: &random)?.cancel()
         case 13: if let call = unary.randomElement(using: &random) { call.cancel() }
         case 14: if let call = streams.randomElement(using: &random) { call.cancel() }
         case 15: if let call = streams.randomElement(using: &random) { call.resume() }
@@ -130,6 +144,62 @@ private final class Interleaving {
         }
     }
 
+    private func talk() {
+        let index = newCall()
+        let call = world.echo.talk(options: options()) { [self] in
+            if $0.text != "call \(index)" { calls[index].isWrong = true }
+        } onEnd: { [self] _ in
+            calls[index].ends += 1
+        }
+        var request = EchoRequest(text: "call \(index)", payload: Array(repeating: 3, count: below(3000)))
+        request.repeat = Int32(below(5))
+        if below(8) == 0 { request.failCode = 9 }
+        for _ in 0..<below(4) { call.send(request) }
+        if below(2) == 0 { call.finish() }
+        talks.append(call)
+    }
+
+    /// A task that calls in one of the async ways. It ends as often as it begins, and hears no other's answer.
+    private func spawnTask() {
+        let index = newCall()
+        let options = options()
+        let kind = below(4)
+        let count = below(30)
+        var request = EchoRequest(text: "call \(index)", payload: Array(repeating: 4, count: below(2000)))
+        request.repeat = Int32(count)
+        request.delayMs = kind == 0 ? Int32(below(20)) : 0
+        waiting.append(
+            world.spawn { [self] in
+                do throws(RPCError) {
+                    var answers: [EchoResponse] = []
+                    switch kind {
+                    case 0: answers.append(try await world.echo.unary(request, options: options))
+                    case 1:
+                        answers.append(
+                            try await world.echo.collect(options: options) { requests throws(RPCError) in
+                                for _ in 0..<min(count, 1) { try await requests.send(request) }
+                            })
+                    case 2:
+                        for try await answer in world.echo.expand(request, options: options) {
+                            answers.append(answer)
+                            if answers.count == 20 { break }
+                        }
+                    default:
+                        let (requests, responses) = world.echo.talk(options: options)
+                        for _ in 0..<3 {
+                            try await requests.send(request)
+                            if let answer = try await responses.next() { answers.append(answer) }
+                        }
+                        requests.finish()
+                    }
+                    if answers.contains(where: { !$0.text.isEmpty && $0.text != request.text }) {
+                        calls[index].isWrong = true
+                    }
+                } catch {}
+                calls[index].ends += 1
+            })
+    }
+
     /// A peer that does what our client never would.
     private func peerStep() throws {
         guard let peer = peers.filter({ $0.isReady && !$0.isClosed }).randomElement(using: &random), below(6) > 0 else {
@@ -142,7 +212,7 @@ private final class Interleaving {
         guard world.clientLoop.isOpen(peer.id) else { return }
         let stream = peer.open()
         guard stream != 0 else { return }
-        let path = ["Unary", "Collect", "Expand", "Nope"][below(4)]
+        let path = ["Unary", "Collect", "Expand", "Talk", "Nope"][below(5)]
         var fields = [
             (":method", "POST"), (":scheme", "http"), (":path", "/cabstand.test.Echo/\(path)"), (":authority", "x"),
             ("content-type", "application/grpc"), ("te", "trailers"),
@@ -172,7 +242,9 @@ private final class Interleaving {
         world.network.run(for: 200 * .millisecond)
         for call in streams { call.cancel() }
         for call in uploads { call.cancel() }
+        for call in talks { call.cancel() }
         for call in unary { call.cancel() }
+        for task in waiting { task.cancel() }
         for peer in peers where !peer.isClosed { world.clientLoop.close(peer.id) }
         world.network.run(for: 200 * .millisecond)
         world.channel.close()
@@ -195,6 +267,7 @@ private final class Interleaving {
             problems.append("\(world.channel.openConnections) connections are left")
         }
         if world.channel.queuedCalls != 0 { problems.append("\(world.channel.queuedCalls) calls wait") }
+        if let tasks, tasks.atWork != 0 { problems.append("\(tasks.atWork) handlers are at work") }
         if world.service.endedTwice != 0 { problems.append("\(world.service.endedTwice) handlers heard two ends") }
         return problems
     }

@@ -10,11 +10,16 @@ private final class LiveServer: Sendable {
     private let group: EventLoopGroup
     private let bound = Mutex<UInt16>(0)
 
-    init() throws {
+    /// - Parameter tasks: handlers are tasks instead of callbacks.
+    init(tasks: Bool = false) throws {
         group = try EventLoopGroup(count: 1)
         try group.start { [self] loop in
             let registry = ServiceRegistry()
-            Cabstand_Test_Echo.register(EchoService(), in: registry)
+            if tasks {
+                Cabstand_Test_Echo.register(AsyncEcho(), in: registry)
+            } else {
+                Cabstand_Test_Echo.register(EchoService(), in: registry)
+            }
             let server = GRPCServer(loop: loop, registry: registry)
             let listener = try? server.listen(.loopback(port: 0))
             bound.withLock { $0 = listener?.localAddress.port ?? .max }
@@ -43,13 +48,15 @@ private final class LiveServer: Sendable {
         }.joined()
     }
 
-    @Test(.enabled(if: python != nil, "needs grpcio: .build/venv/bin/pip install grpcio protobuf"))
-    func grpcioClientCallsOurServer() throws {
-        let server = try LiveServer()
+    @Test(
+        .enabled(if: python != nil, "needs grpcio: .build/venv/bin/pip install grpcio protobuf"),
+        arguments: [false, true])
+    func grpcioClientCallsOurServer(tasks: Bool) throws {
+        let server = try LiveServer(tasks: tasks)
         let result = try ChildProcess.run(
             #require(Self.python), [Self.peer, Self.descriptor, "client", "\(server.port)"], timeout: 120)
         #expect(result.status == 0, "\(result.output)\(result.errors)")
-        #expect(result.output.split(separator: "\n").count == 16)
+        #expect(result.output.split(separator: "\n").count == 18)
     }
 
     @Test(.enabled(if: python != nil, "needs grpcio: .build/venv/bin/pip install grpcio protobuf"))
@@ -126,6 +133,41 @@ private final class LiveServer: Sendable {
         #expect(try wait { end } == nil)
         #expect(counts == Array(1...300))
 
+        // The third message is sent when the second has been answered: neither side waits for the other's end.
+        var talked: [String] = []
+        var talk: BidirectionalCall<EchoRequest>?
+        end = nil
+        talk = echo.talk(options: options) {
+            talked.append($0.text)
+            if talked.count == 2 {
+                talk?.send(EchoRequest(text: "c"))
+                talk?.finish()
+            }
+        } onEnd: {
+            end = .some($0)
+        }
+        talk?.send(EchoRequest(text: "a"))
+        talk?.send(EchoRequest(text: "b"))
+        #expect(try wait { end } == nil)
+        #expect(talked == ["a", "b", "c"])
+
+        let bound = LoopBound(echo, loop: loop)
+        let streamed = Mutex(0)
+        loop.spawn {
+            let (requests, responses) = bound.value.talk()
+            var count = 0
+            do {
+                for index in 0..<50 {
+                    try await requests.send(EchoRequest(text: "\(index)"))
+                    if try await responses.next()?.text == "\(index)" { count += 1 }
+                }
+                requests.finish()
+                if try await responses.next() == nil { count += 1 }
+            } catch {}
+            streamed.withLock { $0 = count }
+        }
+        #expect(try wait { streamed.withLock { $0 == 0 ? nil : $0 } } == 51)
+
         var answered = 0
         for index in 0..<500 {
             var request = EchoRequest()
@@ -163,6 +205,8 @@ private final class LiveServer: Sendable {
                 .contains(#""text": "a,b""#))
         let stream = try run("-d", #"{"text":"s","repeat":3}"#, address, "cabstand.test.Echo/Expand")
         #expect(stream.contains(#""count": 3"#))
+        let talk = try run("-d", #"{"text":"a"} {"text":"b","repeat":2}"#, address, "cabstand.test.Echo/Talk")
+        #expect(talk.split(separator: "\n").count { $0.contains("text") } == 3)
         #expect(try run(address, "grpc.health.v1.Health/Check").contains("SERVING"))
         #expect(try run("-d", #"{"service":"nope"}"#, address, "grpc.health.v1.Health/Check").contains("NotFound"))
         #expect(

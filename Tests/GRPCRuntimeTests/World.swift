@@ -10,6 +10,8 @@ final class World {
     let serverLoop: EventLoop
     let clientLoop: EventLoop
     let service = EchoService()
+    /// Serves instead of `service`.
+    private let tasks: AsyncEcho?
     private(set) var server: GRPCServer
     private let limits: GRPCLimits
     private let http2Limits: HTTP2Limits
@@ -20,20 +22,36 @@ final class World {
     init(
         seed: UInt64 = 1, options: SimulationOptions = .init(), limits: GRPCLimits = .init(),
         http2Limits: HTTP2Limits = .init(), channelOptions: ChannelOptions = .init(), listens: Bool = true,
-        logger: Logger? = nil
+        logger: Logger? = nil, tasks: AsyncEcho? = nil
     ) throws {
         network = SimulatedNetwork(seed: seed, options: options)
         serverLoop = try network.makeLoop()
         clientLoop = try network.makeLoop()
         self.limits = limits
         self.http2Limits = http2Limits
+        self.tasks = tasks
         let registry = ServiceRegistry()
-        Cabstand_Test_Echo.register(service, in: registry)
+        Self.register(service, tasks, registry)
         server = GRPCServer(
             loop: serverLoop, registry: registry, limits: limits, http2Limits: http2Limits, logger: logger)
         channel = GRPCChannel(loop: clientLoop, target: "localhost:\(Self.port)", options: channelOptions)
         echo = Cabstand_Test_EchoClient(channel: channel)
         if listens { try listen() }
+    }
+
+    private static func register(_ service: EchoService, _ tasks: AsyncEcho?, _ registry: ServiceRegistry) {
+        if let tasks {
+            Cabstand_Test_Echo.register(tasks, in: registry)
+        } else {
+            Cabstand_Test_Echo.register(service, in: registry)
+        }
+    }
+
+    /// Runs a task on the client's loop.
+    @discardableResult
+    func spawn(_ body: @escaping () async -> Void) -> Task<Void, Never> {
+        let bound = LoopBound(body, loop: clientLoop)
+        return clientLoop.spawn { await bound.value() }
     }
 
     func listen() throws {
@@ -44,7 +62,7 @@ final class World {
     func restartKeepingOld() throws {
         old.append(server)
         let registry = ServiceRegistry()
-        Cabstand_Test_Echo.register(service, in: registry)
+        Self.register(service, tasks, registry)
         server = GRPCServer(loop: serverLoop, registry: registry, limits: limits, http2Limits: http2Limits)
         try listen()
     }

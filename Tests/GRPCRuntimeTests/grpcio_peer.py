@@ -70,6 +70,27 @@ def client(port):
     stream.cancel()
     check("stream cancelled", True)
 
+    talk = channel.stream_stream(PATH + "Talk", *codec)
+    sent = iter(range(3))
+    turn = threading.Semaphore(1)
+
+    def questions():
+        for number in sent:
+            turn.acquire()
+            yield Request(text=str(number), repeat=2)
+
+    seen = []
+    for answer in talk(questions(), timeout=30):
+        seen.append(answer.text)
+        if len(seen) % 2 == 0:
+            turn.release()
+    check("bidirectional", seen == ["0", "0", "1", "1", "2", "2"], seen)
+    try:
+        list(talk(iter([Request(text="x"), Request(fail_code=9, fail_message="no")]), timeout=20))
+        check("bidirectional error", False)
+    except grpc.RpcError as error:
+        check("bidirectional error", error.code() == grpc.StatusCode.FAILED_PRECONDITION, error)
+
     check("large", len(unary(Request(payload=b"a" * 4000000), timeout=30).payload) == 4000000)
     try:
         unary(Request(payload=b"a" * 5000000), timeout=30)
@@ -115,12 +136,17 @@ def server():
         while request.stay_open and context.is_active():
             time.sleep(0.01)
 
+    def talk(requests, context):
+        for request in requests:
+            yield Response(text=request.text, payload=request.payload)
+
     codec = {"request_deserializer": Request.FromString, "response_serializer": Response.SerializeToString}
     server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("cabstand.test.Echo", {
         "Unary": grpc.unary_unary_rpc_method_handler(unary, **codec),
         "Collect": grpc.stream_unary_rpc_method_handler(collect, **codec),
         "Expand": grpc.unary_stream_rpc_method_handler(expand, **codec),
+        "Talk": grpc.stream_stream_rpc_method_handler(talk, **codec),
     }),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -12,6 +12,14 @@ public protocol Grpc_Health_V1_HealthHandler: AnyObject {
     func watch(_ request: Grpc_Health_V1_HealthCheckRequest, _ call: ServerStreamingServerCall<Grpc_Health_V1_HealthCheckResponse>)
 }
 
+/// Serves `grpc.health.v1.Health` with tasks of the loop that serves. A task is cancelled when its call ends before it.
+public protocol Grpc_Health_V1_HealthAsyncHandler: AnyObject {
+    /// NOT_FOUND for an unknown service.
+    func check(_ request: Grpc_Health_V1_HealthCheckRequest, _ context: ServerContext) async throws -> Grpc_Health_V1_HealthCheckResponse
+    /// The status at once and on each change. An unknown service is SERVICE_UNKNOWN and the call goes on.
+    func watch(_ request: Grpc_Health_V1_HealthCheckRequest, _ responses: MessageSender<Grpc_Health_V1_HealthCheckResponse>, _ context: ServerContext) async throws
+}
+
 /// `grpc.health.v1.Health`
 public enum Grpc_Health_V1_Health {
     /// The service's full name.
@@ -33,9 +41,22 @@ public enum Grpc_Health_V1_Health {
             handler.watch(request, call)
         }
     }
+
+    /// Makes `handler` serve the service, and its file known to server reflection.
+    public static func register(_ handler: some Grpc_Health_V1_HealthAsyncHandler, in registry: ServiceRegistry) {
+        for file in file.withDependencies { registry.addDescriptor(file.descriptor) }
+        registry.unary(service: name, method: "Check") {
+            (request: Grpc_Health_V1_HealthCheckRequest, call: UnaryServerCall<Grpc_Health_V1_HealthCheckResponse>) in
+            call.answer { context in try await handler.check(request, context) }
+        }
+        registry.serverStreaming(service: name, method: "Watch") {
+            (request: Grpc_Health_V1_HealthCheckRequest, call: ServerStreamingServerCall<Grpc_Health_V1_HealthCheckResponse>) in
+            call.answer { responses, context in try await handler.watch(request, responses, context) }
+        }
+    }
 }
 
-/// Calls `grpc.health.v1.Health`. Everything happens on the channel's loop.
+/// Calls `grpc.health.v1.Health`. Everything happens on the channel's loop; what is async is for its tasks.
 public struct Grpc_Health_V1_HealthClient {
     public let channel: GRPCChannel
 
@@ -67,5 +88,13 @@ public struct Grpc_Health_V1_HealthClient {
         onMessage: @escaping (Grpc_Health_V1_HealthCheckResponse) -> Void, onEnd: @escaping (RPCError?) -> Void
     ) -> ServerStreamingCall {
         channel.serverStreaming("/grpc.health.v1.Health/Watch", request, options: options, onMessage: onMessage, onEnd: onEnd)
+    }
+
+    /// The status at once and on each change. An unknown service is SERVICE_UNKNOWN and the call goes on.
+    @inlinable
+    public func watch(
+        _ request: Grpc_Health_V1_HealthCheckRequest, options: CallOptions = CallOptions()
+    ) -> MessageStream<Grpc_Health_V1_HealthCheckResponse> {
+        channel.serverStreaming("/grpc.health.v1.Health/Watch", request, options: options)
     }
 }

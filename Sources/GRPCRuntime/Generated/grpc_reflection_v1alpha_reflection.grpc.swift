@@ -4,6 +4,16 @@
 
 import ProtobufWire
 
+/// Serves `grpc.reflection.v1alpha.ServerReflection`. All calls come on the loop that serves.
+public protocol Grpc_Reflection_V1alpha_ServerReflectionHandler: AnyObject {
+    func serverReflectionInfo(_ call: BidirectionalServerCall<Grpc_Reflection_V1alpha_ServerReflectionRequest, Grpc_Reflection_V1alpha_ServerReflectionResponse>)
+}
+
+/// Serves `grpc.reflection.v1alpha.ServerReflection` with tasks of the loop that serves. A task is cancelled when its call ends before it.
+public protocol Grpc_Reflection_V1alpha_ServerReflectionAsyncHandler: AnyObject {
+    func serverReflectionInfo(_ requests: MessageStream<Grpc_Reflection_V1alpha_ServerReflectionRequest>, _ responses: MessageSender<Grpc_Reflection_V1alpha_ServerReflectionResponse>, _ context: ServerContext) async throws
+}
+
 /// `grpc.reflection.v1alpha.ServerReflection`
 public enum Grpc_Reflection_V1alpha_ServerReflection {
     /// The service's full name.
@@ -12,4 +22,44 @@ public enum Grpc_Reflection_V1alpha_ServerReflection {
     public static var file: ProtobufFile { .grpc_reflection_v1alpha_reflection }
     /// The serialized descriptor of that file.
     public static var fileDescriptor: [UInt8] { file.descriptor }
+
+    /// Makes `handler` serve the service, and its file known to server reflection.
+    public static func register(_ handler: some Grpc_Reflection_V1alpha_ServerReflectionHandler, in registry: ServiceRegistry) {
+        for file in file.withDependencies { registry.addDescriptor(file.descriptor) }
+        registry.bidirectional(service: name, method: "ServerReflectionInfo") {
+            (call: BidirectionalServerCall<Grpc_Reflection_V1alpha_ServerReflectionRequest, Grpc_Reflection_V1alpha_ServerReflectionResponse>) in
+            handler.serverReflectionInfo(call)
+        }
+    }
+
+    /// Makes `handler` serve the service, and its file known to server reflection.
+    public static func register(_ handler: some Grpc_Reflection_V1alpha_ServerReflectionAsyncHandler, in registry: ServiceRegistry) {
+        for file in file.withDependencies { registry.addDescriptor(file.descriptor) }
+        registry.bidirectional(service: name, method: "ServerReflectionInfo") {
+            (call: BidirectionalServerCall<Grpc_Reflection_V1alpha_ServerReflectionRequest, Grpc_Reflection_V1alpha_ServerReflectionResponse>) in
+            call.answer { requests, responses, context in try await handler.serverReflectionInfo(requests, responses, context) }
+        }
+    }
+}
+
+/// Calls `grpc.reflection.v1alpha.ServerReflection`. Everything happens on the channel's loop; what is async is for its tasks.
+public struct Grpc_Reflection_V1alpha_ServerReflectionClient {
+    public let channel: GRPCChannel
+
+    public init(channel: GRPCChannel) { self.channel = channel }
+
+    @inlinable
+    public func serverReflectionInfo(
+        options: CallOptions = CallOptions(),
+        onMessage: @escaping (Grpc_Reflection_V1alpha_ServerReflectionResponse) -> Void, onEnd: @escaping (RPCError?) -> Void
+    ) -> BidirectionalCall<Grpc_Reflection_V1alpha_ServerReflectionRequest> {
+        channel.bidirectional("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", options: options, onMessage: onMessage, onEnd: onEnd)
+    }
+
+    @inlinable
+    public func serverReflectionInfo(
+        options: CallOptions = CallOptions()
+    ) -> (requests: MessageSender<Grpc_Reflection_V1alpha_ServerReflectionRequest>, responses: MessageStream<Grpc_Reflection_V1alpha_ServerReflectionResponse>) {
+        channel.bidirectional("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", options: options)
+    }
 }

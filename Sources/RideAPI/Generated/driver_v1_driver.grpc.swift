@@ -27,6 +27,28 @@ public protocol Driver_V1_DriverServiceHandler: AnyObject {
     func watchDriver(_ request: Driver_V1_WatchDriverRequest, _ call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>)
 }
 
+/// Serves `driver.v1.DriverService` with tasks of the loop that serves. A task is cancelled when its call ends before it.
+public protocol Driver_V1_DriverServiceAsyncHandler: AnyObject {
+    /// Adds a driver with their profile and first position. With an id it is idempotent.
+    func registerDriver(_ request: Driver_V1_RegisterDriverRequest, _ context: ServerContext) async throws -> Driver_V1_RegisterDriverResponse
+    /// NOT_FOUND if the driver is unknown.
+    func getDriver(_ request: Driver_V1_GetDriverRequest, _ context: ServerContext) async throws -> Driver_V1_GetDriverResponse
+    /// All drivers by id, page by page (for operators).
+    func listDrivers(_ request: Driver_V1_ListDriversRequest, _ context: ServerContext) async throws -> Driver_V1_ListDriversResponse
+    /// Available drivers, nearest first when a position is given, else by id.
+    func findAvailableDrivers(_ request: Driver_V1_FindAvailableDriversRequest, _ context: ServerContext) async throws -> Driver_V1_FindAvailableDriversResponse
+    /// The available drivers of many boxes: what live lists are made from. The answer is bounded in bytes and in work;
+    /// with `partial` each box says whether it was answered whole, else a question that is too large fails
+    /// (RESOURCE_EXHAUSTED).
+    func listDriversInAreas(_ request: Driver_V1_ListDriversInAreasRequest, _ context: ServerContext) async throws -> Driver_V1_ListDriversInAreasResponse
+    /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip.
+    func updateDriverStatus(_ request: Driver_V1_UpdateDriverStatusRequest, _ context: ServerContext) async throws -> Driver_V1_UpdateDriverStatusResponse
+    /// Positions of one driver. The answer counts what was accepted and what was dropped.
+    func reportLocations(_ requests: MessageStream<Driver_V1_ReportLocationsRequest>, _ context: ServerContext) async throws -> Driver_V1_ReportLocationsResponse
+    /// Position, status and active trip of one driver, at once and on each change.
+    func watchDriver(_ request: Driver_V1_WatchDriverRequest, _ responses: MessageSender<Driver_V1_WatchDriverResponse>, _ context: ServerContext) async throws
+}
+
 /// `driver.v1.DriverService`
 public enum Driver_V1_DriverService {
     /// The service's full name.
@@ -72,9 +94,46 @@ public enum Driver_V1_DriverService {
             handler.watchDriver(request, call)
         }
     }
+
+    /// Makes `handler` serve the service, and its file known to server reflection.
+    public static func register(_ handler: some Driver_V1_DriverServiceAsyncHandler, in registry: ServiceRegistry) {
+        for file in file.withDependencies { registry.addDescriptor(file.descriptor) }
+        registry.unary(service: name, method: "RegisterDriver") {
+            (request: Driver_V1_RegisterDriverRequest, call: UnaryServerCall<Driver_V1_RegisterDriverResponse>) in
+            call.answer { context in try await handler.registerDriver(request, context) }
+        }
+        registry.unary(service: name, method: "GetDriver") {
+            (request: Driver_V1_GetDriverRequest, call: UnaryServerCall<Driver_V1_GetDriverResponse>) in
+            call.answer { context in try await handler.getDriver(request, context) }
+        }
+        registry.unary(service: name, method: "ListDrivers") {
+            (request: Driver_V1_ListDriversRequest, call: UnaryServerCall<Driver_V1_ListDriversResponse>) in
+            call.answer { context in try await handler.listDrivers(request, context) }
+        }
+        registry.unary(service: name, method: "FindAvailableDrivers") {
+            (request: Driver_V1_FindAvailableDriversRequest, call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>) in
+            call.answer { context in try await handler.findAvailableDrivers(request, context) }
+        }
+        registry.unary(service: name, method: "ListDriversInAreas") {
+            (request: Driver_V1_ListDriversInAreasRequest, call: UnaryServerCall<Driver_V1_ListDriversInAreasResponse>) in
+            call.answer { context in try await handler.listDriversInAreas(request, context) }
+        }
+        registry.unary(service: name, method: "UpdateDriverStatus") {
+            (request: Driver_V1_UpdateDriverStatusRequest, call: UnaryServerCall<Driver_V1_UpdateDriverStatusResponse>) in
+            call.answer { context in try await handler.updateDriverStatus(request, context) }
+        }
+        registry.clientStreaming(service: name, method: "ReportLocations") {
+            (call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>) in
+            call.answer { requests, context in try await handler.reportLocations(requests, context) }
+        }
+        registry.serverStreaming(service: name, method: "WatchDriver") {
+            (request: Driver_V1_WatchDriverRequest, call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>) in
+            call.answer { responses, context in try await handler.watchDriver(request, responses, context) }
+        }
+    }
 }
 
-/// Calls `driver.v1.DriverService`. Everything happens on the channel's loop.
+/// Calls `driver.v1.DriverService`. Everything happens on the channel's loop; what is async is for its tasks.
 public struct Driver_V1_DriverServiceClient {
     public let channel: GRPCChannel
 
@@ -198,6 +257,15 @@ public struct Driver_V1_DriverServiceClient {
         channel.clientStreaming("/driver.v1.DriverService/ReportLocations", options: options)
     }
 
+    /// Positions of one driver. The answer counts what was accepted and what was dropped.
+    @inlinable
+    public func reportLocations(
+        options: CallOptions = CallOptions(),
+        _ send: (MessageSender<Driver_V1_ReportLocationsRequest>) async throws(RPCError) -> Void
+    ) async throws(RPCError) -> Driver_V1_ReportLocationsResponse {
+        try await channel.clientStreaming("/driver.v1.DriverService/ReportLocations", options: options, send)
+    }
+
     /// Position, status and active trip of one driver, at once and on each change.
     @inlinable
     @discardableResult
@@ -206,5 +274,13 @@ public struct Driver_V1_DriverServiceClient {
         onMessage: @escaping (Driver_V1_WatchDriverResponse) -> Void, onEnd: @escaping (RPCError?) -> Void
     ) -> ServerStreamingCall {
         channel.serverStreaming("/driver.v1.DriverService/WatchDriver", request, options: options, onMessage: onMessage, onEnd: onEnd)
+    }
+
+    /// Position, status and active trip of one driver, at once and on each change.
+    @inlinable
+    public func watchDriver(
+        _ request: Driver_V1_WatchDriverRequest, options: CallOptions = CallOptions()
+    ) -> MessageStream<Driver_V1_WatchDriverResponse> {
+        channel.serverStreaming("/driver.v1.DriverService/WatchDriver", request, options: options)
     }
 }

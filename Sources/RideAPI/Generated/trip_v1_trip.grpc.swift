@@ -24,6 +24,25 @@ public protocol Trip_V1_TripServiceHandler: AnyObject {
     func watchTrip(_ request: Trip_V1_WatchTripRequest, _ call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>)
 }
 
+/// Serves `trip.v1.TripService` with tasks of the loop that serves. A task is cancelled when its call ends before it.
+public protocol Trip_V1_TripServiceAsyncHandler: AnyObject {
+    /// Books a driver: the selected one, or the nearest available one. FAILED_PRECONDITION on a conflict, ABORTED while a
+    /// request with the same idempotency key runs, ALREADY_EXISTS for the same key with another request.
+    func createTrip(_ request: Trip_V1_CreateTripRequest, _ context: ServerContext) async throws -> Trip_V1_CreateTripResponse
+    /// NOT_FOUND if the trip is unknown.
+    func getTrip(_ request: Trip_V1_GetTripRequest, _ context: ServerContext) async throws -> Trip_V1_GetTripResponse
+    /// By rider, driver or status; newest first (created_at, id).
+    func listTrips(_ request: Trip_V1_ListTripsRequest, _ context: ServerContext) async throws -> Trip_V1_ListTripsResponse
+    /// Idempotent. FAILED_PRECONDITION from the wrong state.
+    func pickUpTrip(_ request: Trip_V1_PickUpTripRequest, _ context: ServerContext) async throws -> Trip_V1_PickUpTripResponse
+    /// Idempotent. FAILED_PRECONDITION from the wrong state.
+    func completeTrip(_ request: Trip_V1_CompleteTripRequest, _ context: ServerContext) async throws -> Trip_V1_CompleteTripResponse
+    /// Idempotent. FAILED_PRECONDITION from the wrong state.
+    func cancelTrip(_ request: Trip_V1_CancelTripRequest, _ context: ServerContext) async throws -> Trip_V1_CancelTripResponse
+    /// The trip, at once and on each change; ends after the trip has ended.
+    func watchTrip(_ request: Trip_V1_WatchTripRequest, _ responses: MessageSender<Trip_V1_WatchTripResponse>, _ context: ServerContext) async throws
+}
+
 /// `trip.v1.TripService`
 public enum Trip_V1_TripService {
     /// The service's full name.
@@ -65,9 +84,42 @@ public enum Trip_V1_TripService {
             handler.watchTrip(request, call)
         }
     }
+
+    /// Makes `handler` serve the service, and its file known to server reflection.
+    public static func register(_ handler: some Trip_V1_TripServiceAsyncHandler, in registry: ServiceRegistry) {
+        for file in file.withDependencies { registry.addDescriptor(file.descriptor) }
+        registry.unary(service: name, method: "CreateTrip") {
+            (request: Trip_V1_CreateTripRequest, call: UnaryServerCall<Trip_V1_CreateTripResponse>) in
+            call.answer { context in try await handler.createTrip(request, context) }
+        }
+        registry.unary(service: name, method: "GetTrip") {
+            (request: Trip_V1_GetTripRequest, call: UnaryServerCall<Trip_V1_GetTripResponse>) in
+            call.answer { context in try await handler.getTrip(request, context) }
+        }
+        registry.unary(service: name, method: "ListTrips") {
+            (request: Trip_V1_ListTripsRequest, call: UnaryServerCall<Trip_V1_ListTripsResponse>) in
+            call.answer { context in try await handler.listTrips(request, context) }
+        }
+        registry.unary(service: name, method: "PickUpTrip") {
+            (request: Trip_V1_PickUpTripRequest, call: UnaryServerCall<Trip_V1_PickUpTripResponse>) in
+            call.answer { context in try await handler.pickUpTrip(request, context) }
+        }
+        registry.unary(service: name, method: "CompleteTrip") {
+            (request: Trip_V1_CompleteTripRequest, call: UnaryServerCall<Trip_V1_CompleteTripResponse>) in
+            call.answer { context in try await handler.completeTrip(request, context) }
+        }
+        registry.unary(service: name, method: "CancelTrip") {
+            (request: Trip_V1_CancelTripRequest, call: UnaryServerCall<Trip_V1_CancelTripResponse>) in
+            call.answer { context in try await handler.cancelTrip(request, context) }
+        }
+        registry.serverStreaming(service: name, method: "WatchTrip") {
+            (request: Trip_V1_WatchTripRequest, call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>) in
+            call.answer { responses, context in try await handler.watchTrip(request, responses, context) }
+        }
+    }
 }
 
-/// Calls `trip.v1.TripService`. Everything happens on the channel's loop.
+/// Calls `trip.v1.TripService`. Everything happens on the channel's loop; what is async is for its tasks.
 public struct Trip_V1_TripServiceClient {
     public let channel: GRPCChannel
 
@@ -191,5 +243,13 @@ public struct Trip_V1_TripServiceClient {
         onMessage: @escaping (Trip_V1_WatchTripResponse) -> Void, onEnd: @escaping (RPCError?) -> Void
     ) -> ServerStreamingCall {
         channel.serverStreaming("/trip.v1.TripService/WatchTrip", request, options: options, onMessage: onMessage, onEnd: onEnd)
+    }
+
+    /// The trip, at once and on each change; ends after the trip has ended.
+    @inlinable
+    public func watchTrip(
+        _ request: Trip_V1_WatchTripRequest, options: CallOptions = CallOptions()
+    ) -> MessageStream<Trip_V1_WatchTripResponse> {
+        channel.serverStreaming("/trip.v1.TripService/WatchTrip", request, options: options)
     }
 }

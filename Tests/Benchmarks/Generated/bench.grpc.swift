@@ -11,6 +11,12 @@ public protocol Bench_EchoHandler: AnyObject {
     func unary(_ request: Bench_Small, _ call: UnaryServerCall<Bench_Small>)
 }
 
+/// Serves `bench.Echo` with tasks of the loop that serves. A task is cancelled when its call ends before it.
+public protocol Bench_EchoAsyncHandler: AnyObject {
+    /// the same id, n + 1
+    func unary(_ request: Bench_Small, _ context: ServerContext) async throws -> Bench_Small
+}
+
 /// `bench.Echo`
 public enum Bench_Echo {
     /// The service's full name.
@@ -28,9 +34,18 @@ public enum Bench_Echo {
             handler.unary(request, call)
         }
     }
+
+    /// Makes `handler` serve the service, and its file known to server reflection.
+    public static func register(_ handler: some Bench_EchoAsyncHandler, in registry: ServiceRegistry) {
+        for file in file.withDependencies { registry.addDescriptor(file.descriptor) }
+        registry.unary(service: name, method: "Unary") {
+            (request: Bench_Small, call: UnaryServerCall<Bench_Small>) in
+            call.answer { context in try await handler.unary(request, context) }
+        }
+    }
 }
 
-/// Calls `bench.Echo`. Everything happens on the channel's loop.
+/// Calls `bench.Echo`. Everything happens on the channel's loop; what is async is for its tasks.
 public struct Bench_EchoClient {
     public let channel: GRPCChannel
 

@@ -10,6 +10,15 @@ public protocol Cabstand_Test_EchoHandler: AnyObject {
     func unary(_ request: Cabstand_Test_EchoRequest, _ call: UnaryServerCall<Cabstand_Test_EchoResponse>)
     func collect(_ call: ClientStreamingServerCall<Cabstand_Test_EchoRequest, Cabstand_Test_EchoResponse>)
     func expand(_ request: Cabstand_Test_EchoRequest, _ call: ServerStreamingServerCall<Cabstand_Test_EchoResponse>)
+    func talk(_ call: BidirectionalServerCall<Cabstand_Test_EchoRequest, Cabstand_Test_EchoResponse>)
+}
+
+/// Serves `cabstand.test.Echo` with tasks of the loop that serves. A task is cancelled when its call ends before it.
+public protocol Cabstand_Test_EchoAsyncHandler: AnyObject {
+    func unary(_ request: Cabstand_Test_EchoRequest, _ context: ServerContext) async throws -> Cabstand_Test_EchoResponse
+    func collect(_ requests: MessageStream<Cabstand_Test_EchoRequest>, _ context: ServerContext) async throws -> Cabstand_Test_EchoResponse
+    func expand(_ request: Cabstand_Test_EchoRequest, _ responses: MessageSender<Cabstand_Test_EchoResponse>, _ context: ServerContext) async throws
+    func talk(_ requests: MessageStream<Cabstand_Test_EchoRequest>, _ responses: MessageSender<Cabstand_Test_EchoResponse>, _ context: ServerContext) async throws
 }
 
 /// `cabstand.test.Echo`
@@ -36,10 +45,35 @@ public enum Cabstand_Test_Echo {
             (request: Cabstand_Test_EchoRequest, call: ServerStreamingServerCall<Cabstand_Test_EchoResponse>) in
             handler.expand(request, call)
         }
+        registry.bidirectional(service: name, method: "Talk") {
+            (call: BidirectionalServerCall<Cabstand_Test_EchoRequest, Cabstand_Test_EchoResponse>) in
+            handler.talk(call)
+        }
+    }
+
+    /// Makes `handler` serve the service, and its file known to server reflection.
+    public static func register(_ handler: some Cabstand_Test_EchoAsyncHandler, in registry: ServiceRegistry) {
+        for file in file.withDependencies { registry.addDescriptor(file.descriptor) }
+        registry.unary(service: name, method: "Unary") {
+            (request: Cabstand_Test_EchoRequest, call: UnaryServerCall<Cabstand_Test_EchoResponse>) in
+            call.answer { context in try await handler.unary(request, context) }
+        }
+        registry.clientStreaming(service: name, method: "Collect") {
+            (call: ClientStreamingServerCall<Cabstand_Test_EchoRequest, Cabstand_Test_EchoResponse>) in
+            call.answer { requests, context in try await handler.collect(requests, context) }
+        }
+        registry.serverStreaming(service: name, method: "Expand") {
+            (request: Cabstand_Test_EchoRequest, call: ServerStreamingServerCall<Cabstand_Test_EchoResponse>) in
+            call.answer { responses, context in try await handler.expand(request, responses, context) }
+        }
+        registry.bidirectional(service: name, method: "Talk") {
+            (call: BidirectionalServerCall<Cabstand_Test_EchoRequest, Cabstand_Test_EchoResponse>) in
+            call.answer { requests, responses, context in try await handler.talk(requests, responses, context) }
+        }
     }
 }
 
-/// Calls `cabstand.test.Echo`. Everything happens on the channel's loop.
+/// Calls `cabstand.test.Echo`. Everything happens on the channel's loop; what is async is for its tasks.
 public struct Cabstand_Test_EchoClient {
     public let channel: GRPCChannel
 
@@ -67,11 +101,41 @@ public struct Cabstand_Test_EchoClient {
     }
 
     @inlinable
+    public func collect(
+        options: CallOptions = CallOptions(),
+        _ send: (MessageSender<Cabstand_Test_EchoRequest>) async throws(RPCError) -> Void
+    ) async throws(RPCError) -> Cabstand_Test_EchoResponse {
+        try await channel.clientStreaming("/cabstand.test.Echo/Collect", options: options, send)
+    }
+
+    @inlinable
     @discardableResult
     public func expand(
         _ request: Cabstand_Test_EchoRequest, options: CallOptions = CallOptions(),
         onMessage: @escaping (Cabstand_Test_EchoResponse) -> Void, onEnd: @escaping (RPCError?) -> Void
     ) -> ServerStreamingCall {
         channel.serverStreaming("/cabstand.test.Echo/Expand", request, options: options, onMessage: onMessage, onEnd: onEnd)
+    }
+
+    @inlinable
+    public func expand(
+        _ request: Cabstand_Test_EchoRequest, options: CallOptions = CallOptions()
+    ) -> MessageStream<Cabstand_Test_EchoResponse> {
+        channel.serverStreaming("/cabstand.test.Echo/Expand", request, options: options)
+    }
+
+    @inlinable
+    public func talk(
+        options: CallOptions = CallOptions(),
+        onMessage: @escaping (Cabstand_Test_EchoResponse) -> Void, onEnd: @escaping (RPCError?) -> Void
+    ) -> BidirectionalCall<Cabstand_Test_EchoRequest> {
+        channel.bidirectional("/cabstand.test.Echo/Talk", options: options, onMessage: onMessage, onEnd: onEnd)
+    }
+
+    @inlinable
+    public func talk(
+        options: CallOptions = CallOptions()
+    ) -> (requests: MessageSender<Cabstand_Test_EchoRequest>, responses: MessageStream<Cabstand_Test_EchoResponse>) {
+        channel.bidirectional("/cabstand.test.Echo/Talk", options: options)
     }
 }

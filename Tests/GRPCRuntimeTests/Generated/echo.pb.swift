@@ -8,7 +8,7 @@ import ProtobufWire
 public struct Cabstand_Test_EchoRequest: ProtobufMessage {
     public var text: String = ""
     public var payload: [UInt8] = []
-    /// messages of Expand
+    /// messages of Expand; answers of Talk to this message, at least one
     public var `repeat`: Int32 = 0
     /// before the answer
     public var delayMs: Int32 = 0
@@ -166,8 +166,8 @@ extension ProtobufFile {
     /// `echo.proto`
     public static let echo = ProtobufFile(
         name: "echo.proto",
-        descriptor: "CgplY2hvLnByb3RvEg1jYWJzdGFuZC50ZXN0Iu4BCgtFY2hvUmVxdWVzdBISCgR0ZXh0GAEgASgJUgR0ZXh0EhgKB3BheWxvYWQYAiABKAxSB3BheWxvYWQSFgoGcmVwZWF0GAMgASgFUgZyZXBlYXQSGQoIZGVsYXlfbXMYBCABKAVSB2RlbGF5TXMSGwoJZmFpbF9jb2RlGAUgASgFUghmYWlsQ29kZRIhCgxmYWlsX21lc3NhZ2UYBiABKAlSC2ZhaWxNZXNzYWdlEiEKDGZhaWxfZGV0YWlscxgHIAEoDFILZmFpbERldGFpbHMSGwoJc3RheV9vcGVuGAggASgIUghzdGF5T3BlbiJuCgxFY2hvUmVzcG9uc2USEgoEdGV4dBgBIAEoCVIEdGV4dBIYCgdwYXlsb2FkGAIgASgMUgdwYXlsb2FkEhQKBWNvdW50GAMgASgFUgVjb3VudBIaCghtZXRhZGF0YRgEIAMoCVIIbWV0YWRhdGEy0wEKBEVjaG8SQAoFVW5hcnkSGi5jYWJzdGFuZC50ZXN0LkVjaG9SZXF1ZXN0GhsuY2Fic3RhbmQudGVzdC5FY2hvUmVzcG9uc2USRAoHQ29sbGVjdBIaLmNhYnN0YW5kLnRlc3QuRWNob1JlcXVlc3QaGy5jYWJzdGFuZC50ZXN0LkVjaG9SZXNwb25zZSgBEkMKBkV4cGFuZBIaLmNhYnN0YW5kLnRlc3QuRWNob1JlcXVlc3QaGy5jYWJzdGFuZC50ZXN0LkVjaG9SZXNwb25zZTABYgZwcm90bzM=",
+        descriptor: "CgplY2hvLnByb3RvEg1jYWJzdGFuZC50ZXN0Iu4BCgtFY2hvUmVxdWVzdBISCgR0ZXh0GAEgASgJUgR0ZXh0EhgKB3BheWxvYWQYAiABKAxSB3BheWxvYWQSFgoGcmVwZWF0GAMgASgFUgZyZXBlYXQSGQoIZGVsYXlfbXMYBCABKAVSB2RlbGF5TXMSGwoJZmFpbF9jb2RlGAUgASgFUghmYWlsQ29kZRIhCgxmYWlsX21lc3NhZ2UYBiABKAlSC2ZhaWxNZXNzYWdlEiEKDGZhaWxfZGV0YWlscxgHIAEoDFILZmFpbERldGFpbHMSGwoJc3RheV9vcGVuGAggASgIUghzdGF5T3BlbiJuCgxFY2hvUmVzcG9uc2USEgoEdGV4dBgBIAEoCVIEdGV4dBIYCgdwYXlsb2FkGAIgASgMUgdwYXlsb2FkEhQKBWNvdW50GAMgASgFUgVjb3VudBIaCghtZXRhZGF0YRgEIAMoCVIIbWV0YWRhdGEymAIKBEVjaG8SQAoFVW5hcnkSGi5jYWJzdGFuZC50ZXN0LkVjaG9SZXF1ZXN0GhsuY2Fic3RhbmQudGVzdC5FY2hvUmVzcG9uc2USRAoHQ29sbGVjdBIaLmNhYnN0YW5kLnRlc3QuRWNob1JlcXVlc3QaGy5jYWJzdGFuZC50ZXN0LkVjaG9SZXNwb25zZSgBEkMKBkV4cGFuZBIaLmNhYnN0YW5kLnRlc3QuRWNob1JlcXVlc3QaGy5jYWJzdGFuZC50ZXN0LkVjaG9SZXNwb25zZTABEkMKBFRhbGsSGi5jYWJzdGFuZC50ZXN0LkVjaG9SZXF1ZXN0GhsuY2Fic3RhbmQudGVzdC5FY2hvUmVzcG9uc2UoATABYgZwcm90bzM=",
         dependencies: [],
-        symbols: ["cabstand.test.EchoRequest", "cabstand.test.EchoResponse", "cabstand.test.Echo", "cabstand.test.Echo.Unary", "cabstand.test.Echo.Collect", "cabstand.test.Echo.Expand"]
+        symbols: ["cabstand.test.EchoRequest", "cabstand.test.EchoResponse", "cabstand.test.Echo", "cabstand.test.Echo.Unary", "cabstand.test.Echo.Collect", "cabstand.test.Echo.Expand", "cabstand.test.Echo.Talk"]
     )
 }
