@@ -321,7 +321,7 @@ public final class GRPCChannel {
             subchannel.hasFailed = true
             if failedAttempts.count >= 16 { failedAttempts.removeFirst() }
             failedAttempts.append(loop.now)
-            retryLater(subchannel)
+            retry(subchannel, after: subchannel.backoff.next(random: random()))
             updateState()
             // The name may mean something else by now.
             if state == .transientFailure { resolve() }
@@ -331,21 +331,14 @@ public final class GRPCChannel {
     /// After a connection that worked: the name is resolved again, and the address tried again soon (not at once: a server
     /// that accepts and closes would be stormed).
     private func reconnect(_ subchannel: Subchannel) {
-        loop.cancel(subchannel.timer)
-        subchannel.timer = loop.schedule(after: subchannel.reconnectDelay(loop.now)) { [self, weak subchannel] in
-            guard let subchannel else { return }
-            subchannel.timer = .none
-            guard state != .shutdown, subchannels.contains(where: { $0 === subchannel }) else { return }
-            if subchannel.connection == nil { start(subchannel) }
-        }
+        retry(subchannel, after: subchannel.reconnectDelay(loop.now))
         updateState()
         resolve()
     }
 
-    private func retryLater(_ subchannel: Subchannel) {
+    private func retry(_ subchannel: Subchannel, after delay: UInt64) {
         loop.cancel(subchannel.timer)
-        subchannel.timer = loop.schedule(after: subchannel.backoff.next(random: random())) {
-            [self, weak subchannel] in
+        subchannel.timer = loop.schedule(after: delay) { [self, weak subchannel] in
             guard let subchannel else { return }
             subchannel.timer = .none
             guard state != .shutdown, subchannels.contains(where: { $0 === subchannel }) else { return }
