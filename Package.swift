@@ -19,10 +19,16 @@ let settings: [SwiftSetting] =
         .enableUpcomingFeature("ExistentialAny"),
     ] + (environment["CABSTAND_WARNINGS_AS_ERRORS"] == "1" ? [.treatAllWarnings(as: .error)] : [])
 
+/// In rooms with calls for tasks of a loop, an async function stays where its caller is (SE-0461).
+func settings(of room: String) -> [SwiftSetting] {
+    room == "SQLiteStore" ? settings + [.enableUpcomingFeature("NonisolatedNonsendingByDefault")] : settings
+}
+
 /// A library room and what it stands on.
 func room(_ name: String, _ dependencies: [String] = [], exclude: [String] = []) -> Target {
     .target(
-        name: name, dependencies: dependencies.map { .byName(name: $0) }, exclude: exclude, swiftSettings: settings)
+        name: name, dependencies: dependencies.map { .byName(name: $0) }, exclude: exclude,
+        swiftSettings: settings(of: name))
 }
 
 /// A program: a `main` of a screenful.
@@ -36,7 +42,7 @@ func program(_ name: String, _ dependencies: [String], path: String? = nil, excl
 func tests(_ name: String, _ dependencies: [String] = [], exclude: [String] = []) -> Target {
     .testTarget(
         name: name + "Tests", dependencies: ([name] + dependencies).map { .byName(name: $0) }, exclude: exclude,
-        swiftSettings: settings)
+        swiftSettings: settings(of: name))
 }
 
 var targets: [Target] = [

@@ -53,6 +53,10 @@ final class DatabaseLock: @unchecked Sendable {
     /// Locks the file, making an empty one when it is missing. Does not wait.
     /// - Throws: `DatabaseInUse`, or `SQLiteError` with the system's reason if the file can't be opened for writing.
     init(_ path: String) throws {
+        // SQLite's names for databases without a file. Ours has two connections and outlives the program.
+        guard !path.isEmpty, path != ":memory:" else {
+            throw SQLiteError.system("a database needs a file, not \"\(path)\"", EINVAL)
+        }
         self.path = path
         (descriptor, key) = try Self.held.withLock { held in
             try Self.refuse(path, Self.information(path), held)

@@ -10,11 +10,17 @@ public protocol SQLiteCompletionTarget: AnyObject, Sendable {
 ///
 /// Proof of `@unchecked Sendable`: its state is handed over, never shared. The loop makes it, the queue's lock passes it to
 /// the database thread, and the loop's mailbox passes it back; at each moment one thread holds it.
-class SQLiteJob: @unchecked Sendable {
+@safe class SQLiteJob: @unchecked Sendable {
+    enum Stage { case new, waiting, begun, cancelled }
+
     let target: (any SQLiteCompletionTarget)?
     /// Monotonic nanoseconds after which the job is not begun; nil: whenever its turn comes.
     let deadline: UInt64?
     var failure: (any Error)?
+    /// The task that waits for it. Set before the job is handed over.
+    var continuation: UnsafeContinuation<Void, Never>?
+    /// Where it is with its thread, which alone touches it, under its lock.
+    var stage = Stage.new
 
     init(target: (any SQLiteCompletionTarget)?, deadline: UInt64?) {
         self.target = target
@@ -43,15 +49,16 @@ final class SQLiteJobOf<Value: Sendable>: SQLiteJob, @unchecked Sendable {
         super.init(target: target, deadline: deadline)
     }
 
+    /// Once it is finished.
+    var result: Result<Value, any Error> {
+        if let failure { return .failure(failure) }
+        return value.map { .success($0) } ?? .failure(SQLiteError.closed)
+    }
+
     override func run(_ database: SQLiteDatabase) throws { value = try work(database) }
 
     override func finish() {
-        if let failure {
-            completion(.failure(failure))
-        } else if let value {
-            completion(.success(value))
-        } else {
-            completion(.failure(SQLiteError.closed))
-        }
+        completion(result)
+        unsafe continuation?.resume()
     }
 }

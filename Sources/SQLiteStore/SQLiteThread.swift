@@ -13,13 +13,15 @@ import Telemetry
 /// Loops put jobs into the queue under a lock that is held for a few instructions and never over a system call other
 /// than the wake-up; the thread takes everything that waits (at most `batch`) at once.
 ///
-/// Proof of `@unchecked Sendable`: `waiting`, `isClosed`, `isFinished`, `whenFinished` and `limit` are touched under `mutex`
+/// Proof of `@unchecked Sendable`: `waiting`, `cancelled`, `isClosed`, `isFinished`, `whenFinished` and `limit` are touched under `mutex`
 /// only, the rest never changes after `init`.
 @safe final class SQLiteThread: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let wakeUp: UnsafeMutablePointer<pthread_cond_t>
     private let finished: UnsafeMutablePointer<pthread_cond_t>
     private var waiting: [SQLiteJob] = []
+    /// Jobs in `waiting` that were cancelled: they are taken out together, so that a crowd that leaves costs no search for each.
+    private var cancelled = 0
     private var isClosed = false
     private var isFinished = false
     private var whenFinished: [@Sendable () -> Void] = []
@@ -70,9 +72,18 @@ import Telemetry
     /// Puts a job into the queue; a full or closed queue finishes it with the error at once. Thread-safe.
     func submit(_ job: SQLiteJob) {
         unsafe pthread_mutex_lock(mutex)
-        let refusal: SQLiteError? =
-            isClosed ? .closed : depth.load(ordering: .relaxed) >= capacity ? .queueFull(capacity) : nil
+        let refusal: (any Error)? =
+            if job.stage == .cancelled {
+                CancellationError()
+            } else if isClosed {
+                SQLiteError.closed
+            } else if depth.load(ordering: .relaxed) >= capacity {
+                SQLiteError.queueFull(capacity)
+            } else {
+                nil
+            }
         if refusal == nil {
+            job.stage = .waiting
             waiting.append(job)
             depth.add(1, ordering: .relaxed)
         }
@@ -86,6 +97,40 @@ import Telemetry
             job.failure = refusal
             Self.deliver([job])
         }
+    }
+
+    /// Lets a task wait until a job is done. One that is cancelled takes its job out of the queue, if the thread has not begun it.
+    nonisolated(nonsending) func wait(for job: SQLiteJob) async {
+        await withTaskCancellationHandler {
+            // Proof: a job is finished once.
+            unsafe await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
+                unsafe job.continuation = continuation
+                submit(job)
+            }
+        } onCancel: {
+            cancel(job)
+        }
+    }
+
+    /// Ends a job that has not begun, or was not even submitted, with `CancellationError`. Thread-safe.
+    private func cancel(_ job: SQLiteJob) {
+        unsafe pthread_mutex_lock(mutex)
+        let wasWaiting = job.stage == .waiting
+        if wasWaiting {
+            cancelled += 1
+            depth.subtract(1, ordering: .relaxed)
+        }
+        if job.stage != .begun { job.stage = .cancelled }
+        if cancelled * 2 > waiting.count { dropCancelled() }
+        unsafe pthread_mutex_unlock(mutex)
+        guard wasWaiting else { return }
+        job.failure = CancellationError()
+        Self.deliver([job])
+    }
+
+    private func dropCancelled() {
+        waiting.removeAll { $0.stage == .cancelled }
+        cancelled = 0
     }
 
     private func wake() { unsafe pthread_cond_signal(wakeUp) }
@@ -187,6 +232,7 @@ import Telemetry
             if isClosed { return nil }
             unsafe pthread_cond_wait(wakeUp, mutex)
         }
+        if cancelled > 0 { dropCancelled() }
         var taken: [SQLiteJob] = []
         if waiting.count <= batch {
             swap(&taken, &waiting)
@@ -194,6 +240,7 @@ import Telemetry
             taken = Array(waiting.prefix(batch))
             waiting.removeFirst(batch)
         }
+        for job in taken { job.stage = .begun }
         return taken
     }
 

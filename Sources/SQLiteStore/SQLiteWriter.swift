@@ -93,14 +93,17 @@ public final class SQLiteWriter: Sendable {
         thread.submit(SQLiteJobOf(target: loop, deadline: deadline, work: work, completion: completion))
     }
 
-    /// The same for tasks: returns after the commit, on the task's own executor.
-    public func perform<Value: Sendable>(
-        deadline: UInt64? = nil, _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value
+    /// The same for a task: returns after the commit, on the task's executor. Cancelling the task takes a job that has not begun
+    /// out of the queue.
+    ///
+    /// - Throws: what `work` threw, `SQLiteError`, or `CancellationError` for a job that was taken out.
+    public nonisolated(nonsending) func perform<Value: Sendable>(
+        on loop: (any SQLiteCompletionTarget)? = nil, deadline: UInt64? = nil,
+        _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value
     ) async throws -> Value {
-        try await withCheckedThrowingContinuation { continuation in
-            thread.submit(
-                SQLiteJobOf(target: nil, deadline: deadline, work: work) { continuation.resume(with: $0) })
-        }
+        let job = SQLiteJobOf(target: loop, deadline: deadline, work: work) { _ in }
+        await thread.wait(for: job)
+        return try job.result.get()
     }
 
     /// Takes no more jobs. What waits is committed, then the log is brought into the file and the file is closed, complete;

@@ -34,6 +34,13 @@ import Testing
 
     // MARK: One at a time
 
+    /// A file of that name would be made, or nothing kept.
+    @Test(arguments: [":memory:", ""]) func aDatabaseWithoutAFileIsRefused(path: String) {
+        let error = #expect(throws: SQLiteError.self) { try SQLiteWriter(path: path) }
+        #expect(error?.message.contains("needs a file") == true)
+        #expect(unsafe access(path, F_OK) != 0)
+    }
+
     @Test func behaviour54_aFileIsRefusedByAnyNameWhileItIsInUse() throws {
         let path = folder.file("db")
         let first = try writer(path)

@@ -142,6 +142,46 @@ import Testing
         #expect(try count() == 0)
     }
 
+    /// Of a crowd that waits, every second one leaves: nothing of theirs is done, and their places are free for others.
+    @Test func aTaskThatIsCancelledTakesItsJobOutOfTheQueue() async throws {
+        let writer = try writer(capacity: 101)
+        let gate = Atomic<Bool>(false)
+        let begun = Atomic<Bool>(false)
+        let first = Task {
+            try await writer.perform { _ in
+                begun.store(true, ordering: .releasing)
+                while !gate.load(ordering: .acquiring) { usleep(100) }
+            }
+        }
+        while !begun.load(ordering: .acquiring) { await Task.yield() }
+        let waiting = (0..<100).map { number in
+            Task {
+                try await writer.perform { try $0.statement("INSERT INTO t VALUES (?, NULL)").run(.integer(number)) }
+            }
+        }
+        while writer.pending < 101 { await Task.yield() }
+        for (number, task) in waiting.enumerated() where number % 2 == 0 { task.cancel() }
+        // They end while the first job still has the thread.
+        for (number, task) in waiting.enumerated() where number % 2 == 0 {
+            await #expect(throws: CancellationError.self) { try await task.value }
+        }
+        #expect(writer.pending == 51)
+        // Too late: it has begun.
+        first.cancel()
+        gate.store(true, ordering: .releasing)
+        try await first.value
+        for (number, task) in waiting.enumerated() where number % 2 == 1 { try await task.value }
+        #expect(try count() == 50)
+        let never = Task {
+            while !Task.isCancelled { await Task.yield() }
+            try await writer.perform { try $0.statement("DELETE FROM t").run() }
+        }
+        never.cancel()
+        await #expect(throws: CancellationError.self) { try await never.value }
+        #expect(try count() == 50)
+        #expect(writer.pending == 0)
+    }
+
     @Test func closeFinishesWhatWaitsAndRefusesTheRest() throws {
         let writer = try writer()
         var results: [Bool] = []
