@@ -1,9 +1,12 @@
 /// A UUID of version 7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then random bits, so that later ones sort later.
+@frozen
 public struct UUIDv7: Hashable, Sendable {
-    let high: UInt64
-    let low: UInt64
+    @usableFromInline let high: UInt64
+    @usableFromInline let low: UInt64
 
     /// Makes one from an instant (Unix milliseconds) and 74 of the random bits.
+    @inlinable
+    @inline(__always)
     public init(milliseconds: Int64, random: (UInt64, UInt64)) {
         high = UInt64(truncatingIfNeeded: milliseconds) << 16 | 0x7000 | random.0 & 0x0FFF
         low = 0x8000_0000_0000_0000 | random.1 & 0x3FFF_FFFF_FFFF_FFFF
@@ -11,20 +14,54 @@ public struct UUIDv7: Hashable, Sendable {
 
     /// The usual 36 characters in lower case.
     public var text: String {
-        unsafe String(unsafeUninitializedCapacity: 36) { output in
-            var position = 0
-            for index in 0..<32 {
-                if index == 8 || index == 12 || index == 16 || index == 20 {
-                    unsafe output[position] = UInt8(ascii: "-")
-                    position += 1
-                }
-                let half = index < 16 ? high : low
-                let digit = UInt8(truncatingIfNeeded: half >> UInt64((15 - index % 16) * 4)) & 0xF
-                unsafe output[position] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
-                position += 1
-            }
-            return 36
+        var bytes = InlineArray<36, UInt8>(repeating: 0)
+        var span = bytes.mutableSpan
+        write(to: &span)
+        let digits = bytes.span
+        return unsafe digits.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// Writes the 36 characters to the beginning of `output`, which has room for them.
+    @inlinable
+    @inline(__always)
+    public func write(to output: inout MutableSpan<UInt8>) {
+        precondition(output.count >= 36, "a UUID takes 36 characters")
+        // Groups of 8, 4, 4, 4 and 12 digits; each half is written as two words of eight digits.
+        let first = Self.hexDigits(UInt32(truncatingIfNeeded: high >> 32))
+        let second = Self.hexDigits(UInt32(truncatingIfNeeded: high))
+        let third = Self.hexDigits(UInt32(truncatingIfNeeded: low >> 32))
+        let fourth = Self.hexDigits(UInt32(truncatingIfNeeded: low))
+        let dash = UInt8(ascii: "-")
+        // Proof: 36 bytes are there, and the last store ends there.
+        unsafe output.withUnsafeMutableBytes { output in
+            unsafe output.storeBytes(of: first.littleEndian, toByteOffset: 0, as: UInt64.self)
+            unsafe output.storeBytes(of: dash, toByteOffset: 8, as: UInt8.self)
+            unsafe output.storeBytes(
+                of: UInt32(truncatingIfNeeded: second).littleEndian, toByteOffset: 9, as: UInt32.self)
+            unsafe output.storeBytes(of: dash, toByteOffset: 13, as: UInt8.self)
+            unsafe output.storeBytes(
+                of: UInt32(truncatingIfNeeded: second >> 32).littleEndian, toByteOffset: 14, as: UInt32.self)
+            unsafe output.storeBytes(of: dash, toByteOffset: 18, as: UInt8.self)
+            unsafe output.storeBytes(
+                of: UInt32(truncatingIfNeeded: third).littleEndian, toByteOffset: 19, as: UInt32.self)
+            unsafe output.storeBytes(of: dash, toByteOffset: 23, as: UInt8.self)
+            unsafe output.storeBytes(
+                of: UInt32(truncatingIfNeeded: third >> 32).littleEndian, toByteOffset: 24, as: UInt32.self)
+            unsafe output.storeBytes(of: fourth.littleEndian, toByteOffset: 28, as: UInt64.self)
         }
+    }
+
+    /// The eight hexadecimal digits of `value`, the most significant in the lowest byte.
+    @inlinable
+    @inline(__always)
+    static func hexDigits(_ value: UInt32) -> UInt64 {
+        // Spread the nibbles over bytes, then add 48, and 39 more to those above nine.
+        var nibbles = UInt64(value.byteSwapped)
+        nibbles = (nibbles | nibbles << 16) & 0x0000_FFFF_0000_FFFF
+        nibbles = (nibbles | nibbles << 8) & 0x00FF_00FF_00FF_00FF
+        nibbles = (nibbles >> 4 & 0x000F_000F_000F_000F) | (nibbles << 8 & 0x0F00_0F00_0F00_0F00)
+        let letters = (nibbles &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        return nibbles &+ 0x3030_3030_3030_3030 &+ letters &* 39
     }
 }
 

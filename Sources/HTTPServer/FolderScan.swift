@@ -54,9 +54,8 @@ struct FolderScan: Sendable {
     /// - Throws: `StaticFilesError` when it or a folder below it can't be read; when there are files from before, also when
     ///   there is too much now: which files were left out would be a matter of chance.
     mutating func readAll(_ path: String) throws(StaticFilesError) {
-        var now = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &now)
-        settledBefore = Self.nanoseconds(now) - 100_000_000
+        let now = SystemClock.unixTime()
+        settledBefore = Int128(now.seconds) * 1_000_000_000 + Int128(now.nanoseconds) - 100_000_000
         do throws(StaticFilesError) {
             try read(path, at: "/")
         } catch {

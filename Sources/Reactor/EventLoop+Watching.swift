@@ -17,9 +17,9 @@ extension EventLoop {
     /// `work` has to read it empty, or it is called again and again.
     /// - Throws: `SystemError`, always on a simulated kernel: it has no descriptors of others.
     public func watch(readable descriptor: Int32, _ work: @escaping () -> Void) throws(SystemError) -> WatchID {
-        guard system.simulated == nil, let id = hot.value.take(.watch), let place = hot.value.find(id.token) else {
+        guard system.simulation == nil, let id = hot.value.take(.watch), let place = hot.value.find(id.token) else {
             throw SystemError(
-                operation: "watching descriptor \(descriptor)", errno: system.simulated == nil ? EMFILE : ENOSYS)
+                operation: "watching descriptor \(descriptor)", errno: system.simulation == nil ? EMFILE : ENOSYS)
         }
         let registered = system.register(descriptor, token: id.token, interest: .readable)
         guard registered == 0 else {

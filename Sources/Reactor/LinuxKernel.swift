@@ -36,31 +36,9 @@ struct LinuxKernel {
         self.wakeUp = wakeUp
     }
 
-    /// Stands where a simulated system answers: no descriptor, every call fails.
-    init(none: Void) {
-        epoll = -1
-        wakeUp = -1
-        waitsInNanoseconds = false
-    }
-
     func shutDown() {
         Glibc.close(wakeUp)
         Glibc.close(epoll)
-    }
-
-    // MARK: Clock
-
-    @inline(__always)
-    static func now() -> UInt64 {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(bitPattern: Int64(time.tv_sec)) &* 1_000_000_000 &+ UInt64(bitPattern: Int64(time.tv_nsec))
-    }
-
-    static func wallClockMilliseconds() -> Int64 {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
     }
 
     // MARK: Waiting

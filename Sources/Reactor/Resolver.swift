@@ -16,7 +16,7 @@ extension EventLoop {
         if let literal = SocketAddress(ip: host, port: port) {
             return execute { completion(.success([literal])) }
         }
-        if let simulated = system.simulated {
+        if let simulated = system.simulation {
             let answer = simulated.resolve(host, port: port)
             return execute { completion(answer) }
         }

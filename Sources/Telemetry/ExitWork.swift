@@ -1,4 +1,5 @@
 import Glibc
+import Reactor
 import Synchronization
 
 /// What has to be done before the process ends, whichever way it ends: after a drain, after a start that failed half-way, or
@@ -39,7 +40,7 @@ public final class ExitWork: Sendable {
 
     /// Does what was added, the newest first, within `milliseconds` all together. Never on a loop.
     public func run(within milliseconds: UInt64) {
-        let deadline = monotonicNanoseconds() + milliseconds * 1_000_000
+        let deadline = SystemClock.monotonicNanoseconds() + milliseconds * 1_000_000
         // Not under the lock: the work takes itself out.
         let work = state.withLock { $0.work }
         for item in work.reversed() { item.work(deadline) }
@@ -47,8 +48,4 @@ public final class ExitWork: Sendable {
 }
 
 /// The clock of deadlines, for threads that have no loop.
-public func monotonicNanoseconds() -> UInt64 {
-    var time = timespec()
-    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(max(0, time.tv_sec)) * 1_000_000_000 + UInt64(max(0, time.tv_nsec))
-}
+public func monotonicNanoseconds() -> UInt64 { SystemClock.monotonicNanoseconds() }

@@ -1,5 +1,6 @@
 import Bytes
 import Glibc
+import Reactor
 
 /// The two forms of a log line. A message from outside cannot forge a second line in either: control characters are
 /// escaped.
@@ -84,10 +85,10 @@ enum LogLine {
 
     /// RFC 3339 in UTC with milliseconds.
     private static func appendTime(into line: inout ByteBuffer) {
-        var now = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &now)
+        let now = SystemClock.unixTime()
+        var seconds = time_t(now.seconds)
         var calendar = unsafe tm()
-        unsafe gmtime_r(&now.tv_sec, &calendar)
+        unsafe gmtime_r(&seconds, &calendar)
         unsafe appendPadded(Int(calendar.tm_year) + 1900, 4, into: &line)
         line.append(UInt8(ascii: "-"))
         unsafe appendPadded(Int(calendar.tm_mon) + 1, 2, into: &line)
@@ -100,7 +101,7 @@ enum LogLine {
         line.append(UInt8(ascii: ":"))
         unsafe appendPadded(Int(calendar.tm_sec), 2, into: &line)
         line.append(UInt8(ascii: "."))
-        appendPadded(now.tv_nsec / 1_000_000, 3, into: &line)
+        appendPadded(Int(now.nanoseconds / 1_000_000), 3, into: &line)
         line.append(UInt8(ascii: "Z"))
     }
 

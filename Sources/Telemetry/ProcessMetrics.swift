@@ -1,4 +1,5 @@
 import Glibc
+import Reactor
 
 /// What the process costs, under the names that Prometheus's own clients use.
 public enum ProcessMetrics {
@@ -26,9 +27,8 @@ public enum ProcessMetrics {
     }
 
     private static func wallClockSeconds() -> Double {
-        var now = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &now)
-        return Double(now.tv_sec) + Double(now.tv_nsec) * 1e-9
+        let (seconds, nanoseconds) = SystemClock.unixTime()
+        return Double(seconds) + Double(nanoseconds) * 1e-9
     }
 
     private static func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) * 1e-6 }

@@ -17,14 +17,14 @@ struct GatewayMessagesTests {
                 "--descriptor_set_out=\(folder.file("descriptors"))", "gateway/v1/gateway.proto",
             ])
         try #require(compiled.status == 0, "\(compiled.errors)")
-        let house = try RunningCabstand()
+        let cabstand = try RunningCabstand()
         let read = try ChildProcess.run(
             try #require(python),
             [
-                Tool.repository + "/Tests/EndToEndTests/gateway_messages.py", String(house.port),
+                Tool.repository + "/Tests/EndToEndTests/gateway_messages.py", String(cabstand.port),
                 folder.file("descriptors"),
             ], timeout: 120)
-        #expect(read.status == 0, "\(read.errors)\n\(house.words.suffix(2000))")
+        #expect(read.status == 0, "\(read.errors)\n\(cabstand.words.suffix(2000))")
         #expect(
             read.output == "ack=Ack drivers=Drivers error=Error pong=Pong trip=Assignment trip=TripUpdate\n")
     }

@@ -41,18 +41,18 @@ import Testing
 
     @Test(.enabled(if: promtool != nil, "needs promtool, of Debian's prometheus"))
     func everyMetricsPageIsWithoutAComplaint() throws {
-        let house = try BusyHouse()
-        house.work()
-        for page in try house.pages() {
+        let cabstand = try BusyCabstand()
+        cabstand.work()
+        for page in try cabstand.pages() {
             let result = try ChildProcess.run(try #require(Self.promtool), ["check", "metrics"], input: page.text)
             #expect(result.status == 0 && result.output.isEmpty && result.errors.isEmpty, "\(page.name): \(result)")
         }
     }
 
     @Test func rulesAndDashboardNameWhatIsExposed() throws {
-        let house = try BusyHouse()
-        house.work()
-        let metrics = Metrics(try house.pages().map(\.text))
+        let cabstand = try BusyCabstand()
+        cabstand.work()
+        let metrics = Metrics(try cabstand.pages().map(\.text))
         for text in try [Self.rules] + Self.expressions() {
             for match in text.matches(of: /\b((?:cabstand|http|process)_[a-z0-9_]+)(?:\{([^}]*)\})?/) {
                 let name = String(match.1)
@@ -88,9 +88,9 @@ import Testing
                 #expect(block.contains(part), "\(block.prefix(40)) lacks \(part)")
             }
         }
-        let house = try BusyHouse()
+        let cabstand = try BusyCabstand()
         for service in Fleet.Service.allCases {
-            let answer = HTTPConnection(port: house.fleet.metricsPort(service)).request("GET", "/readyz")?.body ?? ""
+            let answer = HTTPConnection(port: cabstand.fleet.metricsPort(service)).request("GET", "/readyz")?.body ?? ""
             let report = try JSONSerialization.jsonObject(with: Data(answer.utf8)) as? [String: Any]
             let checks = try #require(report?["checks"] as? [String: String])
             #expect(checks.count == 3)
@@ -108,10 +108,10 @@ import Testing
         .enabled(
             if: Tool.find("prometheus") != nil && Tool.find("curl") != nil, "needs Debian's prometheus, and curl"))
     func prometheusEvaluatesEveryRuleAndAnswersEveryQueryOfTheDashboard() throws {
-        let house = try BusyHouse()
+        let cabstand = try BusyCabstand()
         let folder = TemporaryFolder()
         let port = freePort()
-        let targets = Fleet.Service.allCases.map { "\"127.0.0.1:\(house.fleet.metricsPort($0))\"" }
+        let targets = Fleet.Service.allCases.map { "\"127.0.0.1:\(cabstand.fleet.metricsPort($0))\"" }
         let configuration = TemporaryFolder.read(Self.folder + "/prometheus.yml")
             .replacing(#/targets: \[.*\]/#, with: "targets: [\(targets.joined(separator: ", "))]")
             .replacing("- rules.yml", with: "- \(Self.folder)/rules.yml")
@@ -152,7 +152,7 @@ import Testing
         var unanswered = try Self.expressions().map { $0.replacing("$__rate_interval", with: "1m") }
         #expect(unanswered.count > 25)
         _ = waitUntil(60) {
-            house.work()
+            cabstand.work()
             unanswered = unanswered.filter { ((try? ask("query", $0))?.data?.result ?? []).isEmpty }
             return unanswered.isEmpty
         }
@@ -203,7 +203,7 @@ private struct Metrics {
 }
 
 /// Working services: subscribers, bookings, refusals, clients that make mistakes.
-private final class BusyHouse {
+private final class BusyCabstand {
     private let kafka: RunningCabstand
     let fleet: Fleet
     private var subscribers: [Client] = []

@@ -59,31 +59,31 @@ struct SignalTests {
 
     /// The broker inside makes threads of its own, which take whatever mask they are born with.
     @Test func noThreadOfTheAllInOneProgramTakesASignalAndItDrains() throws {
-        let house = try RunningCabstand(simulatedDrivers: 20, extra: Self.serviceLink)
-        #expect(takers(house.child) == [])
-        let result = try ChildProcess.run("curl", ["-s", house.url + "/drivers/available?lat=53.55&lon=13.26"])
+        let cabstand = try RunningCabstand(simulatedDrivers: 20, extra: Self.serviceLink)
+        #expect(takers(cabstand.child) == [])
+        let result = try ChildProcess.run("curl", ["-s", cabstand.url + "/drivers/available?lat=53.55&lon=13.26"])
         #expect(result.status == 0)
-        #expect(takers(house.child) == [])
-        #expect(house.words.contains("CABSTAND_PORT"))
-        #expect(house.terminate() == 0, "\(house.words.suffix(2000))")
+        #expect(takers(cabstand.child) == [])
+        #expect(cabstand.words.contains("CABSTAND_PORT"))
+        #expect(cabstand.terminate() == 0, "\(cabstand.words.suffix(2000))")
     }
 
     @Test func sighupAndSigusrNeverEndAProgram() throws {
-        let house = try RunningCabstand()
-        for signal in [SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM] { house.child.signal(signal) }
-        try house.child.waitForOutput("reading certificates again")
-        try house.child.waitForOutput("this signal means nothing here")
-        let result = try ChildProcess.run("curl", ["-s", house.url + "/healthz"])
+        let cabstand = try RunningCabstand()
+        for signal in [SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM] { cabstand.child.signal(signal) }
+        try cabstand.child.waitForOutput("reading certificates again")
+        try cabstand.child.waitForOutput("this signal means nothing here")
+        let result = try ChildProcess.run("curl", ["-s", cabstand.url + "/healthz"])
         #expect(result.output.contains("ok"))
-        house.child.signal(SIGINT)
-        #expect(house.child.waitForExit(30) == 0)
+        cabstand.child.signal(SIGINT)
+        #expect(cabstand.child.waitForExit(30) == 0)
     }
 
     @Test func sigquitEndsAtOnceAndSaysSo() throws {
-        let house = try RunningCabstand()
-        house.child.signal(SIGQUIT)
-        #expect(house.child.waitForExit(20) == 128 + SIGQUIT)
-        #expect(house.words.contains("SIGQUIT"))
+        let cabstand = try RunningCabstand()
+        cabstand.child.signal(SIGQUIT)
+        #expect(cabstand.child.waitForExit(20) == 128 + SIGQUIT)
+        #expect(cabstand.words.contains("SIGQUIT"))
     }
 
     @Test(.enabled(if: Tool.find("openssl") != nil, "needs openssl"))
@@ -99,25 +99,25 @@ struct SignalTests {
             #expect(result.status == 0, "\(result.errors)")
         }
         try makeCertificate("first")
-        let house = try RunningCabstand(
+        let cabstand = try RunningCabstand(
             extra: ["CABSTAND_TLS_CERT": folder.file("cert.pem"), "CABSTAND_TLS_KEY": folder.file("key.pem")])
         func subject() throws -> String {
             try ChildProcess.run(
                 "/bin/sh",
-                ["-c", "openssl s_client -connect 127.0.0.1:\(house.port) </dev/null 2>/dev/null | grep subject"]
+                ["-c", "openssl s_client -connect 127.0.0.1:\(cabstand.port) </dev/null 2>/dev/null | grep subject"]
             ).output
         }
         #expect(try subject().contains("first"))
         try makeCertificate("second")
-        house.child.signal(SIGHUP)
-        try house.child.waitForOutput("the certificate was read again")
+        cabstand.child.signal(SIGHUP)
+        try cabstand.child.waitForOutput("the certificate was read again")
         #expect(try subject().contains("second"))
         folder.write("key.pem", "no key")
-        house.child.signal(SIGHUP)
-        try house.child.waitForOutput("the one before stays in force")
-        #expect(house.words.contains(folder.file("key.pem")))
+        cabstand.child.signal(SIGHUP)
+        try cabstand.child.waitForOutput("the one before stays in force")
+        #expect(cabstand.words.contains(folder.file("key.pem")))
         #expect(try subject().contains("second"))
-        #expect(house.terminate() == 0)
+        #expect(cabstand.terminate() == 0)
     }
 
     // MARK: Lines that nobody reads
@@ -184,13 +184,13 @@ struct SignalTests {
     // MARK: At start
 
     @Test func aStartThatFailsBesideRunningThreadsSaysWhyAndExitsWith1() throws {
-        let house = try RunningCabstand()
+        let cabstand = try RunningCabstand()
         let folder = TemporaryFolder()
         let result = try ChildProcess.run(
             Tool.program("cabstand"),
             environment: [
                 // Both services are up when the gateway finds its port taken.
-                "CABSTAND_HTTP_PORT": "\(house.port)", "CABSTAND_DRIVER_SERVICE": "127.0.0.1:\(freePort())",
+                "CABSTAND_HTTP_PORT": "\(cabstand.port)", "CABSTAND_DRIVER_SERVICE": "127.0.0.1:\(freePort())",
                 "CABSTAND_TRIP_SERVICE": "127.0.0.1:\(freePort())",
                 "CABSTAND_DATABASE_URL": "sqlite:" + folder.file("data"),
                 "CABSTAND_PUBLIC_DIR": Tool.repository + "/public",

@@ -1,6 +1,6 @@
 import Glibc
 
-/// The programs of the house on free ports, with data folders of their own: gateway, driver and trip against a Kafka,
+/// The programs on free ports, with data folders of their own: gateway, driver and trip against a Kafka,
 /// or the all-in-one program. What it started, it ends.
 public final class Fleet {
     public enum Service: String, CaseIterable { case driver, trip, gateway }
