@@ -72,7 +72,8 @@ var targets: [Target] = [
     room("Telemetry", ["Bytes", "Reactor"]),
     room("Settings"),
     room("HTTPServer", ["Basics", "Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry"]),
-    room("WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "WebSockets", "COpenSSL", "Telemetry"]),
+    room(
+        "WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "COpenSSL", "Telemetry"]),
     room("GRPCRuntime", ["Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"], exclude: ["protos"]),
     room("KafkaClient", ["Reactor", "CRdKafka", "CLinux", "Telemetry"]),
     room("SQLiteStore", ["Reactor", "CSQLite", "Telemetry"]),
@@ -144,7 +145,8 @@ var targets: [Target] = [
     tests("HTTPServer", ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"]),
     tests("Operations", ["Bytes", "Reactor", "HTTPServer", "Settings"]),
     tests(
-        "WebSocketServer", ["WebSockets", "Bytes", "Reactor", "ReactorSim", "Telemetry", "TestSupport"],
+        "WebSocketServer",
+        ["WebSockets", "HTTPServer", "Bytes", "Reactor", "ReactorSim", "Telemetry", "TestSupport"],
         exclude: ["autobahn.py"]),
     tests(
         "GRPCRuntime",
@@ -189,8 +191,8 @@ var targets: [Target] = [
         ]),
     .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
     .testTarget(
-        name: "DependentPackageTests", dependencies: ["TestSupport", "protoc-gen-cabstand"],
-        exclude: ["package", "zoo.py"], swiftSettings: settings),
+        name: "DependentPackageTests", dependencies: ["TestSupport", "KafkaClient", "protoc-gen-cabstand"],
+        exclude: ["zoo.py"], swiftSettings: settings),
     .testTarget(
         name: "EndToEndTests",
         dependencies: [
@@ -219,13 +221,22 @@ if let wanted = environment["CABSTAND_ROOMS"], !wanted.isEmpty {
     targets = targets.filter { kept.contains($0.name) }
 }
 
-let libraries = ["Reactor", "HTTPServer", "WebSocketServer", "GRPCRuntime"]
+/// Each with the rooms that its interface shows, so that an importer may name them.
+let libraries: KeyValuePairs = [
+    "Reactor": ["Reactor", "Basics", "Bytes", "Memory"],
+    "HTTPServer": ["HTTPServer", "HTTP1", "JSONWire", "Telemetry", "Reactor", "Basics", "Bytes", "Memory"],
+    "WebSocketServer": [
+        "WebSocketServer", "WebSockets", "HTTPServer", "HTTP1", "Telemetry", "Reactor", "Basics", "Bytes", "Memory",
+    ],
+    "GRPCRuntime": ["GRPCRuntime", "ProtobufWire", "Telemetry", "Reactor", "Basics", "Bytes", "Memory"],
+    "KafkaClient": ["KafkaClient", "Telemetry", "Reactor", "Basics", "Bytes", "Memory"],
+]
 let programs = ["gateway", "driver", "trip", "simulator", "cabstand", "protoc-gen-cabstand"]
 let present = Set(targets.map(\.name))
 
 let package = Package(
     name: "cabstand",
-    products: libraries.filter(present.contains).map { .library(name: $0, targets: [$0]) }
+    products: libraries.filter { present.contains($0.key) }.map { .library(name: $0.key, targets: $0.value) }
         + programs.filter(present.contains).map { .executable(name: $0, targets: [$0]) },
     targets: targets
 )

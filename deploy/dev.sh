@@ -6,6 +6,7 @@
 #   deploy/dev.sh lint              formatting, floors and shell scripts, without a build
 #   deploy/dev.sh format            formats every Swift file
 #   deploy/dev.sh protos [--check]  writes the code of every .proto file again, or checks that nothing differs
+#   deploy/dev.sh docs [OPTION…]    the documentation of the libraries, as a site (deploy/docs.sh)
 #   deploy/dev.sh bench [SUBJECT…]  measures (deploy/bench.sh)
 #   deploy/dev.sh image [OPTION…]   the container image `cabstand`; options are docker build's
 #   deploy/dev.sh clean             removes everything that was built, run or measured here
@@ -47,6 +48,7 @@ test) if [ $# = 0 ]; then exec deploy/test.sh; else test_rooms "$@"; fi ;;
 lint) lint ;;
 format) swift format --in-place --recursive --parallel Package.swift Sources Tests ;;
 protos) exec deploy/generate-protos.sh "$@" ;;
+docs) exec deploy/docs.sh "$@" ;;
 bench) exec deploy/bench.sh "$@" ;;
 image) exec docker build -f deploy/Dockerfile -t cabstand "$@" . ;;
 # All of it is named in .gitignore.

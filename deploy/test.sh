@@ -88,6 +88,7 @@ step "build"
 swift build --build-tests || exit 1
 products=$(swift build --show-bin-path)
 check "what the programs are linked with" python3 deploy/check-floors.py "$products"
+check "documentation of the libraries" deploy/docs.sh -b "$products"
 check "conversions of numbers" python3 deploy/check-conversions.py "$products"
 if command -v protoc >/dev/null; then
     PROTOC_GEN_CABSTAND=$products/protoc-gen-cabstand

@@ -4,6 +4,7 @@
 public struct SplitMix: RandomNumberGenerator, Sendable {
     @usableFromInline var state: UInt64
 
+    /// The numbers of a seed: the same each time.
     @inlinable
     public init(seed: UInt64) { state = seed }
 

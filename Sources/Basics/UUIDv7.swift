@@ -74,6 +74,7 @@ public struct UUIDv7Generator: Sendable {
     /// Milliseconds and, in the twelve bits behind them, a counter that begins anew in each.
     private var last: UInt64 = 0
 
+    /// A generator that has made none.
     public init() {}
 
     /// The next one. `milliseconds`: the wall clock, Unix.

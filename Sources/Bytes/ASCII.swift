@@ -53,3 +53,10 @@ public enum ASCII {
         }
     }
 }
+
+extension String {
+    /// The text that these bytes are; what is not UTF-8 becomes U+FFFD.
+    public init(utf8 bytes: Span<UInt8>) {
+        self = unsafe bytes.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
+    }
+}

@@ -42,6 +42,7 @@
     @inlinable
     public var count: Int { tail &- head }
 
+    /// Whether there is nothing to read.
     @inlinable
     public var isEmpty: Bool { tail == head }
 
@@ -89,6 +90,7 @@
         if capacity &- tail < extra { grow(by: extra) }
     }
 
+    /// Appends one byte.
     @inlinable
     public mutating func append(_ byte: UInt8) {
         reserve(1)
@@ -96,11 +98,13 @@
         tail &+= 1
     }
 
+    /// Appends a copy of `bytes`.
     @inlinable @inline(__always)
     public mutating func append(_ bytes: Span<UInt8>) {
         unsafe bytes.withUnsafeBytes { unsafe append($0) }
     }
 
+    /// Appends a copy of `bytes`, for engines.
     @inlinable @inline(__always)
     public mutating func append(_ bytes: UnsafeRawBufferPointer) {
         let extra = bytes.count
@@ -110,6 +114,7 @@
         tail &+= extra
     }
 
+    /// Appends a copy of `bytes`.
     @inlinable
     public mutating func append(_ bytes: [UInt8]) {
         unsafe bytes.withUnsafeBytes { unsafe append($0) }

@@ -9,15 +9,18 @@ public final class SharedBytes: Sendable {
         self.buffer = buffer
     }
 
+    /// Copies `bytes`.
     public convenience init(_ bytes: [UInt8]) {
         var buffer = ByteBuffer(capacity: bytes.count)
         buffer.append(bytes)
         self.init(buffer)
     }
 
+    /// How many bytes there are.
     @inlinable
     public var count: Int { buffer.count }
 
+    /// Calls `body` with the bytes.
     @inlinable
     public func withSpan<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
         unsafe buffer.withUnsafeBytes { unsafe body(Span(_unsafeBytes: $0)) }

@@ -15,11 +15,27 @@ import Reactor
 /// starts over when a connection was ready). Calls wait while the channel connects; when every address has failed, those
 /// that do not say `waitForReady` fail with UNAVAILABLE. One per loop, and only on it. `close` it when it is not needed.
 public final class GRPCChannel {
-    public enum State: Sendable, Hashable { case idle, connecting, ready, transientFailure, shutdown }
+    /// Where a channel stands, in gRPC's words for connectivity.
+    public enum State: Sendable, Hashable {
+        /// Nobody has asked for a connection, or it was closed for want of calls.
+        case idle
+        /// No address has a connection, and none has failed yet.
+        case connecting
+        /// There is a connection.
+        case ready
+        /// Every address has failed; each is tried again when its wait is over.
+        case transientFailure
+        /// It was closed.
+        case shutdown
+    }
 
+    /// The loop that the channel belongs to.
     public let loop: EventLoop
+    /// Host and port, as they were given.
     public let target: String
+    /// The bounds and times of the channel.
     public let options: ChannelOptions
+    /// Where the channel stands now.
     public private(set) var state = State.idle {
         didSet { if state != oldValue { onStateChange?(state) } }
     }

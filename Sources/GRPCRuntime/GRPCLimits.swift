@@ -83,6 +83,7 @@ public struct GRPCLimits: Sendable {
     /// Values that one `-bin` field may have, joined by commas.
     static let maximumJoinedValues = 64
 
+    /// The defaults.
     public init() {}
 }
 
@@ -94,7 +95,9 @@ public struct ChannelOptions: Sendable {
     public var connectTimeout: UInt64 = 20 * 1_000_000_000
     /// Wait after the first failed attempt, ± `backoffJitter`. Nanoseconds. (gRPC's connection backoff protocol.)
     public var initialBackoff: UInt64 = 1_000_000_000
+    /// By how much each wait is longer than the last.
     public var backoffMultiplier = 1.6
+    /// The part of a wait, up or down, that is chance, so that clients do not come back together.
     public var backoffJitter = 0.2
     /// The wait grows to this. Nanoseconds.
     public var maximumBackoff: UInt64 = 120 * 1_000_000_000
@@ -138,5 +141,6 @@ public struct ChannelOptions: Sendable {
     /// Who sees each call before it is sent, in order.
     public var interceptors: [any ClientInterceptor] = []
 
+    /// The defaults.
     public init() {}
 }

@@ -10,7 +10,8 @@ import Telemetry
 ///     let listener = try server.listen(.any(port: 50051))
 ///
 /// It serves `grpc.health.v1.Health` and server reflection (v1 and v1alpha) beside the registry's methods. On the loop.
-public final class GRPCServer {
+public final class GRPCServer: LoopService {
+    /// The loop that the server belongs to.
     public let loop: EventLoop
     /// What `grpc.health.v1.Health` says. Everything that is registered is SERVING at first.
     public let health: HealthService

@@ -6,6 +6,7 @@ import Reactor
 /// Anybody may watch, thousands of times and under any name: a watch begins and ends in constant time, names have a bound,
 /// and a change is told to so many watchers in one turn of the loop and to the others in the next ones.
 public final class HealthService {
+    /// What the health service says of one service.
     public typealias Status = Grpc_Health_V1_HealthCheckResponse.ServingStatus
     typealias WatchCall = ServerStreamingServerCall<Grpc_Health_V1_HealthCheckResponse>
 

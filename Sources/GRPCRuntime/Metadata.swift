@@ -5,21 +5,26 @@
 public struct Metadata: Hashable, Sendable {
     /// One key with its value.
     public struct Entry: Hashable, Sendable {
+        /// The name in lower case; `-bin` at its end means that the value is bytes.
         public let key: String
         /// The bytes as the application sees them: not Base64.
         public let value: [UInt8]
 
         /// The value as text.
         public var text: String { String(decoding: value, as: UTF8.self) }
+        /// Whether the value is bytes, which go over the wire in Base64.
         public var isBinary: Bool { key.utf8.count > 4 && key.hasSuffix("-bin") }
     }
 
     @usableFromInline var storage: [Entry] = []
 
+    /// No entries.
     @inlinable
     public init() {}
 
+    /// The entries in their order; a name may be there several times.
     public var entries: [Entry] { storage }
+    /// Whether there are none.
     @inlinable
     public var isEmpty: Bool { storage.isEmpty }
 

@@ -9,6 +9,7 @@ public struct RPCError: Error, Hashable, Sendable {
     /// The other metadata of the trailers.
     public var trailers: Metadata
 
+    /// An error with a code and words for a person; details and trailers are for programs.
     public init(code: StatusCode, message: String, statusDetails: [UInt8] = [], trailers: Metadata = Metadata()) {
         self.code = code
         self.message = message

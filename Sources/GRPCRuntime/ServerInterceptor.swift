@@ -5,12 +5,14 @@ import Reactor
 /// has found out for the handler (`attach`), or ends the call with an error (throws). The server's own services, health and
 /// reflection, are calls like others. On the server's loop.
 public protocol ServerInterceptor {
+    /// Returns to pass the call on; throws to end it with that status. On the loop of the call.
     func intercept(_ call: InterceptedCall) throws(RPCError)
 }
 
 /// An interceptor that has to wait for something. Its task runs on the server's loop, and is cancelled when the call ends
 /// meanwhile; what the client sends is kept, within the bounds of its connection, and delivered afterwards.
 public protocol AsyncServerInterceptor {
+    /// Returns to pass the call on; throws to end it with that status. Its task runs on the loop of the call.
     func intercept(_ call: InterceptedCall) async throws(RPCError)
 }
 
@@ -26,6 +28,7 @@ public struct InterceptedCall {
     /// `/package.Service/Method`.
     public let path: String
 
+    /// The loop that the call belongs to.
     public var loop: EventLoop { token.loop }
     /// The client's custom metadata.
     public var metadata: Metadata { token.metadata }

@@ -10,6 +10,7 @@ public final class ServiceRegistry {
     var serviceNames: [String] = []
     var descriptors = DescriptorPool()
 
+    /// No services.
     public init() {}
 
     /// A method that takes one message and answers one. The handler may answer at once or later, on the same loop.

@@ -62,7 +62,7 @@ final class GatewayNode {
             left -= 1
             if left == 0 { completion() }
         }
-        server.drain(keepingQuietFor: UInt64(closingTime) * 1_000_000_000, partDone)
+        server.drain(keepingQuietFor: .seconds(closingTime), partDone)
         live.drain(over: closingTime, partDone)
         server.loop.schedule(after: patience) { [weak self] in
             self?.server.closeAll()

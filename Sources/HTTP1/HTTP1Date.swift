@@ -8,6 +8,7 @@ public struct HTTP1DateCache: Sendable {
     public private(set) var line: InlineArray<40, UInt8> = .init(repeating: 0)
     private var second: Int64 = .min
 
+    /// No time yet: `update` gives it one.
     public init() {}
 
     /// Bytes of the field line.

@@ -1,13 +1,21 @@
 /// Why a request was refused by the engine. Every one ends the connection: after it nobody knows where the next request
 /// begins.
 public enum HTTP1Error: UInt8, Error, Sendable, CaseIterable {
+    /// The request line (RFC 9112 §3).
     case badRequestLine, badTarget, badVersion, unsupportedVersion
+    /// A line of the head (RFC 9112 §2.2, §5).
     case bareLineFeed, bareCarriageReturn, obsoleteFold, emptyFieldName, badFieldName, badFieldValue
+    /// The Host field (RFC 9112 §3.2).
     case missingHost, repeatedHost, invalidHost
+    /// The Content-Length field (RFC 9112 §6.2).
     case badContentLength, unequalContentLengths
+    /// The Transfer-Encoding field (RFC 9112 §6.1).
     case lengthAndTransferEncoding, transferEncodingOnHTTP10, chunkedNotLast, unknownTransferCoding
+    /// A bound of `HTTP1Limits`.
     case targetTooLong, headTooLarge, tooManyFields
+    /// A chunk of the body (RFC 9112 §7.1).
     case badChunkSize, chunkSizeOverflow, badChunkExtension, chunkExtensionsTooLong, badChunkTerminator
+    /// The fields behind the last chunk (RFC 9112 §7.1.2).
     case badTrailer, trailerTooLarge
 
     /// The status code of the answer.

@@ -25,6 +25,7 @@ import Bytes
 
     // MARK: Request line
 
+    /// The request's method.
     @inlinable public var method: HTTP1Method { unsafe storage.pointee.method }
     /// The method's name as it was sent: of interest when `method` is `.other`.
     @inlinable public var methodName: Span<UInt8> {

@@ -16,5 +16,6 @@ public struct HTTP1Limits: Sendable {
     /// Empty lines in front of a request line that are skipped (RFC 9112 §2.2 asks for at least one).
     public var leadingEmptyLines = 2
 
+    /// The defaults.
     public init() {}
 }

@@ -1,5 +1,6 @@
 /// A request method (RFC 9110 §9, RFC 5789), or `other` for any name that is not registered here: a server answers it 501.
 public enum HTTP1Method: UInt8, Sendable, CaseIterable {
+    /// A registered method.
     case get, head, post, put, delete, patch, options, connect, trace
     /// A valid token that has no name here.
     case other

@@ -47,6 +47,7 @@ public struct HTTP1Parser: Sendable, BitwiseCopyable {
     /// Bytes of the body or of the chunk that are still to come.
     @usableFromInline var remaining: UInt64 = 0
 
+    /// A parser at the beginning of a connection.
     public init() {}
 
     /// Whether body events come before the next head.

@@ -10,7 +10,9 @@ public struct OriginPolicy: Sendable {
     public enum Verdict: Sendable, Hashable {
         /// No page has sent it.
         case none
+        /// A page that may has sent it.
         case allowed
+        /// A page that may not has sent it.
         case foreign
     }
 

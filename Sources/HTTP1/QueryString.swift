@@ -4,6 +4,7 @@ import Bytes
 public struct QueryString {
     /// One pair, still percent-encoded.
     public struct Pair: Equatable, Sendable {
+        /// Where the name lies, as it was sent.
         public let name: Range<Int>
         /// Empty when there is no `=`, or nothing behind it.
         public let value: Range<Int>
@@ -11,6 +12,7 @@ public struct QueryString {
 
     private var offset = 0
 
+    /// At the beginning of a query.
     public init() {}
 
     /// The next pair of `query`, or nil at its end.

@@ -11,6 +11,7 @@ public struct CORSPolicy: Sendable {
     /// Seconds for which a browser may remember the permission.
     public var maximumAge: Int
 
+    /// A policy; what is left out is the default: pages of the same host, and no fields beside `Content-Type`.
     public init(
         origins: OriginPolicy = .init(), allowedFields: [String] = ["content-type"], exposedFields: [String] = [],
         maximumAge: Int = 600

@@ -12,12 +12,14 @@ public enum Admission: Sendable, Hashable {
 ///
 /// Gates belong to the loop of their server.
 public protocol Gate {
+    /// Decides on a request, on the loop of the server. What it throws is the answer.
     func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission
 }
 
 /// A gate that has to wait for something: it gets a copy of the request. Its task runs on the server's loop, and is
 /// cancelled when the client goes away; what comes behind the request on its connection is answered after it, as always.
 public protocol AsyncGate {
+    /// Decides on a request, as a task on the loop of the server. What it throws is the answer.
     func admit(_ request: HeldRequest, _ responder: HTTPResponder) async throws(Problem) -> Admission
 }
 

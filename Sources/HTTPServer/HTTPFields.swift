@@ -5,6 +5,7 @@ import HTTP1
 public struct HTTPFields: Sendable, ExpressibleByDictionaryLiteral {
     @usableFromInline var lines: [UInt8] = []
 
+    /// No fields.
     @inlinable public init() {}
 
     /// Fields in the order given.

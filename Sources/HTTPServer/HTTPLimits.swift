@@ -28,5 +28,6 @@ public struct HTTPLimits: Sendable {
     /// How long a connection may be quiet between requests.
     public var idleTime: UInt64 = 60_000_000_000
 
+    /// The defaults.
     public init() {}
 }

@@ -24,27 +24,47 @@ extension HTTPServer {
     }
 
     /// Runs `work` as a task on the loop, for the request that is looked at.
-    func wait(_ responder: HTTPResponder, for request: HeldRequest, _ work: @escaping () async throws(Problem) -> Void)
-    {
+    func wait(
+        _ responder: HTTPResponder, for request: HeldRequest, _ span: Duration?,
+        _ work: @escaping () async throws(Problem) -> Void
+    ) {
         guard let connection = alive(responder) else { return }
         if isCurrent(responder), !context.value.isAnswered { park(connection) }
         guard let answer = find(responder, connection), answer.value.state == .waiting else { return }
         if answer.value.flags.contains(.mayUpgrade) { connection.value.flags.insert(.undecided) }
         holdsRequest(connection, answer, request.byteCount)
-        let bound = LoopBound((responder, work), loop: loop)
-        answer.value.task = loop.spawn {
-            let (responder, work) = bound.value
+        let deadline = span == nil ? nil : AnswerDeadline()
+        let bound = LoopBound((responder, work, deadline), loop: loop)
+        let task = loop.spawn {
+            let (responder, work, deadline) = bound.value
             do throws(Problem) { try await work() } catch { responder.problem(error) }
+            if let timer = deadline?.timer { bound.loop.cancel(timer) }
+        }
+        answer.value.task = task
+        guard let span else { return }
+        deadline?.timer = loop.schedule(after: span) {
+            responder.problem(.deadlineExceeded)
+            task.cancel()
         }
     }
+}
+
+/// When the time of a task that answers is up. It belongs to the loop.
+private final class AnswerDeadline {
+    var timer: TimerID?
 }
 
 extension HTTPResponder {
     /// Lets a task answer: `work` runs on the server's loop and is cancelled when the client goes away. The problem that it
     /// throws is the answer.
     ///
-    /// - Parameter request: the copy that the task works with.
-    public func wait(for request: HeldRequest, _ work: @escaping () async throws(Problem) -> Void) {
-        server { $0.wait(self, for: request, work) }
+    /// - Parameters:
+    ///   - request: the copy that the task works with.
+    ///   - span: what the task may take; then it is cancelled, and the answer, if there is none yet, is 504. nil: as long as
+    ///     the client waits.
+    public func wait(
+        for request: HeldRequest, within span: Duration? = nil, _ work: @escaping () async throws(Problem) -> Void
+    ) {
+        server { $0.wait(self, for: request, span, work) }
     }
 }

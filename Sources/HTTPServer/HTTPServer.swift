@@ -12,7 +12,8 @@ import Telemetry
 ///     let listener = try server.listen(.loopback(port: 8080))
 ///
 /// Everything is to be called on the loop. One instance serves any number of listeners of its loop.
-@safe public final class HTTPServer: ConnectionHandler, TurnEnding {
+@safe public final class HTTPServer: ConnectionHandler, TurnEnding, LoopService {
+    /// The loop that the server belongs to.
     public let loop: EventLoop
     let router: Router
     /// Hot state, flat, outside any object: touched on the loop's thread only.
@@ -75,17 +76,29 @@ import Telemetry
     /// elsewhere. New connections are still accepted and quiet ones stay open: this is for the time before `drain`.
     public func announceEnd() { core.value.isDraining = true }
 
-    /// Stops gracefully: no new connections, quiet ones are half-closed, the others end with their answer.
+    /// Stops gracefully: no new connections, quiet ones are half-closed, the others end with their answer. What took
+    /// connections over and drains with the router is drained, too.
+    ///
+    /// - Parameter completion: called once no connection is left.
+    public func drain(_ completion: @escaping () -> Void) { drain(keepingQuietFor: .zero, completion) }
+
+    /// Stops gracefully, as `drain(_:)`, in two steps.
     ///
     /// - Parameters:
-    ///   - quietTime: nanoseconds for which quiet connections are kept. A request that comes on one is answered; one that
-    ///     crosses the half-closing can't be, so clients need time to hear of the end from an answer.
+    ///   - quietTime: for how long quiet connections are kept. A request that comes on one is answered; one that crosses the
+    ///     half-closing can't be, so clients need time to hear of the end from an answer.
     ///   - completion: called once no connection is left.
-    public func drain(keepingQuietFor quietTime: UInt64 = 0, _ completion: @escaping () -> Void = {}) {
+    public func drain(keepingQuietFor quietTime: Duration = .zero, _ completion: @escaping () -> Void = {}) {
         stopAccepting()
         core.value.isDraining = true
-        drained = completion
-        if quietTime == 0 {
+        var left = 1 + router.companions.count
+        let partDone = {
+            left -= 1
+            if left == 0 { completion() }
+        }
+        drained = partDone
+        for companion in router.companions { companion.drain(partDone) }
+        if quietTime == .zero {
             closeQuiet()
         } else {
             loop.schedule(after: quietTime) { [weak self] in self?.closeQuiet() }

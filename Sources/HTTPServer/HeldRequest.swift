@@ -52,6 +52,16 @@ public final class HeldRequest {
         view { (request) throws(Never) in request.text(name) } ?? nil
     }
 
+    /// The path segment that stands for `{name}`, decoded; nil if there is no such name, or it can't be decoded.
+    public func pathParameter(_ name: String) -> String? {
+        view { (request) throws(Never) in request.pathParameter(name) } ?? nil
+    }
+
+    /// The pairs of the query, decoded; nil if one can't be decoded.
+    public func queryPairs() -> [(name: String, value: String)]? {
+        view { (request) throws(Never) in request.queryPairs() } ?? nil
+    }
+
     /// What a gate has attached of this type; nil if none has.
     public subscript<Value>(type: Value.Type) -> Value? {
         context.extras.contains(.attached) ? context.attached?[type] : nil

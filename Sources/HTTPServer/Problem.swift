@@ -10,8 +10,10 @@ public struct Problem: Error, Sendable {
     public struct Item: Sendable, Equatable {
         /// RFC 6901 pointer into the body, or a slash and the parameter's name.
         public var pointer: String
+        /// What is wrong with it, in words.
         public var detail: String
 
+        /// One thing that is wrong.
         public init(pointer: String, detail: String) {
             self.pointer = pointer
             self.detail = detail
@@ -24,12 +26,14 @@ public struct Problem: Error, Sendable {
     public var code: String
     /// The value, the rule and the remedy.
     public var detail: String
+    /// What is wrong with the parts of the request; empty if it is one thing.
     public var errors: [Item]
     /// Further members as JSON text without braces: `"active_trip_id":"…"`. Empty if there are none.
     public var members: [UInt8]
     /// Further header fields of the answer, such as Retry-After.
     public var fields: HTTPFields
 
+    /// A problem with its status, code and detail, and what else is to be said.
     public init(
         _ status: Int, _ code: String, _ detail: String, errors: [Item] = [], members: [UInt8] = [],
         fields: HTTPFields = .init()
@@ -104,6 +108,11 @@ public struct Problem: Error, Sendable {
             400, "bad-upgrade",
             "Another protocol begins with an HTTP/1.1 request that asks for it by Upgrade and Connection and has no body."
         )
+    }
+
+    /// A handler has not answered in the time of its route.
+    static var deadlineExceeded: Problem {
+        Problem(504, "deadline-exceeded", "The answer took longer than this request may take; try again.")
     }
 
     /// A client asks for more while the answers that it has are not taken.

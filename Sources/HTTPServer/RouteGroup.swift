@@ -1,4 +1,5 @@
 import HTTP1
+import Reactor
 
 /// Routes that share a beginning of their paths, or several, and the gates before them.
 ///
@@ -21,16 +22,21 @@ public struct RouteGroup {
         RouteGroup(router: router, prefixes: prefixes.map { $0 + prefix }, gates: gates + [.async(gate)])
     }
 
+    /// Adds a GET route, which answers HEAD, too.
     public func get(_ pattern: String, _ handler: @escaping HTTPHandler) { add(.get, pattern, handler) }
+    /// Adds a POST route, whose bodies have at most `bodyBytes` bytes; nil: the server's limit.
     public func post(_ pattern: String, bodyBytes: Int? = nil, _ handler: @escaping HTTPHandler) {
         add(.post, pattern, bodyBytes: bodyBytes, handler)
     }
+    /// Adds a PUT route, whose bodies have at most `bodyBytes` bytes; nil: the server's limit.
     public func put(_ pattern: String, bodyBytes: Int? = nil, _ handler: @escaping HTTPHandler) {
         add(.put, pattern, bodyBytes: bodyBytes, handler)
     }
+    /// Adds a PATCH route, whose bodies have at most `bodyBytes` bytes; nil: the server's limit.
     public func patch(_ pattern: String, bodyBytes: Int? = nil, _ handler: @escaping HTTPHandler) {
         add(.patch, pattern, bodyBytes: bodyBytes, handler)
     }
+    /// Adds a DELETE route.
     public func delete(_ pattern: String, _ handler: @escaping HTTPHandler) { add(.delete, pattern, handler) }
 
     /// Adds a route under each of the group's prefixes. HEAD is answered by GET's handler, without the body.
@@ -46,6 +52,9 @@ public struct RouteGroup {
     /// What answers a path that no pattern fits, whatever the method and whatever the group's prefix: files of a folder, for
     /// example. Without it: 404. May be called again at any time, on the loop; requests in flight are answered by the old one.
     public func fallback(_ handler: @escaping HTTPHandler) { router.fallback = guarded(handler) }
+
+    /// Drains `service` together with the server, as `Router.drains(with:)`.
+    public func drains(with service: any LoopService) { router.drains(with: service) }
 
     /// Where there is no gate, nothing stands between a route and its handler.
     private func guarded(_ handler: @escaping HTTPHandler) -> HTTPHandler {

@@ -1,5 +1,6 @@
 import Bytes
 import HTTP1
+import Reactor
 
 /// Answers one request, now or later; the problem that it throws is the answer. The request is a view: it can't be kept
 /// beyond the call; the responder can.
@@ -31,7 +32,10 @@ public final class Router {
     var nodes: [Node] = [Node()]
     var routes: [Route] = []
     var fallback: HTTPHandler?
+    /// What took connections over from the server, and ends with it.
+    var companions: [any LoopService] = []
 
+    /// No routes.
     public init() {}
 
     /// Routes whose paths begin with `prefix`, behind `gates`.
@@ -44,16 +48,21 @@ public final class Router {
         RouteGroup(router: self, prefixes: prefixes, gates: gates.map { .fast($0) })
     }
 
+    /// Adds a GET route, which answers HEAD, too.
     public func get(_ pattern: String, _ handler: @escaping HTTPHandler) { group().get(pattern, handler) }
+    /// Adds a POST route, whose bodies have at most `bodyBytes` bytes; nil: the server's limit.
     public func post(_ pattern: String, bodyBytes: Int? = nil, _ handler: @escaping HTTPHandler) {
         group().post(pattern, bodyBytes: bodyBytes, handler)
     }
+    /// Adds a PUT route, whose bodies have at most `bodyBytes` bytes; nil: the server's limit.
     public func put(_ pattern: String, bodyBytes: Int? = nil, _ handler: @escaping HTTPHandler) {
         group().put(pattern, bodyBytes: bodyBytes, handler)
     }
+    /// Adds a PATCH route, whose bodies have at most `bodyBytes` bytes; nil: the server's limit.
     public func patch(_ pattern: String, bodyBytes: Int? = nil, _ handler: @escaping HTTPHandler) {
         group().patch(pattern, bodyBytes: bodyBytes, handler)
     }
+    /// Adds a DELETE route.
     public func delete(_ pattern: String, _ handler: @escaping HTTPHandler) { group().delete(pattern, handler) }
 
     /// Adds a route, as `RouteGroup.add`.
@@ -65,6 +74,11 @@ public final class Router {
 
     /// What answers a path that no pattern fits, as `RouteGroup.fallback`.
     public func fallback(_ handler: @escaping HTTPHandler) { group().fallback(handler) }
+
+    /// Drains `service`, which takes over connections by `HTTPResponder.upgrade`, together with the server.
+    public func drains(with service: any LoopService) {
+        if !companions.contains(where: { $0 === service }) { companions.append(service) }
+    }
 
     func insert(_ method: HTTP1Method, _ pattern: String, _ bodyBytes: Int?, _ handler: @escaping HTTPHandler) {
         precondition(pattern.hasPrefix("/"), "a pattern begins with a slash")

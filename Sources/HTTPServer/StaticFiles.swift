@@ -34,6 +34,7 @@ public final class StaticFiles: Sendable {
         public var totalBytes = 512 << 20
         /// Files and folders.
         public var entries = 20_000
+        /// The defaults.
         public init() {}
     }
 
@@ -46,7 +47,9 @@ public final class StaticFiles: Sendable {
 
     /// A file that is not served, or not as it is now.
     public struct Omission: Sendable, Hashable {
+        /// Where it lies.
         public let path: String
+        /// Why it is not served.
         public let reason: String
     }
 
@@ -175,7 +178,9 @@ public final class StaticFiles: Sendable {
 
 /// Why a folder can't be served.
 public struct StaticFilesError: Error, CustomStringConvertible {
+    /// What could not be read.
     public let path: String
+    /// Why, in words.
     public let reason: String
     /// The folder is not there.
     let isMissing: Bool

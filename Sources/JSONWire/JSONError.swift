@@ -1,10 +1,12 @@
 /// What a JSON text is made of, as far as the first byte of a value tells.
 public enum JSONKind: String, Sendable {
+    /// A kind of value (RFC 8259 §3).
     case object, array, string, number, boolean, null
 }
 
 /// Why a JSON text, or a value in it, is refused.
 public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// What is wrong.
     public enum Reason: Equatable, Sendable {
         /// The text ends in the middle of a value (RFC 8259 §2).
         case unexpectedEnd
@@ -38,12 +40,14 @@ public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
         case tooManyMembers
     }
 
+    /// What is wrong.
     public let reason: Reason
     /// Bytes in front of what is wrong.
     public let offset: Int
     /// RFC 6901 pointer to the value that is wrong, or that holds what is wrong.
     public let pointer: String
 
+    /// An error at a byte and at a value.
     public init(_ reason: Reason, offset: Int, pointer: String) {
         self.reason = reason
         self.offset = offset
@@ -99,5 +103,6 @@ public struct JSONLimits: Sendable {
     /// texts there are none; who has searched for them would have each name compared with all others.
     static let collisions = 8
 
+    /// The defaults.
     public init() {}
 }

@@ -133,6 +133,7 @@ public struct JSONReader: ~Copyable, ~Escapable {
 
     // MARK: Values
 
+    /// Reads a string, decoded.
     public mutating func readString() throws(JSONError) -> String {
         string(of: try readText())
     }
@@ -150,6 +151,7 @@ public struct JSONReader: ~Copyable, ~Escapable {
         return RFC3339.milliseconds(input.extracting(text.start..<text.end))
     }
 
+    /// Reads `true` or `false`.
     public mutating func readBool() throws(JSONError) -> Bool {
         try expect(.boolean)
         let value = input[offset] == UInt8(ascii: "t")
@@ -157,6 +159,7 @@ public struct JSONReader: ~Copyable, ~Escapable {
         return value
     }
 
+    /// Reads `null`.
     public mutating func readNull() throws(JSONError) {
         try expect(.null)
         try takeWord("null")

@@ -2,7 +2,9 @@ import Bytes
 
 /// Where a string lies in a JSON text: offsets behind its opening and of its closing quotation mark.
 public struct JSONText: Equatable, Sendable {
+    /// The offset of its first byte behind the quotation mark.
     public let start: Int
+    /// The offset of the quotation mark at its end.
     public let end: Int
     /// Whether there are escapes, so that the bytes are not the string's own.
     public let isEscaped: Bool

@@ -7,15 +7,19 @@ import Bytes
 extension ByteBuffer {
     // MARK: Structure
 
+    /// Begins an object: members are to follow.
     @inlinable
     public mutating func beginJSONObject() { append(UInt8(ascii: "{")) }
 
+    /// Ends the object.
     @inlinable
     public mutating func endJSONObject() { append(UInt8(ascii: "}")) }
 
+    /// Begins an array: elements are to follow, each behind `appendJSONSeparator`.
     @inlinable
     public mutating func beginJSONArray() { append(UInt8(ascii: "[")) }
 
+    /// Ends the array.
     @inlinable
     public mutating func endJSONArray() { append(UInt8(ascii: "]")) }
 
@@ -54,14 +58,17 @@ extension ByteBuffer {
 
     // MARK: Values
 
+    /// Appends `null`.
     @inlinable
     public mutating func appendJSONNull() { append("null") }
 
+    /// Appends `true` or `false`.
     @inlinable
     public mutating func appendJSON(bool value: Bool) {
         if value { append("true") } else { append("false") }
     }
 
+    /// Appends a whole number.
     @inlinable
     public mutating func appendJSON<Value: FixedWidthInteger>(integer value: Value) { append(decimal: value) }
 
@@ -186,36 +193,42 @@ extension ByteBuffer {
 
     // MARK: Members
 
+    /// Appends a member whose value is a string.
     @inlinable
     public mutating func appendJSON(_ name: StaticString, string value: String) {
         appendJSON(name: name)
         appendJSON(string: value)
     }
 
+    /// Appends a member whose value is a whole number.
     @inlinable
     public mutating func appendJSON<Value: FixedWidthInteger>(_ name: StaticString, integer value: Value) {
         appendJSON(name: name)
         append(decimal: value)
     }
 
+    /// Appends a member whose value is a number, as `appendJSON(double:)` writes it.
     @inlinable
     public mutating func appendJSON(_ name: StaticString, double value: Double) {
         appendJSON(name: name)
         appendJSON(double: value)
     }
 
+    /// Appends a member whose value is an angle in degrees, as `appendJSON(coordinate:)` writes it.
     @inlinable
     public mutating func appendJSON(_ name: StaticString, coordinate value: Double) {
         appendJSON(name: name)
         appendJSON(coordinate: value)
     }
 
+    /// Appends a member whose value is a number with at most so many decimals.
     @inlinable
     public mutating func appendJSON(_ name: StaticString, fixed value: Double, decimals: Int) {
         appendJSON(name: name)
         appendJSON(fixed: value, decimals: decimals)
     }
 
+    /// Appends a member whose value is `true` or `false`.
     @inlinable
     public mutating func appendJSON(_ name: StaticString, bool value: Bool) {
         appendJSON(name: name)

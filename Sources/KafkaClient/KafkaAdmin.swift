@@ -4,12 +4,16 @@ import Telemetry
 
 /// A topic as it has to be there.
 public struct TopicSpecification: Sendable, Hashable {
+    /// The topic's name.
     public let name: String
+    /// How many partitions it is made with.
     public let partitions: Int32
+    /// On how many brokers each partition lies.
     public let replicationFactor: Int32
     /// nil: the broker's own.
     public let retentionMilliseconds: Int64?
 
+    /// A topic as it is to be made; without a retention the cluster's own holds.
     public init(name: String, partitions: Int32, replicationFactor: Int32, retentionMilliseconds: Int64? = nil) {
         self.name = name
         self.partitions = partitions
@@ -24,11 +28,13 @@ public struct TopicSpecification: Sendable, Hashable {
 /// All calls and callbacks on `loop`; the questions are asked on a thread of its own, by a client that lives as long as
 /// there is something to do.
 public final class KafkaAdmin {
+    /// Called when the state changes, on the loop.
     public var onState: (KafkaState) -> Void {
         get { core.onState }
         set { core.onState = newValue }
     }
 
+    /// Whether the cluster answers.
     public var state: KafkaState { core.state }
 
     private let core: ClientCore

@@ -13,8 +13,10 @@ public struct KafkaConfiguration: Sendable {
     /// Nanoseconds between two looks of a consumer at the cluster: its id, the topic's partitions, whether it answers. A
     /// consumer that is behind without knowing it keeps people waiting, so it looks often; a look is one small request.
     public var livenessInterval: UInt64
+    /// The bounds of what is kept and waited for.
     public var limits: KafkaLimits
 
+    /// A configuration; times are nanoseconds.
     public init(
         bootstrapServers: String, clientID: String = "kafka-client", properties: [KafkaProperty] = [],
         group: String = "kafka-client", metadataInterval: UInt64 = 10_000_000_000,
@@ -32,9 +34,12 @@ public struct KafkaConfiguration: Sendable {
 
 /// One librdkafka property.
 public struct KafkaProperty: Sendable, Hashable {
+    /// The property's name.
     public let key: String
+    /// Its value, as librdkafka reads it.
     public let value: String
 
+    /// A property and its value.
     public init(_ key: String, _ value: String) {
         self.key = key
         self.value = value
@@ -62,5 +67,6 @@ public struct KafkaLimits: Sendable {
     /// As librdkafka counts them.
     var producerBytes: Int { producerKilobytes * 1024 }
 
+    /// The defaults.
     public init() {}
 }

@@ -24,11 +24,13 @@ public final class KafkaConsumer {
         /// partitions without one, at the beginning.
         case offsets([Int32: Int64], clusterID: String?)
 
+        /// At the beginning of every partition.
         public static var beginning: Start { .offsets([:], clusterID: nil) }
     }
 
     /// A record, borrowed during the call.
     public var onRecord: (borrowing KafkaRecord) -> Void = { _ in }
+    /// Records come as they are written from now on: every partition has been read up to its end, or is being read.
     public var onPositioned: () -> Void = {}
     /// From now on records may be missing or late, until the next `onPositioned`.
     public var onUnpositioned: () -> Void = {}
@@ -38,11 +40,14 @@ public final class KafkaConsumer {
     public var onPositionLost: (_ partition: Int32) -> Void = { _ in }
     /// The cluster's id became known or changed. Comes before the first record and before `onPositionLost`.
     public var onCluster: (_ clusterID: String) -> Void = { _ in }
+    /// Called when the state changes, on the loop.
     public var onState: (KafkaState) -> Void {
         get { core.onState }
         set { core.onState = newValue }
     }
+    /// Whether the cluster answers.
     public var state: KafkaState { core.state }
+    /// The cluster's id; nil until it is known.
     public internal(set) var clusterID: String?
     /// Every known partition has reported its end or a record, and nothing has given reason to doubt since.
     public var isPositioned: Bool { !isDoubted && table.isPositioned }
@@ -129,6 +134,7 @@ public final class KafkaConsumer {
     /// Stops `onRecord`; what is fetched ahead is bounded by `KafkaLimits.consumerKilobytes`.
     public func pause() { pump?.pause() }
 
+    /// Lets `onRecord` be called again.
     public func resume() { pump?.resume() }
 
     /// Stores next offsets under the configured group, so that the lag can be seen. Not waited for.

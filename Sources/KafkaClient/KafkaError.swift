@@ -6,6 +6,7 @@ public struct KafkaError: Error, Sendable, Hashable, CustomStringConvertible {
     public let code: Int32
     /// librdkafka's name of the number, as `_MSG_TIMED_OUT`.
     public let name: String
+    /// What librdkafka says of it, in words.
     public let message: String
     /// The client that met it can do nothing any more and has to be made anew.
     public let isFatal: Bool

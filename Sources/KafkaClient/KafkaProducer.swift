@@ -20,10 +20,12 @@ public final class KafkaProducer {
     public var onDelivery: (_ opaque: UInt64, _ result: Result<Int64, KafkaError>) -> Void = { _, _ in }
     /// There is room again after `produce` answered false.
     public var onWritable: () -> Void = {}
+    /// Called when the state changes, on the loop.
     public var onState: (KafkaState) -> Void {
         get { core.onState }
         set { core.onState = newValue }
     }
+    /// Whether the cluster answers.
     public var state: KafkaState { core.state }
     /// A topic that was written to is not there (any more): whoever may make it should. Called again with each refusal.
     public var onMissingTopic: (_ topic: String) -> Void = { _ in }
@@ -194,6 +196,7 @@ public final class KafkaProducer {
         if refusals.count == 1 { core.loop.execute { [weak self] in self?.afterDrain() } }
     }
 
+    /// The same for a value in an array.
     public func produce(
         topic: String, key: String, value: [UInt8], headers: [KafkaHeader] = [], opaque: UInt64 = 0
     ) -> Bool {

@@ -9,8 +9,10 @@ import CRdKafka
         unsafe self.message = message
     }
 
+    /// The partition that it lies in.
     public var partition: Int32 { unsafe message.pointee.partition }
 
+    /// Its number in the partition.
     public var offset: Int64 { unsafe message.pointee.offset }
 
     /// Unix milliseconds, as the producer (or the broker, by the topic's configuration) set them; nil if there are none.
@@ -55,9 +57,12 @@ import CRdKafka
 
 /// A header of a record that is produced.
 public struct KafkaHeader: Sendable {
+    /// The header's name.
     public let name: StaticString
+    /// Its value, sent as UTF-8.
     public let value: String
 
+    /// A header and its value.
     public init(_ name: StaticString, _ value: String) {
         self.name = name
         self.value = value

@@ -2,6 +2,7 @@
 public enum KafkaState: Sendable, Hashable {
     /// No answer yet.
     case connecting
+    /// The cluster answers, and does what is asked.
     case up
     /// The cluster answers, but not all that this client needs is there or allowed: what, and the error. It is tried again.
     case refused(String)

@@ -3,6 +3,7 @@
 public struct AttachedValues {
     private var boxes: [(type: ObjectIdentifier, box: AnyObject)] = []
 
+    /// No values.
     public init() {}
 
     /// The value of that type; nil if there is none.

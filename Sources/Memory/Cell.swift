@@ -5,6 +5,7 @@
 @safe public struct Cell<Value: ~Copyable>: ~Copyable {
     @usableFromInline let pointer: UnsafeMutablePointer<Value>
 
+    /// Moves `value` to the heap.
     @inlinable
     public init(_ value: consuming Value) {
         unsafe pointer = .allocate(capacity: 1)

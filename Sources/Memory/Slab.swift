@@ -104,6 +104,7 @@
     @inlinable
     public var count: Int { Int(unsafe state.pointee.count) }
 
+    /// Whether nothing is in it.
     @inlinable
     public var isEmpty: Bool { count == 0 }
 

@@ -18,12 +18,14 @@
     @usableFromInline var length = 0
     @usableFromInline var room = 0
 
+    /// No elements, and no memory yet.
     @inlinable
     public init() { unsafe base = nil }
 
     @inlinable
     deinit { unsafe free(base) }
 
+    /// Whether it has no elements.
     @inlinable
     public var isEmpty: Bool { count == 0 }
 
@@ -31,6 +33,7 @@
     @inlinable @inline(__always)
     func contains(_ index: Int) -> Bool { UInt(bitPattern: index) < UInt(bitPattern: length) }
 
+    /// The element at `index`, which must be one of its own.
     @inlinable
     public subscript(index: Int) -> Element {
         @inline(__always) get {
@@ -43,6 +46,7 @@
         }
     }
 
+    /// Appends an element.
     @inlinable @inline(__always)
     public mutating func append(_ element: Element) {
         if length == room { grow() }
@@ -50,6 +54,7 @@
         length &+= 1
     }
 
+    /// Takes the last element off; nil if there is none.
     @inlinable @inline(__always)
     public mutating func popLast() -> Element? {
         guard count > 0 else { return nil }
@@ -57,6 +62,7 @@
         return unsafe base.unsafelyUnwrapped[count]
     }
 
+    /// Takes the last element off, which must be there.
     @inlinable
     public mutating func removeLast() {
         precondition(count > 0, "the vector is empty")

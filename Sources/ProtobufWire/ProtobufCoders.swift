@@ -3,7 +3,9 @@ import Bytes
 /// How one type of a `.proto` file (`sint32`, `string`, …) is written and read. Generated code names the coder of each
 /// field; everything about fields, repeated and map fields is written once, in terms of coders.
 public protocol ProtobufCoder {
+    /// The type in Swift.
     associatedtype Value: Equatable & Sendable
+    /// How the value lies on the wire: 0 varint, 1 eight bytes, 2 a length and bytes, 5 four bytes.
     static var wireType: UInt32 { get }
     /// What an absent field without presence means.
     static var zero: Value { get }
@@ -11,13 +13,17 @@ public protocol ProtobufCoder {
     static func isZero(_ value: Value) -> Bool
     /// Bytes of the value without a tag.
     static func size(_ value: Value) -> Int
+    /// Appends the value, without a tag.
     static func encode(_ value: Value, into buffer: inout ByteBuffer)
+    /// Reads the value, whose tag was read.
     static func decode(_ reader: inout ProtobufReader) throws(ProtobufError) -> Value
 }
 
 /// A coder whose values are variable-length integers.
 public protocol ProtobufVarintCoder: ProtobufCoder {
+    /// The number that is written.
     static func bits(_ value: Value) -> UInt64
+    /// The value that the number stands for.
     static func value(_ bits: UInt64) -> Value
 }
 
@@ -34,24 +40,28 @@ extension ProtobufVarintCoder {
     }
 }
 
+/// `int32`: negative numbers take ten bytes.
 public enum ProtobufInt32: ProtobufVarintCoder {
     public typealias Value = Int32
     @inlinable public static func bits(_ value: Int32) -> UInt64 { UInt64(bitPattern: Int64(value)) }
     @inlinable public static func value(_ bits: UInt64) -> Int32 { Int32(truncatingIfNeeded: bits) }
 }
 
+/// `int64`: negative numbers take ten bytes.
 public enum ProtobufInt64: ProtobufVarintCoder {
     public typealias Value = Int64
     @inlinable public static func bits(_ value: Int64) -> UInt64 { UInt64(bitPattern: value) }
     @inlinable public static func value(_ bits: UInt64) -> Int64 { Int64(bitPattern: bits) }
 }
 
+/// `uint32`.
 public enum ProtobufUInt32: ProtobufVarintCoder {
     public typealias Value = UInt32
     @inlinable public static func bits(_ value: UInt32) -> UInt64 { UInt64(value) }
     @inlinable public static func value(_ bits: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: bits) }
 }
 
+/// `uint64`.
 public enum ProtobufUInt64: ProtobufVarintCoder {
     public typealias Value = UInt64
     @inlinable public static func bits(_ value: UInt64) -> UInt64 { value }
@@ -70,18 +80,21 @@ public enum ProtobufSInt32: ProtobufVarintCoder {
     }
 }
 
+/// `sint64`: zigzag, short for small numbers of either sign.
 public enum ProtobufSInt64: ProtobufVarintCoder {
     public typealias Value = Int64
     @inlinable public static func bits(_ value: Int64) -> UInt64 { UInt64(bitPattern: value &<< 1 ^ value &>> 63) }
     @inlinable public static func value(_ bits: UInt64) -> Int64 { Int64(bitPattern: bits &>> 1 ^ (0 &- (bits & 1))) }
 }
 
+/// `bool`.
 public enum ProtobufBool: ProtobufVarintCoder {
     public typealias Value = Bool
     @inlinable public static func bits(_ value: Bool) -> UInt64 { value ? 1 : 0 }
     @inlinable public static func value(_ bits: UInt64) -> Bool { bits != 0 }
 }
 
+/// An enumeration; numbers that it does not know are kept.
 public enum ProtobufEnumeration<Value: ProtobufEnum>: ProtobufVarintCoder {
     @inlinable public static func bits(_ value: Value) -> UInt64 {
         UInt64(bitPattern: Int64(Int32(truncatingIfNeeded: value.rawValue)))
@@ -93,8 +106,11 @@ public enum ProtobufEnumeration<Value: ProtobufEnum>: ProtobufVarintCoder {
 
 /// A coder whose values have four or eight bytes, in little-endian order.
 public protocol ProtobufFixedCoder: ProtobufCoder {
+    /// The bytes as a number, of 32 or 64 bits.
     associatedtype Bits: FixedWidthInteger & UnsignedInteger
+    /// The bits that are written, little-endian.
     static func bits(_ value: Value) -> Bits
+    /// The value that the bits stand for.
     static func value(_ bits: Bits) -> Value
 }
 
@@ -113,42 +129,49 @@ extension ProtobufFixedCoder {
     }
 }
 
+/// `fixed32`.
 public enum ProtobufFixed32: ProtobufFixedCoder {
     public typealias Value = UInt32
     @inlinable public static func bits(_ value: UInt32) -> UInt32 { value }
     @inlinable public static func value(_ bits: UInt32) -> UInt32 { bits }
 }
 
+/// `fixed64`.
 public enum ProtobufFixed64: ProtobufFixedCoder {
     public typealias Value = UInt64
     @inlinable public static func bits(_ value: UInt64) -> UInt64 { value }
     @inlinable public static func value(_ bits: UInt64) -> UInt64 { bits }
 }
 
+/// `sfixed32`.
 public enum ProtobufSFixed32: ProtobufFixedCoder {
     public typealias Value = Int32
     @inlinable public static func bits(_ value: Int32) -> UInt32 { UInt32(bitPattern: value) }
     @inlinable public static func value(_ bits: UInt32) -> Int32 { Int32(bitPattern: bits) }
 }
 
+/// `sfixed64`.
 public enum ProtobufSFixed64: ProtobufFixedCoder {
     public typealias Value = Int64
     @inlinable public static func bits(_ value: Int64) -> UInt64 { UInt64(bitPattern: value) }
     @inlinable public static func value(_ bits: UInt64) -> Int64 { Int64(bitPattern: bits) }
 }
 
+/// `float`.
 public enum ProtobufFloat: ProtobufFixedCoder {
     public typealias Value = Float
     @inlinable public static func bits(_ value: Float) -> UInt32 { value.bitPattern }
     @inlinable public static func value(_ bits: UInt32) -> Float { Float(bitPattern: bits) }
 }
 
+/// `double`.
 public enum ProtobufDouble: ProtobufFixedCoder {
     public typealias Value = Double
     @inlinable public static func bits(_ value: Double) -> UInt64 { value.bitPattern }
     @inlinable public static func value(_ bits: UInt64) -> Double { Double(bitPattern: bits) }
 }
 
+/// `string`: UTF-8, which is checked when it is read.
 public enum ProtobufString: ProtobufCoder {
     public typealias Value = String
     @inlinable public static var wireType: UInt32 { 2 }
@@ -167,6 +190,7 @@ public enum ProtobufString: ProtobufCoder {
     }
 }
 
+/// `bytes`.
 public enum ProtobufBytes: ProtobufCoder {
     public typealias Value = [UInt8]
     @inlinable public static var wireType: UInt32 { 2 }

@@ -2,6 +2,7 @@ import Bytes
 
 /// Sizes on the wire, in bytes.
 public enum ProtobufSize {
+    /// A variable-length integer: one to ten bytes.
     @inlinable
     public static func varint(_ value: UInt64) -> Int {
         // Seven bits to a byte: (bits + 6) / 7, with 1 for zero.
@@ -25,11 +26,13 @@ public enum ProtobufSize {
 extension ProtobufCoder {
     // MARK: Without presence: zero is left out
 
+    /// Bytes of a field without presence: none if it is zero.
     @inlinable
     public static func fieldSize(_ value: Value, _ number: UInt32) -> Int {
         isZero(value) ? 0 : ProtobufSize.tag(number) &+ size(value)
     }
 
+    /// Appends a field without presence, unless it is zero.
     @inlinable
     public static func encodeField(_ value: Value, _ number: UInt32, into buffer: inout ByteBuffer) {
         if isZero(value) { return }
@@ -45,12 +48,14 @@ extension ProtobufCoder {
 
     // MARK: With presence
 
+    /// Bytes of a field with presence: none if it is absent.
     @inlinable
     public static func fieldSize(optional value: Value?, _ number: UInt32) -> Int {
         guard let value else { return 0 }
         return ProtobufSize.tag(number) &+ size(value)
     }
 
+    /// Appends a field with presence, if it is there.
     @inlinable
     public static func encodeField(optional value: Value?, _ number: UInt32, into buffer: inout ByteBuffer) {
         guard let value else { return }
@@ -59,6 +64,7 @@ extension ProtobufCoder {
 
     // MARK: Repeated
 
+    /// Bytes of a repeated field, a tag for each value.
     @inlinable
     public static func fieldSize(repeated values: [Value], _ number: UInt32) -> Int {
         var sum = values.count &* ProtobufSize.tag(number)
@@ -66,16 +72,19 @@ extension ProtobufCoder {
         return sum
     }
 
+    /// Appends a repeated field, a tag for each value.
     @inlinable
     public static func encodeField(repeated values: [Value], _ number: UInt32, into buffer: inout ByteBuffer) {
         for index in values.indices { encodeAlways(values[index], number, into: &buffer) }
     }
 
+    /// Bytes of a repeated field whose values share one tag.
     @inlinable
     public static func fieldSize(packed values: [Value], _ number: UInt32) -> Int {
         values.isEmpty ? 0 : ProtobufSize.tag(number) &+ ProtobufSize.delimited(packedSize(values))
     }
 
+    /// Appends a repeated field whose values share one tag.
     @inlinable
     public static func encodeField(packed values: [Value], _ number: UInt32, into buffer: inout ByteBuffer) {
         if values.isEmpty { return }
@@ -127,6 +136,7 @@ extension ProtobufReader {
 
 /// Map fields: repeated entries of a key (1) and a value (2), either of which may be missing.
 public enum ProtobufMap<Key: ProtobufCoder, Item: ProtobufCoder> where Key.Value: Hashable {
+    /// Bytes of a map field.
     @inlinable
     public static func fieldSize(_ map: [Key.Value: Item.Value], _ number: UInt32) -> Int {
         var sum = map.count &* ProtobufSize.tag(number)
@@ -134,6 +144,7 @@ public enum ProtobufMap<Key: ProtobufCoder, Item: ProtobufCoder> where Key.Value
         return sum
     }
 
+    /// Appends a map field, in the dictionary's order.
     @inlinable
     public static func encodeField(_ map: [Key.Value: Item.Value], _ number: UInt32, into buffer: inout ByteBuffer) {
         for (key, value) in map {

@@ -59,10 +59,14 @@ extension ProtobufMessage {
 
 /// A field's number and names.
 public struct ProtobufField: Sendable, Equatable {
+    /// The field's number.
     public let number: Int
+    /// Its name in the `.proto` file.
     public let name: StaticString
+    /// Its name in JSON.
     public let jsonName: StaticString
 
+    /// A field with its number and names.
     public init(_ number: Int, _ name: StaticString, _ jsonName: StaticString) {
         self.number = number
         self.name = name
@@ -77,10 +81,13 @@ public struct ProtobufField: Sendable, Equatable {
 
 /// A protocol buffers enum. It is open (proto3): any 32-bit number is a value, the unnamed ones are `UNRECOGNIZED`.
 public protocol ProtobufEnum: Sendable, Hashable {
+    /// The name with its package.
     static var fullName: String { get }
     /// The value 0.
     init()
+    /// The value with that number, known or not.
     init(rawValue: Int)
+    /// The number on the wire.
     var rawValue: Int { get }
 }
 
@@ -93,6 +100,7 @@ public struct ProtobufLimits: Sendable {
     /// has 84,000.
     public var messages = 200_000
 
+    /// The defaults.
     public init() {}
 }
 
@@ -116,8 +124,10 @@ public enum ProtobufError: Error, Sendable, Equatable {
 
 /// Holds a message on the heap where it would otherwise contain itself.
 public final class ProtobufBox<Message: ProtobufMessage>: Sendable, Equatable {
+    /// The message.
     public let value: Message
 
+    /// Puts a message on the heap.
     public init(_ value: Message) {
         self.value = value
     }

@@ -57,6 +57,7 @@ import Bytes
 
     // MARK: Primitives
 
+    /// Reads a variable-length integer.
     @inlinable
     public mutating func readVarint() throws(ProtobufError) -> UInt64 {
         guard offset < end else { throw .truncated }
@@ -87,6 +88,7 @@ import Bytes
         throw .truncated
     }
 
+    /// Reads four bytes, little-endian.
     @inlinable
     public mutating func readFixed32() throws(ProtobufError) -> UInt32 {
         guard end &- offset >= 4 else { throw .truncated }
@@ -95,6 +97,7 @@ import Bytes
         return UInt32(littleEndian: value)
     }
 
+    /// Reads eight bytes, little-endian.
     @inlinable
     public mutating func readFixed64() throws(ProtobufError) -> UInt64 {
         guard end &- offset >= 8 else { throw .truncated }
@@ -111,6 +114,7 @@ import Bytes
         return Int(truncatingIfNeeded: length)
     }
 
+    /// Reads a length and as many bytes of UTF-8.
     @inlinable
     public mutating func readString() throws(ProtobufError) -> String {
         let length = try readLength()
@@ -140,6 +144,7 @@ import Bytes
         return rest < 0x80
     }
 
+    /// Reads a length and as many bytes.
     @inlinable
     public mutating func readBytes() throws(ProtobufError) -> [UInt8] {
         let length = try readLength()
@@ -268,5 +273,6 @@ import Bytes
 
     /// The empty string, which every reader has.
     public static var empty: ProtobufText { ProtobufText(offset: 0, count: 0) }
+    /// Whether it has no bytes.
     public var isEmpty: Bool { count == 0 }
 }

@@ -8,15 +8,22 @@ open class ConnectionHandler {
     /// What the loop holds in memory for its connections.
     public final let account = ConnectionAccount()
 
+    /// A handler without connections.
     public init() {}
 
     /// Accepted (after the TLS handshake, if there is one) or connected.
     open func connectionOpened(_ id: ConnectionID) {}
 
-    /// Bytes have arrived. `bytes` is the loop's receive buffer, valid during the call; what was left over from the last call
-    /// comes first. It may be changed in place.
+    /// Bytes have arrived; the span is valid during the call. What was left over from the last call comes first.
     /// - Returns: how many bytes were consumed. The rest is kept and presented again in front of what comes next.
-    open func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int { bytes.count }
+    open func connectionRead(_ id: ConnectionID, _ bytes: Span<UInt8>) -> Int { bytes.count }
+
+    /// The same for an engine that changes the bytes in place: `bytes` is the loop's receive buffer. Override one of the two;
+    /// this one calls the other.
+    open func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+        // Proof: the loop's buffer lives and is not changed during the call.
+        unsafe connectionRead(id, Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(bytes)))
+    }
 
     /// The peer will send nothing more. What was asked for may still be answered; the default writes what waits, then closes.
     open func connectionReadClosed(_ id: ConnectionID) {
@@ -50,6 +57,7 @@ public protocol TurnEnding: AnyObject {
 
 /// Something that timers fire at without an allocation per timer. One instance serves any number of timers.
 open class TimerHandler {
+    /// A handler without timers.
     public init() {}
 
     /// On the loop's thread. `payload` is what was given to `schedule`.

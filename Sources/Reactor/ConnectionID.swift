@@ -3,9 +3,12 @@
 /// A place is used again, a (place, generation) is not, so an identifier that is kept too long finds nothing instead of
 /// somebody else's connection. `generation ‖ slot` is also the epoll token: an event for a closed connection is dropped.
 public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
+    /// The place in the loop's table.
     public let slot: UInt32
+    /// Which user of the place it is.
     public let generation: UInt32
 
+    /// An identifier of a place and its generation.
     @inlinable
     public init(slot: UInt32, generation: UInt32) {
         self.slot = slot
@@ -19,6 +22,7 @@ public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
     @inlinable
     public var token: UInt64 { UInt64(generation) << 32 | UInt64(slot) }
 
+    /// The identifier that `token` stands for.
     @inlinable
     public init(token: UInt64) {
         slot = UInt32(truncatingIfNeeded: token)
@@ -34,7 +38,9 @@ public enum CloseReason: Sendable, Equatable, CustomStringConvertible {
     case peer
     /// The connection broke: `ECONNRESET`, `EPIPE`, `ETIMEDOUT` and so on.
     case reset(errno: Int32)
+    /// There was no connection to be had, with the system's error number.
     case connectFailed(errno: Int32)
+    /// There was no connection within its time.
     case connectTimeout
     /// The TLS handshake or the record layer failed; OpenSSL's words.
     case tls(String)

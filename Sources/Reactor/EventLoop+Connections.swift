@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import Memory
 
@@ -13,7 +14,17 @@ extension EventLoop {
     private static let mute: ConnectionFlags = [.closed, .finishing, .lingering]
     private static let muteOrBacklogged: ConnectionFlags = [.closed, .finishing, .lingering, .backlogged]
 
-    /// The connection's output: append to it, and this turn's flush sends it. nil if the connection is closed or closing.
+    /// Appends to the connection's output, which this turn's flush sends.
+    /// - Returns: false if the connection is closed or closing; `append` is not called then.
+    @discardableResult
+    @inlinable
+    public func write(_ id: ConnectionID, _ append: (inout ByteBuffer) -> Void) -> Bool {
+        guard let output = unsafe output(id) else { return false }
+        unsafe append(&output.pointee)
+        return true
+    }
+
+    /// The connection's output, for engines: append to it, and this turn's flush sends it. nil if the connection is closed or closing.
     /// The pointer is valid until the running callback returns.
     public func output(_ id: ConnectionID) -> UnsafeMutablePointer<ByteBuffer>? {
         guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return nil }
@@ -98,6 +109,12 @@ extension EventLoop {
         armDeadline(place, id.token, at: deadline)
     }
 
+    /// Calls `connectionDeadline` so long after the beginning of this turn, as `setDeadline(_:at:)` does.
+    public func setDeadline(_ id: ConnectionID, after span: Duration) {
+        setDeadline(id, at: now.later(by: span.nanoseconds))
+    }
+
+    /// Takes the deadline away.
     public func clearDeadline(_ id: ConnectionID) {
         guard let place = connection(id), place.value.flags.isDisjoint(with: .deaf) else { return }
         place.value.deadline = 0
@@ -136,6 +153,7 @@ extension EventLoop {
         UInt32(truncatingIfNeeded: connection(id)?.value.context ?? 0)
     }
 
+    /// Keeps a number of the handler's own with the connection, for `context`.
     public func setContext(_ id: ConnectionID, _ context: UInt32) { connection(id)?.value.context = UInt64(context) }
 
     /// The handle under which the handler keeps its own state of this connection; `none` at first and after the end.
@@ -144,6 +162,7 @@ extension EventLoop {
         Handle(token: contextToken(id))
     }
 
+    /// Keeps a handle of the handler's own with the connection, for `handle`.
     @inlinable
     public func setHandle<Element: ~Copyable>(_ id: ConnectionID, _ handle: Handle<Element>) {
         setContextToken(id, handle.token)
@@ -163,6 +182,7 @@ extension EventLoop {
     @inlinable
     public var endings: UInt64 { unsafe endingCount.pointee }
 
+    /// Whether the connection speaks TLS.
     public func isTLS(_ id: ConnectionID) -> Bool { connection(id)?.value.flags.contains(.tls) ?? false }
 
     /// The other side's address; nil if the connection is gone.

@@ -1,3 +1,4 @@
+import Basics
 import Memory
 
 extension UInt64 {
@@ -11,6 +12,18 @@ extension UInt64 {
 }
 
 extension EventLoop {
+    /// Runs `work` once, so long after the beginning of this turn. Never early.
+    @discardableResult
+    public func schedule(after delay: Duration, _ work: @escaping () -> Void) -> TimerID {
+        schedule(after: delay.nanoseconds, work)
+    }
+
+    /// Runs `work` every `interval`, first after one. Beats that were missed are left out.
+    @discardableResult
+    public func schedule(every interval: Duration, _ work: @escaping () -> Void) -> TimerID {
+        schedule(every: interval.nanoseconds, work)
+    }
+
     /// Runs `work` once, `delay` nanoseconds from the beginning of this turn. Never early.
     @discardableResult
     public func schedule(after delay: UInt64, _ work: @escaping () -> Void) -> TimerID {

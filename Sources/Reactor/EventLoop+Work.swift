@@ -59,6 +59,7 @@ extension EventLoop {
 
     // MARK: Executor
 
+    /// Takes a task's job, for the executor that the loop is. Thread-safe.
     public func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         if isOnLoop { hot.value.work.append(.job(job)) } else { post(.job(job)) }
@@ -81,8 +82,10 @@ extension EventLoop {
 /// Proof of `@unchecked Sendable`: the value cannot be reached from another thread.
 public struct LoopBound<Value>: @unchecked Sendable {
     private let stored: Value
+    /// The loop that the value belongs to. Thread-safe.
     public let loop: EventLoop
 
+    /// Binds `value` to `loop`. On the loop, or before it runs.
     public init(_ value: Value, loop: EventLoop) {
         stored = value
         self.loop = loop

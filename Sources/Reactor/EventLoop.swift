@@ -27,9 +27,9 @@ import Synchronization
 ///     final class Echo: ConnectionHandler {
 ///         let loop: EventLoop
 ///         init(loop: EventLoop) { self.loop = loop }
-///         override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
-///             unsafe loop.output(id)?.pointee.append(UnsafeRawBufferPointer(bytes))
-///             return unsafe bytes.count
+///         override func connectionRead(_ id: ConnectionID, _ bytes: Span<UInt8>) -> Int {
+///             loop.write(id) { $0.append(bytes) }
+///             return bytes.count
 ///         }
 ///     }
 ///     let loop = try EventLoop()
@@ -40,6 +40,7 @@ import Synchronization
 /// Proof of `@unchecked Sendable`: what is not a constant, an atomic or the mailbox (which has a lock) lies in `hot`, and
 /// only the owning thread reaches it.
 @safe public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+    /// The loop's bounds. Thread-safe.
     public let configuration: Configuration
     let system: System
     let hot: Cell<LoopState>
@@ -93,8 +94,10 @@ import Synchronization
         /// the answer into a reset. Many clients send a refused body to its end before they look at the answer, and one
         /// reset ends a whole `kubectl port-forward` with everybody in it: enough bytes for a photograph too many.
         public var lingerTimeout: UInt64 = 1_000_000_000
+        /// How many bytes a closing connection reads on; see `lingerTimeout`.
         public var lingerBytes = 32 << 20
 
+        /// The defaults.
         public init() {}
     }
 

@@ -10,6 +10,7 @@ import CLinux
 ///
 /// Proof of `@unchecked Sendable`: `threads` is touched by whoever owns the group, who starts, stops and joins it.
 public final class EventLoopGroup: @unchecked Sendable {
+    /// The loops. Thread-safe.
     public let loops: [EventLoop]
     private var threads: [SystemThread] = []
 

@@ -49,6 +49,7 @@ public final class Listener {
         loop.listen(id, for: [])
     }
 
+    /// Accepts again.
     public func resumeAccepting() {
         pausedByUser = false
         loop.listen(id, for: .readable)

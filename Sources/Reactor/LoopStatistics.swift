@@ -8,6 +8,7 @@ public struct LoopStatistics: Sendable {
     public var lastTurn: UInt64 = 0
     /// Connections, listeners not counted.
     public var connections: Int = 0
+    /// Connections that were accepted since the start.
     public var accepted: UInt64 = 0
     /// How often accepting paused because descriptors or places had run out.
     public var acceptPauses: UInt64 = 0
@@ -24,6 +25,7 @@ public struct LoopStatistics: Sendable {
     /// Turns by length: below 1, 2, 4 … µs, the last open-ended.
     public var turnHistogram: [UInt64] = []
 
+    /// How many buckets the histogram of turns has.
     public static let turnHistogramBuckets = 20
     /// Turns in the buckets up to `bucket` are shorter than this, nanoseconds.
     public static func turnHistogramBound(_ bucket: Int) -> UInt64 { 1024 << UInt64(bucket) }

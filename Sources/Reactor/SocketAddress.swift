@@ -10,7 +10,9 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     let high: UInt64
     let low: UInt64
     let scope: UInt32
+    /// The TCP port.
     public let port: UInt16
+    /// Whether it is an IPv6 address.
     public let isIPv6: Bool
 
     /// Parses an address in text: `127.0.0.1`, `::1`. nil for anything else, names included.
@@ -52,6 +54,7 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     /// 0.0.0.0: every IPv4 address of this machine.
     public static func any(port: UInt16) -> SocketAddress { SocketAddress(ipv4: 0, port: port) }
 
+    /// The same address with another port.
     public func with(port: UInt16) -> SocketAddress {
         isIPv6 ? SocketAddress(rawIPv6, scope: scope, port: port) : SocketAddress(ipv4: UInt32(low), port: port)
     }
@@ -127,8 +130,10 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
 public struct SystemError: Error, Sendable, Equatable, CustomStringConvertible {
     /// What was tried, with its object: `bind 127.0.0.1:80`.
     public let operation: String
+    /// The system's error number.
     public let errno: Int32
 
+    /// An error of an operation that is named in words.
     public init(operation: String, errno: Int32) {
         self.operation = operation
         self.errno = errno

@@ -85,6 +85,7 @@ public struct SignalMask: Sendable {
         return SignalMask(mask: old)
     }
 
+    /// Sets the calling thread's mask to what `block` returned.
     public static func restore(_ old: SignalMask) {
         var mask = old.mask
         unsafe pthread_sigmask(SIG_SETMASK, &mask, nil)

@@ -7,6 +7,7 @@ import Synchronization
 ///
 /// A database that is open adds itself, and takes itself out once it is closed. Thread-safe.
 public final class ExitWork: Sendable {
+    /// The process's own.
     public static let shared = ExitWork()
 
     /// Names a piece of work that was added.
@@ -24,8 +25,10 @@ public final class ExitWork: Sendable {
 
     private let state = Mutex(State())
 
+    /// Nothing to do.
     public init() {}
 
+    /// Adds what is to be done before the process ends. Thread-safe.
     public func add(_ work: @escaping Work) -> Token {
         state.withLock { state in
             state.next += 1
@@ -34,6 +37,7 @@ public final class ExitWork: Sendable {
         }
     }
 
+    /// Takes it back. Thread-safe.
     public func remove(_ token: Token) {
         state.withLock { $0.work.removeAll { $0.number == token.number } }
     }

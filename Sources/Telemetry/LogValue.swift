@@ -1,6 +1,8 @@
 /// A value beside a log message: text, or a number that stays one in JSON, so that lines can be filtered by it.
 public enum LogValue: Sendable, Equatable {
+    /// Text, which is quoted where it has to be.
     case text(String)
+    /// A whole number.
     case integer(Int)
     /// Written with three decimals: `duration_ms` to the microsecond.
     case decimal(Double)

@@ -1,5 +1,6 @@
 /// How urgent a log line is, from the chattiest to the gravest. The words and their order are swift-log's.
 public enum LogLevel: String, CaseIterable, Comparable, Sendable {
+    /// A level, in this order.
     case trace, debug, info, notice, warning, error, critical
 
     var rank: UInt8 {
@@ -30,6 +31,7 @@ public struct Logger: Sendable {
     private let sink: LogSink
     private let context: [(name: String, value: String)]
 
+    /// A logger whose lines carry `label`, to `sink`.
     public init(label: String, sink: LogSink = .standard) {
         self.label = label
         self.sink = sink
@@ -50,6 +52,7 @@ public struct Logger: Sendable {
     /// Whether a message of this level would be written.
     public func isEnabled(_ level: LogLevel) -> Bool { sink.isEnabled(level) }
 
+    /// Writes a line, if its level is written; else nothing is put together. Thread-safe.
     public func log(
         _ level: LogLevel, _ message: @autoclosure () -> String, metadata: @autoclosure () -> LogMetadata = [:]
     ) {
@@ -65,30 +68,37 @@ public struct Logger: Sendable {
         sink.write(level: level, label: label, message: message, context: context, values: values)
     }
 
+    /// Writes a line for whoever follows each step.
     public func trace(_ message: @autoclosure () -> String, metadata: @autoclosure () -> LogMetadata = [:]) {
         log(.trace, message(), metadata: metadata())
     }
 
+    /// Writes a line for whoever looks for a fault.
     public func debug(_ message: @autoclosure () -> String, metadata: @autoclosure () -> LogMetadata = [:]) {
         log(.debug, message(), metadata: metadata())
     }
 
+    /// Writes a line of what happens in the usual course.
     public func info(_ message: @autoclosure () -> String, metadata: @autoclosure () -> LogMetadata = [:]) {
         log(.info, message(), metadata: metadata())
     }
 
+    /// Writes a line of what happens seldom and is in order.
     public func notice(_ message: @autoclosure () -> String, metadata: @autoclosure () -> LogMetadata = [:]) {
         log(.notice, message(), metadata: metadata())
     }
 
+    /// Writes a line of what is not in order, and does no harm yet.
     public func warning(_ message: @autoclosure () -> String, metadata: @autoclosure () -> LogMetadata = [:]) {
         log(.warning, message(), metadata: metadata())
     }
 
+    /// Writes a line of what has failed.
     public func error(_ message: @autoclosure () -> String, metadata: @autoclosure () -> LogMetadata = [:]) {
         log(.error, message(), metadata: metadata())
     }
 
+    /// Writes a line of what ends the program.
     public func critical(_ message: @autoclosure () -> String, metadata: @autoclosure () -> LogMetadata = [:]) {
         log(.critical, message(), metadata: metadata())
     }

@@ -14,6 +14,7 @@ public final class Counter: Sendable {
         storage.store(storage.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
     }
 
+    /// What was counted so far. Thread-safe.
     @inlinable
     public var value: UInt64 { storage.load(ordering: .relaxed) }
 }
@@ -24,15 +25,19 @@ public final class Gauge: Sendable {
 
     init() {}
 
+    /// Changes the value. Only by the thread that owns this object.
     @inlinable
     public func set(_ value: Double) { storage.store(value.bitPattern, ordering: .relaxed) }
 
+    /// Changes the value. Only by the thread that owns this object.
     @inlinable
     public func set(_ value: Int) { set(Double(value)) }
 
+    /// Adds to the value. Only by the thread that owns this object.
     @inlinable
     public func add(_ amount: Double) { set(value + amount) }
 
+    /// The value now. Thread-safe.
     @inlinable
     public var value: Double { Double(bitPattern: storage.load(ordering: .relaxed)) }
 }

@@ -57,12 +57,15 @@ public struct RequestLog {
 
 /// Who asked for something, as log lines say it. Calls that are made for a request carry it on.
 public struct RequestOrigin: Sendable, Equatable {
+    /// Of no request.
     public static let none = RequestOrigin(requestID: "", trace: .none)
 
     /// `x-request-id`; empty if there is none.
     public let requestID: String
+    /// What its `traceparent` says.
     public let trace: TraceContext
 
+    /// A request's identifier and its trace.
     public init(requestID: String, trace: TraceContext) {
         self.requestID = requestID
         self.trace = trace

@@ -37,6 +37,7 @@ import Bytes
         self.init(high: high, low: low, parent: parent, flags: UInt8(truncatingIfNeeded: flags))
     }
 
+    /// Whether there is none.
     @inlinable public var isNone: Bool { parent == 0 }
 
     /// 32 hexadecimal digits.

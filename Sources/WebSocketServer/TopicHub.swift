@@ -95,6 +95,7 @@ public final class TopicHub: TurnEnding {
         if topics.remove(id.handle) { reclaimAtEndOfTurn() }
     }
 
+    /// How many subscribe to the topic; 0 if it is gone.
     public func subscriberCount(_ id: TopicID) -> Int {
         guard let topic = topics.find(id.handle) else { return 0 }
         return topic.value.subscribers
@@ -136,6 +137,14 @@ public final class TopicHub: TurnEnding {
         topic.value.isMarking = true
         if state.value.marking.isEmpty { loop.schedule(after: 0, timer, Self.marking) }
         state.value.marking.append(id.handle.token)
+    }
+
+    /// Gives a text message to every subscriber, as `publish(_:_:cause:)` does.
+    public func publish(_ id: TopicID, text: String) {
+        let text = Array(text.utf8)
+        var frame = ByteBuffer(capacity: FrameWriter.headerSize(payload: text.count) + text.count)
+        FrameWriter.append(.text, text.span, to: &frame)
+        publish(id, SharedBytes(frame))
     }
 
     /// Tells the subscribers from the topic's cursor on. False: this turn's budget is used up.

@@ -12,6 +12,7 @@ public typealias WebSocketID = ConnectionID
 /// endpoint gave at `adopt` (`server.context(id)`) finds its own state. All calls are on the loop's thread; anything may be
 /// called in them, closing included.
 open class WebSocketHandler {
+    /// A handler without WebSockets.
     public init() {}
 
     /// The 101 is on its way: the first message may be sent.

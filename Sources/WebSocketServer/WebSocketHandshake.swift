@@ -11,6 +11,7 @@ public enum WebSocketHandshake {
         /// 403: the page's `Origin` is not allowed.
         case foreignOrigin
 
+        /// The status of the answer: 426 or 403.
         public var status: Int {
             switch self {
             case .upgradeRequired: 426

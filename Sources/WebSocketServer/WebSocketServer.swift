@@ -14,8 +14,11 @@ import WebSockets
 /// in, in front of any list that is not begun, and are never dropped; a peer that makes the server hold more than
 /// `maximumPendingOutput` bytes is not read from until it has taken them.
 @safe public final class WebSocketServer: ConnectionHandler, TurnEnding {
+    /// The loop that the server belongs to.
     public let loop: EventLoop
+    /// The bounds of messages.
     public let limits: WebSocketLimits
+    /// The times and bounds of connections.
     public let timeouts: WebSocketTimeouts
     /// Lists and broadcasts to many of this server's WebSockets.
     public let topics: TopicHub
@@ -32,7 +35,7 @@ import WebSockets
     let heartbeats: TickTimer
     /// Fires for a WebSocket, by its token, that was paused because its share of a turn was used up.
     let resumption = OwnerTimer<WebSocketServer> { $0.resumeIfTaken(WebSocketID(token: $1)) }
-    private var isDraining = false
+    private(set) var isDraining = false
     /// Called when the last one has ended, after `drain`.
     private var whenDrained: (() -> Void)?
 

@@ -7,6 +7,8 @@ public struct WebSocketTimeouts: Sendable {
     public var pongTimeout = 10
     /// Seconds that a Close frame waits for the peer's before the connection is dropped.
     public var closeTimeout = 5
+    /// Seconds over which WebSockets are closed when their server drains, so that not all clients come back at once.
+    public var drainTime = 5
     /// Seconds that a list that was begun may take until it is taken whole; then the connection is closed 3008.
     public var listTimeout = 15
     /// Bytes of unsent output above which nothing more is read from a connection: what one that asks and does not listen
@@ -26,7 +28,9 @@ public struct WebSocketTimeouts: Sendable {
     public var subscribersPerTurn = 2048
     /// The connection is closed 3509 at this many bad messages within `badMessageWindow` seconds.
     public var maximumBadMessages = 10
+    /// Seconds after which bad messages are forgotten.
     public var badMessageWindow = 60
 
+    /// The defaults.
     public init() {}
 }

@@ -17,14 +17,18 @@ public enum FrameEvent: Sendable, BitwiseCopyable, Equatable {
 
 /// A run of payload bytes of one message.
 public struct MessagePiece: Sendable, BitwiseCopyable, Equatable {
+    /// Where the piece begins in the input.
     public let offset: Int
+    /// Bytes of the piece.
     public let count: Int
+    /// Whether the message is text.
     public let isText: Bool
     /// No piece of this message came before.
     public let isFirst: Bool
     /// The message ends with this piece.
     public let isLast: Bool
 
+    /// A piece of a message.
     @inlinable
     public init(offset: Int, count: Int, isText: Bool, isFirst: Bool, isLast: Bool) {
         self.offset = offset

@@ -21,6 +21,7 @@
     @usableFromInline var frames: UInt32 = 0
     @usableFromInline var utf8 = UTF8Validator()
     @usableFromInline var state: State = []
+    /// Which side it reads for.
     public let role: Role
 
     @usableFromInline
@@ -41,6 +42,7 @@
         @inlinable static var ended: State { State(rawValue: 32) }
     }
 
+    /// A parser at the beginning of a connection.
     @inlinable
     public init(role: Role) {
         self.role = role

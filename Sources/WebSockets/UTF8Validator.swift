@@ -11,6 +11,7 @@
     @usableFromInline var lowest: UInt8 = 0x80
     @usableFromInline var highest: UInt8 = 0xBF
 
+    /// A validator at the beginning of a text.
     @inlinable
     public init() {}
 

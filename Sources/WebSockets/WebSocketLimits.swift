@@ -6,6 +6,7 @@ public struct WebSocketLimits: Sendable, BitwiseCopyable {
     /// Frames of one message. Empty fragments cost the sender six bytes and the receiver work without end.
     public var maximumFramesPerMessage: Int
 
+    /// Bounds; those that are left out are the defaults.
     @inlinable
     public init(maximumMessageSize: Int = 64 << 10, maximumFramesPerMessage: Int = 1024) {
         self.maximumMessageSize = maximumMessageSize

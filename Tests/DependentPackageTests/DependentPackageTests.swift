@@ -1,26 +1,35 @@
+import KafkaClient
 import TestSupport
 import Testing
 
-/// A separate package that depends on this one's library products, built from the files in `package` with code that
-/// protoc-gen-cabstand writes now. It lies in `.build`, so that only the first run compiles everything.
+/// The package of examples, which depends on this one's library products and nothing else of it, with code that
+/// protoc-gen-cabstand writes now. It is built in `.build`, so that only the first run compiles everything.
 enum DependentPackage {
     static let path = Tool.repository + "/.build/dependent"
-    private static let material = Tool.repository + "/Tests/DependentPackageTests"
+    private static let material = Tool.repository + "/Tests/Examples"
 
     /// What `swift build` said; built once for all tests.
     static let build: Result<String, any Error> = Result {
         try run("rm", ["-rf", path + "/Sources", path + "/protos", path + "/Package.swift"])
         try run("mkdir", ["-p", path])
-        try run("cp", ["-r", material + "/package/.", path])
-        try run("mkdir", ["-p", path + "/Sources/zoo/Generated"])
-        try run(
-            "protoc",
+        try run("cp", ["-r", material + "/.", path])
+        for (example, file) in [("zoo", "foreign/zoo/v1/zoo.proto"), ("greeter", "greeter/v1/greeter.proto")] {
+            let generated = path + "/Sources/\(example)/Generated"
+            try run("mkdir", ["-p", generated])
+            try run(
+                "protoc",
+                [
+                    "-I\(path)/protos", "-I\(Tool.repository)/Sources/ProtobufWire/protos",
+                    "--plugin=protoc-gen-cabstand=\(Tool.program("protoc-gen-cabstand"))",
+                    "--cabstand_out=\(generated)", file,
+                ])
+        }
+        return try run(
+            "swift",
             [
-                "-I\(path)/protos", "-I\(Tool.repository)/Sources/ProtobufWire/protos",
-                "--plugin=protoc-gen-cabstand=\(Tool.program("protoc-gen-cabstand"))",
-                "--cabstand_out=\(path)/Sources/zoo/Generated", "foreign/zoo/v1/zoo.proto",
-            ])
-        return try run("swift", ["build", "--package-path", path, "--scratch-path", path + "/.build"], timeout: 900)
+                "build", "--package-path", path, "--scratch-path", path + "/.build",
+                "--explicit-target-dependency-import-check", "error",
+            ], timeout: 900)
     }
 
     static func program(_ name: String) throws -> String {
@@ -34,14 +43,14 @@ enum DependentPackage {
         try run(
             try #require(python),
             [
-                "-m", "grpc_tools.protoc", "-I\(material)/package/protos", "--python_out=\(folder.path)",
+                "-m", "grpc_tools.protoc", "-I\(material)/protos", "--python_out=\(folder.path)",
                 "--grpc_python_out=\(folder.path)", "foreign/zoo/v1/zoo.proto",
             ])
         return folder
     }
 
     static let python = Tool.python(importing: ["grpc_tools.protoc", "grpc", "grpc_reflection"])
-    static let zooScript = material + "/zoo.py"
+    static let zooScript = Tool.repository + "/Tests/DependentPackageTests/zoo.py"
 
     struct Failure: Error, CustomStringConvertible {
         let description: String
@@ -77,27 +86,84 @@ struct DependentPackageTests {
         #expect(!output.contains("warning:"), "\(output)")
     }
 
-    @Test(.enabled(if: Tool.find("curl") != nil && Tool.find("stdbuf") != nil, "needs curl and stdbuf"))
-    func theProgramOfTheReadmeIsWhole() throws {
-        let program = try DependentPackage.program("hello")
-        let source = TemporaryFolder.read(DependentPackage.path + "/Sources/hello/main.swift")
-        #expect(source.count > 200)
-        #expect(TemporaryFolder.read(Tool.repository + "/README.md").contains("```swift\n\(source)```"))
-        // What it prints would stay in its buffer: it does not end.
-        let child = try ChildProcess("stdbuf", ["-oL", program])
-        try child.waitForOutput("/hello/Ada\n")
-        let address = String(child.output.prefix { $0 != "\n" })
-        #expect(try DependentPackage.run("curl", ["-s", address]) == "Hello, Ada!\n")
+    /// What an article shows is an example, whole, which is built and run here.
+    @Test(arguments: [
+        ("HTTPServer", "hello"), ("HTTPServer", "notes"), ("WebSocketServer", "chat"), ("GRPCRuntime", "greeter"),
+        ("KafkaClient", "tail"),
+    ])
+    func articlesShowTheExamples(library: String, example: String) {
+        let source = TemporaryFolder.read(Tool.repository + "/Tests/Examples/Sources/\(example)/main.swift")
+        let article = TemporaryFolder.read(Tool.repository + "/Sources/\(library)/\(library).docc/\(library).md")
+        #expect(source.count > 200 && article.contains("```swift\n\(source)```"))
     }
 
-    @Test(.enabled(if: Tool.find("curl") != nil, "needs curl"))
-    func twentyLinesServeHTTPAndWebSocket() throws {
-        let child = try ChildProcess(try DependentPackage.program("twenty"), [])
-        let ports = try DependentPackage.ports(of: child)
-        let hello = try DependentPackage.run("curl", ["-s", "http://127.0.0.1:\(ports[0])/hello/world"])
-        #expect(hello == "Hello, world!")
-        let refused = try DependentPackage.run("curl", ["-s", "-i", "http://127.0.0.1:\(ports[1])/echo"])
-        #expect(refused.hasPrefix("HTTP/1.1 426"), "\(refused)")
+    /// The examples are written for users: nothing in them is unsafe, which their build checks, too.
+    @Test func noExampleIsUnsafe() throws {
+        let found = try ChildProcess.run(
+            "grep", ["-rnwE", "unsafe|unchecked|preconcurrency", "Tests/Examples", "--include=*.swift"],
+            directory: Tool.repository)
+        #expect(found.output.split(separator: "\n").filter { !$0.contains("no unsafe code") } == [])
+    }
+
+    @Test(.enabled(if: Self.hasTools, "needs curl and stdbuf"))
+    func helloIsTheProgramOfTheReadmeAndEndsInOrder() throws {
+        let source = TemporaryFolder.read(Tool.repository + "/Tests/Examples/Sources/hello/main.swift")
+        #expect(source.count > 200)
+        #expect(TemporaryFolder.read(Tool.repository + "/README.md").contains("```swift\n\(source)```"))
+        let (child, address) = try Self.start("hello", "http")
+        #expect(try DependentPackage.run("curl", ["-s", address]) == "Hello, Ada!\n")
+        #expect(child.terminate() == 0)
+    }
+
+    @Test(.enabled(if: Self.hasTools, "needs curl and stdbuf"))
+    func notesHaveAGateALimitAndAHandlerThatWaits() throws {
+        let (child, address) = try Self.start("notes", "http")
+        func ask(_ who: String, _ path: String, _ more: [String] = []) throws -> String {
+            try DependentPackage.run(
+                "curl", ["-s", "-w", " %{http_code}", "-H", "authorization: Bearer \(who)", address + path] + more)
+        }
+        #expect(try DependentPackage.run("curl", ["-s", "-i", address + "/1"]).hasPrefix("HTTP/1.1 401"))
+        #expect(try ask("ada", "", ["-d", #"{"text":"milk"}"#]) == #"{"number":1} 201"#)
+        #expect(try ask("ada", "", ["-d", #"{"txt":"milk"}"#]).hasSuffix(" 422"))
+        #expect(try ask("ada", "/1") == #"{"text":"milk"} 200"#)
+        #expect(try ask("eve", "/1").hasSuffix(" 404"))
+        // Far more than the limit lets in while they are asked.
+        let many = try DependentPackage.run(
+            "curl", ["-s", "-o", "/dev/null", "-w", "%{http_code}\n", address + "/[1-2000]"])
+        #expect(Set(many.split(separator: "\n")) == ["401", "429"])
+        #expect(child.terminate() == 0)
+    }
+
+    @Test(.enabled(if: Self.hasTools, "needs curl and stdbuf"))
+    func chatTellsEverybody() throws {
+        let (child, address) = try Self.start("chat", "ws")
+        let plain = "http" + address.dropFirst(2)
+        #expect(try DependentPackage.run("curl", ["-s", "-i", plain]).hasPrefix("HTTP/1.1 426"))
+        func join(_ name: String) throws -> ChildProcess {
+            try ChildProcess(
+                "curl",
+                [
+                    "-sN", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Version: 13",
+                    "-H", "Sec-WebSocket-Key: SGVsbG8sIHdvcmxkISEhIQ==", "--http1.1", "--output", "-",
+                    plain.replacing("ada", with: name),
+                ])
+        }
+        let ada = try join("ada")
+        try ada.waitForOutput("ada is here")
+        let bob = try join("bob")
+        try ada.waitForOutput("bob is here")
+        bob.kill()
+        try ada.waitForOutput("bob has left")
+        #expect(child.terminate() == 0)
+    }
+
+    @Test(.enabled(if: Self.hasTools, "needs curl and stdbuf"))
+    func greeterGreets() throws {
+        let (server, address) = try Self.start("greeter", "port ", ["serve", "0"])
+        let program = try DependentPackage.program("greeter")
+        let port = String(address.dropFirst(5))
+        #expect(try DependentPackage.run(program, ["greet", port, "Ada"]) == "Hello, Ada!\n")
+        #expect(try DependentPackage.run(program, ["greet", port, ""]).contains("name is empty"))
         if let python = Tool.python(importing: ["grpc_health"]) {
             let script = """
                 import grpc, sys
@@ -105,8 +171,39 @@ struct DependentPackageTests {
                 stub = health_pb2_grpc.HealthStub(grpc.insecure_channel("127.0.0.1:" + sys.argv[1]))
                 print(stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status)
                 """
-            #expect(try DependentPackage.run(python, ["-c", script, ports[2]]) == "1\n")
+            #expect(try DependentPackage.run(python, ["-c", script, port]) == "1\n")
         }
+        #expect(server.terminate() == 0)
+    }
+
+    @Test func tailPrintsWhatIsWritten() throws {
+        let broker = try EmbeddedBroker(topics: [.init(name: "orders", partitions: 1, replicationFactor: 1)])
+        defer { broker.stop() }
+        let child = try ChildProcess(try DependentPackage.program("tail"), [broker.bootstrapServers, "orders"])
+        try child.waitForOutput("at the end of orders")
+        let loop = try EventLoop()
+        let producer = try KafkaProducer(
+            loop: loop, configuration: KafkaConfiguration(bootstrapServers: broker.bootstrapServers))
+        producer.onDelivery = { _, _ in producer.close(timeout: 1_000_000_000) { _ in loop.stop() } }
+        loop.schedule(after: .seconds(30)) { loop.stop() }
+        #expect(producer.produce(topic: "orders", key: "7", value: Array("two coffees".utf8)))
+        loop.run()
+        try child.waitForOutput("0/0 7: two coffees")
+        #expect(child.terminate() == 0)
+    }
+
+    static var hasTools: Bool { Tool.find("curl") != nil && Tool.find("stdbuf") != nil }
+
+    /// Starts an example on a free port: it prints an address, which begins with `scheme`. (What it prints would stay in its
+    /// buffer otherwise: it does not end.)
+    static func start(
+        _ example: String, _ scheme: String, _ arguments: [String] = ["0"]
+    ) throws -> (ChildProcess, address: String) {
+        let child = try ChildProcess("stdbuf", ["-oL", try DependentPackage.program(example)] + arguments)
+        try child.waitForOutput("\n")
+        let address = String(child.output.prefix { $0 != "\n" })
+        try #require(address.hasPrefix(scheme))
+        return (child, address)
     }
 
     @Test(.enabled(if: DependentPackage.python != nil, "needs Python's grpcio-tools and grpcio-reflection"))

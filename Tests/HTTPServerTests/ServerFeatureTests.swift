@@ -193,7 +193,7 @@ private final class Upper: ConnectionHandler {
         #expect(late.response().body == "here" && silent.response().body == "here")
         let isDraining = Atomic<Bool>(false)
         server.onServer {
-            $0.drain(keepingQuietFor: 2_000_000_000) { isDrained.store(true, ordering: .relaxed) }
+            $0.drain(keepingQuietFor: .seconds(2)) { isDrained.store(true, ordering: .relaxed) }
             isDraining.store(true, ordering: .relaxed)
         }
         #expect(waitUntil(10) { isDraining.load(ordering: .relaxed) })
@@ -211,7 +211,7 @@ private final class Upper: ConnectionHandler {
         server.onServer {
             isHeld.store(true, ordering: .relaxed)
             _ = waitUntil(10) { isFull.load(ordering: .relaxed) }
-            $0.drain(keepingQuietFor: 2_000_000_000)
+            $0.drain(keepingQuietFor: .seconds(2))
         }
         #expect(waitUntil(10) { isHeld.load(ordering: .relaxed) })
         // The loop does not turn: the system has taken these connections, and nobody has accepted them.

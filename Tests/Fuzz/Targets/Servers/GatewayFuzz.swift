@@ -179,7 +179,7 @@
                 switch choice & 3 {
                 case 0 where !isDraining:
                     isDraining = true
-                    server.drain(keepingQuietFor: choice & 4 == 0 ? 0 : 1_000_000_000) { [self] in drained += 1 }
+                    server.drain(keepingQuietFor: choice & 4 == 0 ? .zero : .seconds(1)) { [self] in drained += 1 }
                     live.drain(over: Int(choice >> 4)) { [self] in drained += 1 }
                 case 1:
                     live.refuseNew()

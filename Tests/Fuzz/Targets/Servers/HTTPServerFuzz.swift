@@ -174,7 +174,7 @@ private final class HTTPAttack {
             switch choice & 3 {
             case 0 where !isDraining:
                 isDraining = true
-                server.drain(keepingQuietFor: choice & 4 == 0 ? 0 : 1_000_000_000) { [self] in drained += 1 }
+                server.drain(keepingQuietFor: choice & 4 == 0 ? .zero : .seconds(1)) { [self] in drained += 1 }
             case 1: server.announceEnd()
             case 2: sockets.closeAll()
             default: server.closeAll()

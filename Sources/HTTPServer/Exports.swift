@@ -1,0 +1,5 @@
+// What the interface of this room shows comes with it.
+@_exported import HTTP1
+@_exported import JSONWire
+@_exported import Reactor
+@_exported import Telemetry

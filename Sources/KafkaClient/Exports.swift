@@ -1,0 +1,2 @@
+// What the interface of this room shows comes with it.
+@_exported import Reactor
