@@ -7,6 +7,7 @@ import WebSockets
 extension WebSocketServer {
     /// Everything that is in `bytes`, but not more than a turn's share; returns how much of it was used.
     func read(_ id: WebSocketID, _ socket: Place<Socket>, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+        guard let base = bytes.baseAddress else { return 0 }
         var offset = 0
         var share = timeouts.framesPerTurn
         var endings = loop.endings
@@ -20,14 +21,15 @@ extension WebSocketServer {
                 pauseIfFull(id, socket)
                 return offset
             case .message(let piece):
-                unsafe take(id, socket, piece, UnsafeRawBufferPointer(bytes))
+                // The parser says where in `bytes` it lies.
+                unsafe take(id, socket, piece, UnsafeRawBufferPointer(start: base + piece.offset, count: piece.count))
                 if loop.endings != endings {
                     // The endpoint may have closed this one at the loop: then what follows is for nobody.
                     guard loop.isOpen(id) else { return bytes.count }
                     endings = loop.endings
                 }
             case .ping(let start, let count):
-                unsafe answerPing(id, socket, UnsafeRawBufferPointer(rebasing: bytes[start..<(start &+ count)]))
+                unsafe answerPing(id, socket, UnsafeRawBufferPointer(start: base + start, count: count))
             case .pong:
                 pong(id, socket)
             case .close(let code, _, _):
@@ -73,10 +75,9 @@ extension WebSocketServer {
     /// A whole message goes to the endpoint where it lies; pieces are put together first.
     @inline(__always)
     private func take(
-        _ id: WebSocketID, _ socket: Place<Socket>, _ piece: MessagePiece, _ bytes: UnsafeRawBufferPointer
+        _ id: WebSocketID, _ socket: Place<Socket>, _ piece: MessagePiece, _ payload: UnsafeRawBufferPointer
     ) {
         guard socket.value.state == .open else { return }
-        let payload = unsafe UnsafeRawBufferPointer(rebasing: bytes[piece.offset..<(piece.offset &+ piece.count)])
         if piece.isFirst && piece.isLast {
             unsafe deliver(id, socket, isText: piece.isText, Span(_unsafeBytes: payload))
         } else {
