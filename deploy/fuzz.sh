@@ -8,7 +8,7 @@
 # What is found lies in .build-fuzz: crashers/ (put one into Tests/Fuzz/Corpus/TARGET, under a name that says what it is, once it
 # is mended: FuzzTests replays it), corpus/ (where the next run goes on). The other inputs of Tests/Fuzz/Corpus/TARGET are lines
 # of its file `inputs`, in base64. The build has a folder of its own, and is made again when something has changed.
-# CABSTAND_FUZZ_PROGRAM=FILE uses a program that was built before.
+# CABSTAND_FUZZ_PROGRAM=FILE uses a program that was built before; CABSTAND_FUZZ_SEED=NUMBER throws the same bytes again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/lib.sh
@@ -74,7 +74,8 @@ run() {
 fuzz() {
     local target=$1 seconds=$2 log=$build/$1.log status=0
     shift 2
-    run "$target" -max_total_time="$seconds" -max_len=2048 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    # shellcheck disable=SC2086 # none or one word
+    run "$target" ${CABSTAND_FUZZ_SEED:+-seed=$CABSTAND_FUZZ_SEED} -max_total_time="$seconds" -max_len=2048 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
         -artifact_prefix="$build/crashers/$target-" "$@" "$build/corpus/$target" "$(seeds "$target")" \
         >"$log" 2>&1 || status=$?
     # Without instrumentation the fuzzer would be blind and find nothing, without a word.

@@ -1,3 +1,4 @@
+import Reactor
 import Telemetry
 
 /// A thread that answers queries from its own read-only connection: readers do not wait for the writer's disk.
@@ -66,7 +67,7 @@ public final class SQLiteReader: Sendable {
     private static func process(_ job: SQLiteJob, _ database: SQLiteDatabase, isClosing: Bool) {
         if isClosing {
             job.failure = SQLiteError.closed
-        } else if let deadline = job.deadline, deadline < monotonicNanoseconds() {
+        } else if let deadline = job.deadline, deadline < SystemClock.monotonicNanoseconds() {
             job.failure = SQLiteError.deadlineExceeded
         } else {
             database.limit.deadline = job.deadline ?? .max
@@ -76,7 +77,7 @@ public final class SQLiteReader: Sendable {
             } catch {
                 job.failure = error
                 if (error as? SQLiteError)?.wasInterrupted == true {
-                    let isLate = job.deadline.map { $0 < monotonicNanoseconds() } ?? false
+                    let isLate = job.deadline.map { $0 < SystemClock.monotonicNanoseconds() } ?? false
                     job.failure = isLate ? SQLiteError.deadlineExceeded : SQLiteError.closed
                 }
             }

@@ -1,3 +1,4 @@
+import Reactor
 import Synchronization
 import Telemetry
 
@@ -60,10 +61,10 @@ public final class SQLiteWriter: Sendable {
             lock.holdLog()
             // The thread keeps itself alive until it is closed; the writer need not outlive it.
             try thread.start(database, closed: closed) { [weak self] jobs, database in
-                let begin = monotonicNanoseconds()
+                let begin = SystemClock.monotonicNanoseconds()
                 Self.process(jobs, database, lock)
                 self?.commitCount.add(1, ordering: .relaxed)
-                seconds.observe(nanoseconds: monotonicNanoseconds() - begin)
+                seconds.observe(nanoseconds: SystemClock.monotonicNanoseconds() - begin)
                 size.observe(Double(jobs.count))
             }
         } catch {
@@ -116,7 +117,7 @@ public final class SQLiteWriter: Sendable {
     // MARK: On the thread
 
     private static func process(_ jobs: [SQLiteJob], _ database: SQLiteDatabase, _ lock: DatabaseLock) {
-        let now = monotonicNanoseconds()
+        let now = SystemClock.monotonicNanoseconds()
         // What goes into a file that nobody will find again is not stored.
         guard lock.isInPlace else {
             for job in jobs { job.failure = SQLiteError.moved }

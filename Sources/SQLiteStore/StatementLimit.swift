@@ -1,5 +1,5 @@
+import Reactor
 import Synchronization
-import Telemetry
 
 /// Until when a connection's statement may run: SQLite asks every few microseconds of its work.
 ///
@@ -14,7 +14,7 @@ final class StatementLimit: @unchecked Sendable {
     /// Whether the running statement has to end, with `SQLITE_INTERRUPT`.
     var isReached: Bool {
         if isUncancellable { return false }
-        return isCancelled.load(ordering: .relaxed) || deadline != .max && monotonicNanoseconds() > deadline
+        return isCancelled.load(ordering: .relaxed) || deadline != .max && SystemClock.monotonicNanoseconds() > deadline
     }
 
     /// Ends the running statement and every later one. Thread-safe.

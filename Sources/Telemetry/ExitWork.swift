@@ -50,6 +50,3 @@ public final class ExitWork: Sendable {
         for item in work.reversed() { item.work(deadline) }
     }
 }
-
-/// The clock of deadlines, for threads that have no loop.
-public func monotonicNanoseconds() -> UInt64 { SystemClock.monotonicNanoseconds() }

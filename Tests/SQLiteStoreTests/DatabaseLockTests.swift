@@ -1,3 +1,4 @@
+import Reactor
 import SQLiteStore
 import Telemetry
 import Testing
@@ -161,7 +162,7 @@ import Testing
         let writer = try writer(path)
         let reader = try SQLiteReader(path: path)
         let error = await #expect(throws: SQLiteError.self) {
-            try await reader.perform(deadline: monotonicNanoseconds() + 20_000_000) { database in
+            try await reader.perform(deadline: SystemClock.monotonicNanoseconds() + 20_000_000) { database in
                 try database.statement(
                     "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT count(*) FROM c"
                 ).first { try $0.int(0) }
