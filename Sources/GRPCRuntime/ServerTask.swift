@@ -27,6 +27,7 @@ public final class ServerContext {
 /// An error that knows how callers are told of it. An async handler may throw any error: an `RPCError` and one of these go to
 /// the client, any other is INTERNAL without its words, which go to the log.
 public protocol RPCErrorConvertible: Error {
+    /// What the client is told.
     var rpcError: RPCError { get }
 }
 
