@@ -74,7 +74,9 @@ var targets: [Target] = [
     room("HTTPServer", ["Basics", "Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry"]),
     room(
         "WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "COpenSSL", "Telemetry"]),
-    room("GRPCRuntime", ["Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"], exclude: ["protos"]),
+    room(
+        "GRPCRuntime", ["Basics", "Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"],
+        exclude: ["protos"]),
     room("KafkaClient", ["Reactor", "CRdKafka", "CLinux", "Telemetry"]),
     room("SQLiteStore", ["Reactor", "CSQLite", "Telemetry"]),
     room("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),

@@ -1,3 +1,4 @@
+import Basics
 import HTTP2
 import Memory
 import Reactor
@@ -65,7 +66,8 @@ public final class GRPCChannel {
     private var resolveBackoff: Backoff
     private var resolveTimer = TimerID.none
     private var lastError = "not connected yet"
-    private var randomState: UInt64
+    /// Of this channel: the waits of many channels must not march in step.
+    private var random: SplitMix
     /// When the last connection attempts failed, nanoseconds of the loop: how the backoff works can be seen.
     package private(set) var failedAttempts: [UInt64] = []
 
@@ -78,7 +80,7 @@ public final class GRPCChannel {
         resolveBackoff = Backoff(options)
         metrics = ChannelMetrics(target: target)
         transport = ClientConnections(loop: loop, options: options, metrics: metrics)
-        randomState = loop.preciseNow() | 1
+        random = SplitMix(seed: loop.preciseNow())
         transport.report(to: self)
     }
 
@@ -242,21 +244,6 @@ public final class GRPCChannel {
         }
     }
 
-    private struct ResolveFailure: Error, ExpressibleByStringInterpolation {
-        let text: String
-        init(_ text: String) { self.text = text }
-        init(stringLiteral value: String) { text = value }
-    }
-
-    static func parse(_ target: String) -> (String, UInt16)? {
-        guard let colon = target.lastIndex(of: ":"), let port = UInt16(target[target.index(after: colon)...]) else {
-            return nil
-        }
-        var host = target[..<colon]
-        if host.hasPrefix("[") && host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-        return host.isEmpty ? nil : (String(host), port)
-    }
-
     private func resolved(_ result: Result<[SocketAddress], ResolveFailure>) {
         guard state != .shutdown else { return }
         switch result {
@@ -273,7 +260,8 @@ public final class GRPCChannel {
     private func resolveFailed(_ reason: String) {
         lastError = reason
         if resolveTimer == .none {
-            resolveTimer = loop.schedule(after: resolveBackoff.next(random: random())) { [self] in
+            resolveTimer = loop.schedule(after: resolveBackoff.next(random: .random(in: 0..<1, using: &random))) {
+                [self] in
                 resolveTimer = .none
                 resolve()
             }
@@ -337,7 +325,7 @@ public final class GRPCChannel {
             subchannel.hasFailed = true
             if failedAttempts.count >= 16 { failedAttempts.removeFirst() }
             failedAttempts.append(loop.now)
-            retry(subchannel, after: subchannel.backoff.next(random: random()))
+            retry(subchannel, after: subchannel.backoff.next(random: .random(in: 0..<1, using: &random)))
             updateState()
             // The name may mean something else by now.
             if state == .transientFailure { resolve() }
@@ -398,13 +386,5 @@ public final class GRPCChannel {
             hasFailTimer = false
             failWaiting()
         }
-    }
-
-    /// 0 ..< 1, from a generator of this channel: backoffs of many channels must not march in step.
-    private func random() -> Double {
-        randomState ^= randomState << 13
-        randomState ^= randomState >> 7
-        randomState ^= randomState << 17
-        return Double(randomState >> 11) / Double(1 << 53)
     }
 }

@@ -32,28 +32,6 @@ public final class KafkaProducer {
     /// Messages without a delivery report.
     public private(set) var pending = 0
 
-    /// What a message that can't be delivered does to the ones behind it.
-    public enum Order: Sendable {
-        /// They go out.
-        case usual
-        /// They wait for `reset`: nothing that was given after a message that failed is sent before. At most one request is
-        /// on its way for each partition, with what gathered behind the one before: many messages share their requests.
-        /// After `reset` what has no report is to be sent again, so readers must ignore what is older than what they have
-        /// (`seq`).
-        case strict
-    }
-
-    private static let defaults = [
-        KafkaProperty("enable.idempotence", "true"),
-        KafkaProperty("acks", "all"),
-        KafkaProperty("message.timeout.ms", "0"),
-        KafkaProperty("linger.ms", "0"),
-        // The scar: with five requests under way, which is the default and the most that idempotence allows, and a message
-        // behind them, librdkafka (2.0.2) polls without a pause until the broker answers.
-        KafkaProperty("max.in.flight.requests.per.connection", "4"),
-    ]
-    private static let events = RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG
-
     let core: ClientCore
     private let order: Order
     private(set) var client: NativeClient
@@ -96,21 +74,6 @@ public final class KafkaProducer {
         client = try Self.makeClient(configuration, order)
         pump = try makePump()
         look()
-    }
-
-    private static func makeClient(
-        _ configuration: KafkaConfiguration, _ order: Order
-    ) throws(KafkaError) -> NativeClient {
-        let limits = configuration.limits
-        let bounds = [
-            KafkaProperty("queue.buffering.max.messages", String(limits.producerMessages)),
-            KafkaProperty("queue.buffering.max.kbytes", String(limits.producerKilobytes)),
-        ]
-        let client = try NativeClient(
-            .producer, configuration, defaults: defaults + bounds,
-            overrides: order == .strict ? StrictBatches.properties : [], events: events)
-        unsafe rd_kafka_set_log_queue(client.handle, nil)
-        return client
     }
 
     private func makePump() throws(KafkaError) -> EventPump {

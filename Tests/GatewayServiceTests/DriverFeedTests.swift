@@ -58,7 +58,7 @@ import Testing
         world.subscribe(2, here)
         world.run(0.05)
         // One list for both: subscribers share a topic.
-        #expect(world.shard.frames.count == 1 && world.frames(1).count == 1 && world.frames(2).count == 1)
+        #expect(world.lists.frames.count == 1 && world.frames(1).count == 1 && world.frames(2).count == 1)
         #expect(world.areas.calls.count == 1)
     }
 
@@ -137,10 +137,10 @@ import Testing
         world.run(5)
         #expect(world.areas.calls.count > 20)
         #expect(world.lists(1).count == 1)
-        // The shard still hears the newest version, for a pong.
+        // The loop still hears the newest version, for a pong.
         world.areas.put("elsewhere", 1, 1)
         world.run(1)
-        #expect(world.shard.updates.last?.snapshot.version == 2)
+        #expect(world.lists.updates.last?.snapshot.version == 2)
         #expect(world.lists(1).count == 1)
     }
 
@@ -338,10 +338,10 @@ import Testing
         world.move("a", 1, 2)
         world.move("b", 1, 2)
         world.run(0.1)
-        #expect(world.shard.locations.map(\.driverID) == ["a"])
+        #expect(world.lists.locations.map(\.driverID) == ["a"])
         world.feed.unfollow("a", world.index)
         world.move("a", 1, 3)
         world.run(0.1)
-        #expect(world.shard.locations.count == 1)
+        #expect(world.lists.locations.count == 1)
     }
 }

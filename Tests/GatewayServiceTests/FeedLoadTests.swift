@@ -76,7 +76,7 @@ import Testing
             world.move("d100007", lat, 13.355)
             world.run(0.12)
             let list = try #require(world.frames(5_000).last)
-            #expect(FakeShard.text(list.frame).contains("\"lat\":\(lat),"))
+            #expect(FakeLoop.text(list.frame).contains("\"lat\":\(lat),"))
             if list.at > began { latest = max(latest, list.at - began) }
         }
         #expect(latest < 110_000_000)
@@ -86,7 +86,7 @@ import Testing
         for number in 0..<1_200 where !world.isCurrent(UInt64(number), wide(number, limit: 5)) {
             Issue.record("view \(number) is not current")
         }
-        #expect(world.shard.live.budget.mostInATurn <= limits.workPerTurn + 2_000)
+        #expect(world.lists.live.budget.mostInATurn <= limits.workPerTurn + 2_000)
     }
 
     /// One call fails whenever it asks for one place: it is found, and views over other places do not notice.
@@ -164,16 +164,16 @@ import Testing
         world.fillTown(1_550)
         for number in 0..<60 { world.subscribe(UInt64(number), wide(number)) }
         world.run(1)
-        let before = world.shard.frames.count
+        let before = world.lists.frames.count
         world.move("d100000", 52.5051, 13.3551)
         world.run(0.2)
-        let made = world.shard.frames[before...]
+        let made = world.lists.frames[before...]
         #expect(made.count == 60)
         let turns = Dictionary(grouping: made, by: \.at).mapValues(\.count)
         #expect((turns.values.max() ?? 0) <= 2 && turns.count >= 30)
         // A portion of a list may exceed what is left, once.
         let most = LiveListMaker.portion + FeedLimits.workPerList + 1
-        #expect(world.shard.live.budget.mostInATurn <= limits.workPerTurn + most)
+        #expect(world.lists.live.budget.mostInATurn <= limits.workPerTurn + most)
         #expect(world.feed.budget.mostInATurn <= limits.workPerTurn + 64)
         // In the order in which they became due: nobody twice before everybody once.
         #expect(Set(made.map(\.number)).count == 60)
@@ -207,7 +207,7 @@ import Testing
         world.run(1)
         #expect(world.isCurrent(3, query) && world.isCurrent(2, street))
         let most = LiveListMaker.portion + limits.tilesPerView + FeedLimits.workPerList
-        #expect(world.shard.live.budget.mostInATurn <= limits.workPerTurn + most)
+        #expect(world.lists.live.budget.mostInATurn <= limits.workPerTurn + most)
     }
 
     @Test func aSlowViewHoldsNobodyBackAndIsNotHurried() throws {
@@ -275,11 +275,11 @@ import Testing
                 world.subscribe(UInt64(200 + number), AreaQuery(limit: number + 1))
             }
             world.run(round == 0 ? 2 : 0.001)
-            #expect(world.shard.live.viewCount == 150)
+            #expect(world.lists.live.viewCount == 150)
             for number in 0..<300 { world.unsubscribe(UInt64(number)) }
             world.run(1)
-            #expect(world.shard.live.viewCount == 0 && world.shard.live.unitCount == 0)
-            #expect(world.shard.live.frameBytes == 0 && world.shard.gone.count == 150 * (round + 1))
+            #expect(world.lists.live.viewCount == 0 && world.lists.live.unitCount == 0)
+            #expect(world.lists.live.frameBytes == 0 && world.lists.gone.count == 150 * (round + 1))
             #expect(world.feed.units.count == 0 && world.feed.units.driverCount == 0)
             let calls = world.areas.callCount
             world.move("d100000", 52.5051, 13.3551)
@@ -317,7 +317,7 @@ import Testing
         world.unsubscribe(1)
         world.run(0.1)
         world.subscribe(6, wide(6))
-        #expect(world.refusals.count == 1 && world.shard.live.viewCount == 3)
+        #expect(world.refusals.count == 1 && world.lists.live.viewCount == 3)
         limits.frameBytes = 10
         let full = try FeedWorld(.init(limits: limits))
         full.subscribe(1, wide(1))

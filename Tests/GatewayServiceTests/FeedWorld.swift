@@ -160,9 +160,9 @@ final class FakeAreas: AreaSource, CarSource {
 }
 
 /// A loop's lists, remembered by what the test calls their query.
-final class FakeShard: FeedListener, @unchecked Sendable {
+final class FakeLoop: FeedListener, @unchecked Sendable {
     // Proof: a simulation runs on one thread.
-    var live: LiveShard!
+    var live: LoopLists!
     var updates: [LiveUpdate] = []
     var locations: [DriverLocationUpdate] = []
     var frames: [(number: UInt64, frame: SharedBytes, cause: Int64, at: UInt64)] = []
@@ -191,13 +191,13 @@ func ids(_ list: String) -> [String] {
     list.split(separator: "{\"id\":\"").dropFirst().map { String($0.prefix { $0 != "\"" }) }
 }
 
-/// A feed with a fake driver service and one shard.
+/// A feed with a fake driver service and one loop.
 final class FeedWorld {
     let network = SimulatedNetwork(seed: 1)
     let loop: EventLoop
     let areas: FakeAreas
     let feed: DriverFeed
-    let shard = FakeShard()
+    let lists = FakeLoop()
     let index: Int
     /// What the test calls a subscriber: its view, its interval.
     private var subscribers: [UInt64: (view: UInt64, interval: Int)] = [:]
@@ -206,13 +206,13 @@ final class FeedWorld {
         loop = try network.makeLoop()
         areas = FakeAreas(loop: loop)
         feed = DriverFeed(loop: loop, source: areas, cars: areas, configuration: configuration)
-        index = feed.add(shard)
-        let live = LiveShard(loop: loop, limits: configuration.limits) { [unowned self] requests in
+        index = feed.add(lists)
+        let live = LoopLists(loop: loop, limits: configuration.limits) { [unowned self] requests in
             loop.execute { self.feed.take(requests, from: self.index) }
         }
-        live.onList = { [unowned self] in shard.frames.append(($0, $1, $2, loop.now)) }
-        live.onGone = { [unowned self] in shard.gone.append($0) }
-        shard.live = live
+        live.onList = { [unowned self] in lists.frames.append(($0, $1, $2, loop.now)) }
+        live.onGone = { [unowned self] in lists.gone.append($0) }
+        lists.live = live
     }
 
     /// Runs for so many virtual seconds.
@@ -221,7 +221,7 @@ final class FeedWorld {
     func subscribe(_ number: UInt64, _ query: AreaQuery, interval: Int = 100) {
         loop.execute { [self] in
             do {
-                subscribers[number] = (try shard.live.add(query, interval: interval), interval)
+                subscribers[number] = (try lists.live.add(query, interval: interval), interval)
             } catch {
                 refusals.append(error)
             }
@@ -234,21 +234,21 @@ final class FeedWorld {
     func unsubscribe(_ number: UInt64) {
         loop.execute { [self] in
             guard let subscriber = subscribers.removeValue(forKey: number) else { return }
-            shard.live.remove(subscriber.view, interval: subscriber.interval)
+            lists.live.remove(subscriber.view, interval: subscriber.interval)
         }
         run(0)
     }
 
     /// The lists of one subscriber's view, as text.
-    func lists(_ number: UInt64) -> [String] { frames(number).map { FakeShard.text($0.frame) } }
+    func lists(_ number: UInt64) -> [String] { frames(number).map { FakeLoop.text($0.frame) } }
 
     func frames(_ number: UInt64) -> [(number: UInt64, frame: SharedBytes, cause: Int64, at: UInt64)] {
-        shard.frames.filter { $0.number == subscribers[number]?.view }
+        lists.frames.filter { $0.number == subscribers[number]?.view }
     }
 
     /// Whether the last list shows what `GET /drivers/available` answers now.
     func isCurrent(_ number: UInt64, _ query: AreaQuery) -> Bool {
-        guard let list = frames(number).last.map({ FakeShard.text($0.frame) }) else { return false }
+        guard let list = frames(number).last.map({ FakeLoop.text($0.frame) }) else { return false }
         let expected = areas.list(query)
         return ids(list) == expected.drivers.map(\.id) && !list.contains("\"stale\"")
             && list.contains("\"truncated\":\(expected.truncated)")

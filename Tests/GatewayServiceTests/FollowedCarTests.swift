@@ -111,7 +111,7 @@ import Testing
         for car in cars { world.areas.put(car, 1, 1) }
         for car in cars { world.feed.follow(car, world.index) }
         world.run(3)
-        #expect(Set(world.shard.locations.map(\.driverID)).count == 2_000)
+        #expect(Set(world.lists.locations.map(\.driverID)).count == 2_000)
         #expect(world.areas.mostCarsUnderWay <= FollowedCars.Limits.callsInFlight)
         world.areas.asked = []
         world.run(10)
@@ -145,7 +145,7 @@ import Testing
         world.areas.isAway = false
         for car in 0..<1_000 { world.areas.put("d\(car)", 1, 1) }
         world.run(9)
-        #expect(Set(world.shard.locations.map(\.driverID)).count == 1_000)
+        #expect(Set(world.lists.locations.map(\.driverID)).count == 1_000)
     }
 
     /// Nothing that a record or an answer says may trap or be believed: no place, no number, no instant.
@@ -167,6 +167,6 @@ import Testing
         world.areas.put("a", .nan, 500)
         world.feed.follow("a", world.index)
         world.run(3)
-        #expect(world.shard.locations.isEmpty)
+        #expect(world.lists.locations.isEmpty)
     }
 }

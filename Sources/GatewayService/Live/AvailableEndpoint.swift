@@ -4,7 +4,7 @@ import Reactor
 import WebSocketServer
 import WebSockets
 
-/// `/ws/drivers/available` on one loop: each different area is a view of the shard and a topic of its lists; a subscriber is a
+/// `/ws/drivers/available` on one loop: each different area is a view of this loop's lists and a topic of its lists; a subscriber is a
 /// number and an interval.
 final class AvailableEndpoint: WebSocketHandler {
     /// What a WebSocket looks at.
@@ -16,7 +16,7 @@ final class AvailableEndpoint: WebSocketHandler {
 
     private let loop: EventLoop
     private let sockets: WebSocketServer
-    private let shard: LiveShard
+    private let lists: LoopLists
     private let defaultInterval: Int
     /// By the view's number.
     private var topics: [UInt64: TopicID] = [:]
@@ -29,13 +29,13 @@ final class AvailableEndpoint: WebSocketHandler {
         loop = link.loop
         self.sockets = sockets
         defaultInterval = interval
-        shard = LiveShard(loop: link.loop, limits: limits) { [unowned link] in link.ask($0) }
+        lists = LoopLists(loop: link.loop, limits: limits) { [unowned link] in link.ask($0) }
         super.init()
-        link.onUpdate = { [unowned self] in shard.take($0) }
-        shard.onList = { [unowned self] number, frame, cause in
+        link.onUpdate = { [unowned self] in lists.take($0) }
+        lists.onList = { [unowned self] number, frame, cause in
             sockets.topics.publish(topic(of: number), frame, cause: cause)
         }
-        shard.onGone = { [unowned self] number in
+        lists.onGone = { [unowned self] number in
             if let topic = topics.removeValue(forKey: number) { sockets.topics.removeTopic(topic) }
         }
     }
@@ -52,7 +52,7 @@ final class AvailableEndpoint: WebSocketHandler {
         // Draining may have closed it at once.
         guard sockets.isOpen(id) else { return }
         do throws(LiveRefusal) {
-            let view = try shard.add(query, interval: interval)
+            let view = try lists.add(query, interval: interval)
             viewers[place]?.view = view
             sockets.topics.subscribe(id, to: topic(of: view), interval: interval)
         } catch {
@@ -74,7 +74,7 @@ final class AvailableEndpoint: WebSocketHandler {
         switch message {
         case .ping:
             var buffer = ByteBuffer()
-            buffer.appendPong(shard.snapshot)
+            buffer.appendPong(lists.snapshot)
             sockets.sendText(id, buffer.span)
         case .view(let query, let interval):
             let place = Int(sockets.context(id))
@@ -82,10 +82,10 @@ final class AvailableEndpoint: WebSocketHandler {
             let interval = interval ?? old.interval
             do throws(LiveRefusal) {
                 // In this order: an area that stays the same is not left in between.
-                let view = try shard.add(query, interval: interval)
+                let view = try lists.add(query, interval: interval)
                 viewers[place] = Viewer(view: view, interval: interval)
                 sockets.topics.subscribe(id, to: topic(of: view), interval: interval)
-                shard.remove(old.view, interval: old.interval)
+                lists.remove(old.view, interval: old.interval)
             } catch {
                 // It goes on with what it looks at.
                 sockets.sendError(id, Problem(error))
@@ -98,7 +98,7 @@ final class AvailableEndpoint: WebSocketHandler {
         guard let gone = viewers[place] else { return }
         viewers[place] = nil
         freeViewers.append(place)
-        if gone.view != 0 { shard.remove(gone.view, interval: gone.interval) }
+        if gone.view != 0 { lists.remove(gone.view, interval: gone.interval) }
     }
 
     /// The topic of a view's lists. It may be wanted by the first list before the first subscriber.

@@ -49,8 +49,8 @@ enum FeedRequest: Sendable {
 
 /// The one source of live lists in a process, on its home loop.
 ///
-///     Kafka record ─▶ tiles dirty ─┐                                       ┌─▶ shard of loop 0 ─▶ lists ─▶ topics
-///     slow poll ─────▶ all dirty ──┼─▶ calls, bounded ─▶ units' snapshots ─┼─▶ shard of loop 1 …
+///     Kafka record ─▶ tiles dirty ─┐                                       ┌─▶ lists of loop 0 ─▶ lists ─▶ topics
+///     slow poll ─────▶ all dirty ──┼─▶ calls, bounded ─▶ units' snapshots ─┼─▶ lists of loop 1 …
 ///     new view ──────▶ its tiles ──┘   (several under way)                 └─▶ …
 ///
 /// A unit is a tile that many views share, or a view of its own where tiles would bring many times what it shows. Each dirty
@@ -129,7 +129,7 @@ final class DriverFeed {
         budget.close()
     }
 
-    // MARK: Shards
+    // MARK: Loops
 
     /// Adds a loop; returns its index.
     func add(_ listener: any FeedListener) -> Int {
@@ -139,7 +139,7 @@ final class DriverFeed {
     }
 
     /// What a loop asks. An answer never comes inside the question.
-    func take(_ requests: [FeedRequest], from shard: Int) {
+    func take(_ requests: [FeedRequest], from loopIndex: Int) {
         guard !isClosed else { return }
         var news: [LiveUpdate.News] = []
         for request in requests {
@@ -147,8 +147,8 @@ final class DriverFeed {
             case .watch(let unit, let pace):
                 let unit = units.find(orMake: unit)
                 let wasWatched = unit.isWatched
-                if !unit.watchers.contains(where: { $0.shard == shard }) { watched[shard] += 1 }
-                unit.watch(shard, pace)
+                if !unit.watchers.contains(where: { $0.loopIndex == loopIndex }) { watched[loopIndex] += 1 }
+                unit.watch(loopIndex, pace)
                 if unit.state.snapshot != nil || unit.state.isFailing || unit.state.isTooFull {
                     news.append(.init(unit: unit.unit, state: unit.state, cause: 0))
                     refresh(unit)
@@ -157,22 +157,22 @@ final class DriverFeed {
                 if !wasWatched { mark(unit, cause: 0) }
             case .repace(let unit, let pace):
                 guard let unit = units.units[unit] else { continue }
-                unit.watch(shard, pace)
+                unit.watch(loopIndex, pace)
                 if unit.isDirty && !unit.isTaken { plan(unit.due) }
             case .refresh(let unit):
                 if let unit = units.units[unit] { refresh(unit) }
             case .unwatch(let unit):
-                guard let unit = units.units[unit], unit.watchers.contains(where: { $0.shard == shard }) else {
+                guard let unit = units.units[unit], unit.watchers.contains(where: { $0.loopIndex == loopIndex }) else {
                     continue
                 }
-                unit.unwatch(shard)
-                watched[shard] -= 1
+                unit.unwatch(loopIndex)
+                watched[loopIndex] -= 1
                 if !unit.isWatched { leaving.append(unit) }
             }
         }
         if !news.isEmpty || snapshot.isStale {
             let update = LiveUpdate(news: news, snapshot: snapshot)
-            loop.execute { [weak self] in self?.listeners[shard].deliver(update) }
+            loop.execute { [weak self] in self?.listeners[loopIndex].deliver(update) }
         }
         showCounts()
         readArrivals()
@@ -190,11 +190,11 @@ final class DriverFeed {
         var news = [[LiveUpdate.News]](repeating: [], count: listeners.count)
         for (unit, cause) in changed {
             for watcher in unit.watchers {
-                news[watcher.shard].append(.init(unit: unit.unit, state: unit.state, cause: cause))
+                news[watcher.loopIndex].append(.init(unit: unit.unit, state: unit.state, cause: cause))
             }
         }
-        for (shard, listener) in listeners.enumerated() where watched[shard] > 0 {
-            listener.deliver(LiveUpdate(news: news[shard], snapshot: snapshot))
+        for (loopIndex, listener) in listeners.enumerated() where watched[loopIndex] > 0 {
+            listener.deliver(LiveUpdate(news: news[loopIndex], snapshot: snapshot))
         }
     }
 
@@ -204,10 +204,10 @@ final class DriverFeed {
         metrics.dirty.set(waiting.count + readyTiles.count + readyExact.count)
     }
 
-    /// Gives `shard` where this driver is, and whatever is newer from now on.
-    func follow(_ driver: String, _ shard: Int) { cars.follow(driver, shard) }
+    /// Gives the loop of this index where this driver is, and whatever is newer from now on.
+    func follow(_ driver: String, _ loopIndex: Int) { cars.follow(driver, loopIndex) }
 
-    func unfollow(_ driver: String, _ shard: Int) { cars.unfollow(driver, shard) }
+    func unfollow(_ driver: String, _ loopIndex: Int) { cars.unfollow(driver, loopIndex) }
 
     // MARK: Triggers
 

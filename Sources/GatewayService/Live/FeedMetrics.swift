@@ -41,7 +41,7 @@ struct FeedMetrics {
 }
 
 /// What one loop's lists count.
-struct ShardMetrics {
+struct LoopListMetrics {
     let lists: Counter
     let unchanged: Counter
     let refused: Counter

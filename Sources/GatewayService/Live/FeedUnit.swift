@@ -4,7 +4,7 @@ import RideDomain
 final class FeedUnit {
     let unit: LiveUnit
     /// Loops that watch it, and how often each wants it.
-    private(set) var watchers: [(shard: Int, pace: Pace)] = []
+    private(set) var watchers: [(loopIndex: Int, pace: Pace)] = []
     /// The quickest of them.
     private(set) var pace = Pace(number: Pace.classes - 1)
 
@@ -45,14 +45,14 @@ final class FeedUnit {
         isDirty = false
     }
 
-    func watch(_ shard: Int, _ pace: Pace) {
-        unwatch(shard)
-        watchers.append((shard, pace))
+    func watch(_ loopIndex: Int, _ pace: Pace) {
+        unwatch(loopIndex)
+        watchers.append((loopIndex, pace))
         self.pace = min(self.pace, pace)
     }
 
-    func unwatch(_ shard: Int) {
-        watchers.removeAll { $0.shard == shard }
+    func unwatch(_ loopIndex: Int) {
+        watchers.removeAll { $0.loopIndex == loopIndex }
         pace = watchers.map(\.pace).min() ?? Pace(number: Pace.classes - 1)
     }
 }

@@ -7,7 +7,7 @@ final class LiveView {
     let number: UInt64
     let query: AreaQuery
     /// What it shows is made of these.
-    var units: [ShardUnit] = []
+    var units: [LoopUnit] = []
     /// It is fetched on its own, not by tiles.
     var isExact = false
     /// When tiles may be tried again, nanoseconds.
@@ -36,7 +36,7 @@ final class LiveView {
 }
 
 /// A unit that views of this loop are made of.
-final class ShardUnit {
+final class LoopUnit {
     let unit: LiveUnit
     var state = UnitState()
     var views: [UInt64: LiveView] = [:]
@@ -69,10 +69,10 @@ enum LiveRefusal: Error, Equatable {
 ///     new view ───────────────────────────────────────┘                   (budget per turn)
 ///
 /// Views whose subscribers have left are taken down by the same queue. On the loop.
-final class LiveShard {
+final class LoopLists {
     private let loop: EventLoop
     private let limits: FeedLimits
-    private let metrics: ShardMetrics
+    private let metrics: LoopListMetrics
     /// Asks the feed, on its home loop.
     private let ask: ([FeedRequest]) -> Void
     /// A view has a new list.
@@ -84,7 +84,7 @@ final class LiveShard {
     private var views: [UInt64: LiveView] = [:]
     private var numbers: [AreaQuery: UInt64] = [:]
     private var nextNumber: UInt64 = 1
-    private var units: [LiveUnit: ShardUnit] = [:]
+    private var units: [LiveUnit: LoopUnit] = [:]
     /// Views that have something to do: to be set up, to have their list made, to be taken down.
     private var queue = WorkQueue<LiveView>()
     private var resting = [WorkQueue<(view: LiveView, rest: UInt32, until: UInt64)>](
@@ -100,7 +100,7 @@ final class LiveShard {
         self.loop = loop
         self.limits = limits
         self.ask = ask
-        metrics = ShardMetrics()
+        metrics = LoopListMetrics()
         budget = TurnBudget(loop: loop, perTurn: limits.workPerTurn)
         budget.more = { [unowned self] in work() }
     }
@@ -182,7 +182,7 @@ final class LiveShard {
         if isQuicker { wake(view) }
     }
 
-    private func update(_ unit: ShardUnit) {
+    private func update(_ unit: LoopUnit) {
         guard let pace = unit.paces.quickest, pace != unit.pace else { return }
         unit.pace = pace
         requests.append(.repace(unit.unit, pace))
@@ -314,7 +314,7 @@ final class LiveShard {
         view.isExact = tiles == nil
         view.units = []
         for unit in tiles?.map({ LiveUnit.tile($0) }) ?? [.exact(view.query)] {
-            let shared = units[unit] ?? ShardUnit(unit)
+            let shared = units[unit] ?? LoopUnit(unit)
             shared.views[view.number] = view
             shared.paces.add(view.pace)
             view.units.append(shared)
@@ -331,7 +331,7 @@ final class LiveShard {
         budget.spend(FeedLimits.workPerList + old.count + view.units.count)
     }
 
-    private func leave(_ left: [ShardUnit], _ view: LiveView) {
+    private func leave(_ left: [LoopUnit], _ view: LiveView) {
         for unit in left {
             unit.views[view.number] = nil
             unit.paces.remove(view.pace)
