@@ -10,7 +10,7 @@ import WebSockets
     private static let python = Tool.python(importing: ["kosoku"])
 
     @Test(
-        .enabled(if: python != nil, "needs Python's kosoku: .build/venv/bin/pip install kosoku==0.1.0"),
+        .enabled(if: python != nil, "needs Python's kosoku (deploy/test.sh installs it)"),
         .timeLimit(.minutes(5)))
     func autobahnCases1To10() throws {
         let python = try #require(Self.python)
