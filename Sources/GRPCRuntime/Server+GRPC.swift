@@ -13,18 +13,21 @@ extension Server {
     ///   - grace: what an orderly end may take; then everything is closed.
     ///   - tls: the certificate; nil: HTTP/2 in the clear.
     ///   - services: fills the registry of each loop, before the loop runs. What handlers use belongs to their loop.
+    ///   - interceptors: what stands before the handlers of each loop, in order.
     ///   - ready: told the address once every loop listens.
     /// - Returns: the exit status: 0 after an end in order.
     public static func run(
         at address: SocketAddress, loops: Int = EventLoopGroup.defaultCount, grace: Duration = .seconds(20),
         tls: TLSServerContext? = nil,
         services: @Sendable (_ registry: ServiceRegistry, _ loop: EventLoop) throws -> Void,
+        interceptors: @Sendable (_ loop: EventLoop) -> [any ServerInterceptor] = { _ in [] },
         ready: (SocketAddress) -> Void = { _ in }
     ) -> Int32 {
         serve(at: address, loops: loops, grace: grace, ready: ready) { loop in
             let registry = ServiceRegistry()
             try services(registry, loop)
             let server = GRPCServer(loop: loop, registry: registry)
+            for interceptor in interceptors(loop) { server.add(interceptor) }
             return (server, { try server.listen($0, options: $1, tls: tls) })
         }
     }

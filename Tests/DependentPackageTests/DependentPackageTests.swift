@@ -162,16 +162,24 @@ struct DependentPackageTests {
         let (server, address) = try Self.start("greeter", "port ", ["serve", "0"])
         let program = try DependentPackage.program("greeter")
         let port = String(address.dropFirst(5))
-        #expect(try DependentPackage.run(program, ["greet", port, "Ada"]) == "Hello, Ada!\n")
+        #expect(try DependentPackage.run(program, ["greet", port, "Ada"]) == "Hello, Ada, from Grace!\n")
         #expect(try DependentPackage.run(program, ["greet", port, ""]).contains("name is empty"))
+        #expect(
+            try DependentPackage.run(program, ["meet", port, "Ada", "Alan"])
+                == "Nice to meet you, Ada.\nNice to meet you, Alan.\n")
         if let python = Tool.python(importing: ["grpc_health"]) {
             let script = """
                 import grpc, sys
                 from grpc_health.v1 import health_pb2, health_pb2_grpc
-                stub = health_pb2_grpc.HealthStub(grpc.insecure_channel("127.0.0.1:" + sys.argv[1]))
+                channel = grpc.insecure_channel("127.0.0.1:" + sys.argv[1])
+                stub = health_pb2_grpc.HealthStub(channel)
                 print(stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status)
+                try:
+                    channel.unary_unary("/greeter.v1.Greeter/Greet")(b"", timeout=10)
+                except grpc.RpcError as error:
+                    print(error.code().name)
                 """
-            #expect(try DependentPackage.run(python, ["-c", script, port]) == "1\n")
+            #expect(try DependentPackage.run(python, ["-c", script, port]) == "1\nUNAUTHENTICATED\n")
         }
         #expect(server.terminate() == 0)
     }
