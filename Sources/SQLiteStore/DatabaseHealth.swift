@@ -28,6 +28,7 @@ public final class DatabaseHealth {
     private let logger: Logger
     private var logs = LogRateLimit()
     private var timer: TimerID?
+    private var isStopped = false
 
     public init(loop: EventLoop, logger: Logger, probe: @escaping Probe) {
         self.loop = loop
@@ -51,14 +52,20 @@ public final class DatabaseHealth {
         schedule()
     }
 
-    /// No more probes: the database is about to be closed.
+    /// No more probes, and no news of one that is under way: the database is about to be closed.
     public func stop() {
+        isStopped = true
+        cancelTimer()
+    }
+
+    private func cancelTimer() {
         if let timer { loop.cancel(timer) }
         timer = nil
     }
 
     private func schedule() {
-        stop()
+        cancelTimer()
+        if isStopped { return }
         timer = loop.schedule(after: isFailing ? Limits.probeInterval : Limits.lookInterval) { [weak self] in
             guard let self else { return }
             timer = nil
@@ -67,6 +74,7 @@ public final class DatabaseHealth {
     }
 
     private func probed(_ result: Result<Void, any Error>) {
+        if isStopped { return }
         switch result {
         case .failure(let error): failed(error)
         case .success where isFailing:

@@ -13,12 +13,14 @@ import Testing
         var probes: [(at: UInt64, writing: Bool)] = []
         var changes: [String?] = []
         var health: DatabaseHealth!
+        var whenProbed: () -> Void = {}
 
         init() throws {
             loop = try network.makeLoop()
             health = DatabaseHealth(loop: loop, logger: Logger(label: "test", sink: LogSink(descriptor: -1))) {
                 [unowned self] writing, completion in
                 probes.append((loop.now, writing))
+                whenProbed()
                 let outcome = outcome
                 loop.execute { completion(outcome) }
             }
@@ -48,6 +50,17 @@ import Testing
         // A look now and then, which writes nothing.
         #expect((3...4).contains(world.probes.count - count))
         #expect(world.probes.suffix(3).allSatisfy { !$0.writing })
+    }
+
+    /// The database is closed while the answer of a probe is on its way: that is no news, and nobody probes it again.
+    @Test(arguments: [true, false]) func aProbeUnderWayIsTheLast(isFailing: Bool) throws {
+        let world = try World()
+        let full = SQLiteError(code: 13, message: "database or disk is full")
+        if isFailing { world.health.failed(full) } else { world.outcome = .failure(full) }
+        let known = world.changes
+        world.whenProbed = { world.health.stop() }
+        world.run(seconds: 20)
+        #expect(world.probes.count == 1 && world.changes == known)
     }
 
     @Test func aFileThatGoesAwayIsNoticedWithoutAnyWrite() throws {
