@@ -7,8 +7,6 @@ import Telemetry
 /// The driver service over gRPC.
 final class GRPCDriverDirectory: DriverDirectory {
     private let client: Driver_V1_DriverServiceClient
-    /// Tells whether the driver service answered the last question.
-    var onAnswer: (_ isReachable: Bool) -> Void = { _ in }
 
     init(channel: GRPCChannel) { client = Driver_V1_DriverServiceClient(channel: channel) }
 
@@ -17,15 +15,11 @@ final class GRPCDriverDirectory: DriverDirectory {
         _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
     ) {
         let request = Driver_V1_GetDriverRequest(driverID: id)
-        client.getDriver(request, options: Self.options(timeout, origin)) { [weak self] result in
+        client.getDriver(request, options: Self.options(timeout, origin)) { result in
             switch result {
-            case .success(let response):
-                self?.onAnswer(true)
-                completion(.success(response.driver.map(Self.known)))
-            case .failure(let error) where error.code == .notFound:
-                self?.onAnswer(true)
-                completion(.success(nil))
-            case .failure(let error): completion(.failure(self?.failure(error) ?? Self.translate(error)))
+            case .success(let response): completion(.success(response.driver.map(Self.known)))
+            case .failure(let error) where error.code == .notFound: completion(.success(nil))
+            case .failure(let error): completion(.failure(Self.translate(error)))
             }
         }
     }
@@ -36,13 +30,8 @@ final class GRPCDriverDirectory: DriverDirectory {
     ) {
         let request = Driver_V1_FindAvailableDriversRequest(
             lat: position.lat, lon: position.lon, radiusM: radius, limit: UInt32(limit))
-        client.findAvailableDrivers(request, options: Self.options(timeout, origin)) { [weak self] result in
-            switch result {
-            case .success(let response):
-                self?.onAnswer(true)
-                completion(.success(response.drivers.map(Self.known)))
-            case .failure(let error): completion(.failure(self?.failure(error) ?? Self.translate(error)))
-            }
+        client.findAvailableDrivers(request, options: Self.options(timeout, origin)) { result in
+            completion(result.map { $0.drivers.map(Self.known) }.mapError(Self.translate))
         }
     }
 
@@ -51,11 +40,6 @@ final class GRPCDriverDirectory: DriverDirectory {
         var options = CallOptions(timeoutNanoseconds: timeout)
         options.metadata.add(origin)
         return options
-    }
-
-    private func failure(_ error: RPCError) -> TripError {
-        onAnswer(error.code != .unavailable)
-        return Self.translate(error)
     }
 
     private static func translate(_ error: RPCError) -> TripError {
