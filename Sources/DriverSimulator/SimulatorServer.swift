@@ -32,7 +32,7 @@ public final class SimulatorServer: ServerProcess {
             loops: [loop], dependencies: ["driver_service", "trip_service"], now: loop.preciseNow())
         self.readiness = readiness
         let graph = try RoadGraph(path: settings.publicDir + "/map/neubrandenburg-roads.json")
-        let target = driverService.map(Self.reachable) ?? settings.driverService.description
+        let target = driverService?.reachableHere.description ?? settings.driverService.description
         let fleet = SimulatedFleet(
             loop: loop, count: settings.simulatedDrivers, graph: graph, driverService: target,
             tripService: settings.tripService.description)
@@ -55,11 +55,6 @@ public final class SimulatorServer: ServerProcess {
                 "drivers": "\(settings.simulatedDrivers)", "driver_service": target,
                 "trip_service": "\(settings.tripService)", "admin": admin.map { "\($0.address)" } ?? "off",
             ])
-    }
-
-    /// Where this machine reaches what listens on `address`: loopback if it listens on every one.
-    private static func reachable(_ address: SocketAddress) -> String {
-        ["0.0.0.0", "::"].contains(address.ip) ? "127.0.0.1:\(address.port)" : address.description
     }
 
     /// Starts the loop's thread, and the drivers.

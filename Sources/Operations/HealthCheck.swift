@@ -63,15 +63,17 @@ public enum HealthCheck {
         _ completion: @escaping (Finding) -> Void
     ) throws {
         if let port = settings.adminPort, port != 0 {
-            return try ReadinessQuestion(on: loop, at: settings.ownAddress(port: port), isTLS: false, completion)
-                .start()
+            return try ReadinessQuestion(
+                on: loop, at: settings.listenAddress(port: port).reachableHere, isTLS: false, completion
+            )
+            .start()
         }
         let setting = overGRPC == nil ? \CabstandSettings.httpPort : \.grpcPort
         let port = settings[dynamicMember: setting]
         guard port != 0 else {
             throw UnknownPortError(variable: settings.variable(setting), instead: settings.variable(\.adminPort))
         }
-        let address = try settings.ownAddress(port: port)
+        let address = try settings.listenAddress(port: port).reachableHere
         if let overGRPC {
             return overGRPC(loop, address, timeout) { isServing, text in
                 completion(Finding(isHealthy: isServing, text: "\(text) (grpc.health.v1 at \(address))"))
@@ -90,19 +92,5 @@ struct UnknownPortError: Error, CustomStringConvertible {
 
     var description: String {
         "\(variable) is 0, so the server's port was chosen by the system; \(instead) gives the check one."
-    }
-}
-
-extension ProgramSettings {
-    /// Where this machine reaches what listens on the configured address: loopback if it listens on every one.
-    ///
-    /// - Throws: `ListenAddressError` if the setting is not an IP address.
-    fileprivate func ownAddress(port: Int) throws(ListenAddressError) -> SocketAddress {
-        let address = try listenAddress(port: port)
-        switch address.ip {
-        case "0.0.0.0": return .loopback(port: UInt16(port))
-        case "::": return SocketAddress(ip: "::1", port: UInt16(port)) ?? address
-        default: return address
-        }
     }
 }

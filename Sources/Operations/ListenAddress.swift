@@ -38,6 +38,17 @@ extension ProgramSettings {
     }
 }
 
+extension SocketAddress {
+    /// Where this machine reaches what listens on this address: loopback if it listens on every one.
+    public var reachableHere: SocketAddress {
+        switch ip {
+        case "0.0.0.0": .loopback(port: port)
+        case "::": SocketAddress(ip: "::1", port: port) ?? self
+        default: self
+        }
+    }
+}
+
 /// A port that can't be had, with the setting that helps.
 public struct ListenError: Error, Sendable, CustomStringConvertible {
     public let description: String

@@ -13,6 +13,14 @@ import Testing
         return String(decoding: buffer.array(), as: UTF8.self)
     }
 
+    /// A health check, and a service that brings simulated drivers along, connect to what listens on every address.
+    @Test(arguments: [
+        ("0.0.0.0", "127.0.0.1:80"), ("::", "[::1]:80"), ("10.1.2.3", "10.1.2.3:80"), ("::1", "[::1]:80"),
+    ])
+    func whatListensEverywhereIsReachedByLoopback(ip: String, reached: String) throws {
+        #expect(try #require(SocketAddress(ip: ip, port: 80)).reachableHere.description == reached)
+    }
+
     @Test func readyz_startsWhenEachDependencyAnsweredOnceThenDegrades() throws {
         let readiness = ServiceReadiness(loops: [], dependencies: ["kafka", "database"], now: 0)
         #expect(!readiness.report(now: 1).isReady)
