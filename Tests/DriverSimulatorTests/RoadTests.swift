@@ -4,25 +4,10 @@ import Testing
 
 @testable import DriverSimulator
 
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 /// The real streets, read once.
 let city: RoadGraph = {
     let path = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
-    guard let file = unsafe fopen(path + "/public/map/neubrandenburg-roads.json", "rb") else {
-        fatalError("public/map/neubrandenburg-roads.json is missing")
-    }
-    defer { unsafe fclose(file) }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 65_536)
-    while true {
-        let count = unsafe fread(&buffer, 1, buffer.count, file)
-        if count == 0 { break }
-        bytes += buffer[..<count]
-    }
-    return try! RoadGraph(json: bytes)
+    return try! RoadGraph(path: path + "/public/map/neubrandenburg-roads.json")
 }()
 
 /// A square of streets, 1,000 m each: 0 – 1 – 2 – 3 – 0, and a fast diagonal that is one-way from 0 to 2.
