@@ -3,12 +3,13 @@
 #   deploy/fuzz.sh list             what can be fuzzed
 #   deploy/fuzz.sh TARGET MINUTES   one target for so long; further arguments are libFuzzer's
 #   deploy/fuzz.sh all SECONDS      every target for so long each, two at a time
+#   deploy/fuzz.sh check            every target, the same few thousand inputs each time and on each machine: what CI runs
 #   deploy/fuzz.sh replay TARGET FILE…   only these inputs
 #   deploy/fuzz.sh keep TARGET      the inputs that were found and reach something new go to Tests/Fuzz/Corpus, the smallest first
 # What is found lies in .build-fuzz: crashers/ (put one into Tests/Fuzz/Corpus/TARGET, under a name that says what it is, once it
 # is mended: FuzzTests replays it), corpus/ (where the next run goes on). The other inputs of Tests/Fuzz/Corpus/TARGET are lines
 # of its file `inputs`, in base64. The build has a folder of its own, and is made again when something has changed.
-# CABSTAND_FUZZ_PROGRAM=FILE uses a program that was built before; CABSTAND_FUZZ_SEED=NUMBER throws the same bytes again.
+# CABSTAND_FUZZ_PROGRAM=FILE uses a program that was built before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/lib.sh
@@ -70,14 +71,12 @@ run() {
         CABSTAND_FUZZ_TARGET="$target" "$program" -detect_leaks="$leaks" "$@"
 }
 
-# fuzz TARGET SECONDS ARGUMENT…: goes on from all that was found before.
+# fuzz TARGET CORPUS HOW_LONG ARGUMENT…: goes on from what lies in CORPUS, and from all that is known.
 fuzz() {
-    local target=$1 seconds=$2 log=$build/$1.log status=0
-    shift 2
-    # shellcheck disable=SC2086 # none or one word
-    run "$target" ${CABSTAND_FUZZ_SEED:+-seed=$CABSTAND_FUZZ_SEED} -max_total_time="$seconds" -max_len=2048 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$build/crashers/$target-" "$@" "$build/corpus/$target" "$(seeds "$target")" \
-        >"$log" 2>&1 || status=$?
+    local target=$1 corpus=$2 long=$3 log=$build/$1.log status=0
+    shift 3
+    run "$target" "$@" -max_len=2048 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$build/crashers/$target-" "$corpus" "$(seeds "$target")" >"$log" 2>&1 || status=$?
     # Without instrumentation the fuzzer would be blind and find nothing, without a word.
     grep -aq 'INFO: Loaded [1-9][0-9]* modules' "$log" || {
         tail -n 20 "$log" >&2
@@ -88,7 +87,31 @@ fuzz() {
         say "$target: an input breaks a promise ($log)"
         return 1
     fi
-    say "$target: $(grep -aoE 'number_of_executed_units: [0-9]+' "$log" | grep -oE '[0-9]+$') inputs in $seconds s, no finding"
+    say "$target: $(grep -aoE 'number_of_executed_units: [0-9]+' "$log" | grep -oE '[0-9]+$') inputs$long, no finding"
+}
+
+# fuzz_for SECONDS TARGET ARGUMENT…
+fuzz_for() { fuzz "$2" "$build/corpus/$2" " in $1 s" -max_total_time="$1" "${@:3}"; }
+
+# check TARGET: nothing is left to chance or to the clock, so that a finding can be repeated. About 15 seconds.
+check() {
+    local fresh=$build/check/$1 inputs=100000
+    rm -rf "$fresh"
+    mkdir -p "$fresh"
+    case $1 in gateway) inputs=500 ;; *-server | *-client) inputs=4000 ;; esac
+    SWIFT_DETERMINISTIC_HASHING=1 fuzz "$1" "$fresh" '' -seed=1 -runs="$inputs"
+}
+
+# each COMMAND…: with every target as its last argument, two at a time.
+each() {
+    local failed=0 target job running=()
+    for target in $(targets); do
+        while [ "$(jobs -rp | wc -l)" -ge 2 ]; do sleep 0.5; done
+        "$@" "$target" &
+        running+=($!)
+    done
+    for job in "${running[@]}"; do wait "$job" || failed=1; done
+    return $failed
 }
 
 case "${1:-}" in
@@ -96,15 +119,12 @@ list) targets ;;
 all)
     [ $# = 2 ] || usage
     build
-    failed=0
-    running=()
-    for target in $(targets); do
-        while [ "$(jobs -rp | wc -l)" -ge 2 ]; do sleep 0.5; done
-        fuzz "$target" "$2" &
-        running+=($!)
-    done
-    for job in "${running[@]}"; do wait "$job" || failed=1; done
-    exit $failed
+    each fuzz_for "$2"
+    ;;
+check)
+    [ $# = 1 ] || usage
+    build
+    each check
     ;;
 replay)
     [ $# -ge 3 ] || usage
@@ -131,6 +151,6 @@ END
 *)
     [ $# -ge 2 ] || usage
     build
-    fuzz "$1" $(($2 * 60)) "${@:3}"
+    fuzz_for $(($2 * 60)) "$1" "${@:3}"
     ;;
 esac

@@ -53,14 +53,14 @@ extension DriverFeed {
         waiting = rest
         if next != .max { plan(next) }
         call()
-        // Units that nobody watches any more have left with this round, perhaps the last one.
-        showCounts()
     }
 
     /// Makes as many calls as there is room for. Tiles and views of their own have rooms of their own, so that neither waits for
     /// the other.
     private func call() {
         guard !isClosed else { return }
+        // Units that nobody watches any more leave the queues here, perhaps the last of them.
+        defer { showCounts() }
         if snapshot.isStale {
             // One question at a time finds out whether it is back.
             guard loop.now >= awayUntil else { return plan(awayUntil) }
@@ -78,7 +78,6 @@ extension DriverFeed {
             }
             if unit.isWatched { askExact(unit) } else { unit.release() }
         }
-        metrics.calls.set(tileCalls + exactCalls)
     }
 
     /// The tiles of one call.
@@ -215,8 +214,7 @@ extension DriverFeed {
         while !leaving.isEmpty, budget.mayGoOn(), let unit = leaving.popFirst() {
             budget.spend(1 + units.remove(unit))
         }
-        showCounts()
-        if hasRoom { call() }
+        if hasRoom { call() } else { showCounts() }
     }
 
     private func read(_ arrival: inout FeedArrival) {

@@ -127,6 +127,13 @@ final class DriverFeed {
         if let pollTimer { loop.cancel(pollTimer) }
         if let roundTimer { loop.cancel(roundTimer) }
         budget.close()
+        // Nothing of it is fetched any more.
+        waiting = []
+        readyTiles = WorkQueue()
+        readyExact = WorkQueue()
+        arrivals = WorkQueue()
+        (tileCalls, exactCalls) = (0, 0)
+        showCounts()
     }
 
     // MARK: Loops
@@ -198,10 +205,14 @@ final class DriverFeed {
         }
     }
 
+    /// Units that wait to be asked for.
+    var waitingCount: Int { waiting.count + readyTiles.count + readyExact.count }
+
     func showCounts() {
         metrics.units.set(units.count)
         metrics.drivers.set(units.driverCount)
-        metrics.dirty.set(waiting.count + readyTiles.count + readyExact.count)
+        metrics.dirty.set(waitingCount)
+        metrics.calls.set(tileCalls + exactCalls)
     }
 
     /// Gives the loop of this index where this driver is, and whatever is newer from now on.

@@ -200,6 +200,8 @@
             try promise(live.sockets.count == 0, "\(live.sockets.count) WebSockets are left")
             try promise(drained == (isDraining ? 2 : 0), "drained \(drained) times")
             try promise(feed.units.isEmpty, "\(feed.units.count) units of the feed are left")
+            let waiting = (feed.waitingCount, Int(feed.metrics.dirty.value), Int(feed.metrics.calls.value))
+            try promise(waiting == (0, 0, 0), "waiting units, their gauge, that of calls: \(waiting)")
             try promise(
                 backends.driverChannel.queuedCalls + backends.tripChannel.queuedCalls == 0, "calls are queued")
             world.loop.execute { [feed, backends] in
