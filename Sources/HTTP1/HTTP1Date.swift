@@ -69,13 +69,31 @@ public enum HTTP1Date {
         output.append(" GMT")
     }
 
+    /// Reads a date in one of the three forms that there are (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`,
+    /// `Sunday, 06-Nov-94 08:49:37 GMT`, `Sun Nov  6 08:49:37 1994`.
+    ///
+    /// - Parameter now: Unix seconds: a year of two digits is at most fifty years ahead.
+    /// - Returns: Unix seconds; nil for everything else.
+    public static func parse(_ text: Span<UInt8>, now: Int64) -> Int64? {
+        if let date = DateReader(text, "~~~, DD ### YYYY hh:mm:ss GMT") { return date.unixSeconds }
+        if let date = DateReader(text, "~~~ ### _D hh:mm:ss YYYY") { return date.unixSeconds }
+        var weekday = 0
+        while weekday < text.count, text[weekday] != UInt8(ascii: ",") { weekday += 1 }
+        guard (6...9).contains(weekday), var date = DateReader(text.extracting(weekday...), ", DD-###-YY hh:mm:ss GMT")
+        else { return nil }
+        let present = civil(fromDays: Int(min(max(now, 0), years.upperBound) / 86_400)).year
+        date.year += present / 100 * 100
+        if date.year > present + 50 { date.year -= 100 }
+        return date.unixSeconds
+    }
+
     private static func twoDigits(_ value: Int, _ output: inout ByteBuffer) {
         output.append(UInt8(48 + value / 10 % 10))
         output.append(UInt8(48 + value % 10))
     }
 
     /// The Gregorian date of a day counted from 1970-01-01: eras of 400 years, years that begin in March.
-    private static func civil(fromDays days: Int) -> (year: Int, month: Int, day: Int) {
+    fileprivate static func civil(fromDays days: Int) -> (year: Int, month: Int, day: Int) {
         let shifted = days + 719_468
         let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
         let dayOfEra = shifted - era * 146_097
@@ -84,5 +102,70 @@ public enum HTTP1Date {
         let marchMonth = (5 * dayOfYear + 2) / 153
         let month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9
         return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * marchMonth + 2) / 5 + 1)
+    }
+}
+
+/// The parts of a date, read by a form.
+private struct DateReader {
+    var year = 0
+    private var month = 0
+    private var day = 0
+    private var hour = 0
+    private var minute = 0
+    private var second = 0
+
+    /// - Parameter form: `~` stands for a letter, `#` for one of the month's name, `D`, `Y`, `h`, `m`, `s` for digits, `_` for
+    /// a digit or a space in front of the day's last; all else for itself.
+    init?(_ text: Span<UInt8>, _ form: StaticString) {
+        guard text.count == form.utf8CodeUnitCount else { return nil }
+        var name = 0
+        for index in 0..<text.count {
+            let byte = text[index]
+            let digit = Int(byte) - 48
+            let isDigit = digit >= 0 && digit < 10
+            switch unsafe form.utf8Start[index] {
+            case UInt8(ascii: "~"): guard byte | 0x20 &- 97 < 26 else { return nil }
+            case UInt8(ascii: "#"): name = name << 8 | Int(byte)
+            case UInt8(ascii: "_") where byte == 32: break
+            case UInt8(ascii: "_") where isDigit, UInt8(ascii: "D") where isDigit: day = day * 10 + digit
+            case UInt8(ascii: "Y") where isDigit: year = year * 10 + digit
+            case UInt8(ascii: "h") where isDigit: hour = hour * 10 + digit
+            case UInt8(ascii: "m") where isDigit: minute = minute * 10 + digit
+            case UInt8(ascii: "s") where isDigit: second = second * 10 + digit
+            case UInt8(ascii: "_"), UInt8(ascii: "D"), UInt8(ascii: "Y"), UInt8(ascii: "h"), UInt8(ascii: "m"),
+                UInt8(ascii: "s"):
+                return nil
+            case let expected: guard byte == expected else { return nil }
+            }
+        }
+        switch name {
+        case 0x4A616E: month = 1
+        case 0x466562: month = 2
+        case 0x4D6172: month = 3
+        case 0x417072: month = 4
+        case 0x4D6179: month = 5
+        case 0x4A756E: month = 6
+        case 0x4A756C: month = 7
+        case 0x417567: month = 8
+        case 0x536570: month = 9
+        case 0x4F6374: month = 10
+        case 0x4E6F76: month = 11
+        case 0x446563: month = 12
+        default: return nil
+        }
+    }
+
+    /// nil: there is no such day or time.
+    var unixSeconds: Int64? {
+        let marchYear = month <= 2 ? year - 1 : year
+        let era = (marchYear >= 0 ? marchYear : marchYear - 399) / 400
+        let yearOfEra = marchYear - era * 400
+        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
+        let days = era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+        // A second of 60 is a leap second.
+        guard HTTP1Date.civil(fromDays: days) == (year, month, day), hour < 24, minute < 60, second <= 60 else {
+            return nil
+        }
+        return Int64(days) * 86_400 + Int64(hour * 3600 + minute * 60 + second)
     }
 }

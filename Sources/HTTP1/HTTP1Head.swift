@@ -35,8 +35,8 @@ import Bytes
     @inlinable public var target: Span<UInt8> {
         @_lifetime(copy self) get { unsafe slice(storage.pointee.targetStart, storage.pointee.targetCount) }
     }
-    /// The path, still percent-encoded, of an origin-form or absolute-form target; `*` of `OPTIONS *`; empty for CONNECT,
-    /// and for an absolute form without one.
+    /// The path, still percent-encoded, of an origin-form or absolute-form target, `/` where the latter has none; `*` of
+    /// `OPTIONS *`; empty for CONNECT, and for OPTIONS of an absolute form without one, which means the same as `*`.
     @inlinable public var path: Span<UInt8> {
         @_lifetime(copy self) get { unsafe slice(storage.pointee.pathStart, storage.pointee.pathCount) }
     }
@@ -144,6 +144,19 @@ import Bytes
         let found = index(of: name)
         guard found >= 0 else { return nil }
         return unsafe value(at: found).withUnsafeBufferPointer { unsafe String(validating: $0, as: UTF8.self) }
+    }
+
+    /// All values of the list field `name` (lower-case) as one text, with commas between them (RFC 9110 §5.3); nil if there
+    /// is none. What is not UTF-8 is left out.
+    public func joinedText(_ name: StaticString) -> String? {
+        guard var text = text(name) ?? (has(name) ? "" : nil) else { return nil }
+        var found = index(of: name, from: index(of: name) + 1)
+        while found >= 0 {
+            let value = unsafe value(at: found).withUnsafeBufferPointer { unsafe String(validating: $0, as: UTF8.self) }
+            text += "," + (value ?? "")
+            found = index(of: name, from: found + 1)
+        }
+        return text
     }
 
     /// Whether the comma-separated list in all lines of the field `name` has `token` (both lower-case), in any case:

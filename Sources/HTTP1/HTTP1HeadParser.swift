@@ -137,7 +137,7 @@ extension HTTP1Parser {
         _ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int, _ queryMark: Int,
         _ table: UnsafeMutablePointer<HTTP1HeadStorage>
     ) -> Bool {
-        let pathEnd = queryMark > 0 ? queryMark : end
+        var pathEnd = queryMark > 0 ? queryMark : end
         var pathStart = start
         if unsafe base[start] != UInt8(ascii: "/") {
             if unsafe table.pointee.method == .connect {
@@ -151,6 +151,12 @@ extension HTTP1Parser {
                 unsafe table.pointee.authorityStart = UInt16(truncatingIfNeeded: authority.lowerBound)
                 unsafe table.pointee.authorityCount = UInt16(truncatingIfNeeded: authority.count)
                 unsafe table.pointee.flags.insert(.absoluteForm)
+                // No path is "/" (RFC 9110 §4.2.3), which lies in front of the authority, too; for OPTIONS it is the server
+                // itself (RFC 9112 §3.2.4).
+                if unsafe pathStart == end && table.pointee.method != .options || pathStart == queryMark {
+                    pathStart = authority.lowerBound - 1
+                    pathEnd = authority.lowerBound
+                }
             }
         }
         unsafe table.pointee.pathStart = UInt16(truncatingIfNeeded: pathStart)

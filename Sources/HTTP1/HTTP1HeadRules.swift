@@ -117,11 +117,14 @@ extension HTTP1Parser {
         if offset == count { return true }
         guard unsafe base[offset] == UInt8(ascii: ":"), count - offset <= 6 else { return false }
         offset += 1
+        var port = 0
         while offset < count {
-            guard unsafe base[offset] &- 48 < 10 else { return false }
+            let digit = unsafe base[offset] &- 48
+            guard digit < 10 else { return false }
+            port = port &* 10 &+ Int(digit)
             offset += 1
         }
-        return true
+        return port <= 65_535
     }
 
     /// A mask with the high bit set in each byte of `word` that is no letter, no digit, no "-" and no ".".

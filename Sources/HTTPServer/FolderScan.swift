@@ -135,13 +135,17 @@ struct FolderScan: Sendable {
         HTTP1Date.append(unixSeconds: Int64(status.st_mtim.tv_sec), to: &date)
         let modified = String(decoding: date.array(), as: UTF8.self)
         let tag = "\"\(Self.tag(content))\""
-        if let file = previous?.files[name], file.tag == tag && file.modified == modified { return try add(file, name) }
+        let before = previous?.files[name]
+        if let before, before.tag == tag && before.modified == modified { return try add(before, name) }
         let type = MediaType.of(name)
         let compressed = type.compresses && content.count > 256 ? Self.gzip(content) : nil
         try add(
             StaticFiles.File(
                 type: type.name, content: SharedBytes(content), compressed: compressed, tag: tag,
-                compressedTag: "\(tag.dropLast())-gzip\"", modified: modified), name)
+                compressedTag: "\(tag.dropLast())-gzip\"", modified: modified,
+                modifiedAt: HTTP1Date.parse(modified.utf8.span, now: 0) ?? 0, isDateStrong: before?.modified != modified
+            ),
+            name)
     }
 
     private mutating func add(_ file: StaticFiles.File, _ name: String) throws(StaticFilesError) {

@@ -55,6 +55,16 @@ public struct HTTPResponder {
         server { $0.respond(self, problem, fields) }
     }
 
+    /// Answers `OPTIONS`, and the preflight requests of browsers, for a path that takes the methods in `allow`:
+    /// `GET, HEAD, OPTIONS`.
+    public func options(_ allow: String, to request: borrowing HTTPRequest) {
+        let isPreflight = request.head.has("access-control-request-method")
+        server { $0.respondToOptions(self, allow, isPreflight: isPreflight) }
+    }
+
+    /// The loop's clock, Unix seconds.
+    var unixSeconds: Int64 { server { $0.loop.wallClockMilliseconds / 1000 } ?? 0 }
+
     /// Begins a body of unknown length: chunked on HTTP/1.1, up to the connection's end on HTTP/1.0.
     public func stream(_ status: Int = 200, _ type: StaticString, fields: HTTPFields = .init()) -> HTTPBodyStream {
         server { $0.beginStream(self, status, type, fields) }

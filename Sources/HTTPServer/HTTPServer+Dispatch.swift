@@ -74,7 +74,24 @@ extension HTTPServer {
             return .answer(.problem(.init(501, "not-implemented", "This method is not known here.")))
         default: break
         }
-        return findRoute(head)
+        let verdict = findRoute(head)
+        if head.hasBody, case .route = verdict, isEncoded(head) { return .answer(.problem(.encodedBody)) }
+        return verdict
+    }
+
+    /// Whether the body has a content coding (RFC 9110 §8.4): a handler would take gzip for JSON. None is undone here: what
+    /// a body may have is small, so a coding would save little, and its inflating would want a bound of its own.
+    private func isEncoded(_ head: HTTP1Head) -> Bool {
+        var index = head.index(of: "content-encoding")
+        while index >= 0 {
+            let value = head.value(at: index)
+            var list = HTTP1List(count: value.count)
+            while let range = list.next(in: value) {
+                if !ASCII.equalsIgnoringCase(value.extracting(range), "identity") { return true }
+            }
+            index = head.index(of: "content-encoding", from: index + 1)
+        }
+        return false
     }
 
     /// The context of the next request in order.
@@ -117,7 +134,7 @@ extension HTTPServer {
     @inline(__always)
     private func findRoute(_ head: HTTP1Head) -> Verdict {
         let path = head.path
-        if path.count == 1 && path[0] == UInt8(ascii: "*") {
+        if path.count == 0 || path.count == 1 && path[0] == UInt8(ascii: "*") {
             return .answer(.options("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"))
         }
         let node = routes.value.match(path, &context.value.match)
@@ -200,16 +217,17 @@ extension HTTPServer {
         let responder = currentResponder()
         switch answer {
         case .problem(let problem): responder.problem(problem)
-        case .options(let allow): respondToOptions(responder, allow, head)
+        case .options(let allow):
+            respondToOptions(responder, allow, isPreflight: head.has("access-control-request-method"))
         }
         context.value.isActive = false
     }
 
     /// `OPTIONS`, and the preflight requests of browsers (Fetch §3.2.2).
-    private func respondToOptions(_ responder: HTTPResponder, _ allow: String, _ head: HTTP1Head) {
+    func respondToOptions(_ responder: HTTPResponder, _ allow: String, isPreflight: Bool) {
         var fields = HTTPFields()
         fields.add("Allow", allow)
-        if unsafe context.value.allowedOrigin != nil && head.has("access-control-request-method") {
+        if unsafe context.value.allowedOrigin != nil && isPreflight {
             fields.add("Access-Control-Allow-Methods", allow)
             let allowed = core.value.cors.allowedFields
             if !allowed.isEmpty { fields.add("Access-Control-Allow-Headers", allowed.joined(separator: ", ")) }

@@ -1,7 +1,7 @@
 import Bytes
 import HTTP1
 
-/// What a client asks for beside the path: encodings, ranges, conditions. Pure functions.
+/// What a client asks for beside the path: encodings and ranges. Pure functions.
 enum Negotiation {
     enum ByteRange: Equatable {
         case bytes(Range<Int>)
@@ -10,7 +10,7 @@ enum Negotiation {
 
     /// Whether `Accept-Encoding` takes gzip (RFC 9110 §12.5.3): named, or by `*`, and not with a weight of zero.
     static func acceptsGzip(_ head: HTTP1Head) -> Bool {
-        guard let text = head.text("accept-encoding") else { return false }
+        guard let text = head.joinedText("accept-encoding") else { return false }
         var byStar = false
         for element in text.lowercased().split(separator: ",") {
             let parts = element.split(separator: ";").map { trimmed($0) }
@@ -49,16 +49,6 @@ enum Negotiation {
             end = inclusive >= size ? size : inclusive + 1
         }
         return start < size ? .bytes(start..<end) : .unsatisfiable
-    }
-
-    /// Whether `If-None-Match` (RFC 9110 §13.1.2) has `tag`: weakly compared, or `*`.
-    static func matches(_ list: String, _ tag: String) -> Bool {
-        if trimmed(list[...]) == "*" { return true }
-        for element in list.split(separator: ",") {
-            let text = trimmed(element)
-            if text == tag || text.hasPrefix("W/") && text.dropFirst(2) == tag { return true }
-        }
-        return false
     }
 
     private static func trimmed(_ text: Substring) -> Substring {

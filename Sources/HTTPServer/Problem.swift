@@ -110,6 +110,13 @@ public struct Problem: Error, Sendable {
         )
     }
 
+    /// A body in a content coding (RFC 9110 §15.5.16).
+    static var encodedBody: Problem {
+        Problem(
+            415, "content-coding-not-supported", "The body has a Content-Encoding; send it without.",
+            fields: ["Accept-Encoding": "identity"])
+    }
+
     /// A handler has not answered in the time of its route.
     static var deadlineExceeded: Problem {
         Problem(504, "deadline-exceeded", "The answer took longer than this request may take; try again.")

@@ -22,8 +22,11 @@ public final class StaticFiles: Sendable {
         /// Strong validators (RFC 9110 §8.8.3) of both forms, with their quotation marks.
         let tag: String
         let compressedTag: String
-        /// An IMF-fixdate.
+        /// An IMF-fixdate, and the same in Unix seconds.
         let modified: String
+        let modifiedAt: Int64
+        /// Whether nothing else was served of it that was changed in the same second (RFC 9110 §8.8.2.2).
+        let isDateStrong: Bool
     }
 
     /// What is read at most.
@@ -99,8 +102,8 @@ public final class StaticFiles: Sendable {
             }
     }
 
-    /// Answers GET and HEAD for a file of the folder: a router's fallback. A folder with an index is redirected to its path
-    /// with a slash, other methods get 405 where there is a file, and everything else is 404.
+    /// Answers GET, HEAD and OPTIONS for a file of the folder: a router's fallback. A folder with an index is redirected to
+    /// its path with a slash, other methods get 405 where there is a file, and everything else is 404.
     public func respond(to request: borrowing HTTPRequest, _ responder: HTTPResponder) {
         guard let path = PercentCoding.decode(request.path), let file = file(at: path) else {
             let text = PercentCoding.decode(request.path) ?? "that path"
@@ -109,13 +112,17 @@ public final class StaticFiles: Sendable {
             }
             return responder.problem(Problem(404, "not-found", "There is nothing at \(text.prefix(200))."))
         }
+        let allow = "GET, HEAD, OPTIONS"
         guard request.method == .get else {
-            let problem = Problem(405, "method-not-allowed", "This path takes GET, HEAD, OPTIONS.")
-            return responder.problem(problem, fields: ["Allow": "GET, HEAD, OPTIONS"])
+            if request.method == .options { return responder.options(allow, to: request) }
+            let problem = Problem(405, "method-not-allowed", "This path takes \(allow).")
+            return responder.problem(problem, fields: ["Allow": allow])
         }
         var fields = commonFields
         fields.add("Last-Modified", file.modified)
-        let range = request.head.text("range")
+        // Ranges are for GET alone (RFC 9110 §14.2).
+        let hasRange = request.head.method == .get && request.head.count(of: "range") == 1
+        let range = hasRange ? request.head.text("range") : nil
         var form = file.content
         var tag = file.tag
         if let compressed = file.compressed {
@@ -128,8 +135,18 @@ public final class StaticFiles: Sendable {
             }
         }
         fields.add("ETag", tag)
-        if isUnchanged(request.head, file, tag) { return responder.respond(304, fields: fields) }
-        if let range, rangeApplies(request.head, file), let wanted = Negotiation.range(range, of: form.count) {
+        let validators = Validators(
+            tag: tag, modified: file.modifiedAt, isDateStrong: file.isDateStrong, now: responder.unixSeconds)
+        switch validators.judge(request.head) {
+        case .send: break
+        case .notModified: return responder.respond(304, fields: fields)
+        case .failed:
+            let problem = Problem(
+                412, "precondition-failed", "The file is not as If-Match or If-Unmodified-Since wants it; get it again."
+            )
+            return responder.problem(problem, fields: fields)
+        }
+        if let range, validators.rangeApplies(request.head), let wanted = Negotiation.range(range, of: form.count) {
             return respond(responder, file, wanted, fields)
         }
         responder.respond(200, file.type, fields: fields, shared: form)
@@ -161,18 +178,6 @@ public final class StaticFiles: Sendable {
                 responder.respond(206, file.type, fields: fields, body: $0.extracting(bytes))
             }
         }
-    }
-
-    /// RFC 9110 §13.2.2: the tag decides if there is one, else the date.
-    private func isUnchanged(_ head: HTTP1Head, _ file: File, _ tag: String) -> Bool {
-        if let tags = head.text("if-none-match") { return Negotiation.matches(tags, tag) }
-        return head.text("if-modified-since") == file.modified
-    }
-
-    /// RFC 9110 §13.1.5: a range counts only for the very bytes the client knows.
-    private func rangeApplies(_ head: HTTP1Head, _ file: File) -> Bool {
-        guard let condition = head.text("if-range") else { return true }
-        return condition == file.tag || condition == file.modified
     }
 }
 

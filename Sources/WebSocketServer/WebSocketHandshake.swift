@@ -70,9 +70,10 @@ public enum WebSocketHandshake {
         return nil
     }
 
-    /// RFC 6455 §4.1: 16 bytes, which make 22 digits and two `=`.
+    /// RFC 6455 §4.1: 16 bytes, which make 22 digits (of RFC 4648 §4: the alphabet for addresses is another) and two `=`.
     static func isKey(_ key: Span<UInt8>) -> Bool {
         guard key.count == 24, key[22] == UInt8(ascii: "="), key[23] == UInt8(ascii: "=") else { return false }
+        for index in 0..<22 where key[index] == UInt8(ascii: "-") || key[index] == UInt8(ascii: "_") { return false }
         return Base64.decode(key)?.count == 16
     }
 

@@ -18,6 +18,36 @@ import Testing
         #expect(outcomes(bytes.map { [$0][...] }) == request.expected, "byte by byte")
     }
 
+    /// RFC 9110 §4.2.3, RFC 9112 §3.2.4.
+    @Test(arguments: [
+        ("GET http://a", "/", ""), ("GET http://a?x=y", "/", "x=y"), ("GET https://a:1/", "/", ""),
+        ("OPTIONS http://a", "", ""), ("OPTIONS http://a?x", "/", "x"), ("OPTIONS http://a/", "/", ""),
+        ("GET http://a/b?", "/b", ""), ("GET http://a?/b", "/", "/b"), ("OPTIONS *", "*", ""),
+    ])
+    func anAbsoluteFormWithoutAPath(line: String, path: String, query: String) {
+        let table = HTTP1HeadTable()
+        var parser = HTTP1Parser()
+        let bytes = Array("\(line) HTTP/1.1\r\nHost: b\r\n\r\n".utf8)
+        guard case .head = parser.next(bytes.span, into: table) else {
+            Issue.record("refused")
+            return
+        }
+        let head = HTTP1Head(bytes: bytes.span, table: table)
+        #expect(unsafe head.path.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) } == path)
+        #expect(unsafe head.query.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) } == query)
+    }
+
+    @Test func severalLinesOfAListAreOne() {
+        let table = HTTP1HeadTable()
+        var parser = HTTP1Parser()
+        let bytes = Array("GET / HTTP/1.1\r\nHost: b\r\nA: 1\r\nB: x\r\na: 2, 3\r\n\r\n".utf8)
+        _ = parser.next(bytes.span, into: table)
+        let head = HTTP1Head(bytes: bytes.span, table: table)
+        #expect(head.joinedText("a") == "1,2, 3")
+        #expect(head.joinedText("b") == "x")
+        #expect(head.joinedText("c") == nil)
+    }
+
     @Test func behaviour5_aHeadOver16KiBIs431() {
         let value = String(repeating: "v", count: 16 * 1024)
         expectEverywhere("GET / HTTP/1.1\r\nHost: a\r\nA: \(value)\r\n\r\n", .refused(.headTooLarge))
@@ -140,7 +170,7 @@ private func check(_ condition: Bool, sourceLocation: SourceLocation = #_sourceL
         }
         _ = withHead("GET http://b HTTP/1.1\r\nHost: a\r\n\r\n") { head in
             let parts = [text(head.authority), text(head.path), text(head.query)]
-            #expect(parts == ["b", "", ""])
+            #expect(parts == ["b", "/", ""])
         }
     }
 

@@ -72,6 +72,9 @@ let requestTable: [RequestCase] = [
     .init("1 Host with a user", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", .refused(.invalidHost)),
     .init("1 Host with a bad port", "GET / HTTP/1.1\r\nHost: a:8x\r\n\r\n", .refused(.invalidHost)),
     .init("1 Host with a port", "GET / HTTP/1.1\r\nHost: a-b.c_d:8080\r\n\r\n", fine),
+    .init("1 Host with the last port", "GET / HTTP/1.1\r\nHost: a:65535\r\n\r\n", fine),
+    .init("1 Host with a port beyond the last", "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", .refused(.invalidHost)),
+    .init("1 IPv6 with a port beyond", "GET / HTTP/1.1\r\nHost: [::1]:99999\r\n\r\n", .refused(.invalidHost)),
     .init("1 Host that is IPv6", "GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", fine),
     .init("1 Host that is unfinished IPv6", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", .refused(.invalidHost)),
 
@@ -141,6 +144,9 @@ let requestTable: [RequestCase] = [
     .init("4 a relative target", "GET a HTTP/1.1\r\nHost: a\r\n\r\n", .refused(.badTarget)),
     .init("4 another scheme", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", .refused(.badTarget)),
     .init("4 an absolute form without a host", "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", .refused(.badTarget)),
+    .init(
+        "4 an absolute form with a port beyond", "GET http://a:65536/ HTTP/1.1\r\nHost: a\r\n\r\n", .refused(.badTarget)
+    ),
     .init("4 an asterisk for another method", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", .refused(.badTarget)),
     .init("4 a lower-case version", "GET / http/1.1\r\nHost: a\r\n\r\n", .refused(.badVersion)),
     .init("4 a short version", "GET / HTTP/1\r\nHost: a\r\n\r\n", .refused(.badVersion)),

@@ -26,6 +26,50 @@ private func written(_ body: (inout ByteBuffer) -> Void) -> String {
         #expect(written { HTTP1Date.append(unixSeconds: seconds, to: &$0) } == expected)
     }
 
+    private func parsed(_ text: String, now: Int64 = 784_111_777) -> Int64? {
+        HTTP1Date.parse(Array(text.utf8).span, now: now)
+    }
+
+    @Test func rfc9110_5_6_7_allThreeFormsOfADateAreRead() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994",
+            "Sun Nov 06 08:49:37 1994",
+        ] {
+            #expect(parsed(text) == 784_111_777, "\(text)")
+        }
+        #expect(parsed("Tue, 29 Feb 2000 00:00:00 GMT") == 951_782_400)
+        #expect(parsed("Wed, 31 Dec 1969 23:59:59 GMT") == -1)
+        #expect(parsed("Sat, 31 Dec 2016 23:59:60 GMT") == 1_483_228_800)
+        for month in ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"] {
+            #expect(parsed("Mon, 28 \(month) 2011 10:20:30 GMT") != nil)
+        }
+        for seconds in stride(from: Int64(-62_167_219_200), through: 253_402_300_799, by: 9_876_543_210) {
+            #expect(parsed(written { HTTP1Date.append(unixSeconds: seconds, to: &$0) }) == seconds)
+        }
+    }
+
+    /// RFC 9110 §5.6.7: what appears to lie more than fifty years ahead is of the century before.
+    @Test func aYearOfTwoDigitsIsAtMostFiftyYearsAhead() {
+        let inThisYear: Int64 = 1_788_000_000  // 2026
+        #expect(parsed("Sunday, 06-Nov-94 08:49:37 GMT", now: inThisYear) == 784_111_777)
+        #expect(parsed("Friday, 06-Nov-76 00:00:00 GMT", now: inThisYear) == parsed("Fri, 06 Nov 2076 00:00:00 GMT"))
+        #expect(parsed("Sunday, 06-Nov-77 00:00:00 GMT", now: inThisYear) == parsed("Sun, 06 Nov 1977 00:00:00 GMT"))
+        #expect(parsed("Sunday, 06-Nov-77 00:00:00 GMT", now: .max) != nil)
+        #expect(parsed("Sunday, 06-Nov-77 00:00:00 GMT", now: .min) != nil)
+    }
+
+    @Test(arguments: [
+        "", "now", "784111777", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 UTC",
+        "Sun, 06 nov 1994 08:49:37 GMT", "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 00 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 24:00:00 GMT", "Sun, 06 Nov 1994 08:60:37 GMT", "Sun, 06 Nov 1994 08:49:61 GMT",
+        "Sun, DD Nov YYYY hh:mm:ss GMT", "Sun, 06 ### 1994 08:49:37 GMT", "Sun,  6 Nov 1994 08:49:37 GMT",
+        "Sun Nov _6 08:49:37 1994", "Sun, 06-Nov-94 08:49:37 GMT", "Sundaysunday, 06-Nov-94 08:49:37 GMT",
+        "Sunday, 06-Nov-1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT ", "1un, 06 Nov 1994 08:49:37 GMT",
+    ])
+    func whatIsNoDateIsNone(text: String) {
+        #expect(parsed(text) == nil)
+    }
+
     @Test func theDateIsMadeAnewOnceASecond() {
         var cache = HTTP1DateCache()
         var lines: [String] = []

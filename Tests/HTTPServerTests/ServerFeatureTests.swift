@@ -55,6 +55,68 @@ private func get(_ path: String, _ fields: String = "") -> String {
     }
 }
 
+@Suite struct WhatAPathTakes {
+    private func server() throws -> LiveServer {
+        try LiveServer { _, router in
+            router.get("/a/{b}") { _, responder in responder.respond(body: "a") }
+            router.post("/p") { request, responder in
+                let bytes = request.body.count
+                responder.respond(200, "text/plain") { $0.append(utf8: "\(bytes)") }
+            }
+        }
+    }
+
+    /// Whatever says that it takes OPTIONS does.
+    @Test(arguments: ["1.1", "1.0"])
+    func rfc9110_9_3_7_options(version: String) throws {
+        let server = try server()
+        for path in ["/a/x", "/p"] {
+            let refused = Client(server.port).send("PUT \(path) HTTP/\(version)\r\nHost: a\r\n\r\n").response()
+            #expect(refused.status == 405)
+            let allow = refused.field("allow")
+            #expect(allow?.hasSuffix("OPTIONS") == true)
+            let answer = Client(server.port).send("OPTIONS \(path) HTTP/\(version)\r\nHost: a\r\n\r\n").response()
+            #expect(answer.status == 204)
+            #expect(answer.field("allow") == allow)
+        }
+        for target in ["*", "http://a", "HTTP://a:80"] {
+            let answer = Client(server.port).send("OPTIONS \(target) HTTP/\(version)\r\nHost: a\r\n\r\n").response()
+            #expect(answer.status == 204)
+            #expect(answer.field("allow") == "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
+        }
+    }
+
+    /// RFC 9110 §15.5.16: gzip was taken for JSON.
+    @Test func aBodyInAContentCodingIs415() throws {
+        let server = try server()
+        let client = Client(server.port)
+        func post(_ fields: String, _ path: String = "/p") -> String {
+            "POST \(path) HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\(fields)\r\nhello"
+        }
+        for coding in ["gzip", "deflate", "br", "identity, gzip", "GZIP", "x", "identity\r\nContent-Encoding: gzip"] {
+            // A short body is read over: the connection goes on.
+            let answer = client.send(post("Content-Encoding: \(coding)\r\n")).response()
+            #expect(answer.status == 415, "\(coding)")
+            #expect(answer.field("accept-encoding") == "identity")
+            #expect(answer.body.contains("\"code\":\"content-coding-not-supported\""))
+        }
+        for coding in ["identity", "", "Identity, identity"] {
+            #expect(client.send(post("Content-Encoding: \(coding)\r\n")).response().body == "5")
+        }
+        let chunked =
+            "POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n0\r\n\r\n"
+        #expect(client.send(chunked).response().status == 415)
+        #expect(client.send(post("Content-Encoding: gzip\r\n", "/none")).response().status == 404)
+        #expect(client.send(post("Content-Encoding: gzip\r\n", "/a/b")).response().status == 405)
+        #expect(client.send(get("/a/b", "Content-Encoding: gzip\r\n")).response().status == 200)
+        // Who waits for a 100 hears it before the body is sent.
+        let waiting = Client(server.port).send(
+            "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nContent-Encoding: gzip\r\n\r\n"
+        )
+        #expect(waiting.response().status == 415)
+    }
+}
+
 /// Turns what it gets upside down: the other protocol of an upgrade.
 private final class Upper: ConnectionHandler {
     override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {

@@ -80,12 +80,70 @@ private func get(_ path: String, _ fields: String = "", method: String = "GET") 
         #expect(client.send(get("/", "If-Modified-Since: \(date)\r\n")).response().status == 304)
     }
 
+    /// RFC 9110 §13.2.2, in its order. The file is of 2001.
+    @Test(
+        arguments: [
+            ("If-Match: TAG", 200), ("If-Match: \"x\"", 412), ("If-Match: *", 200), ("If-Match: \"x\", TAG", 200),
+            ("If-Match: \"x\"\r\nIf-Match: TAG", 200), ("If-Match: W/TAG", 412), ("If-Match: ", 412),
+            ("If-Unmodified-Since: Sun, 09 Sep 2001 01:46:40 GMT", 200),
+            ("If-Unmodified-Since: Sun, 09 Sep 2001 01:46:39 GMT", 412),
+            ("If-Unmodified-Since: Sunday, 09-Sep-01 01:46:39 GMT", 412),
+            ("If-Unmodified-Since: Sun Sep  9 01:46:39 2001", 412), ("If-Unmodified-Since: yesterday", 200),
+            ("If-Match: TAG\r\nIf-Unmodified-Since: Sun, 09 Sep 2001 01:46:39 GMT", 200),
+            ("If-Match: \"x\"\r\nIf-None-Match: TAG", 412), ("If-Match: TAG\r\nIf-None-Match: TAG", 304),
+            ("If-None-Match: TAG", 304), ("If-None-Match: W/TAG", 304), ("If-None-Match: *", 304),
+            ("If-None-Match: \"x\"\r\nIf-None-Match: TAG", 304), ("If-None-Match: \"x,\" , \"y\",TAG", 304),
+            ("If-None-Match: \"x, TAG", 200), ("If-None-Match: \"x\"", 200), ("If-None-Match: TAGx", 304),
+            ("If-None-Match: \"x\"\r\nIf-Modified-Since: Sun, 09 Sep 2001 01:46:40 GMT", 200),
+            ("If-Modified-Since: Sun, 09 Sep 2001 01:46:40 GMT", 304),
+            ("If-Modified-Since: Sun, 09 Sep 2001 01:46:39 GMT", 200),
+            ("If-Modified-Since: Mon, 10 Sep 2001 00:00:00 GMT", 304),
+            ("If-Modified-Since: Monday, 10-Sep-01 00:00:00 GMT", 304),
+            ("If-Modified-Since: Mon Sep 10 00:00:00 2001", 304), ("If-Modified-Since: 1000000000", 200),
+            ("If-Modified-Since: Mon Sep 10 00:00:00 2001\r\nIf-Modified-Since: Mon Sep 10 00:00:00 2001", 200),
+            ("If-Unmodified-Since: Sun Sep  9 01:46:39 2001\r\nRange: bytes=0-1", 412),
+            ("If-None-Match: TAG\r\nRange: bytes=0-1", 304), ("If-Match: TAG\r\nRange: bytes=0-1", 206),
+            ("If-Range: TAG\r\nRange: bytes=0-1", 206), ("If-Range: W/TAG\r\nRange: bytes=0-1", 200),
+            ("If-Range: Sun, 09 Sep 2001 01:46:40 GMT\r\nRange: bytes=0-1", 206),
+            ("If-Range: Sunday, 09-Sep-01 01:46:40 GMT\r\nRange: bytes=0-1", 206),
+            ("If-Range: Mon, 10 Sep 2001 00:00:00 GMT\r\nRange: bytes=0-1", 200), ("If-Range: \"x\"", 200),
+            ("If-Range: \"x\"\r\nRange: bytes=99-", 200), ("Range: bytes=0-1\r\nRange: bytes=0-2", 200),
+        ] as [(String, Int)])
+    func rfc9110_13_2_2_conditions(_ fields: String, _ status: Int) throws {
+        let times = [timespec(tv_sec: 1_000_000_000, tv_nsec: 0), timespec(tv_sec: 1_000_000_000, tv_nsec: 0)]
+        let outcome = unsafe utimensat(AT_FDCWD, folder.file("js/digits.bin"), times, 0)
+        #expect(outcome == 0)
+        let files = try StaticFiles(folder: folder.path)
+        let server = try LiveServer { _, router in
+            router.fallback { request, responder in files.respond(to: request, responder) }
+        }
+        let client = Client(server.port)
+        let tag = client.send(get("/js/digits.bin")).response().field("etag") ?? "none"
+        let answer = client.send(get("/js/digits.bin", fields.replacing("TAG", with: tag) + "\r\n")).response()
+        #expect(answer.status == status)
+        if status == 304 { #expect(answer.field("etag") == tag) }
+        // For HEAD there are no ranges, and the same conditions.
+        let head = get("/js/digits.bin", fields.replacing("TAG", with: tag) + "\r\n", method: "HEAD")
+        let headAnswer = client.send(head).response(hasBody: false)
+        #expect(headAnswer.status == (status == 206 ? 200 : status))
+        if headAnswer.status == 200 { #expect(headAnswer.field("content-length") == "10") }
+        // Where there is no file there is no condition to meet (RFC 9110 §13.2.1).
+        #expect(client.send(get("/none", fields.replacing("TAG", with: tag) + "\r\n")).response().status == 404)
+    }
+
+    @Test func headIgnoresARangeBeyondTheEnd() {
+        let head = get("/js/digits.bin", "Range: bytes=99-\r\n", method: "HEAD")
+        #expect(Client(server.port).send(head).response(hasBody: false).status == 200)
+    }
+
     @Test func gzipIsSentToThoseWhoTakeIt() {
         let client = Client(server.port)
         let packed = client.send(get("/", "Accept-Encoding: br, GZIP;q=0.5\r\n")).response()
         #expect(packed.field("content-encoding") == "gzip")
         #expect(Int(packed.field("content-length") ?? "")! < 200)
         #expect(packed.field("etag")?.hasSuffix("-gzip\"") == true)
+        let lines = client.send(get("/", "Accept-Encoding: br\r\nAccept-Encoding: gzip\r\n")).response()
+        #expect(lines.field("content-encoding") == "gzip")
         for refused in ["gzip;q=0", "br", "*;q=0, br", "identity"] {
             let plain = client.send(get("/", "Accept-Encoding: \(refused)\r\n")).response()
             #expect(plain.field("content-encoding") == nil, "\(refused)")
@@ -122,6 +180,21 @@ private func get(_ path: String, _ fields: String = "", method: String = "GET") 
         #expect(head.field("content-length") == "\(page.utf8.count)")
         #expect(client.send(get("/", method: "POST")).response().status == 405)
         #expect(client.send(get("/none", method: "POST")).response().status == 404)
+    }
+
+    /// HAProxy's check of a server is `OPTIONS / HTTP/1.0`: it was a 405 that allowed OPTIONS.
+    @Test func rfc9110_9_3_7_optionsOfAFile() {
+        for path in ["/", "/index.html", "/js/digits.bin"] {
+            let refused = Client(server.port).send(get(path, method: "PUT")).response()
+            #expect(refused.field("allow") == "GET, HEAD, OPTIONS")
+            let answer = Client(server.port).send(get(path, method: "OPTIONS")).response()
+            #expect(answer.status == 204)
+            #expect(answer.field("allow") == "GET, HEAD, OPTIONS")
+            let check = Client(server.port).send("OPTIONS \(path) HTTP/1.0\r\n\r\n").all()
+            #expect(check.status == 204)
+            #expect(check.field("allow") == "GET, HEAD, OPTIONS")
+        }
+        #expect(Client(server.port).send(get("/none", method: "OPTIONS")).response().status == 404)
     }
 
     @Test(arguments: [

@@ -27,6 +27,8 @@ import Testing
         "Upgrade: h2c\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
         "Upgrade: websocket\r\nConnection: Upgrade\r\n",
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13\r\n",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13, 8\r\n",
     ])
     func behaviour10_whatIsNoHandshakeIs426(fields: String) throws {
         let (status, head) = try answer(fields + key)
@@ -38,6 +40,7 @@ import Testing
     @Test(arguments: [
         "", "Sec-WebSocket-Key: \r\n", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j\r\n",
         "Sec-WebSocket-Key: !!!!IHNhbXBsZSBub25jZQ==\r\n",
+        "Sec-WebSocket-Key: _-_-IHNhbXBsZSBub25jZQ==\r\n", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
     ])
     func behaviour10_theKeyHasSixteenBytes(key: String) throws {

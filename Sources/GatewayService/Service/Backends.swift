@@ -102,7 +102,7 @@ struct RequestScope {
         startedAt = request.startedAt
         var metadata = Metadata()
         metadata.add(RequestOrigin(requestID: request.requestID, trace: request.trace))
-        if !request.trace.isNone, let state = request.text("tracestate"), state.utf8.count <= 512 {
+        if !request.trace.isNone, let state = request.head.joinedText("tracestate"), state.utf8.count <= 512 {
             metadata.add("tracestate", state)
         }
         self.metadata = metadata
