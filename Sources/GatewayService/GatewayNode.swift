@@ -38,8 +38,11 @@ final class GatewayNode {
         live.register(on: api)
         router.addHealth(readiness, loop: loop)
         if settings.adminPort == nil { router.addMetrics() }
+        var limits = HTTPLimits()
+        limits.idleTime = UInt64(settings.keepAliveSeconds) * 1_000_000_000
         server = HTTPServer(
-            loop: loop, router: router, cors: .gateway(origins), problemTypes: Product.problemTypes, metrics: .shared,
+            loop: loop, router: router, limits: limits, cors: .gateway(origins), problemTypes: Product.problemTypes,
+            metrics: .shared,
             logger: Logger(label: "http"))
         serve(files)
     }

@@ -25,8 +25,9 @@ public struct HTTPLimits: Sendable {
     public var bodyGrace: UInt64 = 5_000_000_000
     /// Bytes per second that a body must bring after the grace.
     public var bodyRate = 16 * 1024
-    /// How long a connection may be quiet between requests.
-    public var idleTime: UInt64 = 60_000_000_000
+    /// How long a connection may be quiet between requests. Longer than the balancers in front, whose default is 60 s: what
+    /// they send on a connection that this end closes at the same moment is lost.
+    public var idleTime: UInt64 = 75_000_000_000
 
     /// The defaults.
     public init() {}

@@ -111,6 +111,11 @@ public struct CabstandSettings: SettingsCatalogue {
         "REQUEST_TIMEOUT_MS", default: 5_000, 10...600_000, unit: "milliseconds", help: "How long a request may take."
     )
     .of("gateway", "cabstand")
+    public let keepAliveSeconds = Setting.integer(
+        "KEEP_ALIVE_S", default: 75, 1...86_400, unit: "seconds",
+        help: "How long an HTTP connection may be quiet; longer than a load balancer in front keeps it."
+    )
+    .of("gateway", "cabstand")
     public let allowedOrigins = Setting.list(
         "ALLOWED_ORIGINS", allowed: "origins between commas, such as https://example.org, or *",
         help: "Whose pages may use REST and WebSocket; empty: the same host only."

@@ -22,6 +22,24 @@ private func routes(_ loop: EventLoop, _ router: Router) {
     router.post("/") { _, responder in responder.respond(204) }
 }
 
+/// Load balancers keep a connection for 60 s, most of them: this end must not be the first to close it.
+@Suite struct KeepAliveTests {
+    @Test func behaviour6_aQuietConnectionHas75Seconds() throws {
+        let world = try SimulatedHTTP { _, router in
+            router.get("/") { _, responder in responder.respond(body: "x") }
+        }
+        let client = world.client("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        world.run(74.5)
+        #expect(client.endedAt == nil)
+        client.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        world.run(74.5)
+        #expect(client.endedAt == nil)
+        #expect(client.statuses == [200, 200])
+        world.run(2)
+        #expect(client.endedAt != nil)
+    }
+}
+
 @Suite struct DeadlineTests {
     /// Each read ended one head and began the next, which inherited the first one's deadline: 408 after 10 s.
     @Test func eachHeadHasItsOwnDeadlineFromItsOwnFirstByte() throws {
