@@ -79,7 +79,8 @@ var targets: [Target] = [
         exclude: ["protos"]),
     room("KafkaClient", ["Reactor", "CRdKafka", "CLinux", "Telemetry"]),
     room("SQLiteStore", ["Reactor", "CSQLite", "Telemetry"]),
-    room("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
+    room(
+        "RideAPI", ["Bytes", "Reactor", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
     room("Operations", ["Bytes", "Reactor", "JSONWire", "Telemetry", "Settings", "HTTPServer", "KafkaClient"]),
 
     // Floor 4: services

@@ -138,6 +138,7 @@ final class DriverNode {
                 server.drain(completion)
                 // Behind it: a stream that ends because its server does is no failure in the log.
                 book.watchers.endAll()
+                book.locationStreams.endAll()
             }
             once(within: drainTimeout, drain) { [self] in
                 topics.cancel()

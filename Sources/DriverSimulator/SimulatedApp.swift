@@ -18,7 +18,7 @@ final class SimulatedApp {
     private let planner: SharedPlanner
 
     private var driver: SimulatedDriver?
-    private var positions: ClientStreamingCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>?
+    private let positions: LocationSender
     private var watch: ServerStreamingCall?
     /// A trip that is known to have ended here, though the driver service may not have heard of it yet.
     private var endedTripID: String?
@@ -26,15 +26,15 @@ final class SimulatedApp {
     private var isStopped = false
 
     init(
-        loop: EventLoop, number: Int, drivers: Driver_V1_DriverServiceClient, trips: Trip_V1_TripServiceClient,
-        planner: SharedPlanner
+        loop: EventLoop, number: Int, service: LocationService, trips: Trip_V1_TripServiceClient, planner: SharedPlanner
     ) {
         self.loop = loop
         self.number = number
-        self.drivers = drivers
+        drivers = service.client
         self.trips = trips
         self.planner = planner
         profile = SimulatedProfiles.profile(number)
+        positions = LocationSender(driver: profile.id, service: service)
     }
 
     private var options: CallOptions { CallOptions(timeoutNanoseconds: Self.callTimeout) }
@@ -62,9 +62,8 @@ final class SimulatedApp {
 
     func stop() {
         isStopped = true
-        positions?.cancel()
+        positions.end()
         watch?.cancel()
-        positions = nil
         watch = nil
     }
 
@@ -75,24 +74,10 @@ final class SimulatedApp {
         guard !isStopped, var driver else { return }
         let step = driver.step(seconds: 1, planner: &planner.value)
         self.driver = driver
-        let stream = openStream()
-        // A server that does not take positions gets the next one, not a backlog.
-        if stream.isWritable {
-            stream.send(
-                Driver_V1_ReportLocationsRequest(
-                    driverID: profile.id, lat: step.position.lat, lon: step.position.lon, heading: step.heading,
-                    speed: step.speed, accuracy: 5))
-        }
+        positions.send(
+            Driver_V1_ReportLocationsRequest(
+                lat: step.position.lat, lon: step.position.lon, heading: step.heading, speed: step.speed, accuracy: 5))
         if let action = step.action { perform(action) }
-    }
-
-    private func openStream()
-        -> ClientStreamingCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
-    {
-        if let positions, !positions.isEnded { return positions }
-        let stream = drivers.reportLocations()
-        positions = stream
-        return stream
     }
 
     // MARK: The trip

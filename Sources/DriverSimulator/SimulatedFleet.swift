@@ -5,7 +5,7 @@ import RideDomain
 import Telemetry
 
 /// Simulated drivers on real streets, each as a driver's app would be: registered over gRPC, one position a second on a
-/// `ReportLocations` stream, its trips learned from `WatchDriver`, fetched from the trip service, picked up and completed
+/// stream of its own (`LocationSender`), its trips learned from `WatchDriver`, fetched from the trip service, picked up and completed
 /// there. Nothing is asked or told in any other way. On the loop.
 final class SimulatedFleet {
     /// Drivers that share a connection. Reason: each has two streams, and the server takes 4,096 on a connection.
@@ -35,14 +35,17 @@ final class SimulatedFleet {
         self.loop = loop
         trips = GRPCChannel(loop: loop, target: tripService, options: .betweenServices)
         planner = SharedPlanner(RoutePlanner(graph: graph))
+        var services: [LocationService] = []
         for number in 1...max(1, count) where number <= count {
             if (number - 1) % Self.driversPerConnection == 0 {
-                channels.append(GRPCChannel(loop: loop, target: driverService, options: .betweenServices))
+                let channel = GRPCChannel(loop: loop, target: driverService, options: .betweenServices)
+                channels.append(channel)
+                services.append(LocationService(client: Driver_V1_DriverServiceClient(channel: channel)))
             }
-            let client = Driver_V1_DriverServiceClient(channel: channels[channels.count - 1])
             apps.append(
                 SimulatedApp(
-                    loop: loop, number: number, drivers: client, trips: Trip_V1_TripServiceClient(channel: trips),
+                    loop: loop, number: number, service: services[services.count - 1],
+                    trips: Trip_V1_TripServiceClient(channel: trips),
                     planner: planner))
         }
         tell(of: trips, as: "trip_service", "The trip service can't be reached.")

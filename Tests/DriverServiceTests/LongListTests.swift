@@ -11,7 +11,7 @@ import Testing
 /// Behaviour 51: a list of ten thousand drivers is made over many turns, one list after the other, and nobody else waits.
 @Suite struct LongListTests {
     /// The driver service's handler with so many free drivers, and a caller, in a simulated world.
-    private final class Town: DriverRepository, DriverAnnouncer {
+    final class Town: DriverRepository, DriverAnnouncer {
         let network = SimulatedNetwork(seed: 51)
         let loop: EventLoop
         let caller: EventLoop
@@ -19,7 +19,7 @@ import Testing
         private(set) var book: DriverBook!
         private var server: GRPCServer?
 
-        init(_ count: Int) throws {
+        init(_ count: Int, limits: GRPCLimits = GRPCLimits()) throws {
             loop = try network.makeLoop()
             caller = try network.makeLoop()
             client = Driver_V1_DriverServiceClient(channel: GRPCChannel(loop: caller, target: "127.0.0.1:50051"))
@@ -34,7 +34,7 @@ import Testing
             book = DriverBook(loop: loop, repository: self, announcer: self, stored: stored, timeToLive: 60_000)
             let registry = ServiceRegistry()
             Driver_V1_DriverService.register(DriverHandler(loop: loop, book: book), in: registry)
-            let server = GRPCServer(loop: loop, registry: registry)
+            let server = GRPCServer(loop: loop, registry: registry, limits: limits)
             self.server = server
             try server.listen(.loopback(port: 50_051))
         }

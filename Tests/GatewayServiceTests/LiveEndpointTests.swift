@@ -1,3 +1,4 @@
+import GRPCRuntime
 import RideDomain
 import Testing
 
@@ -233,8 +234,9 @@ import Testing
 }
 
 @Suite struct UplinkEndpointTests {
-    @Test func contract_positionsGoUpAndAcksComeEveryFiveSeconds() throws {
-        let world = try LiveWorld()
+    @Test(arguments: [true, false])
+    func contract_positionsGoUpAndAcksComeEveryFiveSeconds(hasLocationStreams: Bool) throws {
+        let world = try LiveWorld(hasLocationStreams: hasLocationStreams)
         world.putDriver("d", 53.55, 13.25)
         let app = world.open("/ws/drivers/d/location")
         world.run(0.5)
@@ -253,7 +255,102 @@ import Testing
         app.send("{\"lat\":53.5,\"lon\":13.25}")
         world.run(6)
         #expect(app.messages.last == "{\"type\":\"ack\",\"accepted\":1,\"dropped\":{}}")
+        // Without positions there is no stream.
         #expect(world.reports.count == 2)
+        world.run(10)
+        #expect(world.locationStreams.isEmpty)
+    }
+
+    @Test func oneStreamCarriesAllPositionsAndTheirAcks() throws {
+        let world = try LiveWorld()
+        world.putDriver("d", 53.55, 13.25)
+        let app = world.open("/ws/drivers/d/location")
+        world.run(0.5)
+        for step in 0..<30 {
+            app.send("{\"lat\":53.5,\"lon\":13.25,\"speed\":\(step)}")
+            world.run(1)
+        }
+        #expect(world.reports.count == 1 && world.reports[0].count == 30)
+        #expect(world.reports[0].map(\.driverID) == ["d"] + [String](repeating: "", count: 29))
+        let acks = app.messages.filter { $0 == "{\"type\":\"ack\",\"accepted\":5,\"dropped\":{}}" }
+        #expect(acks.count >= 5 && acks.count <= 6 && app.messages.count == acks.count + 1)
+        app.close()
+        world.run(1)
+        #expect(world.locationStreams.isEmpty)
+    }
+
+    @Test func whatIsNotAcknowledgedIsTold() throws {
+        let world = try LiveWorld()
+        world.putDriver("d", 53.55, 13.25)
+        let app = world.open("/ws/drivers/d/location")
+        world.run(0.5)
+        app.send("{\"lat\":53.5,\"lon\":13.25}")
+        world.run(0.5)
+        world.acknowledges = false
+        app.send("{\"lat\":53.5,\"lon\":13.25}")
+        world.run(0.5)
+        // The service ends the stream, as it does before it stops.
+        world.onServices { world.locationStreams[0].fail(RPCError(code: .unavailable, message: "ending")) }
+        world.run(5)
+        #expect(app.messages.last == "{\"type\":\"ack\",\"accepted\":1,\"dropped\":{\"unavailable\":1}}")
+        // Positions come again, on a new stream; this one is never acknowledged, and is given up for the next.
+        for _ in 0..<2 {
+            app.send("{\"lat\":53.5,\"lon\":13.25}")
+            world.run(5)
+        }
+        world.acknowledges = true
+        world.run(5)
+        app.send("{\"lat\":53.5,\"lon\":13.25}")
+        world.run(12)
+        #expect(world.reports.map(\.count) == [2, 2, 1])
+        let last = app.messages.suffix(2)
+        #expect(
+            last == [
+                "{\"type\":\"ack\",\"accepted\":0,\"dropped\":{\"unavailable\":2}}",
+                "{\"type\":\"ack\",\"accepted\":1,\"dropped\":{}}",
+            ])
+    }
+
+    @Test func aServiceThatEndsEveryStreamIsNotAskedWithEveryPosition() throws {
+        let world = try LiveWorld()
+        world.putDriver("d", 53.55, 13.25)
+        let app = world.open("/ws/drivers/d/location")
+        world.run(0.5)
+        world.acknowledges = false
+        for _ in 0..<200 {
+            app.send("{\"lat\":53.5,\"lon\":13.25}")
+            world.run(0.1)
+            world.onServices {
+                for call in world.locationStreams { call.fail(RPCError(code: .unavailable, message: "ending")) }
+                world.locationStreams = []
+            }
+        }
+        // One to five seconds between two streams, in 20 s.
+        #expect(world.reports.count >= 4 && world.reports.count <= 10)
+    }
+
+    @Test func anOlderServiceGetsEveryPositionAndIsNotAskedAgainForAWhile() throws {
+        let world = try LiveWorld(hasLocationStreams: false)
+        world.putDriver("d", 53.55, 13.25)
+        let app = world.open("/ws/drivers/d/location")
+        world.run(0.5)
+        // All of them are on their way before the service says that it does not know the method.
+        for step in 0..<4 { app.send("{\"lat\":53.5,\"lon\":13.25,\"speed\":\(step)}") }
+        world.run(6)
+        #expect(app.messages.last == "{\"type\":\"ack\",\"accepted\":4,\"dropped\":{}}")
+        #expect(world.reports.map { $0.map { $0.speed ?? -1 } } == [[0, 1, 2, 3]])
+        #expect(world.reports[0].map(\.driverID) == ["d", "", "", ""])
+        // The service is upgraded: within a minute it is asked again.
+        world.killServices()
+        world.run(5)
+        world.hasLocationStreams = true
+        try world.startServices()
+        for _ in 0..<70 {
+            app.send("{\"lat\":53.5,\"lon\":13.25}")
+            world.run(1)
+        }
+        #expect(world.locationStreams.count == 1)
+        #expect(app.messages.last == "{\"type\":\"ack\",\"accepted\":5,\"dropped\":{}}")
     }
 
     @Test func contract_theAppLearnsOfItsTrip() throws {

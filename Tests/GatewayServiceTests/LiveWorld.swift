@@ -27,6 +27,14 @@ final class LiveWorld {
     var drivers: [String: Driver_V1_Driver] = [:]
     var driverWatches: [(id: String, call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>)] = []
     var reports: [[Driver_V1_ReportLocationsRequest]] = []
+    /// Calls of `StreamLocations`, for as long as they are open, and whether the service knows the method.
+    var locationStreams: [LocationCall] = []
+    var hasLocationStreams: Bool
+    typealias LocationCall = BidirectionalServerCall<
+        Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse
+    >
+    /// Positions are acknowledged.
+    var acknowledges = true
     /// What the trip service knows.
     var trips: [String: Trip_V1_Trip] = [:]
     var tripWatches: [(id: String, call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>)] = []
@@ -37,8 +45,9 @@ final class LiveWorld {
 
     init(
         servicesAreUp: Bool = true, limits: FeedLimits = .init(), seed: UInt64 = 3,
-        options: SimulationOptions = .init()
+        options: SimulationOptions = .init(), hasLocationStreams: Bool = true
     ) throws {
+        self.hasLocationStreams = hasLocationStreams
         network = SimulatedNetwork(seed: seed, options: options)
         gateway = try network.makeLoop()
         services = try network.makeLoop()
@@ -114,12 +123,22 @@ final class LiveWorld {
             let place = reports.count
             reports.append([])
             call.onMessage = { [unowned self] in reports[place].append($0) }
-            call.onEnd = { [unowned self] in
-                let stale = reports[place].filter { $0.at != nil }.count
-                call.respond(
-                    Driver_V1_ReportLocationsResponse(
-                        accepted: UInt64(reports[place].count - stale),
-                        dropped: stale > 0 ? ["stale": UInt64(stale)] : [:]))
+            call.onEnd = { [unowned self] in call.respond(counts(place)) }
+        }
+        if hasLocationStreams {
+            registry.bidirectional(service: Driver_V1_DriverService.name, method: "StreamLocations") {
+                [unowned self] (call: LocationCall) in
+                let place = reports.count
+                reports.append([])
+                locationStreams.append(call)
+                call.onMessage = { [unowned self] in
+                    reports[place].append($0)
+                    if acknowledges { call.send(counts(place)) }
+                }
+                call.onEnd = { [unowned self] in
+                    locationStreams.removeAll { $0 === call }
+                    call.finish()
+                }
             }
         }
         registry.unary(service: Trip_V1_TripService.name, method: "CreateTrip") {
@@ -142,6 +161,13 @@ final class LiveWorld {
         let server = GRPCServer(loop: services, registry: registry)
         try server.listen(.loopback(port: 50051))
         grpc = server
+    }
+
+    /// What became of the positions of one stream: those that say when are stale.
+    private func counts(_ place: Int) -> Driver_V1_ReportLocationsResponse {
+        let stale = reports[place].filter { $0.at != nil }.count
+        return Driver_V1_ReportLocationsResponse(
+            accepted: UInt64(reports[place].count - stale), dropped: stale > 0 ? ["stale": UInt64(stale)] : [:])
     }
 
     /// The services die; what was open breaks.

@@ -68,6 +68,9 @@ private final class DriverStub: Driver_V1_DriverServiceHandler {
     func reportLocations(
         _ call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
     ) {}
+    func streamLocations(
+        _ call: BidirectionalServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
+    ) {}
     func watchDriver(
         _ request: Driver_V1_WatchDriverRequest, _ call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>
     ) {}

@@ -125,6 +125,12 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
         call.onEnd = { [unowned call] in call.respond(report.response) }
     }
 
+    func streamLocations(
+        _ call: BidirectionalServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
+    ) {
+        LocationStream.begin(book, call)
+    }
+
     func watchDriver(
         _ request: Driver_V1_WatchDriverRequest, _ call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>
     ) {

@@ -16,6 +16,7 @@ final class DriverBook {
     let loop: EventLoop
     let metrics = DriverMetrics()
     let watchers: DriverWatchers
+    let locationStreams: LocationStreams
     private(set) var registry: DriverRegistry
     private let repository: any DriverRepository
     private let announcer: any DriverAnnouncer
@@ -38,6 +39,7 @@ final class DriverBook {
         self.repository = repository
         self.announcer = announcer
         watchers = DriverWatchers(loop: loop)
+        locationStreams = LocationStreams(loop: loop)
         let wall = loop.wallClockMilliseconds
         registry = DriverRegistry(
             timeToLive: timeToLive, revisions: stored.revisions, tripEpoch: stored.tripEpoch)

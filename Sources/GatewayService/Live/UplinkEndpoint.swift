@@ -12,7 +12,7 @@ import WebSockets
 /// `/ws/drivers/{id}/location` on one loop: a driver's own app sends positions and learns of its trip.
 final class UplinkEndpoint: WebSocketHandler {
     private let sockets: WebSocketServer
-    private let drivers: Driver_V1_DriverServiceClient
+    private let service: LocationService
     private let watches: TripWatches
     /// By the number that a WebSocket has as its context.
     private var uplinks: [Uplink?] = []
@@ -20,7 +20,7 @@ final class UplinkEndpoint: WebSocketHandler {
 
     init(sockets: WebSocketServer, drivers: Driver_V1_DriverServiceClient, watches: TripWatches) {
         self.sockets = sockets
-        self.drivers = drivers
+        service = LocationService(client: drivers)
         self.watches = watches
     }
 
@@ -33,7 +33,7 @@ final class UplinkEndpoint: WebSocketHandler {
         guard Identifier.isValid(driver) else {
             return sockets.refuse(id, .noDriver(driver), requestID: requestID)
         }
-        let uplink = Uplink(id, driver, requestID, sockets: sockets, drivers: drivers, watches: watches)
+        let uplink = Uplink(id, driver, requestID, sockets: sockets, service: service, watches: watches)
         uplinks[place] = uplink
         uplink.begin()
     }
@@ -58,11 +58,10 @@ final class UplinkEndpoint: WebSocketHandler {
 
 /// One driver's app.
 ///
-///     positions ─▶ a ReportLocations stream per `ackInterval` ─▶ its answer ─▶ ack
+///     positions ─▶ LocationSender ─▶ what became of them, every `ackInterval` ─▶ ack
 ///     WatchDriver ─▶ active trip ─▶ WatchTrip ─▶ trip
 ///
-/// A client stream answers when it ends, so an ack every five seconds is a stream every five seconds; without positions
-/// there is neither.
+/// Without positions there are neither streams nor acks.
 final class Uplink: TripObserver {
     private let id: WebSocketID
     private let driver: String
@@ -70,11 +69,7 @@ final class Uplink: TripObserver {
     private let sockets: WebSocketServer
     private let drivers: Driver_V1_DriverServiceClient
     private let watches: TripWatches
-    private var stream: ClientStreamingCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>?
-    /// Positions that were given to `stream`.
-    private var reported: UInt64 = 0
-    /// Positions that could not be given to any stream since the last ack.
-    private var lost: UInt64 = 0
+    private let positions: LocationSender
     private var ackTimer: TimerID?
     private var watch: ServerStreamingCall?
     private var retry: TimerID?
@@ -84,19 +79,19 @@ final class Uplink: TripObserver {
 
     /// Nanoseconds between two acks at least.
     static let ackInterval: UInt64 = 5_000_000_000
-    /// Nanoseconds that the last answer of a stream may take.
-    static let answerTimeout: UInt64 = 5_000_000_000
 
     init(
-        _ id: WebSocketID, _ driver: String, _ requestID: String, sockets: WebSocketServer,
-        drivers: Driver_V1_DriverServiceClient, watches: TripWatches
+        _ id: WebSocketID, _ driver: String, _ requestID: String, sockets: WebSocketServer, service: LocationService,
+        watches: TripWatches
     ) {
         self.id = id
         self.driver = driver
         self.requestID = requestID
         self.sockets = sockets
-        self.drivers = drivers
         self.watches = watches
+        drivers = service.client
+        options.metadata.add("x-request-id", requestID)
+        positions = LocationSender(driver: driver, service: service, options: options)
     }
 
     private var loop: EventLoop { sockets.loop }
@@ -104,11 +99,7 @@ final class Uplink: TripObserver {
     private var tripRetries = RetryBackoff(first: TripWatches.retryDelays.first, last: TripWatches.retryDelays.last)
 
     /// The driver service's log lines name the request that became this WebSocket.
-    private var options: CallOptions {
-        var options = CallOptions()
-        options.metadata.add("x-request-id", requestID)
-        return options
-    }
+    private var options = CallOptions()
 
     func begin() {
         retry = nil
@@ -124,72 +115,38 @@ final class Uplink: TripObserver {
         if let ackTimer { loop.cancel(ackTimer) }
         watch?.cancel()
         watch = nil
-        // What was sent still counts.
-        stream?.finish { _ in }
-        stream = nil
+        positions.end()
         if case .some(.some(let trip)) = activeTrip { watches.unwatch(trip, self) }
     }
 
     // MARK: Positions
 
     func report(_ position: Driver_V1_ReportLocationsRequest) {
-        if ackTimer == nil {
-            ackTimer = loop.schedule(after: Self.ackInterval) { [weak self] in self?.acknowledge() }
-        }
-        if stream?.isEnded == true { lose() }
-        let stream = stream ?? drivers.reportLocations(options: options)
-        self.stream = stream
-        guard stream.isWritable || reported == 0 else {
-            lost += 1
-            return
-        }
-        var position = position
-        if reported == 0 { position.driverID = driver }
-        reported += 1
-        stream.send(position)
+        positions.send(position)
+        if ackTimer == nil { scheduleAck() }
     }
 
-    /// The stream has broken: its positions are lost.
-    private func lose() {
-        lost += reported
-        reported = 0
-        stream = nil
-    }
-
-    /// Ends the stream; its answer is the ack.
-    private func acknowledge() {
-        ackTimer = nil
-        let lost = lost
-        let reported = reported
-        self.lost = 0
-        self.reported = 0
-        guard let stream else { return ack(Driver_V1_ReportLocationsResponse(), lost: lost) }
-        self.stream = nil
-        var isAnswered = false
-        let deadline = loop.schedule(after: Self.answerTimeout) { stream.cancel() }
-        stream.finish { [weak self] result in
-            guard let self, !isAnswered else { return }
-            isAnswered = true
-            loop.cancel(deadline)
-            switch result {
-            case .success(let response): ack(response, lost: lost)
-            case .failure: ack(Driver_V1_ReportLocationsResponse(), lost: lost + reported)
-            }
+    private func scheduleAck() {
+        ackTimer = loop.schedule(after: Self.ackInterval) { [weak self] in
+            guard let self else { return }
+            ackTimer = nil
+            positions.settle { [weak self] in self?.ack($0) }
+            if !positions.isIdle { scheduleAck() }
         }
     }
 
     /// `{"type":"ack","accepted":n,"dropped":{"stale":1}}`; what could not be handed on is `unavailable`.
-    private func ack(_ response: Driver_V1_ReportLocationsResponse, lost: UInt64) {
-        guard !hasEnded else { return }
+    private func ack(_ outcome: LocationSender.Outcome) {
+        guard !hasEnded, !outcome.isEmpty else { return }
         var buffer = ByteBuffer(capacity: 128)
         buffer.append("{\"type\":\"ack\",\"accepted\":")
-        buffer.append(decimal: response.accepted)
+        buffer.append(decimal: outcome.accepted)
         buffer.append(",\"dropped\":{")
-        for (reason, count) in response.dropped.sorted(by: { $0.key < $1.key }) where count > 0 {
+        for (reason, count) in outcome.dropped.sorted(by: { $0.key < $1.key }) where count > 0 {
             buffer.appendJSON(dynamicName: reason)
             buffer.append(decimal: count)
         }
-        if lost > 0 { buffer.appendJSON("unavailable", integer: lost) }
+        if outcome.lost > 0 { buffer.appendJSON("unavailable", integer: outcome.lost) }
         buffer.append("}}")
         sockets.sendText(id, buffer.span)
     }

@@ -23,6 +23,10 @@ public protocol Driver_V1_DriverServiceHandler: AnyObject {
     func updateDriverStatus(_ request: Driver_V1_UpdateDriverStatusRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverStatusResponse>)
     /// Positions of one driver. The answer counts what was accepted and what was dropped.
     func reportLocations(_ call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>)
+    /// Positions of one driver, and their acknowledgements on the same stream. An acknowledgement counts what became of the
+    /// stream's positions so far, in their order: with 3 accepted and 2 dropped the first five have been taken. Each takes the
+    /// place of those before it; one may stand for many positions.
+    func streamLocations(_ call: BidirectionalServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>)
     /// Position, status and active trip of one driver, at once and on each change.
     func watchDriver(_ request: Driver_V1_WatchDriverRequest, _ call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>)
 }
@@ -45,6 +49,10 @@ public protocol Driver_V1_DriverServiceAsyncHandler: AnyObject {
     func updateDriverStatus(_ request: Driver_V1_UpdateDriverStatusRequest, _ context: ServerContext) async throws -> Driver_V1_UpdateDriverStatusResponse
     /// Positions of one driver. The answer counts what was accepted and what was dropped.
     func reportLocations(_ requests: MessageStream<Driver_V1_ReportLocationsRequest>, _ context: ServerContext) async throws -> Driver_V1_ReportLocationsResponse
+    /// Positions of one driver, and their acknowledgements on the same stream. An acknowledgement counts what became of the
+    /// stream's positions so far, in their order: with 3 accepted and 2 dropped the first five have been taken. Each takes the
+    /// place of those before it; one may stand for many positions.
+    func streamLocations(_ requests: MessageStream<Driver_V1_ReportLocationsRequest>, _ responses: MessageSender<Driver_V1_ReportLocationsResponse>, _ context: ServerContext) async throws
     /// Position, status and active trip of one driver, at once and on each change.
     func watchDriver(_ request: Driver_V1_WatchDriverRequest, _ responses: MessageSender<Driver_V1_WatchDriverResponse>, _ context: ServerContext) async throws
 }
@@ -89,6 +97,10 @@ public enum Driver_V1_DriverService {
             (call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>) in
             handler.reportLocations(call)
         }
+        registry.bidirectional(service: name, method: "StreamLocations") {
+            (call: BidirectionalServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>) in
+            handler.streamLocations(call)
+        }
         registry.serverStreaming(service: name, method: "WatchDriver") {
             (request: Driver_V1_WatchDriverRequest, call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>) in
             handler.watchDriver(request, call)
@@ -125,6 +137,10 @@ public enum Driver_V1_DriverService {
         registry.clientStreaming(service: name, method: "ReportLocations") {
             (call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>) in
             call.answer { requests, context in try await handler.reportLocations(requests, context) }
+        }
+        registry.bidirectional(service: name, method: "StreamLocations") {
+            (call: BidirectionalServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>) in
+            call.answer { requests, responses, context in try await handler.streamLocations(requests, responses, context) }
         }
         registry.serverStreaming(service: name, method: "WatchDriver") {
             (request: Driver_V1_WatchDriverRequest, call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>) in
@@ -264,6 +280,27 @@ public struct Driver_V1_DriverServiceClient {
         _ send: (MessageSender<Driver_V1_ReportLocationsRequest>) async throws(RPCError) -> Void
     ) async throws(RPCError) -> Driver_V1_ReportLocationsResponse {
         try await channel.clientStreaming("/driver.v1.DriverService/ReportLocations", options: options, send)
+    }
+
+    /// Positions of one driver, and their acknowledgements on the same stream. An acknowledgement counts what became of the
+    /// stream's positions so far, in their order: with 3 accepted and 2 dropped the first five have been taken. Each takes the
+    /// place of those before it; one may stand for many positions.
+    @inlinable
+    public func streamLocations(
+        options: CallOptions = CallOptions(),
+        onMessage: @escaping (Driver_V1_ReportLocationsResponse) -> Void, onEnd: @escaping (RPCError?) -> Void
+    ) -> BidirectionalCall<Driver_V1_ReportLocationsRequest> {
+        channel.bidirectional("/driver.v1.DriverService/StreamLocations", options: options, onMessage: onMessage, onEnd: onEnd)
+    }
+
+    /// Positions of one driver, and their acknowledgements on the same stream. An acknowledgement counts what became of the
+    /// stream's positions so far, in their order: with 3 accepted and 2 dropped the first five have been taken. Each takes the
+    /// place of those before it; one may stand for many positions.
+    @inlinable
+    public func streamLocations(
+        options: CallOptions = CallOptions()
+    ) -> (requests: MessageSender<Driver_V1_ReportLocationsRequest>, responses: MessageStream<Driver_V1_ReportLocationsResponse>) {
+        channel.bidirectional("/driver.v1.DriverService/StreamLocations", options: options)
     }
 
     /// Position, status and active trip of one driver, at once and on each change.

@@ -136,6 +136,18 @@
                     call.respond(.init(accepted: count, dropped: mode == .strange ? ["stale": .max] : [:]))
                 }
             }
+            registry.bidirectional(service: driverService, method: "StreamLocations") {
+                [unowned self]
+                (call: BidirectionalServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>)
+                in
+                var count: UInt64 = 0
+                call.onMessage = { [unowned self, unowned call] _ in
+                    if mode == .failing { return call.fail(RPCError(code: .unavailable, message: "no")) }
+                    count += 1
+                    call.send(.init(accepted: count, dropped: mode == .strange ? ["stale": .max] : [:]))
+                }
+                call.onEnd = { [unowned call] in call.finish() }
+            }
             registry.unary(service: tripService, method: "CreateTrip") {
                 [unowned self] (request: Trip_V1_CreateTripRequest, call: UnaryServerCall<Trip_V1_CreateTripResponse>)
                 in respond(call) { [self] in .init(trip: trip(request.id ?? "", hasEnded: false)) }
