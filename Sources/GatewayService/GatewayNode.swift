@@ -21,7 +21,7 @@ final class GatewayNode {
 
     /// On the thread that made the loop, before it runs.
     init(
-        backends: Backends, link: FeedLink, settings: ProgramSettings, origins: OriginPolicy,
+        backends: Backends, link: FeedLink, settings: ProgramSettings, doors: Doors,
         readiness: ServiceReadiness, files: StaticFiles
     ) {
         self.backends = backends
@@ -41,7 +41,8 @@ final class GatewayNode {
         var limits = HTTPLimits()
         limits.idleTime = UInt64(settings.keepAliveSeconds) * 1_000_000_000
         server = HTTPServer(
-            loop: loop, router: router, limits: limits, cors: .gateway(origins), problemTypes: Product.problemTypes,
+            loop: loop, router: router, limits: limits, cors: .gateway(doors.origins),
+            proxies: doors.proxies, hosts: doors.hosts, problemTypes: Product.problemTypes,
             metrics: .shared,
             logger: Logger(label: "http"))
         serve(files)
@@ -74,6 +75,29 @@ final class GatewayNode {
     }
 
     func close() { backends.close() }
+}
+
+/// Who may come in: whose pages, through which proxies, and by which names.
+struct Doors: Sendable {
+    let origins: OriginPolicy
+    let proxies: TrustedProxies
+    let hosts: HostNames
+
+    /// - Throws: `GatewayStartError`, which names the setting, for what could match nobody.
+    init(_ settings: ProgramSettings) throws {
+        do {
+            origins = try OriginPolicy(settings.allowedOrigins)
+        } catch {
+            throw GatewayStartError(description: "\(settings.variable(\.allowedOrigins)): \(error).")
+        }
+        do {
+            proxies = try TrustedProxies(settings.trustedProxies)
+        } catch {
+            throw GatewayStartError(description: "\(settings.variable(\.trustedProxies)): \(error).")
+        }
+        let isLocal = try settings.listenAddress(port: 0).isLoopback
+        hosts = isLocal && !origins.allowsEveryone ? .local(and: origins.listedHosts) : .all
+    }
 }
 
 /// What the gateway has once, on its first loop: the feed, the Kafka consumer that triggers it, and the operators' port.
@@ -131,7 +155,9 @@ final class GatewayHome {
         let router = Router()
         router.addHealth(readiness, loop: loop)
         router.addMetrics()
-        let server = HTTPServer(loop: loop, router: router, problemTypes: Product.problemTypes)
+        let server = HTTPServer(
+            loop: loop, router: router, hosts: address.isLoopback ? .local() : .all,
+            problemTypes: Product.problemTypes)
         operations = server
         do {
             return try server.listen(address)

@@ -42,14 +42,14 @@ public final class GatewayServer: ServerProcess {
             loops: loops, dependencies: ["driver_service", "trip_service", "kafka"], now: loops[0].preciseNow())
         self.readiness = readiness
 
-        let origins = try Self.origins(settings)
+        let doors = try Doors(settings)
         let folder = try LiveFolder(settings.publicDir)
         let backends = loops.map { Backends(loop: $0, settings: settings) }
         let home = try GatewayHome(loop: loops[0], backends: backends[0], settings: settings, readiness: readiness)
         let links = FeedLink.links(home.feed, loops: loops)
         let nodes = zip(backends, links).map { backends, link in
             GatewayNode(
-                backends: backends, link: link.value, settings: settings, origins: origins, readiness: readiness,
+                backends: backends, link: link.value, settings: settings, doors: doors, readiness: readiness,
                 files: folder.files)
         }
         self.home = LoopBound(home, loop: loops[0])
@@ -81,14 +81,6 @@ public final class GatewayServer: ServerProcess {
     public func start() throws(SystemError) { try group.start { _ in } }
 
     // MARK: Listening
-
-    private static func origins(_ settings: ProgramSettings) throws(GatewayStartError) -> OriginPolicy {
-        do throws(OriginPolicy.InvalidOrigin) {
-            return try OriginPolicy(settings.allowedOrigins)
-        } catch {
-            throw GatewayStartError(description: "ALLOWED_ORIGINS: \(error).")
-        }
-    }
 
     private static func certificate(
         _ settings: ProgramSettings

@@ -16,6 +16,16 @@ public struct OriginPolicy: Sendable {
         case foreign
     }
 
+    /// How the client has sent a request, as far as is known.
+    public enum Scheme: Sendable, Hashable {
+        /// In the clear.
+        case http
+        /// Over TLS: then a page that came in the clear is another origin.
+        case https
+        /// In the clear as it came here, and maybe over TLS up to a proxy: either will do.
+        case unknown
+    }
+
     /// An entry of a list that is no origin.
     public struct InvalidOrigin: Error, CustomStringConvertible, Hashable {
         /// What was given.
@@ -23,6 +33,13 @@ public struct OriginPolicy: Sendable {
         public var description: String {
             "\"\(origin.prefix(100))\" is not an origin: give scheme, host and, where it is not the scheme's own, the port, "
                 + "as in https://example.org or http://localhost:3000; * stands for every page, and for no part of a name"
+        }
+    }
+
+    /// The hosts of the list, without ports: names by which a server may be called.
+    public var listedHosts: [String] {
+        listed.compactMap { text in
+            Parts(origin: text.span).map { String(decoding: text[$0.host], as: UTF8.self) }
         }
     }
 
@@ -51,21 +68,18 @@ public struct OriginPolicy: Sendable {
     }
 
     /// Whether a page has sent the request, and may.
-    ///
-    /// - Parameter isTLS: whether it came over TLS: then a page that did not is another origin. Where it came in the clear it
-    ///   may have been TLS up to a proxy, and either will do.
-    public func judge(_ head: HTTP1Head, isTLS: Bool) -> Verdict {
+    public func judge(_ head: HTTP1Head, scheme: Scheme) -> Verdict {
         let index = head.index(of: "origin")
         if index < 0 { return .none }
         if head.index(of: "origin", from: index + 1) >= 0 { return .foreign }
-        return allows(origin: head.value(at: index), authority: head.authority, isTLS: isTLS) ? .allowed : .foreign
+        return allows(origin: head.value(at: index), authority: head.authority, scheme: scheme) ? .allowed : .foreign
     }
 
     /// Whether a page of `origin` may send a request to `authority`, the host and optional port that it names.
-    public func allows(origin: Span<UInt8>, authority: Span<UInt8>, isTLS: Bool) -> Bool {
+    public func allows(origin: Span<UInt8>, authority: Span<UInt8>, scheme: Scheme) -> Bool {
         if allowsEveryone { return true }
         guard let page = Parts(origin: origin) else { return false }
-        if isSameHost(origin, page, authority, isTLS) { return true }
+        if isSameHost(origin, page, authority, scheme) { return true }
         for other in listed {
             let other = other.span
             guard let parts = Parts(origin: other), parts.port == page.port else { continue }
@@ -78,9 +92,13 @@ public struct OriginPolicy: Sendable {
         return false
     }
 
-    private func isSameHost(_ origin: Span<UInt8>, _ page: Parts, _ authority: Span<UInt8>, _ isTLS: Bool) -> Bool {
+    private func isSameHost(
+        _ origin: Span<UInt8>, _ page: Parts, _ authority: Span<UInt8>, _ scheme: Scheme
+    ) -> Bool {
         let ownPort = Parts.port(ofScheme: origin.extracting(page.scheme))
-        guard ownPort > 0, !isTLS || ownPort == 443, let server = Parts(authority: authority) else { return false }
+        guard ownPort > 0, scheme == .unknown || (scheme == .https) == (ownPort == 443),
+            let server = Parts(authority: authority)
+        else { return false }
         return isEqual(origin.extracting(page.host), authority.extracting(server.host))
             && page.port == (server.port > 0 ? server.port : ownPort)
     }

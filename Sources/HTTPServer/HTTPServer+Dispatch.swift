@@ -65,6 +65,9 @@ extension HTTPServer {
         }
         lookAtOrigin(head)
 
+        if !core.value.hosts.knows(head.authority) {
+            return .answer(.problem(.misdirected(head.authority)))
+        }
         if head.hasUnknownExpectation {
             return .answer(
                 .problem(.init(417, "expectation-failed", "The only expectation that is met here is 100-continue.")))
@@ -124,11 +127,18 @@ extension HTTPServer {
         let origin = head.index(of: "origin")
         guard origin >= 0 else { return }
         context.value.extras.insert(.origin)
-        let isTLS = loop.isTLS(context.value.connection)
-        if core.value.cors.origins.judge(head, isTLS: isTLS) == .allowed {
+        if judgeOrigin(head) == .allowed {
             // Proof: used only while the handler is being called, when the head's bytes are there.
             unsafe context.value.allowedOrigin = unsafe head.value(at: origin).withUnsafeBufferPointer { unsafe $0 }
         }
+    }
+
+    /// What the head of this context's request says of the page that sent it.
+    func judgeOrigin(_ head: HTTP1Head) -> OriginPolicy.Verdict {
+        let connection = context.value.connection
+        let scheme = core.value.proxies.scheme(
+            of: head, from: loop.peerAddress(connection), isTLS: loop.isTLS(connection))
+        return core.value.cors.origins.judge(head, scheme: scheme)
     }
 
     @inline(__always)

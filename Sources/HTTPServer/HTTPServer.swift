@@ -28,6 +28,8 @@ import Telemetry
     /// - Parameters:
     ///   - router: filled before; it is not changed any more.
     ///   - cors: what pages of other origins may do.
+    ///   - proxies: whose word counts about how a request came to them.
+    ///   - hosts: by which names the server may be called; another one is 421.
     ///   - requestIDs: whether each answer carries an `X-Request-Id`, the client's or one made here.
     ///   - problemTypes: what stands before a problem's code in its type, such as `urn:example:problem:`; nil: problems have
     ///     no type.
@@ -35,7 +37,8 @@ import Telemetry
     ///   - logger: where requests are logged (`RequestLog` says which); nil: nowhere.
     public init(
         loop: EventLoop, router: Router, limits: HTTPLimits = .init(), cors: CORSPolicy = .init(),
-        requestIDs: Bool = true, problemTypes: String? = nil, metrics: MetricRegistry? = nil, logger: Logger? = nil
+        proxies: TrustedProxies = .init(), hosts: HostNames = .all, requestIDs: Bool = true,
+        problemTypes: String? = nil, metrics: MetricRegistry? = nil, logger: Logger? = nil
     ) {
         self.loop = loop
         self.router = router
@@ -43,7 +46,8 @@ import Telemetry
         routes = Cell(RouteTable(router))
         core = Cell(
             ServerCore(
-                limits: limits, cors: cors, requestIDs: requestIDs, problemTypes: problemTypes,
+                limits: limits, cors: cors, proxies: proxies, hosts: hosts, requestIDs: requestIDs,
+                problemTypes: problemTypes,
                 metrics: metrics.map { HTTPMetrics($0, router: router) }, log: RequestLog(logger)))
         super.init()
         anchor.set(self)

@@ -109,8 +109,7 @@ public final class HeldRequest {
         }
         let (text, bytes) = (text, bytes)
         let head = HTTP1Head(bytes: text.span, table: table)
-        let isTLS = server.loop.isTLS(context.connection)
-        if server.core.value.cors.origins.judge(head, isTLS: isTLS) == .allowed, let origin = head.value("origin") {
+        if server.judgeOrigin(head) == .allowed, let origin = head.value("origin") {
             // Proof: taken away with the context, before the head's bytes are.
             unsafe server.context.value.allowedOrigin = unsafe origin.withUnsafeBufferPointer { unsafe $0 }
         }

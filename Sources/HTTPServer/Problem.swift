@@ -110,6 +110,15 @@ public struct Problem: Error, Sendable {
         )
     }
 
+    /// A request that names a host for which this server does not speak (RFC 9110 §15.5.20).
+    static func misdirected(_ authority: Span<UInt8>) -> Problem {
+        let host = unsafe authority.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
+        return Problem(
+            421, "misdirected-request",
+            "\(host.prefix(100)) is no name of this server, which listens for this machine alone: ask for localhost, or let "
+                + "its operator allow the origin of that name.")
+    }
+
     /// A body in a content coding (RFC 9110 §15.5.16).
     static var encodedBody: Problem {
         Problem(

@@ -9,6 +9,8 @@ import Telemetry
 struct ServerCore: ~Copyable {
     let limits: HTTPLimits
     let cors: CORSPolicy
+    let proxies: TrustedProxies
+    let hosts: HostNames
     /// `cors.exposedLine`.
     let exposedLine: [UInt8]
     let requestIDs: Bool
@@ -38,11 +40,14 @@ struct ServerCore: ~Copyable {
     var reclaims = false
 
     init(
-        limits: HTTPLimits, cors: CORSPolicy, requestIDs: Bool, problemTypes: String?, metrics: HTTPMetrics?,
+        limits: HTTPLimits, cors: CORSPolicy, proxies: TrustedProxies, hosts: HostNames, requestIDs: Bool,
+        problemTypes: String?, metrics: HTTPMetrics?,
         log: RequestLog
     ) {
         self.limits = limits
         self.cors = cors
+        self.proxies = proxies
+        self.hosts = hosts
         exposedLine = cors.exposedLine
         self.requestIDs = requestIDs
         self.problemTypes = problemTypes

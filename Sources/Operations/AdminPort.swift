@@ -15,7 +15,9 @@ public final class AdminPort {
         let router = Router()
         router.addHealth(readiness, loop: loop)
         router.addMetrics()
-        let server = HTTPServer(loop: loop, router: router, problemTypes: Product.problemTypes)
+        let isLocal = try settings.listenAddress(port: port).isLoopback
+        let server = HTTPServer(
+            loop: loop, router: router, hosts: isLocal ? .local() : .all, problemTypes: Product.problemTypes)
         self.server = server
         address = try settings.listening(\.adminPort, port) { try server.listen($0) }
     }

@@ -121,6 +121,12 @@ public struct CabstandSettings: SettingsCatalogue {
         help: "Whose pages may use REST and WebSocket; empty: the same host only."
     )
     .of("gateway", "cabstand")
+    public let trustedProxies = Setting.list(
+        "TRUSTED_PROXIES", allowed: "addresses between commas, such as 10.0.0.0/8,fd00::/8",
+        help:
+            "Proxies that end TLS and say so in Forwarded or X-Forwarded-Proto; empty: pages of either scheme are the same host's."
+    )
+    .of("gateway", "cabstand")
     public let logLevel = Setting.choice(
         "LOG_LEVEL", default: "info", ["trace", "debug", "info", "notice", "warning", "error", "critical"],
         help: "What is logged, to standard error.")

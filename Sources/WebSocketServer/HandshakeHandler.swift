@@ -70,7 +70,7 @@ import Reactor
         let handler = unsafe path.withUnsafeBufferPointer { unsafe find(String(decoding: $0, as: UTF8.self)) }
         guard let handler else { return refuse(id, 404, []) }
         guard let output = unsafe server.loop.output(id) else { return }
-        let isForeign = origins.judge(head, isTLS: server.loop.isTLS(id)) == .foreign
+        let isForeign = origins.judge(head, scheme: server.loop.isTLS(id) ? .https : .unknown) == .foreign
         if let refusal = unsafe WebSocketHandshake.check(head, isForeign: isForeign, response: &output.pointee) {
             return refuse(id, refusal.status, refusal.headers)
         }

@@ -2,9 +2,9 @@ import HTTP1
 import Testing
 
 private func allows(
-    _ origin: String, _ authority: String, tls: Bool = false, by policy: OriginPolicy = .init()
+    _ origin: String, _ authority: String, scheme: OriginPolicy.Scheme = .unknown, by policy: OriginPolicy = .init()
 ) -> Bool {
-    policy.allows(origin: Array(origin.utf8).span, authority: Array(authority.utf8).span, isTLS: tls)
+    policy.allows(origin: Array(origin.utf8).span, authority: Array(authority.utf8).span, scheme: scheme)
 }
 
 @Suite struct OriginPolicyTests {
@@ -36,13 +36,17 @@ private func allows(
         #expect(!allows(origin, authority))
     }
 
-    /// Where the connection itself is TLS, a page that came in the clear is another origin.
+    /// Where it is known how a request was sent, a page that came otherwise is of another origin.
     @Test func theSchemeCounts() {
-        #expect(allows("https://name", "name", tls: true))
-        #expect(allows("https://name:8443", "name:8443", tls: true))
-        #expect(!allows("http://name", "name", tls: true))
-        #expect(!allows("http://name:8443", "name:8443", tls: true))
-        #expect(!allows("http://name:443", "name", tls: true))
+        for (scheme, other, port) in [(OriginPolicy.Scheme.https, "http", 443), (.http, "https", 80)] {
+            let own = scheme == .https ? "https" : "http"
+            #expect(allows("\(own)://name", "name", scheme: scheme))
+            #expect(allows("\(own)://name", "name:\(port)", scheme: scheme))
+            #expect(allows("\(own)://name:8443", "name:8443", scheme: scheme))
+            #expect(!allows("\(other)://name", "name", scheme: scheme))
+            #expect(!allows("\(other)://name:8443", "name:8443", scheme: scheme))
+            #expect(!allows("\(other)://name:\(port)", "name", scheme: scheme))
+        }
     }
 
     @Test func aListIsComparedByItsParts() throws {
@@ -81,11 +85,46 @@ private func allows(
             var parser = HTTP1Parser()
             let bytes = Array("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n".utf8)
             guard case .head = parser.next(bytes.span, into: table) else { return nil }
-            return OriginPolicy().judge(HTTP1Head(bytes: bytes.span, table: table), isTLS: false)
+            return OriginPolicy().judge(HTTP1Head(bytes: bytes.span, table: table), scheme: .unknown)
         }
         #expect(judge("") == OriginPolicy.Verdict.none)
         #expect(judge("Origin: http://a\r\n") == .allowed)
         #expect(judge("Origin: http://a\r\nOrigin: http://a\r\n") == .foreign)
         #expect(judge("Origin: \r\n") == .foreign)
+    }
+}
+
+@Suite struct HostNamesTests {
+    private func knows(_ authority: String, _ names: HostNames = .local()) -> Bool {
+        names.knows(Array(authority.utf8).span)
+    }
+
+    /// What an attacker's DNS can't make lead to this machine.
+    @Test(arguments: [
+        "localhost", "LOCALHOST:8080", "localhost.", "app.localhost:1", "127.0.0.1", "127.0.0.1:8080", "[::1]:8080",
+        "[::1]",
+        "192.168.1.7:80", "gateway:8080", "a", "", "gateway.:80",
+    ])
+    func addressesAndLocalNames(authority: String) {
+        #expect(knows(authority))
+    }
+
+    @Test(arguments: [
+        "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example.",
+        "app.localhost.example", "1.2.3.4e", "evil.notlocalhost",
+    ])
+    func otherNames(authority: String) {
+        #expect(!knows(authority))
+        #expect(knows(authority, .all))
+    }
+
+    @Test func namesThatWereGiven() throws {
+        let policy = try OriginPolicy(["https://Cars.Example:8443", "http://localhost:3000", "http://[::1]:1"])
+        #expect(policy.listedHosts == ["Cars.Example", "localhost", "[::1]"])
+        let names = HostNames.local(and: policy.listedHosts)
+        #expect(knows("cars.example", names))
+        #expect(knows("CARS.example.:80", names))
+        #expect(!knows("a.cars.example", names))
+        #expect(!knows("cars.example.evil", names))
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import HTTP1
 import HTTPServer
 import Reactor
 import Synchronization
@@ -33,13 +34,16 @@ final class LiveServer: Sendable {
     static let problemTypes = "urn:example:problem:"
 
     convenience init(
-        limits: HTTPLimits = .init(), cors: CORSPolicy = .init(),
+        limits: HTTPLimits = .init(), cors: CORSPolicy = .init(), proxies: TrustedProxies = .init(),
+        hosts: HostNames = .all,
         _ routes: @escaping @Sendable (EventLoop, Router) -> Void
     ) throws {
         try self.init { loop in
             let router = Router()
             routes(loop, router)
-            return HTTPServer(loop: loop, router: router, limits: limits, cors: cors, problemTypes: Self.problemTypes)
+            return HTTPServer(
+                loop: loop, router: router, limits: limits, cors: cors, proxies: proxies, hosts: hosts,
+                problemTypes: Self.problemTypes)
         }
     }
 

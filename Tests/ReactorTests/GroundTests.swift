@@ -183,3 +183,35 @@ actor Resident {
         #expect(throws: ResolveError.notFound(host: "nobody")) { try answer?.get() }
     }
 }
+
+@Suite struct AddressBlockTests {
+    @Test(arguments: [
+        ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"), ("10.1.2.3/8", "10.9.9.9", "9.255.255.255"),
+        ("127.0.0.1", "127.0.0.1", "127.0.0.2"), ("0.0.0.0/0", "255.255.255.255", "::1"),
+        ("192.168.4.0/22", "192.168.7.255", "192.168.8.0"), ("fd00::/8", "fdff::1", "fc00::1"),
+        ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"), ("::1", "::1", "::2"),
+        ("10.0.0.0/8", "::ffff:10.1.2.3", "::10.1.2.3"), ("::ffff:10.0.0.0/104", "10.1.2.3", "11.1.2.3"),
+        ("fd00::/120", "fd00::ff", "fd00::100"),
+    ])
+    func addressesThatShareTheirFirstBits(block: String, inside: String, outside: String) throws {
+        let block = try #require(AddressBlock(block))
+        #expect(block.contains(try #require(SocketAddress(ip: inside, port: 80))))
+        #expect(!block.contains(try #require(SocketAddress(ip: outside, port: 80))))
+    }
+
+    @Test func everyAddressOfIPv6() throws {
+        let all = try #require(AddressBlock("::/0"))
+        for text in ["::", "ffff::1", "1.2.3.4"] {
+            #expect(all.contains(try #require(SocketAddress(ip: text, port: 1))))
+        }
+    }
+
+    @Test func loopback() throws {
+        for text in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            #expect(try #require(SocketAddress(ip: text, port: 1)).isLoopback)
+        }
+        for text in ["0.0.0.0", "::", "128.0.0.1", "10.0.0.1"] {
+            #expect(!(try #require(SocketAddress(ip: text, port: 1)).isLoopback))
+        }
+    }
+}
