@@ -34,7 +34,7 @@ extension KafkaProducer {
         ]
         let client = try NativeClient(
             .producer, configuration, defaults: defaults + bounds,
-            overrides: order == .strict ? StrictBatches.properties : [], events: events)
+            overrides: order == .strict ? StrictBatches.properties(configuration) : [], events: events)
         unsafe rd_kafka_set_log_queue(client.handle, nil)
         return client
     }

@@ -16,11 +16,29 @@ import Reactor
 struct StrictBatches {
     /// Milliseconds after which a flush that sees no end lets the client's thread do something else.
     static let flushTime: Int32 = 200
-    /// A batch must fit into one request, also where all its messages are for one partition.
-    static let properties = [
-        KafkaProperty("linger.ms", "60000"), KafkaProperty("batch.num.messages", "10000"),
-        KafkaProperty("batch.size", "1000000"),
-    ]
+    /// Milliseconds that a message must have at least, if it has a limit: within them a batch is given and flushed.
+    private static let shortestTimeout = 1_000
+
+    /// A batch must fit into one request, also where all its messages are for one partition. librdkafka refuses to linger for
+    /// longer than a message may take (`message.timeout.ms`).
+    static func properties(_ configuration: KafkaConfiguration) throws(KafkaError) -> [KafkaProperty] {
+        var linger = 60_000
+        let names: Set = ["message.timeout.ms", "delivery.timeout.ms"]
+        if let given = configuration.properties.last(where: { names.contains($0.key) }),
+            let timeout = Int(given.value), timeout != 0
+        {
+            guard timeout >= shortestTimeout else {
+                throw .configuration(
+                    "\(given.key) is \(timeout); it must be 0 (no limit) or at least \(shortestTimeout), "
+                        + "or the order of the messages can't be kept")
+            }
+            linger = min(linger, timeout / 2)
+        }
+        return [
+            KafkaProperty("linger.ms", String(linger)), KafkaProperty("batch.num.messages", "10000"),
+            KafkaProperty("batch.size", "1000000"),
+        ]
+    }
     private static let messages = 5_000
     /// Successful batches after which a larger one is tried again.
     private static let confidence = 1_000

@@ -1,3 +1,5 @@
+import HTTPServer
+import KafkaClient
 import Reactor
 import Settings
 import Telemetry
@@ -85,8 +87,19 @@ public enum ServerProgram {
             loop.run()
             end(0)
         } catch {
-            logger.critical("not started", metadata: ["error": "\(error)"])
+            logger.critical("not started", metadata: ["error": "\(words(error))"])
             end(1)
+        }
+    }
+
+    /// What is wrong, with the settings that name it: the libraries know of none.
+    private static func words(_ error: any Error) -> String {
+        switch error {
+        case is KafkaError:
+            "\(error); CABSTAND_KAFKA_CONFIG and CABSTAND_KAFKA_BOOTSTRAP_SERVERS say how Kafka is reached."
+        case is StaticFilesError: "\(error); CABSTAND_PUBLIC_DIR names the folder."
+        case is TLSError: "\(error); CABSTAND_TLS_CERT and CABSTAND_TLS_KEY name the files."
+        default: "\(error)"
         }
     }
 

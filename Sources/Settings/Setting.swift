@@ -141,11 +141,15 @@ extension Setting where Value == [String] {
 }
 
 extension Setting where Value == [KeyValue] {
-    /// `key=value,key=value`; empty for none.
+    /// `key=value,key=value`; empty for none. A comma that belongs to a value is written `\,`, and a backslash in front of a
+    /// comma or of a backslash `\\`.
     public static func keyValues(_ name: String, help: String, isSecret: Bool) -> Setting<[KeyValue]> {
-        Setting(name, default: "", allowed: "key=value,key=value", help: help, isSecret: isSecret) { text in
+        Setting(
+            name, default: "", allowed: "key=value,key=value (a comma inside of a value as \\,)", help: help,
+            isSecret: isSecret
+        ) { text in
             var pairs: [KeyValue] = []
-            for item in text.split(separator: ",") {
+            for item in KeyValue.items(text) where !item.isEmpty {
                 guard let separator = item.firstIndex(of: "=") else { return nil }
                 let key = item[..<separator].trimmingSpaces()
                 // Also one that is nothing but spaces: what is accepted here is written out and read again.
@@ -161,6 +165,43 @@ extension Setting where Value == [KeyValue] {
 public struct KeyValue: Sendable, Equatable {
     public let key: String
     public let value: String
+
+    public init(key: String, value: String) {
+        self.key = key
+        self.value = value
+    }
+
+    /// As an operator would write them.
+    public static func text(of pairs: [KeyValue]) -> String {
+        pairs.map { pair in
+            "\(pair.key)=\(pair.value)".replacing("\\", with: "\\\\").replacing(",", with: "\\,")
+        }
+        .joined(separator: ",")
+    }
+
+    /// What stands between commas that are not escaped.
+    fileprivate static func items(_ text: String) -> [String] {
+        var items: [String] = []
+        var item = ""
+        var isEscaped = false
+        for character in text {
+            if isEscaped {
+                // In front of anything else a backslash is one.
+                if character != ",", character != "\\" { item.append("\\") }
+                item.append(character)
+                isEscaped = false
+            } else if character == "\\" {
+                isEscaped = true
+            } else if character == "," {
+                items.append(item)
+                item = ""
+            } else {
+                item.append(character)
+            }
+        }
+        if isEscaped { item.append("\\") }
+        return items + [item]
+    }
 }
 
 /// A host (a name or an address) and a TCP port: `driver:50051`, `127.0.0.1:50051`, `[::1]:50051`.

@@ -48,13 +48,12 @@ final class WebSocketMetrics {
         counter.increment()
     }
 
-    /// The codes of one series share a number. Each number of its own up to 3099, where this house's are: clients may close with
+    /// The codes of one series share a number. Those of RFC 6455 and two of this house have their own: clients may close with
     /// 2,000 others, and what they choose must not grow the page.
     private static func series(_ code: CloseCode) -> UInt16 {
-        switch code.rawValue {
-        case 4000...: 4000
-        case 3100...: 3100
-        default: code.rawValue
+        switch code {
+        case .tooSlow, .noPong: code.rawValue
+        default: code.rawValue < 3000 ? code.rawValue : code.rawValue / 1000 * 1000
         }
     }
 
@@ -62,7 +61,7 @@ final class WebSocketMetrics {
         let series = series(code)
         return MetricRegistry.shared.counter(
             name: .own("websocket_closed_total"), help: "WebSockets that have ended.",
-            labels: ["code": series == 4000 ? "4xxx" : series == 3100 ? "3xxx" : "\(series)"])
+            labels: ["code": series == 4000 ? "4xxx" : series == 3000 ? "3xxx" : "\(series)"])
     }
 
     func violated(_ violation: ProtocolViolation) {

@@ -81,10 +81,10 @@ struct AllInOne {
             topics: [DriverLocationUpdate.topic, TripEvent.topic].map {
                 TopicSpecification(name: $0, partitions: Int32(partitions), replicationFactor: 1)
             })
-        var properties = settings.kafkaConfig.map { "\($0.key)=\($0.value)" }
-        properties += EmbeddedBroker.properties.map { "\($0.key)=\($0.value)" }
+        let properties =
+            settings.kafkaConfig + EmbeddedBroker.properties.map { KeyValue(key: $0.key, value: $0.value) }
         let changed = settings.replacing(\.kafkaBootstrapServers, with: broker.bootstrapServers)
-            .replacing(\.kafkaConfig, with: properties.joined(separator: ","))
+            .replacing(\.kafkaConfig, with: KeyValue.text(of: properties))
         return (changed, broker)
     }
 

@@ -1,3 +1,4 @@
+import Bytes
 import GRPCRuntime
 import RideDomain
 import Testing
@@ -61,6 +62,13 @@ import Testing
         browser.send("{\"type\":\"ping\"}")
         world.run(0.5)
         #expect(browser.messages.last == "{\"type\":\"pong\",\"version\":7,\"as_of\":\"2023-11-14T22:13:20.000Z\"}")
+    }
+
+    /// It said version 0 and 1970.
+    @Test func aPongBeforeAnyListSaysNothingOfIt() {
+        var buffer = ByteBuffer()
+        buffer.appendPong(LiveSnapshot())
+        #expect(String(decoding: buffer.array(), as: UTF8.self) == "{\"type\":\"pong\"}")
     }
 
     @Test func contract_aBadRequestIsAcceptedThenToldThenClosed3501() throws {

@@ -17,6 +17,24 @@ import Testing
         configuration(broker.bootstrapServers) { $0.properties.append(Self.impatient) }
     }
 
+    /// The start failed with words about `linger.ms`, which nobody had set.
+    @Test(arguments: ["message.timeout.ms", "delivery.timeout.ms"])
+    func aTimeLimitOfMessagesGoesWithAStrictOrder(name: String) throws {
+        let loop = try EventLoop()
+        func make(_ value: String, _ order: KafkaProducer.Order) throws(KafkaError) {
+            let configuration = configuration("127.0.0.1:1") { $0.properties.append(KafkaProperty(name, value)) }
+            let producer = try KafkaProducer(loop: loop, configuration: configuration, order: order)
+            producer.close(timeout: 0) { _ in loop.stop() }
+            loop.run()
+        }
+        for value in ["0", "1000", "30000", "300000"] {
+            try make(value, .strict)
+            try make(value, .usual)
+        }
+        let error = #expect(throws: KafkaError.self) { try make("999", .strict) }
+        #expect(error?.message.hasPrefix("\(name) is 999; it must be 0 (no limit) or at least 1000") == true)
+    }
+
     /// Six million refusals in five seconds.
     @Test(arguments: [KafkaProducer.Order.usual, .strict])
     func issue10_aMissingTopicIsRefusedAtABoundedRateAndNamed(order: KafkaProducer.Order) throws {

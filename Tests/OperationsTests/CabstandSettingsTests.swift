@@ -79,13 +79,28 @@ import Testing
         for text in [" =x", "=x", "a=1, =2", "  ", "a", "a=1,b", "a=\u{301}"] {
             #expect(error([], ["CABSTAND_KAFKA_CONFIG": text]).hasPrefix("CABSTAND_KAFKA_CONFIG: "))
         }
-        for text in ["", ",", "a=1", " a = 1 , b = ", "a=b=c,d==", "\u{301}=1"] {
+        for text in ["", ",", "a=1", " a = 1 , b = ", "a=b=c,d==", "\u{301}=1", #"a=1\,2,b=\\"#, #"a\,b=\c\"#] {
             let values = try values(.cabstand, [], ["CABSTAND_KAFKA_CONFIG": text])
             let pairs = values.kafkaConfig
-            let written = pairs.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
+            let written = KeyValue.text(of: pairs)
             #expect(
                 values.replacing(\.kafkaConfig, with: written).kafkaConfig == pairs)
         }
+    }
+
+    @Test func aCommaInsideOfAValueIsEscaped() throws {
+        for (text, pairs) in [
+            (
+                #"debug=broker\,topic,acks=1"#,
+                [KeyValue(key: "debug", value: "broker,topic"), .init(key: "acks", value: "1")]
+            ),
+            (#"password=a\\\,b\n\"#, [KeyValue(key: "password", value: #"a\,b\n\"#)]),
+            (#"a=\,"#, [KeyValue(key: "a", value: ",")]),
+            (#"a=\\,b=1"#, [.init(key: "a", value: #"\"#), .init(key: "b", value: "1")]),
+        ] as [(String, [KeyValue])] {
+            #expect(try values(.cabstand, [], ["CABSTAND_KAFKA_CONFIG": text]).kafkaConfig == pairs, "\(text)")
+        }
+        #expect(error([], ["CABSTAND_KAFKA_CONFIG": "debug=broker,topic"]).contains(#"as \,"#))
     }
 
     /// A number is multiplied into nanoseconds later: none that could overflow there gets in.

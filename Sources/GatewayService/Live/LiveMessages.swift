@@ -118,11 +118,14 @@ extension ByteBuffer {
         append(UInt8(ascii: "}"))
     }
 
-    /// Appends `{"type":"pong","version","as_of"}`.
+    /// Appends `{"type":"pong","version","as_of"}`; without the two as long as the driver service has said nothing.
     mutating func appendPong(_ snapshot: LiveSnapshot) {
-        append("{\"type\":\"pong\",\"version\":")
-        append(decimal: snapshot.version)
-        appendJSON("as_of", instant: snapshot.asOf)
+        append("{\"type\":\"pong\"")
+        if snapshot.asOf > 0 {
+            append(",\"version\":")
+            append(decimal: snapshot.version)
+            appendJSON("as_of", instant: snapshot.asOf)
+        }
         append(UInt8(ascii: "}"))
     }
 }
