@@ -39,7 +39,8 @@ public final class GatewayServer: ServerProcess {
         let loops = group.loops
         drainDelay = UInt64(settings.drainDelaySeconds) * 1_000_000_000
         let readiness = ServiceReadiness(
-            loops: loops, dependencies: ["driver_service", "trip_service", "kafka"], now: loops[0].preciseNow())
+            loops: loops, dependencies: ["driver_service", "trip_service", "kafka", "page"], required: ["page"],
+            now: loops[0].preciseNow())
         self.readiness = readiness
 
         let doors = try Doors(settings)
@@ -55,7 +56,13 @@ public final class GatewayServer: ServerProcess {
         self.home = LoopBound(home, loop: loops[0])
         let boundNodes = zip(nodes, loops).map { LoopBound($0, loop: $1) }
         self.nodes = boundNodes
+        readiness.setPage(folder.files)
+        if !folder.files.serves(ServiceReadiness.page) {
+            logger.warning(
+                "not ready until there is a page", metadata: ["file": "\(settings.publicDir)\(ServiceReadiness.page)"])
+        }
         home.serve(folder) { files in
+            readiness.setPage(files)
             for node in boundNodes { node.loop.submit { node.value.serve(files) } }
         }
 
@@ -166,6 +173,17 @@ public final class GatewayServer: ServerProcess {
                 }
             }
         }
+    }
+}
+
+extension ServiceReadiness {
+    /// The page's own file.
+    fileprivate static let page = "/index.html"
+
+    /// Without the page a gateway is not ready: a folder that is mounted may be filled later. Once it was there, its going is
+    /// no reason to take every replica out of service.
+    fileprivate func setPage(_ files: StaticFiles) {
+        set("page", files.serves(Self.page) ? .ok : .failing("There is no index.html in the page's folder."))
     }
 }
 

@@ -10,6 +10,9 @@ import Synchronization
 /// What the kernel tells of changes in folders (inotify(7)). Folders are watched, never files: an editor that saves by
 /// renaming puts another file in the place, and a layered file system copies a file when it is first written.
 ///
+/// Of most folders everything counts but names that begin with a dot: those are not served, and editors write many. Where links
+/// lead through, the names on their way count, whatever they begin with.
+///
 /// Costs nothing while nothing changes. Thread-safe: folders are added on one thread while events are read on another.
 final class FolderEvents: Sendable {
     /// A name in a watched folder.
@@ -36,7 +39,16 @@ final class FolderEvents: Sendable {
 
     /// Readable while there are events.
     let descriptor: Int32
-    private let watched = Mutex<Set<Int32>>([])
+    private let watched = Mutex(Watched())
+
+    private struct Watched {
+        /// In which everything counts.
+        var folders: Set<Int32> = []
+        /// What counts in these and in others.
+        var names: Set<Entry> = []
+
+        var numbers: Set<Int32> { folders.union(names.map(\.folder)) }
+    }
 
     /// - Throws: `SystemError` where the kernel, a seccomp filter or a limit refuses.
     init() throws(SystemError) {
@@ -50,9 +62,21 @@ final class FolderEvents: Sendable {
     ///
     /// - Returns: its number.
     func watch(_ path: String) throws(SystemError) -> Int32 {
+        let number = try add(path)
+        watched.withLock { _ = $0.folders.insert(number) }
+        return number
+    }
+
+    /// Watches one name in the folder at `path`.
+    func watch(_ path: String, for name: String) throws(SystemError) -> Entry {
+        let entry = Entry(folder: try add(path), name: name)
+        watched.withLock { _ = $0.names.insert(entry) }
+        return entry
+    }
+
+    private func add(_ path: String) throws(SystemError) -> Int32 {
         let number = unsafe inotify_add_watch(descriptor, path, UInt32(Self.mask))
         if number < 0 { throw SystemError(operation: "inotify_add_watch \(path)", errno: errno) }
-        watched.withLock { _ = $0.insert(number) }
         return number
     }
 
@@ -78,16 +102,17 @@ final class FolderEvents: Sendable {
         return nil
     }
 
-    /// Lets go of every folder but these.
-    func keep(_ numbers: Set<Int32>) {
+    /// Lets go of every folder and name but these.
+    func keep(_ folders: Set<Int32>, _ names: Set<Entry>) {
         let dropped = watched.withLock { watched in
-            defer { watched = numbers }
-            return watched.subtracting(numbers)
+            let before = watched.numbers
+            watched = Watched(folders: folders, names: names)
+            return before.subtracting(watched.numbers)
         }
         for number in dropped { inotify_rm_watch(descriptor, number) }
     }
 
-    /// Reads what has happened. Names that begin with a dot are passed over: they are not served, and editors write many.
+    /// Reads what has happened to what counts.
     func read(_ each: (Event) -> Void) {
         let size = 16 * 1024
         unsafe withUnsafeTemporaryAllocation(byteCount: size, alignment: MemoryLayout<inotify_event>.alignment) {
@@ -102,9 +127,18 @@ final class FolderEvents: Sendable {
                     let bytes = unsafe buffer[(offset + MemoryLayout<inotify_event>.size)...].prefix(Int(header.len))
                     let name = unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
                     offset += MemoryLayout<inotify_event>.size + Int(header.len)
-                    if !name.hasPrefix(".") { each(event(header, name)) }
+                    if counts(header, name) { each(event(header, name)) }
                 }
             }
+        }
+    }
+
+    private func counts(_ header: inotify_event, _ name: String) -> Bool {
+        // Of the folder itself, or of the queue.
+        if name.isEmpty { return true }
+        return watched.withLock { watched in
+            !name.hasPrefix(".") && watched.folders.contains(header.wd)
+                || watched.names.contains(Entry(folder: header.wd, name: name))
         }
     }
 
@@ -112,7 +146,10 @@ final class FolderEvents: Sendable {
         let mask = Int32(bitPattern: header.mask)
         if mask & Int32(IN_Q_OVERFLOW) != 0 { return .overflow }
         if mask & Int32(IN_IGNORED) != 0 {
-            watched.withLock { _ = $0.remove(header.wd) }
+            watched.withLock { watched in
+                watched.folders.remove(header.wd)
+                watched.names = watched.names.filter { $0.folder != header.wd }
+            }
             return .forgotten(header.wd)
         }
         let entry = Entry(folder: header.wd, name: name)

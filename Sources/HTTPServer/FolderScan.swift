@@ -11,6 +11,9 @@ import Reactor
 #endif
 
 /// Reads a folder and everything below it into memory; of what was read before, only what has changed. Blocking.
+///
+/// Links are followed within the folder (`FolderLinks`). When one leads elsewhere at the end than it did at the beginning,
+/// everything is read anew: no reading has files of before and of after an exchange.
 struct FolderScan: Sendable {
     /// By what a file is known to be the same without reading it.
     struct Identity: Sendable, Equatable {
@@ -33,6 +36,12 @@ struct FolderScan: Sendable {
     /// Why a folder could not be watched.
     private(set) var watchFailure: SystemError?
     private var watched: Set<Int32> = []
+    private var watchedNames: Set<FolderEvents.Entry> = []
+    private var links = FolderLinks.none
+    /// Links in the folder, and where each led; nil: to nothing that is served.
+    private var followed: [(link: String, place: String?)] = []
+    /// Device and inode of the folders that are being read, from the top.
+    private var above: [InodeNumber] = []
     private var entries = 0
     private var bytes = 0
     /// Unix nanoseconds. A file that changed after this could change again within the same tick of the file system's
@@ -54,16 +63,38 @@ struct FolderScan: Sendable {
     /// - Throws: `StaticFilesError` when it or a folder below it can't be read; when there are files from before, also when
     ///   there is too much now: which files were left out would be a matter of chance.
     mutating func readAll(_ path: String) throws(StaticFilesError) {
+        for _ in 0..<Self.attempts {
+            var scan = self
+            try scan.readOnce(path)
+            guard scan.linksHold(path) else { continue }
+            self = scan
+            events?.keep(watched, watchedNames)
+            return
+        }
+        throw StaticFilesError(path: path, reason: "its links change while it is read")
+    }
+
+    private static let attempts = 8
+
+    private mutating func readOnce(_ path: String) throws(StaticFilesError) {
         let now = SystemClock.unixTime()
         settledBefore = Int128(now.seconds) * 1_000_000_000 + Int128(now.nanoseconds) - 100_000_000
+        var way: [(folder: String, name: String)] = []
+        links = FolderLinks(path) { way.append(($0, $1)) }
+        for step in way { watch(step.folder, for: step.name) }
         do throws(StaticFilesError) {
-            try read(path, at: "/")
+            try read(links.folder, at: "/")
         } catch {
             guard error.isMissing, let events else { throw error }
             events.watchForReturn(of: path)
-            try read(path, at: "/")
+            try read(links.folder, at: "/")
         }
-        events?.keep(watched)
+    }
+
+    /// Whether every link leads where it led.
+    private func linksHold(_ path: String) -> Bool {
+        FolderLinks(path) { _, _ in } == links
+            && followed.allSatisfy { followed in (try? links.follow(followed.link) { _, _ in }) == followed.place }
     }
 
     /// Reads the folder `path`; its files are known under `prefix`, which ends in a slash.
@@ -75,6 +106,15 @@ struct FolderScan: Sendable {
             throw StaticFilesError(path: path, errno: errno)
         }
         defer { unsafe closedir(folder) }
+        var status = stat()
+        if unsafe fstat(dirfd(folder), &status) != 0 { throw StaticFilesError(path: path, errno: errno) }
+        let inode = InodeNumber(status)
+        if above.contains(inode) {
+            omissions.append(.init(path: prefix, reason: "it is a link to a folder that it lies in"))
+            return
+        }
+        above.append(inode)
+        defer { above.removeLast() }
         while let entry = unsafe readdir(folder) {
             // Proof: d_name is NUL-terminated inside the entry, which is valid up to the next readdir.
             let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
@@ -86,18 +126,61 @@ struct FolderScan: Sendable {
                 try omitForSize(prefix + name, "there are more than \(limits.entries) files and folders")
                 continue
             }
-            var status = stat()
-            if unsafe lstat("\(path)/\(name)", &status) != 0 {
-                if errno == ENOENT { continue }
-                throw StaticFilesError(path: "\(path)/\(name)", errno: errno)
+            guard let status = try self.status("\(path)/\(name)") else { continue }
+            if status.st_mode & S_IFMT == S_IFLNK {
+                try follow("\(path)/\(name)", prefix + name)
+            } else {
+                try readEntry("\(path)/\(name)", prefix + name, status, FolderEvents.Entry(folder: number, name: name))
             }
-            switch status.st_mode & S_IFMT {
-            case S_IFDIR: try read("\(path)/\(name)", at: "\(prefix)\(name)/")
-            case S_IFREG:
-                let isUnfinished = unfinished.contains(FolderEvents.Entry(folder: number, name: name))
-                try take("\(path)/\(name)", prefix + name, status, isUnfinished: isUnfinished)
-            default: omissions.append(.init(path: prefix + name, reason: "it is not a regular file"))
-            }
+        }
+    }
+
+    /// Of the name itself, not of what a link leads to; nil: it is gone.
+    private func status(_ path: String) throws(StaticFilesError) -> stat? {
+        var status = stat()
+        if unsafe lstat(path, &status) == 0 { return status }
+        if errno == ENOENT { return nil }
+        throw StaticFilesError(path: path, errno: errno)
+    }
+
+    private mutating func readEntry(
+        _ path: String, _ name: String, _ status: stat, _ entry: FolderEvents.Entry?
+    ) throws(StaticFilesError) {
+        switch status.st_mode & S_IFMT {
+        case S_IFDIR: try read(path, at: name + "/")
+        case S_IFREG:
+            try take(path, name, status, isUnfinished: entry.map { unfinished.contains($0) } ?? false)
+        default: omissions.append(.init(path: name, reason: "it is not a regular file"))
+        }
+    }
+
+    /// Reads what the link at `path` leads to, under the link's name.
+    private mutating func follow(_ path: String, _ name: String) throws(StaticFilesError) {
+        let link = String(path.dropFirst(links.folder.count))
+        var way: [(folder: String, name: String)] = []
+        var place: String?
+        do throws(FolderLinks.Failure) {
+            place = try links.follow(link) { way.append(($0, $1)) }
+        } catch {
+            omissions.append(.init(path: name, reason: error.reason))
+        }
+        for step in way { watch(step.folder, for: step.name) }
+        followed.append((link, place))
+        guard let place, let status = try status(place), let slash = place.lastIndex(of: "/") else { return }
+        let entry = watch(String(place[..<slash]), for: String(place[place.index(after: slash)...]))
+        try readEntry(place, name, status, entry)
+    }
+
+    @discardableResult
+    private mutating func watch(_ folder: String, for name: String) -> FolderEvents.Entry? {
+        guard let events else { return nil }
+        do throws(SystemError) {
+            let entry = try events.watch(folder.isEmpty ? "/" : folder, for: name)
+            watchedNames.insert(entry)
+            return entry
+        } catch {
+            if error.errno != ENOENT { watchFailure = error }
+            return nil
         }
     }
 
@@ -240,6 +323,17 @@ struct FolderScan: Sendable {
         }
         guard outcome == Z_STREAM_END, output.count < content.count - content.count / 10 else { return nil }
         return SharedBytes(output)
+    }
+}
+
+/// What a folder is known by, whatever its path.
+private struct InodeNumber: Equatable, Sendable {
+    let device: UInt64
+    let inode: UInt64
+
+    init(_ status: stat) {
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
     }
 }
 

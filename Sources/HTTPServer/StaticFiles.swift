@@ -8,8 +8,8 @@ import HTTP1
 #endif
 
 /// The files of a folder as they were when they were read: no request ever waits for a disk, and no path can lead out of
-/// the folder, because a path is only looked up among the files that are there. Links and names that begin with a dot are
-/// left out. Text is compressed when it is read.
+/// the folder, because a path is only looked up among the files that are there. Names that begin with a dot are left out,
+/// and links that lead out of the folder; others lead to what is served under their names. Text is compressed when it is read.
 ///
 /// Immutable and shared by all loops. `LiveFolder` makes new ones when files change.
 public final class StaticFiles: Sendable {
@@ -91,6 +91,9 @@ public final class StaticFiles: Sendable {
 
     /// Paths that are served.
     public var paths: [String] { files.keys.sorted() }
+
+    /// Whether there is a file at the path, which begins with a slash and is decoded.
+    public func serves(_ path: String) -> Bool { files[path] != nil }
 
     /// How many files are new, gone or different.
     func changes(since old: StaticFiles) -> Int {

@@ -6,7 +6,7 @@ import Telemetry
 
 /// What `/readyz` says of a process: which of its dependencies answer, and whether it takes requests.
 ///
-/// 503 only while starting (each dependency answered once, or 30 s), while draining, or when a loop has not turned for
+/// 503 only while starting (each dependency answered once, or 30 s, and there was once what is required), while draining, or when a loop has not turned for
 /// 5 s; a dependency that is away afterwards is `degraded`, because taking every replica out of service helps nobody.
 /// Thread-safe.
 public final class ServiceReadiness: Sendable {
@@ -27,6 +27,8 @@ public final class ServiceReadiness: Sendable {
         /// Checks of other services of this process: shown, and never what a start waits for.
         var shown: [(name: String, check: String, service: ServiceReadiness)] = []
         var checks: [(name: String, check: Check)]
+        /// Required checks that were never ok.
+        var lacking: Set<String>
         /// Set when every dependency has answered once; stays.
         var hasStarted = false
         var isDraining = false
@@ -41,12 +43,15 @@ public final class ServiceReadiness: Sendable {
     /// - Parameters:
     ///   - loops: whose turning is watched.
     ///   - dependencies: the names of the checks.
+    ///   - required: those of them that must have been ok once, however long it takes.
     ///   - now: monotonic nanoseconds.
-    public init(loops: [EventLoop], dependencies: [String], now: UInt64) {
+    public init(loops: [EventLoop], dependencies: [String], required: Set<String> = [], now: UInt64) {
         self.loops = loops
         began = now
         state = Mutex(
-            State(checks: dependencies.map { ($0, .unknown) }, askedAt: [UInt64](repeating: 0, count: loops.count)))
+            State(
+                checks: dependencies.map { ($0, .unknown) }, lacking: required,
+                askedAt: [UInt64](repeating: 0, count: loops.count)))
     }
 
     /// Shows what `/readyz` says as metrics, asked at each scrape.
@@ -72,6 +77,7 @@ public final class ServiceReadiness: Sendable {
             // What answered once has answered: going back to unknown is no news.
             if check == .unknown { return }
             state.checks[index].check = check
+            if check == .ok { state.lacking.remove(name) }
             if state.checks.allSatisfy({ $0.check == .ok }) { state.hasStarted = true }
         }
     }
@@ -103,7 +109,7 @@ public final class ServiceReadiness: Sendable {
         // Not under the lock: each has its own.
         let shown = state.withLock { $0.shown }.map { (name: $0.name, check: $0.service.check($0.check)) }
         return state.withLock { state in
-            if now >= began, now - began >= Self.startTimeout { state.hasStarted = true }
+            if now >= began, now - began >= Self.startTimeout, state.lacking.isEmpty { state.hasStarted = true }
             let checks = state.checks + shown
             let allAnswer = checks.allSatisfy { $0.check == .ok }
             let status: StaticString =

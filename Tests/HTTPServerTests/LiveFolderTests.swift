@@ -72,17 +72,120 @@ import Testing
         #expect(world.publications == before + 1)
     }
 
-    @Test func linksAreNeverFollowed() throws {
-        let world = try World(["app.js": "one"])
+    @Test func linksThatLeadOutAreNotFollowed() throws {
+        let world = try World(["app.js": "one"], folders: ["a"])
         world.folder.write("secret", "secret")
-        unsafe symlink(world.folder.file("secret"), world.folder.file("public/link.js"))
-        unsafe symlink(world.folder.path, world.folder.file("public/up"))
-        unsafe symlink(world.folder.file("secret"), world.folder.file("link"))
+        world.link("public/link.js", to: world.folder.file("secret"))
+        world.link("public/a/relative.js", to: "../../secret")
+        world.link("public/over.js", to: "../public/../secret")
+        world.link("public/.way", to: "..")
+        world.link("public/hidden.js", to: ".way/secret")
+        world.link("public/up", to: world.folder.path)
+        world.link("public/back", to: "..")
+        world.link("link", to: world.folder.file("secret"))
         rename(world, "link", "public/app.js")
         #expect(waitUntil(5) { world.get("app.js").status == 404 })
-        #expect(world.get("link.js").status == 404)
-        #expect(world.get("up/secret").status == 404)
-        #expect(world.said("path=/link.js reason=\"it is not a regular file\"") == 1)
+        for path in ["link.js", "a/relative.js", "over.js", "hidden.js", "up/secret", "back/secret"] {
+            #expect(world.get(path).status == 404, "\(path)")
+        }
+        #expect(world.said("path=/link.js reason=\"it is a link that leads out of the folder\"") == 1)
+    }
+
+    /// As Kubernetes mounts a ConfigMap, and exchanges it (AtomicWriter).
+    @Test func aMountOfLinksIsServedAndExchangedAsAWhole() throws {
+        let torn = Mutex<[String]>([])
+        let world = try World(
+            [:],
+            onFiles: { files in
+                let texts = ["/index.html", "/app.js", "/docs/a.js"].map { path in
+                    files.files[path].map {
+                        $0.content.withSpan {
+                            String(decoding: unsafe $0.withUnsafeBufferPointer { unsafe Array($0) }, as: UTF8.self)
+                        }
+                    } ?? "none"
+                }
+                if Set(texts).count != 1 { torn.withLock { $0.append("\(texts)") } }
+            },
+            prepare: { folder in
+                Self.exchange(folder, "1")
+                for name in ["index.html", "app.js", "docs"] {
+                    unsafe symlink("..data/" + name, folder.file("public/" + name))
+                }
+            })
+        #expect(world.get("").body == "1")
+        #expect(world.get("docs/a.js").body == "1")
+        let before = world.publications
+        Self.exchange(world.folder, "2", after: "1")
+        #expect(world.shows("app.js", "2"))
+        #expect(world.get("").body == "2")
+        #expect(world.publications == before + 1)
+        #expect(world.get("..data/app.js").status == 404)
+        #expect(world.get("..2/app.js").status == 404)
+        for count in 3...30 { Self.exchange(world.folder, "\(count)", after: "\(count - 1)") }
+        #expect(world.shows("app.js", "30"))
+        #expect(torn.withLock { $0 } == [])
+        // What is written where links lead is seen, too.
+        world.folder.write("public/..30/app.js", "31")
+        #expect(world.shows("app.js", "31"))
+    }
+
+    private static func exchange(_ folder: TemporaryFolder, _ name: String, after old: String? = nil) {
+        unsafe mkdir(folder.file("public/..\(name)"), 0o755)
+        unsafe mkdir(folder.file("public/..\(name)/docs"), 0o755)
+        for file in ["index.html", "app.js", "docs/a.js"] { folder.write("public/..\(name)/\(file)", name) }
+        unsafe symlink("..\(name)", folder.file("public/..data_tmp"))
+        unsafe Glibc.rename(folder.file("public/..data_tmp"), folder.file("public/..data"))
+        guard let old else { return }
+        for file in ["index.html", "app.js", "docs/a.js"] { unsafe unlink(folder.file("public/..\(old)/\(file)")) }
+        unsafe rmdir(folder.file("public/..\(old)/docs"))
+        unsafe rmdir(folder.file("public/..\(old)"))
+    }
+
+    @Test func linksWithinTheFolder() throws {
+        let world = try World(["app.js": "one"], folders: ["a", "a/b"])
+        world.folder.write("public/a/b/c.js", "c")
+        world.link("public/same.js", to: "app.js")
+        world.link("public/a/b/up.js", to: "../../same.js")
+        world.link("public/whole.js", to: world.folder.file("public/a/b/c.js"))
+        world.link("public/short", to: "a/b")
+        world.link("public/later.js", to: ".store/later.js")
+        world.link("public/around", to: ".")
+        world.link("public/a/circle", to: "circle")
+        #expect(world.shows("same.js", "one"))
+        #expect(world.shows("a/b/up.js", "one"))
+        #expect(world.shows("whole.js", "c"))
+        #expect(world.shows("short/c.js", "c"))
+        #expect(world.says("path=/around/ reason=\"it is a link to a folder that it lies in\""))
+        #expect(world.says("path=/a/circle reason=\"it is a link over more than 40 others\""))
+        #expect(world.get("later.js").status == 404)
+        #expect(world.said("path=/later.js reason=\"it is a link that leads to nothing\"") == 1)
+        world.makeFolder("public/.store")
+        world.folder.write("public/.store/later.js", "later")
+        #expect(world.shows("later.js", "later"))
+        world.folder.write("public/.store/later.js", "latest")
+        #expect(world.shows("later.js", "latest"))
+        unsafe unlink(world.folder.file("public/.store/later.js"))
+        #expect(waitUntil(5) { world.get("later.js").status == 404 })
+    }
+
+    /// `ln -sfn` and rename: how releases are exchanged.
+    @Test func theFolderItselfIsALinkThatIsExchanged() throws {
+        let world = try World(
+            [:],
+            prepare: { folder in
+                for name in ["1", "2"] {
+                    unsafe mkdir(folder.file(name), 0o755)
+                    folder.write(name + "/app.js", name)
+                }
+                unsafe rmdir(folder.file("public"))
+                unsafe symlink("1", folder.file("public"))
+            })
+        #expect(world.get("app.js").body == "1")
+        world.link("next", to: "2")
+        rename(world, "next", "public")
+        #expect(world.shows("app.js", "2"))
+        world.folder.write("2/app.js", "3")
+        #expect(world.shows("app.js", "3"))
     }
 
     @Test func aHundredQuickSavesAreFewReadings() throws {
@@ -214,18 +317,22 @@ private final class World: Sendable {
 
     /// - Parameters:
     ///   - files: what is in `public` when it is read.
+    ///   - onFiles: told of new files, on the loop.
+    ///   - prepare: runs before it is read.
     ///   - before: runs when it is read and watched, before the loop hears of any change.
     init(
         _ files: [String: String], folders: [String] = [], limits: StaticFiles.Limits = .init(),
         events: @escaping @Sendable () throws(SystemError) -> FolderEvents = { () throws(SystemError) in
             try FolderEvents()
         },
-        before: @escaping @Sendable (TemporaryFolder) -> Void = { _ in }
+        before: @escaping @Sendable (TemporaryFolder) -> Void = { _ in },
+        onFiles: @escaping @Sendable (StaticFiles) -> Void = { _ in }, prepare: (TemporaryFolder) -> Void = { _ in }
     ) throws {
         let folder = TemporaryFolder()
         self.folder = folder
         for name in ["public"] + folders.map({ "public/" + $0 }) { unsafe mkdir(folder.file(name), 0o755) }
         for (name, text) in files { folder.write("public/" + name, text) }
+        prepare(folder)
         folder.write("log", "")
         sink = LogSink(descriptor: unsafe open(folder.file("log"), O_WRONLY | O_APPEND))
         let logger = Logger(label: "files", sink: sink)
@@ -235,7 +342,10 @@ private final class World: Sendable {
             do {
                 let live = try LiveFolder(folder.file("public"), limits: limits, logger: logger, events: events)
                 before(folder)
-                live.watch(on: loop) { _ in count.value.add(1, ordering: .relaxed) }
+                live.watch(on: loop) { files in
+                    count.value.add(1, ordering: .relaxed)
+                    onFiles(files)
+                }
                 router.fallback { request, responder in live.files.respond(to: request, responder) }
             } catch {
                 Issue.record(error)
@@ -245,6 +355,8 @@ private final class World: Sendable {
 
     /// How often new files were served.
     var publications: Int { count.value.load(ordering: .relaxed) }
+
+    func link(_ name: String, to target: String) { unsafe symlink(target, folder.file(name)) }
 
     func makeFolder(_ name: String) { unsafe mkdir(folder.file(name), 0o755) }
 

@@ -42,6 +42,21 @@ import Testing
         #expect(readiness.report(now: 31_000_000_000).isReady)
     }
 
+    /// A page that is mounted later: requests for it would be 404.
+    @Test func readyz_whatIsRequiredMustHaveBeenThereOnce() throws {
+        let readiness = ServiceReadiness(loops: [], dependencies: ["kafka", "page"], required: ["page"], now: 0)
+        readiness.set("kafka", .ok)
+        readiness.set("page", .failing("There is none."))
+        let late = ServiceReadiness.startTimeout * 100
+        #expect(!readiness.report(now: late).isReady)
+        #expect(readiness.report(now: late).status.description == "starting")
+        readiness.set("page", .ok)
+        #expect(readiness.report(now: late).isReady)
+        readiness.set("page", .failing("It is gone."))
+        #expect(readiness.report(now: late).isReady)
+        #expect(readiness.report(now: late).status.description == "degraded")
+    }
+
     @Test func readyz_aLoopThatDoesNotTurnForFiveSecondsIsStalled() throws {
         let loop = try EventLoop()
         let readiness = ServiceReadiness(loops: [loop], dependencies: [], now: 0)
