@@ -145,7 +145,10 @@ var targets: [Target] = [
     tests("RideDomain", ["Basics"]),
     tests("Telemetry", ["Bytes"]),
     tests("Settings"),
-    tests("HTTPServer", ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"]),
+    tests(
+        "HTTPServer", ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"],
+        exclude: ["Corpus"]
+    ),
     tests("Operations", ["Bytes", "Reactor", "HTTPServer", "Settings"]),
     tests(
         "WebSocketServer",

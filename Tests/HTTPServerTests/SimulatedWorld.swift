@@ -1,4 +1,5 @@
 import Bytes
+import HTTP1
 import HTTPServer
 import Reactor
 import ReactorSim
@@ -50,6 +51,22 @@ struct SimulatedHTTP {
 
     /// Virtual seconds since `instant`.
     func seconds(since instant: UInt64) -> Double { Double(network.now - instant) * 1e-9 }
+}
+
+extension HTTPLimits {
+    /// Those that `HTTP1Corpus` is made for, and the files of the corpus.
+    static var corpus: HTTPLimits {
+        var limits = HTTPLimits()
+        limits.http1.headBytes = HTTP1Corpus.headBytes
+        limits.http1.targetBytes = HTTP1Corpus.targetBytes
+        limits.http1.fields = HTTP1Corpus.fieldLines
+        limits.http1.methodBytes = HTTP1Corpus.methodBytes
+        limits.http1.chunkExtensionBytes = HTTP1Corpus.chunkExtensionBytes
+        limits.http1.trailerBytes = HTTP1Corpus.trailerBytes
+        limits.bodyBytes = HTTP1Corpus.bodyBytes
+        limits.discardedBodyBytes = HTTP1Corpus.bodyBytes
+        return limits
+    }
 }
 
 /// A peer that says bytes as they are, and keeps what it hears.

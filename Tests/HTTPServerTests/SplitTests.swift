@@ -14,23 +14,10 @@ import Testing
         var isOpen: Bool
     }
 
-    private static var limits: HTTPLimits {
-        var limits = HTTPLimits()
-        limits.http1.headBytes = HTTP1Corpus.headBytes
-        limits.http1.targetBytes = HTTP1Corpus.targetBytes
-        limits.http1.fields = HTTP1Corpus.fieldLines
-        limits.http1.methodBytes = HTTP1Corpus.methodBytes
-        limits.http1.chunkExtensionBytes = HTTP1Corpus.chunkExtensionBytes
-        limits.http1.trailerBytes = HTTP1Corpus.trailerBytes
-        limits.bodyBytes = HTTP1Corpus.bodyBytes
-        limits.discardedBodyBytes = HTTP1Corpus.bodyBytes
-        return limits
-    }
-
     /// What comes of each way to say a script, all in one world, and how often each request was asked of a handler.
     private func outcomes(_ ways: [[ArraySlice<UInt8>]]) throws -> (outcomes: [Outcome], requests: [String: Int]) {
         var requests: [String: Int] = [:]
-        let world = try SimulatedHTTP(limits: Self.limits) { loop, router in
+        let world = try SimulatedHTTP(limits: .corpus) { loop, router in
             func note(_ request: borrowing HTTPRequest, _ name: String) {
                 var line = name
                 for index in 0..<request.body.count { line += " \(request.body[index])" }
