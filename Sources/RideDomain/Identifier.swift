@@ -1,9 +1,18 @@
-/// The rule for identifiers of drivers, riders and trips: 1–64 characters of `[A-Za-z0-9._-]`.
+/// The rule for identifiers of drivers, riders and trips: 1–64 characters of `[A-Za-z0-9._-]`, and none of the words that mean
+/// something else where an identifier stands in a path.
 public enum Identifier {
     public static let maximumLength = 64
 
+    /// What `/drivers/…` and `/trips/…` could not be asked for: clients resolve dot segments before they send a path (RFC 3986
+    /// §5.2.4), and a route goes before an identifier.
+    public static let reserved = [".", "..", "available"]
+
     /// Whether `text` is an identifier.
-    public static func isValid(_ text: String) -> Bool {
+    public static func isValid(_ text: String) -> Bool { isWellFormed(text) && !reserved.contains(text) }
+
+    /// Whether `text` has the form of an identifier: for what is read back from a file or from Kafka, where an earlier version
+    /// may have left a reserved word.
+    public static func isWellFormed(_ text: String) -> Bool {
         let bytes = text.utf8
         guard !bytes.isEmpty, bytes.count <= maximumLength else { return false }
         return bytes.allSatisfy(isAllowed)
@@ -11,8 +20,11 @@ public enum Identifier {
 
     /// What is wrong with `text`, as a sentence for whoever sent it; nil if it is an identifier.
     public static func violation(of name: String, _ text: String) -> String? {
-        isValid(text)
-            ? nil : "\(name) must be 1 to \(maximumLength) characters of A–Z, a–z, 0–9, '.', '_' and '-'."
+        if isValid(text) { return nil }
+        guard isWellFormed(text) else {
+            return "\(name) must be 1 to \(maximumLength) characters of A–Z, a–z, 0–9, '.', '_' and '-'."
+        }
+        return "\(name) is \"\(text)\", which means something else in a path; take another one."
     }
 
     static func isAllowed(_ byte: UInt8) -> Bool {

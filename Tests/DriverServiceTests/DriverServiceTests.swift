@@ -37,6 +37,19 @@ import Testing
         #expect(problem?.violations[3].detail == "lat is 91.0; it must be between -90 and 90.")
     }
 
+    @Test func aDriverThatCouldNotBeAskedForIsNotRegistered() throws {
+        let station = try Station()
+        defer { station.close() }
+        for word in Identifier.reserved {
+            #expect {
+                try station.register(word)
+            } throws: { error in
+                (error as? RPCError)?.code == .invalidArgument
+            }
+        }
+        #expect(try station.availableIDs().isEmpty)
+    }
+
     @Test func anUnknownDriverIsNotFoundEverywhere() throws {
         let station = try Station()
         defer { station.close() }

@@ -1,11 +1,14 @@
 import GRPCRuntime
 import ProtobufWire
+import Reactor
 import RideAPI
+import RideDomain
 import Synchronization
 import TestSupport
 import Testing
 
 @testable import GatewayService
+@testable import HTTPServer
 
 private let car = Driver_V1_Driver(
     id: "d1", name: "Ada", vehicle: .init(make: "VW", model: "ID.3", color: "blue", plate: "B-1", category: "standard"),
@@ -155,6 +158,40 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
         let bad = world.send("POST", "/drivers", body: #"{"name":"","speed":1}"#)
         #expect(bad.status == 422)
         #expect(bad.body.contains(#"{"pointer":"/speed","#))
+    }
+
+    @Test func anIdentifierThatCouldNotBeAskedForIs422() throws {
+        let world = try RESTWorld()
+        let driver =
+            #""name":"Ada","vehicle":{"make":"a","model":"b","color":"c","plate":"d","category":"e"},"lat":1,"lon":2}"#
+        let places = #""pickup":{"lat":1,"lon":2},"dropoff":{"lat":1,"lon":2}}"#
+        for word in Identifier.reserved {
+            let refusals = [
+                ("/id", world.send("POST", "/drivers", body: #"{"id":"\#(word)",\#(driver)"#)),
+                ("/rider_id", world.send("POST", "/trips", body: #"{"rider_id":"\#(word)",\#(places)"#)),
+                (
+                    "/driver_id",
+                    world.send("POST", "/trips", body: #"{"rider_id":"r","driver_id":"\#(word)",\#(places)"#)
+                ),
+            ]
+            for (pointer, answer) in refusals {
+                #expect(answer.status == 422 && answer.body.contains(#""code":"invalid-body""#))
+                #expect(answer.body.contains(#"{"pointer":"\#(pointer)","#) && answer.body.contains("in a path"))
+            }
+        }
+    }
+
+    /// A route that is added below `/drivers/` or `/trips/` takes a word away from the identifiers.
+    @Test func everyRouteThatStandsWhereAnIdentifierDoesIsReserved() throws {
+        let loop = try EventLoopGroup(count: 1).loops[0]
+        let backends = Backends(loop: loop, driverService: "127.0.0.1:1", tripService: "127.0.0.1:1", timeout: 1)
+        let router = Router()
+        DriverRoutes(backends: backends).register(on: router.group())
+        TripRoutes(backends: backends).register(on: router.group())
+        let paths = router.routes.map { $0.pattern.dropFirst().split(separator: "/") }
+        let words = paths.filter { $0.count == 2 && $0[1] != "{id}" }.map { String($0[1]) }
+        #expect(words == ["available"] && words.allSatisfy(Identifier.reserved.contains))
+        #expect(paths.filter { $0.count > 2 }.allSatisfy { $0[1] == "{id}" })
     }
 
     @Test func oneDriverAndHisStatus() throws {

@@ -100,9 +100,19 @@ import Testing
             #expect(Identifier.isValid(good))
         }
         for bad in ["", "a b", "ä", "a/b", "a\n", String(repeating: "x", count: 65)] {
-            #expect(!Identifier.isValid(bad))
+            #expect(!Identifier.isValid(bad) && !Identifier.isWellFormed(bad))
             #expect(Identifier.violation(of: "id", bad) != nil)
         }
+    }
+
+    @Test func whatMeansSomethingElseInAPathIsNone() {
+        for word in [".", "..", "available"] {
+            #expect(!Identifier.isValid(word) && Identifier.isWellFormed(word))
+            #expect(
+                Identifier.violation(of: "id", word)
+                    == "id is \"\(word)\", which means something else in a path; take another one.")
+        }
+        for good in ["...", ".a", "a.", "Available", "available-1", "-", "_"] { #expect(Identifier.isValid(good)) }
     }
 
     @Test func rfc9562_5_7_versionVariantAndOrder() {

@@ -107,6 +107,13 @@ import Testing
         #expect(place.1.detail.contains("91"))
         bad = request("r 1")
         #expect(problem(office.create(bad))?.1.violations.map(\.pointer) == ["/rider_id"])
+        for word in Identifier.reserved {
+            #expect(problem(office.create(request(word)))?.1.violations.map(\.pointer) == ["/rider_id"])
+            #expect(problem(office.create(request("r1", driver: word)))?.1.violations.map(\.pointer) == ["/driver_id"])
+            bad = request("r1")
+            bad.id = word
+            #expect(problem(office.create(bad))?.1.violations.map(\.pointer) == ["/id"])
+        }
         bad = request("r1", key: String(repeating: "k", count: 256))
         #expect(problem(office.create(bad))?.1.violations.map(\.pointer) == ["/idempotency_key"])
         bad = request("r1")

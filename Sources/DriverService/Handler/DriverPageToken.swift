@@ -9,8 +9,8 @@ enum DriverPageToken {
     /// The id that the last page ended with; nil: not a token of this service, or made for another filter.
     static func id(_ text: String, _ status: DriverStatus?) -> String? {
         let parts = text.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0] == "1", parts[1] == status?.word ?? "all", Identifier.isValid(String(parts[2]))
-        else { return nil }
-        return String(parts[2])
+        guard parts.count == 3, parts[0] == "1", parts[1] == status?.word ?? "all" else { return nil }
+        let id = String(parts[2])
+        return Identifier.isWellFormed(id) ? id : nil
     }
 }

@@ -95,7 +95,7 @@ private struct EventMembers {
         guard let lat else { throw .missing("lat") }
         guard let lon else { throw .missing("lon") }
         guard let word = self.status else { throw .missing("status") }
-        guard Identifier.isValid(driverID) else { throw .invalid("driver_id") }
+        guard Identifier.isWellFormed(driverID) else { throw .invalid("driver_id") }
         guard Position(lat: lat, lon: lon).isValid else { throw .invalid("lat, lon") }
         guard let status = Driver_V1_DriverStatus(word: word) else { throw .invalid("status") }
         return DriverLocationUpdate(
@@ -152,8 +152,8 @@ private struct TripMembers {
         guard !trip.id.isEmpty else { throw .missing("trip.id") }
         guard !trip.driverID.isEmpty else { throw .missing("trip.driver_id") }
         guard let word = self.status else { throw .missing("trip.status") }
-        guard Identifier.isValid(trip.id) else { throw .invalid("trip.id") }
-        guard Identifier.isValid(trip.driverID) else { throw .invalid("trip.driver_id") }
+        guard Identifier.isWellFormed(trip.id) else { throw .invalid("trip.id") }
+        guard Identifier.isWellFormed(trip.driverID) else { throw .invalid("trip.driver_id") }
         guard let status = Trip_V1_TripStatus(word: word) else { throw .invalid("trip.status") }
         var message = trip
         message.status = status

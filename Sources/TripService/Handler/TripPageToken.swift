@@ -14,7 +14,7 @@ enum TripPageToken {
     static func cursor(_ text: String, _ filter: TripFilter) -> TripCursor? {
         let parts = text.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count == 4, parts[0] == "1", UInt64(parts[1], radix: 16) == digest(filter),
-            let instant = UInt64(parts[2], radix: 16), Identifier.isValid(String(parts[3]))
+            let instant = UInt64(parts[2], radix: 16), Identifier.isWellFormed(String(parts[3]))
         else { return nil }
         return TripCursor(createdAt: Int64(bitPattern: instant), id: String(parts[3]))
     }

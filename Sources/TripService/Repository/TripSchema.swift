@@ -124,7 +124,7 @@ enum TripSchema {
     }
 
     private static func identifier(_ row: SQLiteRow, _ column: Int32) throws(SQLiteError) -> String {
-        try row.value(try row.text(column), column, "an identifier") { Identifier.isValid($0) ? $0 : nil }
+        try row.value(try row.text(column), column, "an identifier") { Identifier.isWellFormed($0) ? $0 : nil }
     }
 
     /// In the column and the next one.
