@@ -49,15 +49,29 @@ final class SimulatedApp {
             lon: home.lon)
         drivers.registerDriver(request, options: options) { [weak self] result in
             guard let self, !isStopped else { return }
-            guard case .success(let response) = result, let known = response.driver else {
-                loop.schedule(after: Self.retryDelay) { [weak self] in self?.start(started) }
-                return
+            switch result {
+            case .success(let response): begin(response.driver, started)
+            // Registered by another version of the simulator, which gave them another car.
+            case .failure(let error) where error.code == .alreadyExists:
+                drivers.getDriver(Driver_V1_GetDriverRequest(driverID: profile.id), options: options) { [weak self] in
+                    self?.begin(try? $0.get().driver, started)
+                }
+            case .failure: begin(nil, started)
             }
-            driver = SimulatedDriver(
-                seed: UInt64(number), position: Position(lat: known.lat, lon: known.lon), graph: graph)
-            beginWatching()
-            started()
         }
+    }
+
+    /// Goes on from where the service has the driver; without an answer it asks again.
+    private func begin(_ known: Driver_V1_Driver?, _ started: @escaping () -> Void) {
+        if isStopped { return }
+        guard let known else {
+            loop.schedule(after: Self.retryDelay) { [weak self] in self?.start(started) }
+            return
+        }
+        driver = SimulatedDriver(
+            seed: UInt64(number), position: Position(lat: known.lat, lon: known.lon), graph: planner.value.graph)
+        beginWatching()
+        started()
     }
 
     func stop() {

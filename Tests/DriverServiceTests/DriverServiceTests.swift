@@ -37,6 +37,32 @@ import Testing
         #expect(problem?.violations[3].detail == "lat is 91.0; it must be between -90 and 90.")
     }
 
+    @Test func anIDOfADriverWithAnotherProfileIsRefused() throws {
+        let station = try Station()
+        defer { station.close() }
+        var other = Driver_V1_RegisterDriverRequest(
+            id: "ada", name: "Ada", vehicle: Station.vehicle, lat: home.lat, lon: home.lon)
+        // Both are on their way before one is stored: the first is taken.
+        var first: Result<Driver_V1_RegisterDriverResponse, RPCError>?
+        station.client.registerDriver(other) { first = $0 }
+        other.vehicle?.plate = "NB-X 1"
+        func refused() {
+            let (code, problem) = station.refusal { station.client.registerDriver(other, $0) }
+            #expect(code == .alreadyExists && problem?.code == "driver-exists")
+            #expect(problem?.violations.map(\.pointer) == ["/id"])
+        }
+        refused()
+        #expect(try first?.get().created == true)
+        refused()
+        other.vehicle = Station.vehicle
+        other.name = "Ada L"
+        refused()
+        #expect(try station.driver("ada").name == "Ada" && station.driver("ada").vehicle == Station.vehicle)
+        try station.restart(afterKill: true)
+        refused()
+        #expect(try !station.register("ada").created)
+    }
+
     @Test func aDriverThatCouldNotBeAskedForIsNotRegistered() throws {
         let station = try Station()
         defer { station.close() }

@@ -141,6 +141,9 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
         let world = try RESTWorld()
         world.scripts.set {
             $0.register = { request, _ in
+                if request.id == "taken" {
+                    return .failure(.domain(.alreadyExists, .init(code: "driver-exists", detail: "Another profile.")))
+                }
                 var driver = car
                 driver.id = request.id ?? "none"
                 return .success(.init(driver: driver, created: request.id != "known"))
@@ -155,6 +158,8 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
         #expect(named.status == 201)
         #expect(named.field("location") == "/drivers/d7")
         #expect(world.send("POST", "/drivers", body: #"{"id":"known","# + body).status == 200)
+        let taken = world.send("POST", "/drivers", body: #"{"id":"taken","# + body)
+        #expect(taken.status == 409 && taken.body.contains(#""code":"driver-exists""#))
         let bad = world.send("POST", "/drivers", body: #"{"name":"","speed":1}"#)
         #expect(bad.status == 422)
         #expect(bad.body.contains(#"{"pointer":"/speed","#))

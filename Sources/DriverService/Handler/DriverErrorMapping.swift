@@ -15,6 +15,7 @@ extension DriverError {
         switch self {
         case .invalid, .invalidParameter: .invalidArgument
         case .driverNotFound: .notFound
+        case .driverExists: .alreadyExists
         case .driverOnTrip: .failedPrecondition
         case .unavailable: .unavailable
         case .deadlineExceeded: .deadlineExceeded
@@ -32,6 +33,11 @@ extension DriverError {
             ProblemDetails(code: "invalid-parameter", detail: detail, metadata: ["parameter": name])
         case .driverNotFound(let id):
             ProblemDetails(code: "driver-not-found", detail: "There is no driver \(id).")
+        case .driverExists(let id):
+            ProblemDetails(
+                code: "driver-exists",
+                detail: "The id \(id) belongs to a driver with another profile; leave it out or take a new one.",
+                violations: [BodyViolation(pointer: "/id", detail: "It belongs to a driver with another profile.")])
         case .driverOnTrip(let driverID, let tripID):
             ProblemDetails(
                 code: "driver-on-trip",

@@ -55,23 +55,28 @@ final class DriverBook {
 
     // MARK: Drivers
 
-    /// Adds a driver; one that is there already is answered as they are. `deadline` in the loop's nanoseconds.
+    /// Adds a driver; the same one again is answered as they are now, wherever they were said to be. `deadline` in the loop's
+    /// nanoseconds.
     func register(
         _ profile: DriverProfile, position: Position, deadline: UInt64,
         _ answer: @escaping Answer<(Driver, created: Bool)>
     ) {
-        if let slot = registry.slot(of: profile.id) { return answer(.success((registry[slot], false))) }
+        let answerKnown = { (driver: Driver) in
+            let isSame = driver.profile == profile
+            answer(isSame ? .success((driver, false)) : .failure(.driverExists(profile.id)))
+        }
+        if let slot = registry.slot(of: profile.id) { return answerKnown(registry[slot]) }
         let wall = now.wall
         let row = Driver(profile: profile, position: position, measuredAt: wall, updatedAt: wall, revision: 0)
         repository.insert(row, deadline: deadline) { [weak self] result in
             guard let self else { return }
             if let error = stored(result) { return answer(.failure(error)) }
             let (slot, created) = registry.register(profile, position: position, at: now)
-            if created {
-                isDirty.append(false)
-                changed(slot, .registered)
-            }
-            answer(.success((registry[slot], created)))
+            // Somebody else's write of the same id came before.
+            guard created else { return answerKnown(registry[slot]) }
+            isDirty.append(false)
+            changed(slot, .registered)
+            answer(.success((registry[slot], true)))
         }
     }
 

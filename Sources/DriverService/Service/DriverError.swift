@@ -7,6 +7,8 @@ enum DriverError: Error, Sendable, Equatable {
     /// A parameter of a list is wrong: its name, and the rule.
     case invalidParameter(String, String)
     case driverNotFound(String)
+    /// Another driver has the id that a registration brought.
+    case driverExists(String)
     case driverOnTrip(driverID: String, tripID: String)
     /// The database can't take it now.
     case unavailable(String)

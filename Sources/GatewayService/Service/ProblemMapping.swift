@@ -20,7 +20,7 @@ extension Problem {
         switch code {
         case "invalid-parameter", "invalid-json": 400
         case "driver-not-found", "trip-not-found", "not-found": 404
-        case "driver-on-trip", "driver-unavailable", "rider-has-active-trip", "no-driver-available",
+        case "driver-exists", "driver-on-trip", "driver-unavailable", "rider-has-active-trip", "no-driver-available",
             "trip-already-ended", "key-in-progress":
             409
         case "invalid-body", "unknown-driver", "key-reused": 422

@@ -7,7 +7,8 @@ import ProtobufWire
 
 /// Serves `driver.v1.DriverService`. All calls come on the loop that serves.
 public protocol Driver_V1_DriverServiceHandler: AnyObject {
-    /// Adds a driver with their profile and first position. With an id it is idempotent.
+    /// Adds a driver with their profile and first position. With an id it is idempotent: the same profile again changes
+    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile.
     func registerDriver(_ request: Driver_V1_RegisterDriverRequest, _ call: UnaryServerCall<Driver_V1_RegisterDriverResponse>)
     /// NOT_FOUND if the driver is unknown.
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ call: UnaryServerCall<Driver_V1_GetDriverResponse>)
@@ -33,7 +34,8 @@ public protocol Driver_V1_DriverServiceHandler: AnyObject {
 
 /// Serves `driver.v1.DriverService` with tasks of the loop that serves. A task is cancelled when its call ends before it.
 public protocol Driver_V1_DriverServiceAsyncHandler: AnyObject {
-    /// Adds a driver with their profile and first position. With an id it is idempotent.
+    /// Adds a driver with their profile and first position. With an id it is idempotent: the same profile again changes
+    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile.
     func registerDriver(_ request: Driver_V1_RegisterDriverRequest, _ context: ServerContext) async throws -> Driver_V1_RegisterDriverResponse
     /// NOT_FOUND if the driver is unknown.
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ context: ServerContext) async throws -> Driver_V1_GetDriverResponse
@@ -155,7 +157,8 @@ public struct Driver_V1_DriverServiceClient {
 
     public init(channel: GRPCChannel) { self.channel = channel }
 
-    /// Adds a driver with their profile and first position. With an id it is idempotent.
+    /// Adds a driver with their profile and first position. With an id it is idempotent: the same profile again changes
+    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile.
     @inlinable
     @discardableResult
     public func registerDriver(
@@ -165,7 +168,8 @@ public struct Driver_V1_DriverServiceClient {
         channel.unary("/driver.v1.DriverService/RegisterDriver", request, options: options, completion)
     }
 
-    /// Adds a driver with their profile and first position. With an id it is idempotent.
+    /// Adds a driver with their profile and first position. With an id it is idempotent: the same profile again changes
+    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile.
     @inlinable
     public func registerDriver(
         _ request: Driver_V1_RegisterDriverRequest, options: CallOptions = CallOptions()
