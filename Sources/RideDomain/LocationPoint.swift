@@ -1,12 +1,12 @@
 /// A position as a driver's app measured it.
 public struct LocationPoint: Hashable, Sendable {
     public var position: Position
-    /// Degrees clockwise from north.
-    public var heading: Double?
-    /// Metres per second.
-    public var speed: Double?
-    /// Metres.
-    public var accuracy: Double?
+    /// Degrees clockwise from north; nil: not known.
+    public let heading: Double?
+    /// Metres per second; nil: not known.
+    public let speed: Double?
+    /// Metres; negative: the phone has no fix.
+    public let accuracy: Double?
     /// When it was measured, Unix milliseconds of the phone's own clock; nil: when it arrived.
     public var at: Int64?
 
@@ -14,8 +14,9 @@ public struct LocationPoint: Hashable, Sendable {
         position: Position, heading: Double? = nil, speed: Double? = nil, accuracy: Double? = nil, at: Int64? = nil
     ) {
         self.position = position
-        self.heading = heading
-        self.speed = speed
+        // What phones do not know they say by a negative number (−1 in iOS).
+        self.heading = heading.flatMap { $0 < 0 ? nil : $0 }
+        self.speed = speed.flatMap { $0 < 0 ? nil : $0 }
         self.accuracy = accuracy
         self.at = at
     }
@@ -23,7 +24,16 @@ public struct LocationPoint: Hashable, Sendable {
     /// Every number is within its range.
     public var isValid: Bool {
         position.isValid && heading.map { (0...360).contains($0) } ?? true
-            && speed.map { $0 >= 0 && $0.isFinite } ?? true && accuracy.map { $0 >= 0 && $0.isFinite } ?? true
+            && speed?.isFinite ?? true && accuracy?.isFinite ?? true
+    }
+
+    /// Metres from which a position says too little to be shown. Reason: at 200 m the car may be two streets away.
+    public static let worstAccuracy = 200.0
+
+    /// Why nothing can be concluded from the numbers, though each is within its range; nil: they say where the car is.
+    var doubt: LocationDrop? {
+        if accuracy ?? 0 < 0 || (position.lat == 0 && position.lon == 0) { return .noFix }
+        return accuracy ?? 0 > Self.worstAccuracy ? .inaccurate : nil
     }
 }
 
@@ -35,6 +45,10 @@ public enum LocationDrop: String, Sendable, Hashable, CaseIterable {
     case outOfOrder = "out_of_order"
     /// Farther from the last accepted one than any car can have come.
     case impossible
+    /// The phone does not know where it is: 0, 0, or a negative accuracy.
+    case noFix = "no_fix"
+    /// Known to within more than 200 m only.
+    case inaccurate
     /// A number outside its range.
     case invalid
 }

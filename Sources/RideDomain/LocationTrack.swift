@@ -83,6 +83,7 @@ public struct LocationTrack: Hashable, Sendable {
     /// A point without an instant was measured when it arrived.
     public mutating func judge(_ point: LocationPoint, at now: Moment) -> LocationVerdict {
         guard point.isValid else { return .dropped(.invalid) }
+        if let doubt = point.doubt { return .dropped(doubt) }
         let arrival = Self.milliseconds(now)
         guard let at = point.at.map({ min(max($0, Self.instants.lowerBound), Self.instants.upperBound) }) else {
             return judgePlace(Fix(position: point.position, at: nil, arrival: arrival, measured: arrival))

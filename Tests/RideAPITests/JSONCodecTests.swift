@@ -205,9 +205,12 @@ struct RequestBodyTests {
         let request = try position(
             #"{"lat":1,"lon":2,"heading":null,"speed":3.5,"altitude":44,"at":"2026-11-24T18:40:28.123Z"}"#)
         #expect(request == Driver_V1_ReportLocationsRequest(lat: 1, lon: 2, speed: 3.5, at: Samples.instant))
+        // As Core Location says what it does not know: for the driver service to judge, like every other position.
+        let phone = try position(#"{"lat":1,"lon":2,"heading":-1,"speed":-1.0,"accuracy":-1}"#)
+        #expect(phone == Driver_V1_ReportLocationsRequest(lat: 1, lon: 2, heading: -1, speed: -1, accuracy: -1))
         #expect(
-            violations { () throws(BodyError) in try position(#"{"lat":1,"lon":2,"speed":-1,"at":"now"}"#) } == [
-                "/speed: speed is -1; it must be between 0 and 1000 metres per second.",
+            violations { () throws(BodyError) in try position(#"{"lat":1,"lon":2,"speed":1001,"at":"now"}"#) } == [
+                "/speed: speed is 1001; it must be between 0 and 1000 metres per second, or negative when it is not known.",
                 "/at: at is \"now\"; it must be an instant of RFC 3339, as \"2026-11-24T18:40:28.123Z\".",
             ])
     }

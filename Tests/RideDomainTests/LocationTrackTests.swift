@@ -28,6 +28,54 @@ extension LocationTrack {
         #expect(track.judge(LocationPoint(position: north(199 + 279 + 281)), now: start + 3_000) == nil)
     }
 
+    @Test func whatAPhoneDoesNotKnowIsNegative() {
+        let point = LocationPoint(position: north(1), heading: -1, speed: -1, accuracy: 5)
+        #expect(point.heading == nil && point.speed == nil && point.isValid)
+        let still = LocationPoint(position: north(1), heading: 0, speed: 0, accuracy: 0)
+        #expect(still.heading == 0 && still.speed == 0 && still.isValid)
+        var track = track()
+        #expect(track.judge(point, now: start) == nil)
+        #expect(track.judge(LocationPoint(position: north(2), heading: 361), now: start) == .invalid)
+        for number in [Double.nan, .infinity] {
+            #expect(track.judge(LocationPoint(position: north(2), speed: number), now: start) == .invalid)
+            #expect(track.judge(LocationPoint(position: north(2), accuracy: number), now: start) == .invalid)
+        }
+    }
+
+    @Test func aPhoneWithoutAFixSaysNothing() {
+        for (accuracy, drop) in [
+            (-1, .noFix), (0, nil), (200, nil), (200.1, .inaccurate), (1e8, .inaccurate),
+        ] as [(Double, LocationDrop?)] {
+            var track = track()
+            #expect(track.judge(LocationPoint(position: north(1), accuracy: accuracy), now: start) == drop)
+        }
+        let nowhere = Position(lat: 0, lon: 0)
+        var track = LocationTrack()
+        for second in 0...5 as ClosedRange<Int64> {
+            #expect(track.judge(LocationPoint(position: nowhere, accuracy: 5), now: start + second * 1_000) == .noFix)
+        }
+        // Which leaves no trace: the first position that says something is taken wherever it is.
+        #expect(track.judge(LocationPoint(position: north(1)), now: start + 6_000) == nil)
+        // On the equator, or on Greenwich's meridian, there are roads.
+        for road in [Position(lat: 0, lon: 9.45), Position(lat: 51.4779, lon: 0)] {
+            var track = LocationTrack()
+            #expect(track.judge(LocationPoint(position: road), now: start) == nil)
+        }
+    }
+
+    /// An app measures, registers its driver, and sends what it measured before the answer came.
+    @Test func aFirstPositionFromBeforeTheRegistrationIsTaken() {
+        for phone in [0, 30_000, -30_000] as [Int64] {
+            var track = track()
+            let now = start + 500
+            let first = LocationPoint(position: north(20), at: start - 5_000 + phone)
+            #expect(track.judge(first, now: now) == nil, "a phone that is \(phone) ms ahead")
+            #expect(track.judge(LocationPoint(position: north(40), at: start - 3_000 + phone), now: now) == nil)
+            #expect(track.judge(LocationPoint(position: north(60), at: start + phone), now: now) == nil)
+            #expect(track.judge(first, now: now) == .outOfOrder)
+        }
+    }
+
     @Test func staleAndOutOfOrderPointsAreDropped() {
         var track = track()
         let now = start + 100_000
@@ -81,8 +129,8 @@ extension LocationTrack {
         var track = track()
         let bad = [
             LocationPoint(position: Position(lat: 91, lon: 0)), LocationPoint(position: Position(lat: .nan, lon: 0)),
-            LocationPoint(position: Self.home, heading: -1), LocationPoint(position: Self.home, heading: 361),
-            LocationPoint(position: Self.home, speed: -1), LocationPoint(position: Self.home, speed: .infinity),
+            LocationPoint(position: Self.home, heading: 361), LocationPoint(position: Self.home, heading: .nan),
+            LocationPoint(position: Self.home, speed: .nan), LocationPoint(position: Self.home, speed: .infinity),
             LocationPoint(position: Self.home, accuracy: .nan),
         ]
         for point in bad { #expect(track.judge(point, now: start + 1_000) == .invalid) }

@@ -1053,11 +1053,11 @@ public struct Driver_V1_ReportLocationsRequest: ProtobufMessage {
     public var driverID: String = ""
     public var lat: Double = 0
     public var lon: Double = 0
-    /// Degrees clockwise from north.
+    /// Degrees clockwise from north; absent or negative: not known.
     public var heading: Double?
-    /// Metres per second.
+    /// Metres per second; absent or negative: not known.
     public var speed: Double?
-    /// Metres.
+    /// Metres; negative: there is no fix.
     public var accuracy: Double?
     /// When the position was measured. Absent: when it arrived.
     public var at: Google_Protobuf_Timestamp?
@@ -1138,7 +1138,7 @@ public struct Driver_V1_ReportLocationsRequest: ProtobufMessage {
 
 public struct Driver_V1_ReportLocationsResponse: ProtobufMessage {
     public var accepted: UInt64 = 0
-    /// Reason ("stale", "out_of_order", "impossible", "invalid") to count.
+    /// Reason ("stale", "out_of_order", "impossible", "no_fix", "inaccurate", "invalid") to count.
     public var dropped: [String: UInt64] = [:]
     public var unknownFields: [UInt8] = []
 

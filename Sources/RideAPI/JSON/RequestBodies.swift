@@ -98,11 +98,13 @@ public enum RequestBodies {
     }
 
     /// A message of `/ws/drivers/{id}/location`: `{"lat","lon","heading"?,"speed"?,"accuracy"?,"at"?}`, the members of W3C
-    /// Geolocation, which says null for what it does not know. Other members are skipped: an app may send all it has.
+    /// Geolocation, which says null for what it does not know; iOS says −1. Other members are skipped: an app may send all it
+    /// has.
     /// The answer has no driver id.
     public static func driverPosition(_ bytes: Span<UInt8>) throws(BodyError) -> Driver_V1_ReportLocationsRequest {
         var body = BodyReader(bytes)
         var request = Driver_V1_ReportLocationsRequest()
+        let unknown = Double.greatestFiniteMagnitude
         var lat: Double?
         var lon: Double?
         if try body.beginObject("The message") {
@@ -114,11 +116,15 @@ public enum RequestBodies {
                 } else if try body.isNull() {
                     continue
                 } else if body.isEqual(member, "heading") {
-                    request.heading = try body.number("heading", 0...360, "between 0 and 360 degrees")
+                    request.heading = try body.number(
+                        "heading", -unknown...360, "between 0 and 360 degrees, or negative when it is not known")
                 } else if body.isEqual(member, "speed") {
-                    request.speed = try body.number("speed", 0...1000, "between 0 and 1000 metres per second")
+                    request.speed = try body.number(
+                        "speed", -unknown...1000,
+                        "between 0 and 1000 metres per second, or negative when it is not known")
                 } else if body.isEqual(member, "accuracy") {
-                    request.accuracy = try body.number("accuracy", 0...100_000_000, "a number of metres, 0 or more")
+                    request.accuracy = try body.number(
+                        "accuracy", -unknown...100_000_000, "a number of metres, or negative when there is no fix")
                 } else if body.isEqual(member, "at") {
                     request.at = try instant("at", &body)
                 } else {
