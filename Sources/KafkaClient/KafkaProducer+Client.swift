@@ -18,6 +18,9 @@ extension KafkaProducer {
         KafkaProperty("acks", "all"),
         KafkaProperty("message.timeout.ms", "0"),
         KafkaProperty("linger.ms", "0"),
+        // What Java's producer does, and so Kafka Streams and Connect: topics that are written by both, or joined by key, have a
+        // key in the same partition. librdkafka's own choice is another hash.
+        KafkaProperty("partitioner", "murmur2_random"),
         // The scar: with five requests under way, which is the default and the most that idempotence allows, and a message
         // behind them, librdkafka (2.0.2) polls without a pause until the broker answers.
         KafkaProperty("max.in.flight.requests.per.connection", "4"),

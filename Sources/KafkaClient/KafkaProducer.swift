@@ -2,7 +2,8 @@ import CRdKafka
 import Reactor
 import Telemetry
 
-/// An idempotent producer on a loop: acks from all replicas, no time limit, no linger.
+/// An idempotent producer on a loop: acks from all replicas, no time limit, no linger, keys in the partitions that Java's
+/// producer chooses (murmur2).
 ///
 ///     produce ──true──▶ held by librdkafka ──▶ onDelivery(opaque, offset or error)
 ///        └────false──▶ the queue is full (or being reset): wait for onWritable

@@ -59,6 +59,14 @@ struct EmbeddedBrokerTests {
         }
     }
 
+    @Test func kafka_aKeyGoesWhereJavasProducerPutsIt() throws {
+        for partitions in [8, 7, 1] as [Int32] {
+            let broker = try EmbeddedBroker(topics: [topic("keys", partitions: partitions)])
+            defer { broker.stop() }
+            try keysAreWhereJavaPutsThem(broker.bootstrapServers, topic: "keys", partitions: partitions)
+        }
+    }
+
     @Test func kafka29_aFullQueuePausesAndNothingIsDropped() throws {
         let broker = try EmbeddedBroker(topics: [topic("events")])
         defer { broker.stop() }

@@ -14,6 +14,8 @@ struct RealBrokerTests {
     @Test func kafka29_aKilledBrokerLosesNothing_kafka30_changedTopicsAreNoticed_kafka37_order() throws {
         let broker = try KafkaBroker()
         defer { broker.stop() }
+        _ = try broker.topics("--create", "--topic", "keys", "--partitions", "7")
+        try keysAreWhereJavaPutsThem(broker.bootstrapServers, topic: "keys", partitions: 7)
         try nothingOvertakesARefusedMessage(broker)
         try aKilledBrokerLosesNothingAndKeepsTheOrder(broker)
         try newPartitionsAreNoticedAndReadFromTheirBeginning(broker)

@@ -52,6 +52,43 @@ func text(_ span: Span<UInt8>) -> String {
     String(decoding: unsafe span.withUnsafeBytes { unsafe [UInt8]($0) }, as: UTF8.self)
 }
 
+/// Keys and their hashes as Java's producer has them: `org.apache.kafka.common.utils.Utils.murmur2`, from the test of it. The
+/// partition is the hash without its sign, modulo the number of partitions.
+let javaHashes: [(key: String, hash: Int32)] = [
+    ("21", -973_932_308), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536),
+    ("a-little-bit-longer-string", -1_486_304_829),
+    ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971), ("abc", 479_470_107),
+]
+
+/// Writes these keys into a topic and expects each where Java's producer would put it.
+func keysAreWhereJavaPutsThem(_ bootstrapServers: String, topic: String, partitions: Int32) throws {
+    var seen: [String: Int32] = [:]
+    try onLoop { loop, done in
+        let consumer = try KafkaConsumer(
+            loop: loop, configuration: configuration(bootstrapServers), topic: topic, start: .beginning)
+        let usual = try KafkaProducer(loop: loop, configuration: configuration(bootstrapServers))
+        let strict = try KafkaProducer(loop: loop, configuration: configuration(bootstrapServers), order: .strict)
+        var count = 0
+        consumer.onRecord = { record in
+            let copy = Copy(record)
+            #expect(seen[copy.key] ?? copy.partition == copy.partition)
+            seen[copy.key] = copy.partition
+            count += 1
+            guard count == javaHashes.count * 2 else { return }
+            usual.close(timeout: 1_000_000_000) { _ in
+                strict.close(timeout: 1_000_000_000) { _ in consumer.close(done) }
+            }
+        }
+        for (key, _) in javaHashes {
+            for producer in [usual, strict] {
+                let isTaken = producer.produce(topic: topic, key: key, value: [])
+                #expect(isTaken)
+            }
+        }
+    }
+    for (key, hash) in javaHashes { #expect(seen[key] == (hash & Int32.max) % partitions, "\(key)") }
+}
+
 /// Produces `count` numbered messages over `keys` keys, waiting whenever the queue is full. Opaque: the number.
 final class NumberedProducer {
     let producer: KafkaProducer
