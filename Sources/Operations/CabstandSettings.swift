@@ -97,6 +97,11 @@ public struct CabstandSettings: SettingsCatalogue {
         help: "A driver whose app streamed positions leaves every list after so long a silence."
     )
     .of("driver", "cabstand")
+    public let maxPickupMetres = Setting.integer(
+        "MAX_PICKUP_M", default: 50_000, 100...20_100_000, unit: "metres",
+        help: "How far a driver may be from the pickup; a selected one who is farther away is refused."
+    )
+    .of("trip", "cabstand")
     public let listIntervalMs = Setting.integer(
         "LIST_INTERVAL_MS", default: 100, 50...60_000, unit: "milliseconds",
         help: "At most one live list in this time, unless a subscriber asks for another interval."

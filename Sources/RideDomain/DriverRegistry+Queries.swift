@@ -7,22 +7,27 @@ public struct FoundDriver: Hashable, Sendable {
 
 extension DriverRegistry {
     /// The available drivers in `area`: nearest first when it has a position, else by id; at most `limit`.
-    /// `truncated`: more match (the nearest, or the lowest ids, are answered).
+    /// `truncated`: more match (the nearest, or the lowest ids, are answered). With a `category`, only cars of it.
     public mutating func findAvailable(
-        in area: Area, limit: Int
+        in area: Area, limit: Int, category: String? = nil
     ) -> (found: [FoundDriver], truncated: Bool) {
+        let matches = category.map { [drivers] category in
+            { (slot: Int32) in drivers[Int(slot)].profile.vehicle.category == category }
+        }
         switch area {
         case .around(let center, let radius):
             rank()
             let ranks = ranks
-            let answer = index.nearest(to: center, radius: radius, limit: limit) { ranks[Int($0)] < ranks[Int($1)] }
+            let answer = index.nearest(to: center, radius: radius, limit: limit, where: matches) {
+                ranks[Int($0)] < ranks[Int($1)]
+            }
             return (answer.hits.map { FoundDriver(slot: $0.member, distance: $0.metres) }, answer.truncated)
         case .box(let box):
-            let members = available(in: box)
+            let members = available(in: box).filter { matches?($0) ?? true }
             return (members.prefix(limit).map { FoundDriver(slot: $0, distance: nil) }, members.count > limit)
         case .everywhere:
             var found: [FoundDriver] = []
-            for slot in order where index.contains(slot) {
+            for slot in order where index.contains(slot) && matches?(slot) ?? true {
                 if found.count == limit { return (found, true) }
                 found.append(FoundDriver(slot: slot, distance: nil))
             }

@@ -128,9 +128,11 @@ public struct GeoIndex: Sendable {
 
     /// The nearest `limit` members to `center`, within `radius` metres when one is given, nearest first.
     ///
-    /// `precedes` orders members at the same distance. `truncated`: more than `limit` match.
+    /// `precedes` orders members at the same distance. `truncated`: more than `limit` match. `matches`, when it is given, says
+    /// which members are looked for at all.
     public func nearest(
-        to center: Position, radius: Double?, limit: Int, precedes: @escaping (Int32, Int32) -> Bool
+        to center: Position, radius: Double?, limit: Int, where matches: ((Int32) -> Bool)? = nil,
+        precedes: @escaping (Int32, Int32) -> Bool
     ) -> (hits: [(member: Int32, metres: Double)], truncated: Bool) {
         let origin = UnitVector(center)
         // A radius that is not a number, or negative, is none: the search below ends when it has reached the widest circle.
@@ -143,7 +145,7 @@ public struct GeoIndex: Sendable {
             let bound = UnitVector.squaredChord(metres: reach)
             forEach(touching: Box(around: center, radius: reach)) { entry in
                 let distance = origin.squaredChord(to: entry.vector)
-                if distance <= bound { heap.show(entry.member, distance: distance) }
+                if distance <= bound, matches?(entry.member) ?? true { heap.show(entry.member, distance: distance) }
             }
             // More than enough inside the circle: whatever lies outside is farther.
             if heap.seen > limit || reach >= widest { break }

@@ -24,18 +24,22 @@ public enum Matching {
         }
     }
 
-    /// Whom to try, in this order, for a trip without a selected driver: the nearest 16 within 10 km that are not known
-    /// to be taken. (The database has the last word on each.)
-    public static func order(_ found: [Candidate], excluding taken: Set<String>) -> [Candidate] {
-        Array(free(found, excluding: taken).lazy.filter { $0.distance <= candidateRadius }.prefix(candidateLimit))
+    /// Whom to try, in this order, for a trip without a selected driver: the nearest 16 within `radius` metres that are not
+    /// known to be taken. (The database has the last word on each.)
+    public static func order(
+        _ found: [Candidate], within radius: Double = candidateRadius, excluding taken: Set<String>
+    ) -> [Candidate] {
+        Array(free(found, radius, taken).prefix(candidateLimit))
     }
 
-    /// Whom to offer when a booking was refused: the nearest three that are not known to be taken.
-    public static func alternatives(_ found: [Candidate], excluding taken: Set<String>) -> [Candidate] {
-        Array(free(found, excluding: taken).prefix(alternativeLimit))
+    /// Whom to offer when a booking was refused: the nearest three within `radius` metres that are not known to be taken.
+    public static func alternatives(
+        _ found: [Candidate], within radius: Double = .infinity, excluding taken: Set<String>
+    ) -> [Candidate] {
+        Array(free(found, radius, taken).prefix(alternativeLimit))
     }
 
-    private static func free(_ found: [Candidate], excluding taken: Set<String>) -> [Candidate] {
-        found.filter { !taken.contains($0.driverID) }.sorted(by: Candidate.isNearer)
+    private static func free(_ found: [Candidate], _ radius: Double, _ taken: Set<String>) -> [Candidate] {
+        found.filter { $0.distance <= radius && !taken.contains($0.driverID) }.sorted(by: Candidate.isNearer)
     }
 }

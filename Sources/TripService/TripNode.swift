@@ -53,7 +53,9 @@ final class TripNode {
         channel = GRPCChannel(
             loop: loop, target: settings.driverService.description, options: .betweenServices)
         let directory = GRPCDriverDirectory(channel: channel)
-        book = TripBook(loop: loop, repository: repository, directory: directory, start: start)
+        book = TripBook(
+            loop: loop, repository: repository, directory: directory, start: start,
+            maximumPickup: Double(settings.maxPickupMetres))
 
         let kafka = KafkaConfiguration(settings, clientID: "cabstand-trip", group: "cabstand-trip")
         producer = try KafkaProducer(loop: loop, configuration: kafka, order: .strict)

@@ -291,6 +291,8 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
                 .init(code: "unknown-driver", detail: "x", violations: [.init(pointer: "/driver_id", detail: "y")]),
                 422, #""errors":[{"pointer":"/driver_id","detail":"y"}]"#
             ),
+            (.failedPrecondition, .init(code: "driver-too-far", detail: "x"), 422, #""code":"driver-too-far""#),
+            (.failedPrecondition, .init(code: "wrong-category", detail: "x"), 422, #""code":"wrong-category""#),
             (
                 .failedPrecondition, .init(code: "no-driver-available", detail: "x"), 409,
                 #""code":"no-driver-available""#

@@ -150,6 +150,16 @@ struct RequestBodyTests {
         #expect(anyDriver.driverID == nil)
     }
 
+    @Test func aCategoryIsRead() throws {
+        let places = #""pickup":{"lat":1,"lon":2},"dropoff":{"lat":1,"lon":2}}"#
+        #expect(try trip(#"{"rider_id":"r","category":"van",\#(places)"#).category == "van")
+        #expect(try trip(#"{"rider_id":"r","category":null,\#(places)"#).category == nil)
+        #expect(
+            violations { () throws(BodyError) in try trip(#"{"rider_id":"r","category":"",\#(places)"#) } == [
+                "/category: category is empty; it must be a text of 1 to 50 characters."
+            ])
+    }
+
     @Test func allViolationsAreFoundAtOnce() {
         let text = #"{"rider_id":"a b","pickup":{"lat":91,"lon":"x"},"dropoff":[1],"tip":5,"driver_id":7}"#
         #expect(
@@ -158,7 +168,7 @@ struct RequestBodyTests {
                 "/pickup/lat: lat is 91; it must be between -90 and 90.",
                 "/pickup/lon: lon is a string; it must be between -180 and 180.",
                 "/dropoff: dropoff must be an object, not an array.",
-                "/tip: \"tip\" is not known here; there are rider_id, driver_id, pickup and dropoff.",
+                "/tip: \"tip\" is not known here; there are rider_id, driver_id, category, pickup and dropoff.",
                 "/driver_id: driver_id is a number; it must be a string.",
             ])
         #expect(

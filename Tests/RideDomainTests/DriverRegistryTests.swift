@@ -29,6 +29,30 @@ extension DriverRegistry {
 }
 
 @Suite struct DriverRegistryTests {
+    /// The nearest of a rare category is found behind hundreds of nearer cars of another one.
+    @Test func onlyCarsOfACategoryAreFound() {
+        var registry = emptyRegistry()
+        for number in 0..<400 {
+            let id = "\(1_000 + number)"
+            let vehicle = Vehicle(
+                make: "m", model: "m", color: "c", plate: "p", category: number % 100 == 99 ? "van" : "standard")
+            let place = Position(lat: home.lat + Double(number) / 10_000, lon: home.lon)
+            _ = registry.register(DriverProfile(id: id, name: "n", vehicle: vehicle), position: place, at: firstMoment)
+        }
+        for area in [.around(home, radius: nil), .box(.everywhere), .everywhere] as [Area] {
+            func ids(_ category: String?, _ limit: Int) -> (ids: [String], truncated: Bool) {
+                let answer = registry.findAvailable(in: area, limit: limit, category: category)
+                return (answer.found.map { registry[$0.slot].id }, answer.truncated)
+            }
+            #expect(Set(ids("van", 4).ids) == ["1099", "1199", "1299", "1399"] && !ids("van", 4).truncated)
+            #expect(ids("van", 3).ids.count == 3 && ids("van", 3).truncated)
+            #expect(ids("standard", 1_000).ids.count == 396 && ids(nil, 1_000).ids.count == 400)
+            #expect(ids("boat", 10).ids.isEmpty && !ids("boat", 10).truncated)
+        }
+        let near = registry.findAvailable(in: .around(home, radius: 2_300), limit: 10, category: "van").found
+        #expect(near.map { registry[$0.slot].id } == ["1099", "1199"])
+    }
+
     @Test func registrationIsIdempotent() {
         var registry = emptyRegistry()
         let first = registry.register(profile("a"), position: home, at: firstMoment)

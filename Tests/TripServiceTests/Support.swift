@@ -23,8 +23,10 @@ final class FakeDirectory: DriverDirectory {
         for number in 0..<count { drivers.append(Self.make("d\(number)", distance: Double(100 * (number + 1)))) }
     }
 
-    static func make(_ id: String, distance: Double, isPresent: Bool = true) -> KnownDriver {
-        let vehicle = Vehicle(make: "Skoda", model: "Octavia", color: "white", plate: "NB-C 12", category: "standard")
+    static func make(
+        _ id: String, distance: Double, isPresent: Bool = true, category: String = "standard"
+    ) -> KnownDriver {
+        let vehicle = Vehicle(make: "Skoda", model: "Octavia", color: "white", plate: "NB-C 12", category: category)
         return KnownDriver(
             snapshot: DriverProfile(id: id, name: "Ada", vehicle: vehicle), isPresent: isPresent, distance: distance,
             message: Driver_V1_Driver(id: id, name: "Ada", distanceM: distance))
@@ -36,7 +38,7 @@ final class FakeDirectory: DriverDirectory {
     }
 
     func driver(
-        _ id: String, timeout: UInt64, origin: RequestOrigin,
+        _ id: String, from position: Position, timeout: UInt64, origin: RequestOrigin,
         _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
     ) {
         answer { [self] in
@@ -46,12 +48,15 @@ final class FakeDirectory: DriverDirectory {
     }
 
     func nearest(
-        to position: Position, radius: Double?, limit: Int, timeout: UInt64, origin: RequestOrigin,
+        to position: Position, radius: Double?, limit: Int, category: String?, timeout: UInt64, origin: RequestOrigin,
         _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void
     ) {
         answer { [self] in
             if let failure { return completion(.failure(failure)) }
-            let found = drivers.filter { $0.isPresent && $0.distance <= radius ?? .infinity }
+            let found = drivers.filter {
+                $0.isPresent && $0.distance <= radius ?? .infinity
+                    && category.map([$0.snapshot.vehicle.category].contains) ?? true
+            }
             completion(.success(Array(found.sorted { $0.distance < $1.distance }.prefix(limit))))
         }
     }
@@ -72,7 +77,11 @@ final class Desk {
 
     /// - Parameter path: of the database; nil: a new one.
     /// - Parameter simulated: a loop in virtual time, on which no deadline passes: the database's thread lives in the real one.
-    init(drivers: Int = 5, path: String? = nil, simulated: EventLoop? = nil) throws {
+    /// - Parameter maximumPickup: metres.
+    init(
+        drivers: Int = 5, path: String? = nil, simulated: EventLoop? = nil,
+        maximumPickup: Double = TripLimits.maximumPickup
+    ) throws {
         loop = try simulated ?? EventLoop()
         isSimulated = simulated != nil
         let path = path ?? folder.file("trip.db")
@@ -80,7 +89,8 @@ final class Desk {
         repository = try SQLiteTripRepository(path: path, loop: loop, wall: loop.wallClockMilliseconds)
         start = repository.start()
         directory = FakeDirectory(loop: loop, drivers: drivers)
-        book = TripBook(loop: loop, repository: repository, directory: directory, start: start)
+        book = TripBook(
+            loop: loop, repository: repository, directory: directory, start: start, maximumPickup: maximumPickup)
     }
 
     /// Closes the file, so that another desk may open it.
@@ -114,19 +124,21 @@ final class Desk {
     }
 
     func request(
-        rider: String, driver: String? = nil, id: String? = nil, key: String? = nil
+        rider: String, driver: String? = nil, category: String? = nil, id: String? = nil, key: String? = nil
     ) -> TripBook.Request {
         TripBook.Request(
-            id: id, riderID: rider, driverID: driver, pickup: Position(lat: 53.55, lon: 13.26),
+            id: id, riderID: rider, driverID: driver, category: category, pickup: Position(lat: 53.55, lon: 13.26),
             dropoff: Position(lat: 53.56, lon: 13.27),
             key: key.map { IdempotencyKey(key: $0, request: Array("\(rider)|\(driver ?? "")".utf8)) },
             deadline: deadline)
     }
 
     func create(
-        rider: String, driver: String? = nil, id: String? = nil, key: String? = nil
+        rider: String, driver: String? = nil, category: String? = nil, id: String? = nil, key: String? = nil
     ) throws -> Result<TripBook.Created, TripError> {
-        try answer { book.create(request(rider: rider, driver: driver, id: id, key: key), $0) }
+        try answer {
+            book.create(request(rider: rider, driver: driver, category: category, id: id, key: key), $0)
+        }
     }
 
     /// All at the same instant; the answers in the order of the requests.

@@ -76,6 +76,84 @@ import Testing
         #expect(alternatives.map(\.id) == ["d0", "d1", "d2"])
     }
 
+    @Test func contract_aDriverWhoIsTooFarAwayIsNeitherBookedNorOffered() throws {
+        let desk = try Desk(drivers: 1, maximumPickup: 50_000)
+        desk.directory.drivers += [
+            FakeDirectory.make("near", distance: 50_000), FakeDirectory.make("far", distance: 50_000.1),
+            FakeDirectory.make("abroad", distance: 5_000_000),
+        ]
+        for (driver, distance) in [("far", 50_000.1), ("abroad", 5_000_000)] {
+            let result = try desk.create(rider: "r1", driver: driver)
+            guard case .failure(.driverTooFar(driver, distance, 50_000)) = result else {
+                Issue.record("\(result)")
+                continue
+            }
+        }
+        let trip = try desk.create(rider: "r1", driver: "near").get().trip
+        #expect(trip.driverID == "near")
+        guard
+            case .failure(.driverUnavailable("near", .taken, let others)) = try desk.create(rider: "r2", driver: "near")
+        else {
+            Issue.record("booked twice")
+            return
+        }
+        #expect(others.map(\.id) == ["d0"])
+        // A request whose first try booked them is answered with its trip, wherever they have gone since.
+        desk.directory.drivers[1] = FakeDirectory.make("near", distance: 60_000)
+        #expect(try desk.change(trip.id, .complete).get().status == .completed)
+        #expect(code(try desk.create(rider: "r1", driver: "near")) == "driver-too-far")
+        #expect(try desk.create(rider: "r1", driver: "near", id: trip.id).get().trip.id == trip.id)
+    }
+
+    /// With a small limit, who is matched has to be within it, too.
+    @Test func contract_noDriverBeyondTheLimitIsMatched() throws {
+        let desk = try Desk(drivers: 3, maximumPickup: 250)
+        #expect(try desk.create(rider: "r1").get().trip.driverID == "d0")
+        #expect(try desk.create(rider: "r2").get().trip.driverID == "d1")
+        guard case .failure(.noDriverAvailable(250, nil)) = try desk.create(rider: "r3") else {
+            Issue.record("d2 is 300 m away")
+            return
+        }
+        let wide = try Desk(drivers: 1, maximumPickup: 1_000_000)
+        wide.directory.drivers = [FakeDirectory.make("far", distance: 10_001)]
+        #expect(code(try wide.create(rider: "r1")) == "no-driver-available")
+        #expect(code(try wide.create(rider: "r1", driver: "far")) == "")
+    }
+
+    @Test func contract_aCategoryThatIsAskedForIsKeptTo() throws {
+        let desk = try Desk(drivers: 3)
+        desk.directory.drivers += [
+            FakeDirectory.make("van1", distance: 900, category: "van"),
+            FakeDirectory.make("van2", distance: 800, category: "van"),
+        ]
+        guard
+            case .failure(.wrongCategory("d0", "standard")) = try desk.create(
+                rider: "r1", driver: "d0", category: "van")
+        else {
+            Issue.record("d0 has no van")
+            return
+        }
+        #expect(try desk.create(rider: "r1", driver: "d0", category: "standard").get().trip.driverID == "d0")
+        #expect(try desk.create(rider: "r2", category: "van").get().trip.driverID == "van2")
+        guard
+            case .failure(.driverUnavailable(_, _, let others)) = try desk.create(
+                rider: "r3", driver: "van2", category: "van")
+        else {
+            Issue.record("van2 is taken")
+            return
+        }
+        #expect(others.map(\.id) == ["van1"])
+        #expect(try desk.create(rider: "r3", category: "van").get().trip.driverID == "van1")
+        guard case .failure(.noDriverAvailable(_, "van")) = try desk.create(rider: "r4", category: "van") else {
+            Issue.record("no third van")
+            return
+        }
+        #expect(try desk.create(rider: "r4").get().trip.driverID == "d1")
+        // The trip of another request is nobody's own, whatever its identifier is.
+        let trip = try desk.create(rider: "r5", id: "t5").get().trip
+        #expect(code(try desk.create(rider: "r5", category: "van", id: trip.id)) == "invalid-body")
+    }
+
     @Test func contract_nothingIsPromisedWhileTheDriverServiceIsAway() throws {
         let desk = try Desk()
         desk.directory.failure = .unavailable("away")

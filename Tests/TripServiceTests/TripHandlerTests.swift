@@ -98,6 +98,34 @@ import Testing
         #expect(missing.0 == .notFound && missing.1.code == "trip-not-found")
     }
 
+    @Test func contract_whoDoesNotSuitIsRefusedWithAReason() throws {
+        let office = try Office()
+        office.desk.directory.drivers.append(FakeDirectory.make("far", distance: 5_123_456))
+        let far = try #require(problem(office.create(request("r1", driver: "far"))))
+        #expect(far.0 == .failedPrecondition && far.1.code == "driver-too-far")
+        #expect(far.1.violations.map(\.pointer) == ["/driver_id"])
+        #expect(far.1.detail.hasPrefix("Driver far is 5123456 m from the pickup, and at most 50 km are allowed;"))
+        var wanted = request("r1", driver: "d0", key: "k")
+        wanted.category = "van"
+        let other = try #require(problem(office.create(wanted)))
+        #expect(other.0 == .failedPrecondition && other.1.code == "wrong-category")
+        #expect(other.1.violations.map(\.pointer) == ["/category"])
+        #expect(other.1.detail.contains("is of category standard"))
+        wanted.driverID = nil
+        let nobody = try #require(problem(office.create(wanted)))
+        #expect(nobody.1.detail.hasPrefix("No driver of category van within 10 km of the pickup is free;"))
+        // A category belongs to the request that a key is for; an empty one is none.
+        wanted.category = "standard"
+        let trip = try office.create(wanted).get().trip
+        #expect(try office.create(wanted).get().trip == trip)
+        for category in ["", "van", nil] {
+            wanted.category = category
+            #expect(problem(office.create(wanted))?.1.code == "key-reused")
+        }
+        wanted.category = String(repeating: "x", count: 201)
+        #expect(problem(office.create(wanted))?.1.violations.map(\.pointer) == ["/category"])
+    }
+
     @Test func contract_badRequestsNameTheField() throws {
         let office = try Office()
         var bad = request("r1")

@@ -91,7 +91,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     ) {
         do throws(DriverError) {
             let question = try DriverRequests.find(request)
-            lists.answer(call, area: question.area, limit: question.limit)
+            lists.answer(call, question)
         } catch {
             call.fail(error.rpcError)
         }

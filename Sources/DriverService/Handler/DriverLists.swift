@@ -10,11 +10,12 @@ import RideDomain
 final class DriverLists {
     private typealias Call = UnaryServerCall<Driver_V1_FindAvailableDriversResponse>
 
-    /// A question whose answer may be long.
-    private struct Question {
-        let call: Call
+    /// Which available drivers are asked for.
+    struct Question {
         let area: Area
         let limit: Int
+        /// nil: of any.
+        let category: String?
     }
 
     /// The long list that is being made.
@@ -30,7 +31,8 @@ final class DriverLists {
     private let loop: EventLoop
     private let book: DriverBook
     private var encoder = DriverListEncoder()
-    private var questions: [Question] = []
+    /// Those whose answer may be long.
+    private var questions: [(call: Call, question: Question)] = []
     /// Questions in front of it have been answered, or are being.
     private var nextQuestion = 0
     private var current: LongList?
@@ -43,13 +45,13 @@ final class DriverLists {
     /// Long lists that are not answered.
     var waiting: Int { questions.count - nextQuestion + (current == nil ? 0 : 1) }
 
-    func answer(_ call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>, area: Area, limit: Int) {
-        if min(limit, book.registry.availableCount) > DriverLimits.driversPerTurn {
-            questions.append(Question(call: call, area: area, limit: limit))
+    func answer(_ call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>, _ question: Question) {
+        if min(question.limit, book.registry.availableCount) > DriverLimits.driversPerTurn {
+            questions.append((call, question))
             if waiting == 1 { loop.eachTurn { [weak self] in self?.work() ?? false } }
             return
         }
-        let (found, response) = find(area, limit)
+        let (found, response) = find(question)
         loop.charge(2 * found.count)
         encoder.encode(found, of: book.registry, response) { call.respond(encoded: $0) }
     }
@@ -68,9 +70,9 @@ final class DriverLists {
     }
 
     private func find(
-        _ area: Area, _ limit: Int
+        _ question: Question
     ) -> (found: [FoundDriver], response: Driver_V1_FindAvailableDriversResponse) {
-        let answer = book.findAvailable(in: area, limit: limit)
+        let answer = book.findAvailable(in: question.area, limit: question.limit, category: question.category)
         var response = Driver_V1_FindAvailableDriversResponse()
         response.revision = book.registry.revision
         response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)
@@ -106,11 +108,11 @@ final class DriverLists {
     /// Looks for the drivers of the next question whose caller still waits.
     private func begin() {
         while nextQuestion < questions.count {
-            let question = questions[nextQuestion]
+            let (call, question) = questions[nextQuestion]
             nextQuestion += 1
-            if question.call.isCancelled { continue }
-            let (found, response) = find(question.area, question.limit)
-            current = LongList(call: question.call, found: found, response: response)
+            if call.isCancelled { continue }
+            let (found, response) = find(question)
+            current = LongList(call: call, found: found, response: response)
             break
         }
         // Those that are done are forgotten when they are half of all.

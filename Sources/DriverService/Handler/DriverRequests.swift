@@ -45,16 +45,24 @@ enum DriverRequests {
 
     static func find(
         _ request: Driver_V1_FindAvailableDriversRequest
-    ) throws(DriverError) -> (area: Area, limit: Int) {
+    ) throws(DriverError) -> DriverLists.Question {
+        DriverLists.Question(area: try area(request), limit: try limit(request), category: request.category)
+    }
+
+    private static func limit(_ request: Driver_V1_FindAvailableDriversRequest) throws(DriverError) -> Int {
         let limit = request.limit.map(Int.init) ?? DriverLimits.defaultLimit
         guard DriverLimits.limits.contains(limit) else {
             throw .invalidParameter("limit", "limit is \(limit); it must be between 1 and 10000.")
         }
+        return limit
+    }
+
+    private static func area(_ request: Driver_V1_FindAvailableDriversRequest) throws(DriverError) -> Area {
         if let box = request.box {
             guard request.lat == nil, request.lon == nil, request.radiusM == nil else {
                 throw .invalidParameter("bbox", "bbox and a position are two kinds of area; give one of them.")
             }
-            return (.box(try self.box(box)), limit)
+            return .box(try self.box(box))
         }
         guard let lat = request.lat, let lon = request.lon else {
             if request.lat != nil {
@@ -66,14 +74,14 @@ enum DriverRequests {
             if request.radiusM != nil {
                 throw .invalidParameter("radius_m", "radius_m is given without a position; give lat and lon, too.")
             }
-            return (.everywhere, limit)
+            return .everywhere
         }
         if let violation = coordinate("lat", lat, 90) { throw .invalidParameter("lat", violation) }
         if let violation = coordinate("lon", lon, 180) { throw .invalidParameter("lon", violation) }
         if let radius = request.radiusM, !DriverLimits.radii.contains(radius) {
             throw .invalidParameter("radius_m", "radius_m is \(radius); it must be between 1 and 100000.")
         }
-        return (.around(Position(lat: lat, lon: lon), radius: request.radiusM), limit)
+        return .around(Position(lat: lat, lon: lon), radius: request.radiusM)
     }
 
     /// Judges how many areas are asked for, before anything is made of them.

@@ -107,8 +107,10 @@ final class DriverBook {
 
     // MARK: Lists
 
-    func findAvailable(in area: Area, limit: Int) -> (found: [FoundDriver], truncated: Bool) {
-        registry.findAvailable(in: area, limit: limit)
+    func findAvailable(
+        in area: Area, limit: Int, category: String?
+    ) -> (found: [FoundDriver], truncated: Bool) {
+        registry.findAvailable(in: area, limit: limit, category: category)
     }
 
     /// Lets `work` ask the registry more than one question, such as the areas of one answer.

@@ -23,7 +23,7 @@ extension Problem {
         case "driver-exists", "driver-on-trip", "driver-unavailable", "rider-has-active-trip", "no-driver-available",
             "trip-already-ended", "key-in-progress":
             409
-        case "invalid-body", "unknown-driver", "key-reused": 422
+        case "invalid-body", "unknown-driver", "driver-too-far", "wrong-category", "key-reused": 422
         case "rate-limited": 429
         case "backend-unavailable": 503
         case "backend-timeout": 504

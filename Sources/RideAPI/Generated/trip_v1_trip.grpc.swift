@@ -7,7 +7,8 @@ import ProtobufWire
 
 /// Serves `trip.v1.TripService`. All calls come on the loop that serves.
 public protocol Trip_V1_TripServiceHandler: AnyObject {
-    /// Books a driver: the selected one, or the nearest available one. FAILED_PRECONDITION on a conflict, ABORTED while a
+    /// Books a driver: the selected one, or the nearest available one. FAILED_PRECONDITION on a conflict, for a selected driver
+    /// who is too far from the pickup (`driver-too-far`) or has a car of another category (`wrong-category`), ABORTED while a
     /// request with the same idempotency key runs, ALREADY_EXISTS for the same key with another request.
     func createTrip(_ request: Trip_V1_CreateTripRequest, _ call: UnaryServerCall<Trip_V1_CreateTripResponse>)
     /// NOT_FOUND if the trip is unknown.
@@ -26,7 +27,8 @@ public protocol Trip_V1_TripServiceHandler: AnyObject {
 
 /// Serves `trip.v1.TripService` with tasks of the loop that serves. A task is cancelled when its call ends before it.
 public protocol Trip_V1_TripServiceAsyncHandler: AnyObject {
-    /// Books a driver: the selected one, or the nearest available one. FAILED_PRECONDITION on a conflict, ABORTED while a
+    /// Books a driver: the selected one, or the nearest available one. FAILED_PRECONDITION on a conflict, for a selected driver
+    /// who is too far from the pickup (`driver-too-far`) or has a car of another category (`wrong-category`), ABORTED while a
     /// request with the same idempotency key runs, ALREADY_EXISTS for the same key with another request.
     func createTrip(_ request: Trip_V1_CreateTripRequest, _ context: ServerContext) async throws -> Trip_V1_CreateTripResponse
     /// NOT_FOUND if the trip is unknown.
@@ -125,7 +127,8 @@ public struct Trip_V1_TripServiceClient {
 
     public init(channel: GRPCChannel) { self.channel = channel }
 
-    /// Books a driver: the selected one, or the nearest available one. FAILED_PRECONDITION on a conflict, ABORTED while a
+    /// Books a driver: the selected one, or the nearest available one. FAILED_PRECONDITION on a conflict, for a selected driver
+    /// who is too far from the pickup (`driver-too-far`) or has a car of another category (`wrong-category`), ABORTED while a
     /// request with the same idempotency key runs, ALREADY_EXISTS for the same key with another request.
     @inlinable
     @discardableResult
@@ -136,7 +139,8 @@ public struct Trip_V1_TripServiceClient {
         channel.unary("/trip.v1.TripService/CreateTrip", request, options: options, completion)
     }
 
-    /// Books a driver: the selected one, or the nearest available one. FAILED_PRECONDITION on a conflict, ABORTED while a
+    /// Books a driver: the selected one, or the nearest available one. FAILED_PRECONDITION on a conflict, for a selected driver
+    /// who is too far from the pickup (`driver-too-far`) or has a car of another category (`wrong-category`), ABORTED while a
     /// request with the same idempotency key runs, ALREADY_EXISTS for the same key with another request.
     @inlinable
     public func createTrip(

@@ -269,6 +269,9 @@ public struct Trip_V1_CreateTripRequest: ProtobufMessage {
     public var dropoff: Trip_V1_Place?
     /// 1 to 255 printable characters.
     public var idempotencyKey: String?
+    /// Of the car, as drivers are registered with it: a driver of another one is not matched, and refused when selected. Absent
+    /// or empty: any.
+    public var category: String?
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -279,7 +282,8 @@ public struct Trip_V1_CreateTripRequest: ProtobufMessage {
         driverID: String? = nil,
         pickup: Trip_V1_Place? = nil,
         dropoff: Trip_V1_Place? = nil,
-        idempotencyKey: String? = nil
+        idempotencyKey: String? = nil,
+        category: String? = nil
     ) {
         self.id = id
         self.riderID = riderID
@@ -287,6 +291,7 @@ public struct Trip_V1_CreateTripRequest: ProtobufMessage {
         self.pickup = pickup
         self.dropoff = dropoff
         self.idempotencyKey = idempotencyKey
+        self.category = category
     }
 
     public static var fullName: String { "trip.v1.CreateTripRequest" }
@@ -299,6 +304,7 @@ public struct Trip_V1_CreateTripRequest: ProtobufMessage {
             ProtobufField(4, "pickup", "pickup"),
             ProtobufField(5, "dropoff", "dropoff"),
             ProtobufField(6, "idempotency_key", "idempotencyKey"),
+            ProtobufField(7, "category", "category"),
         ]
     }
 
@@ -310,6 +316,7 @@ public struct Trip_V1_CreateTripRequest: ProtobufMessage {
         size &+= ProtobufNested<Trip_V1_Place>.fieldSize(optional: self.pickup, 4)
         size &+= ProtobufNested<Trip_V1_Place>.fieldSize(optional: self.dropoff, 5)
         size &+= ProtobufString.fieldSize(optional: self.idempotencyKey, 6)
+        size &+= ProtobufString.fieldSize(optional: self.category, 7)
         return size
     }
 
@@ -320,6 +327,7 @@ public struct Trip_V1_CreateTripRequest: ProtobufMessage {
         ProtobufNested<Trip_V1_Place>.encodeField(optional: self.pickup, 4, into: &buffer)
         ProtobufNested<Trip_V1_Place>.encodeField(optional: self.dropoff, 5, into: &buffer)
         ProtobufString.encodeField(optional: self.idempotencyKey, 6, into: &buffer)
+        ProtobufString.encodeField(optional: self.category, 7, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -332,6 +340,7 @@ public struct Trip_V1_CreateTripRequest: ProtobufMessage {
             case 34: try reader.merge(into: &self.pickup)
             case 42: try reader.merge(into: &self.dropoff)
             case 50: self.idempotencyKey = try ProtobufString.decode(&reader)
+            case 58: self.category = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -990,7 +999,7 @@ extension ProtobufFile {
     /// `trip/v1/trip.proto`
     public static let trip_v1_trip = ProtobufFile(
         name: "trip/v1/trip.proto",
-        descriptor: "ChJ0cmlwL3YxL3RyaXAucHJvdG8SB3RyaXAudjEaFmRyaXZlci92MS9kcml2ZXIucHJvdG8aH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iKwoFUGxhY2USEAoDbGF0GAEgASgBUgNsYXQSEAoDbG9uGAIgASgBUgNsb24iXgoKVHJpcERyaXZlchIOCgJpZBgBIAEoCVICaWQSEgoEbmFtZRgCIAEoCVIEbmFtZRIsCgd2ZWhpY2xlGAMgASgLMhIuZHJpdmVyLnYxLlZlaGljbGVSB3ZlaGljbGUivAMKBFRyaXASDgoCaWQYASABKAlSAmlkEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEhsKCWRyaXZlcl9pZBgDIAEoCVIIZHJpdmVySWQSKwoGZHJpdmVyGAQgASgLMhMudHJpcC52MS5UcmlwRHJpdmVyUgZkcml2ZXISKwoGc3RhdHVzGAUgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzUgZzdGF0dXMSJgoGcGlja3VwGAYgASgLMg4udHJpcC52MS5QbGFjZVIGcGlja3VwEigKB2Ryb3BvZmYYByABKAsyDi50cmlwLnYxLlBsYWNlUgdkcm9wb2ZmEjkKCmNyZWF0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgljcmVhdGVkQXQSPAoMcGlja2VkX3VwX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcGlja2VkVXBBdBI1CghlbmRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQSEAoDc2VxGAsgASgEUgNzZXEijgIKEUNyZWF0ZVRyaXBSZXF1ZXN0EhMKAmlkGAEgASgJSABSAmlkiAEBEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEiAKCWRyaXZlcl9pZBgDIAEoCUgBUghkcml2ZXJJZIgBARImCgZwaWNrdXAYBCABKAsyDi50cmlwLnYxLlBsYWNlUgZwaWNrdXASKAoHZHJvcG9mZhgFIAEoCzIOLnRyaXAudjEuUGxhY2VSB2Ryb3BvZmYSLAoPaWRlbXBvdGVuY3lfa2V5GAYgASgJSAJSDmlkZW1wb3RlbmN5S2V5iAEBQgUKA19pZEIMCgpfZHJpdmVyX2lkQhIKEF9pZGVtcG90ZW5jeV9rZXkiUwoSQ3JlYXRlVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXASGgoIcmVwbGF5ZWQYAiABKAhSCHJlcGxheWVkIikKDkdldFRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZCI0Cg9HZXRUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCKPAgoQTGlzdFRyaXBzUmVxdWVzdBIeCghyaWRlcl9pZBgBIAEoCUgAUgdyaWRlcklkiAEBEiAKCWRyaXZlcl9pZBgCIAEoCUgBUghkcml2ZXJJZIgBARIwCgZzdGF0dXMYAyABKA4yEy50cmlwLnYxLlRyaXBTdGF0dXNIAlIGc3RhdHVziAEBEiAKCXBhZ2Vfc2l6ZRgEIAEoDUgDUghwYWdlU2l6ZYgBARIiCgpwYWdlX3Rva2VuGAUgASgJSARSCXBhZ2VUb2tlbogBAUILCglfcmlkZXJfaWRCDAoKX2RyaXZlcl9pZEIJCgdfc3RhdHVzQgwKCl9wYWdlX3NpemVCDQoLX3BhZ2VfdG9rZW4i5gEKEUxpc3RUcmlwc1Jlc3BvbnNlEiMKBXRyaXBzGAEgAygLMg0udHJpcC52MS5UcmlwUgV0cmlwcxIrCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAFINbmV4dFBhZ2VUb2tlbogBARIQCgNzZXEYAyABKARSA3NlcRIZCgVlcG9jaBgEIAEoBEgBUgVlcG9jaIgBARIkCgtkYXRhYmFzZV9pZBgFIAEoCUgCUgpkYXRhYmFzZUlkiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW5CCAoGX2Vwb2NoQg4KDF9kYXRhYmFzZV9pZCIsChFQaWNrVXBUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNwoSUGlja1VwVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiLgoTQ29tcGxldGVUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiOQoUQ29tcGxldGVUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCIsChFDYW5jZWxUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNwoSQ2FuY2VsVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiKwoQV2F0Y2hUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNgoRV2F0Y2hUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCI7CgxBbHRlcm5hdGl2ZXMSKwoHZHJpdmVycxgBIAMoCzIRLmRyaXZlci52MS5Ecml2ZXJSB2RyaXZlcnMqfAoKVHJpcFN0YXR1cxIbChdUUklQX1NUQVRVU19VTlNQRUNJRklFRBAAEhsKF1RSSVBfU1RBVFVTX0lOX1BST0dSRVNTEAESGQoVVFJJUF9TVEFUVVNfQ09NUExFVEVEEAISGQoVVFJJUF9TVEFUVVNfQ0FOQ0VMTEVEEAMy9wMKC1RyaXBTZXJ2aWNlEkUKCkNyZWF0ZVRyaXASGi50cmlwLnYxLkNyZWF0ZVRyaXBSZXF1ZXN0GhsudHJpcC52MS5DcmVhdGVUcmlwUmVzcG9uc2USPAoHR2V0VHJpcBIXLnRyaXAudjEuR2V0VHJpcFJlcXVlc3QaGC50cmlwLnYxLkdldFRyaXBSZXNwb25zZRJCCglMaXN0VHJpcHMSGS50cmlwLnYxLkxpc3RUcmlwc1JlcXVlc3QaGi50cmlwLnYxLkxpc3RUcmlwc1Jlc3BvbnNlEkUKClBpY2tVcFRyaXASGi50cmlwLnYxLlBpY2tVcFRyaXBSZXF1ZXN0GhsudHJpcC52MS5QaWNrVXBUcmlwUmVzcG9uc2USSwoMQ29tcGxldGVUcmlwEhwudHJpcC52MS5Db21wbGV0ZVRyaXBSZXF1ZXN0Gh0udHJpcC52MS5Db21wbGV0ZVRyaXBSZXNwb25zZRJFCgpDYW5jZWxUcmlwEhoudHJpcC52MS5DYW5jZWxUcmlwUmVxdWVzdBobLnRyaXAudjEuQ2FuY2VsVHJpcFJlc3BvbnNlEkQKCVdhdGNoVHJpcBIZLnRyaXAudjEuV2F0Y2hUcmlwUmVxdWVzdBoaLnRyaXAudjEuV2F0Y2hUcmlwUmVzcG9uc2UwAWIGcHJvdG8z",
+        descriptor: "ChJ0cmlwL3YxL3RyaXAucHJvdG8SB3RyaXAudjEaFmRyaXZlci92MS9kcml2ZXIucHJvdG8aH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iKwoFUGxhY2USEAoDbGF0GAEgASgBUgNsYXQSEAoDbG9uGAIgASgBUgNsb24iXgoKVHJpcERyaXZlchIOCgJpZBgBIAEoCVICaWQSEgoEbmFtZRgCIAEoCVIEbmFtZRIsCgd2ZWhpY2xlGAMgASgLMhIuZHJpdmVyLnYxLlZlaGljbGVSB3ZlaGljbGUivAMKBFRyaXASDgoCaWQYASABKAlSAmlkEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEhsKCWRyaXZlcl9pZBgDIAEoCVIIZHJpdmVySWQSKwoGZHJpdmVyGAQgASgLMhMudHJpcC52MS5UcmlwRHJpdmVyUgZkcml2ZXISKwoGc3RhdHVzGAUgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzUgZzdGF0dXMSJgoGcGlja3VwGAYgASgLMg4udHJpcC52MS5QbGFjZVIGcGlja3VwEigKB2Ryb3BvZmYYByABKAsyDi50cmlwLnYxLlBsYWNlUgdkcm9wb2ZmEjkKCmNyZWF0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgljcmVhdGVkQXQSPAoMcGlja2VkX3VwX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcGlja2VkVXBBdBI1CghlbmRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQSEAoDc2VxGAsgASgEUgNzZXEivAIKEUNyZWF0ZVRyaXBSZXF1ZXN0EhMKAmlkGAEgASgJSABSAmlkiAEBEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEiAKCWRyaXZlcl9pZBgDIAEoCUgBUghkcml2ZXJJZIgBARImCgZwaWNrdXAYBCABKAsyDi50cmlwLnYxLlBsYWNlUgZwaWNrdXASKAoHZHJvcG9mZhgFIAEoCzIOLnRyaXAudjEuUGxhY2VSB2Ryb3BvZmYSLAoPaWRlbXBvdGVuY3lfa2V5GAYgASgJSAJSDmlkZW1wb3RlbmN5S2V5iAEBEh8KCGNhdGVnb3J5GAcgASgJSANSCGNhdGVnb3J5iAEBQgUKA19pZEIMCgpfZHJpdmVyX2lkQhIKEF9pZGVtcG90ZW5jeV9rZXlCCwoJX2NhdGVnb3J5IlMKEkNyZWF0ZVRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwEhoKCHJlcGxheWVkGAIgASgIUghyZXBsYXllZCIpCg5HZXRUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNAoPR2V0VHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAijwIKEExpc3RUcmlwc1JlcXVlc3QSHgoIcmlkZXJfaWQYASABKAlIAFIHcmlkZXJJZIgBARIgCglkcml2ZXJfaWQYAiABKAlIAVIIZHJpdmVySWSIAQESMAoGc3RhdHVzGAMgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzSAJSBnN0YXR1c4gBARIgCglwYWdlX3NpemUYBCABKA1IA1IIcGFnZVNpemWIAQESIgoKcGFnZV90b2tlbhgFIAEoCUgEUglwYWdlVG9rZW6IAQFCCwoJX3JpZGVyX2lkQgwKCl9kcml2ZXJfaWRCCQoHX3N0YXR1c0IMCgpfcGFnZV9zaXplQg0KC19wYWdlX3Rva2VuIuYBChFMaXN0VHJpcHNSZXNwb25zZRIjCgV0cmlwcxgBIAMoCzINLnRyaXAudjEuVHJpcFIFdHJpcHMSKwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJSABSDW5leHRQYWdlVG9rZW6IAQESEAoDc2VxGAMgASgEUgNzZXESGQoFZXBvY2gYBCABKARIAVIFZXBvY2iIAQESJAoLZGF0YWJhc2VfaWQYBSABKAlIAlIKZGF0YWJhc2VJZIgBAUISChBfbmV4dF9wYWdlX3Rva2VuQggKBl9lcG9jaEIOCgxfZGF0YWJhc2VfaWQiLAoRUGlja1VwVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjcKElBpY2tVcFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIi4KE0NvbXBsZXRlVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjkKFENvbXBsZXRlVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiLAoRQ2FuY2VsVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjcKEkNhbmNlbFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIisKEFdhdGNoVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjYKEVdhdGNoVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiOwoMQWx0ZXJuYXRpdmVzEisKB2RyaXZlcnMYASADKAsyES5kcml2ZXIudjEuRHJpdmVyUgdkcml2ZXJzKnwKClRyaXBTdGF0dXMSGwoXVFJJUF9TVEFUVVNfVU5TUEVDSUZJRUQQABIbChdUUklQX1NUQVRVU19JTl9QUk9HUkVTUxABEhkKFVRSSVBfU1RBVFVTX0NPTVBMRVRFRBACEhkKFVRSSVBfU1RBVFVTX0NBTkNFTExFRBADMvcDCgtUcmlwU2VydmljZRJFCgpDcmVhdGVUcmlwEhoudHJpcC52MS5DcmVhdGVUcmlwUmVxdWVzdBobLnRyaXAudjEuQ3JlYXRlVHJpcFJlc3BvbnNlEjwKB0dldFRyaXASFy50cmlwLnYxLkdldFRyaXBSZXF1ZXN0GhgudHJpcC52MS5HZXRUcmlwUmVzcG9uc2USQgoJTGlzdFRyaXBzEhkudHJpcC52MS5MaXN0VHJpcHNSZXF1ZXN0GhoudHJpcC52MS5MaXN0VHJpcHNSZXNwb25zZRJFCgpQaWNrVXBUcmlwEhoudHJpcC52MS5QaWNrVXBUcmlwUmVxdWVzdBobLnRyaXAudjEuUGlja1VwVHJpcFJlc3BvbnNlEksKDENvbXBsZXRlVHJpcBIcLnRyaXAudjEuQ29tcGxldGVUcmlwUmVxdWVzdBodLnRyaXAudjEuQ29tcGxldGVUcmlwUmVzcG9uc2USRQoKQ2FuY2VsVHJpcBIaLnRyaXAudjEuQ2FuY2VsVHJpcFJlcXVlc3QaGy50cmlwLnYxLkNhbmNlbFRyaXBSZXNwb25zZRJECglXYXRjaFRyaXASGS50cmlwLnYxLldhdGNoVHJpcFJlcXVlc3QaGi50cmlwLnYxLldhdGNoVHJpcFJlc3BvbnNlMAFiBnByb3RvMw==",
         dependencies: [.driver_v1_driver, .google_protobuf_timestamp],
         symbols: ["trip.v1.Place", "trip.v1.TripDriver", "trip.v1.Trip", "trip.v1.CreateTripRequest", "trip.v1.CreateTripResponse", "trip.v1.GetTripRequest", "trip.v1.GetTripResponse", "trip.v1.ListTripsRequest", "trip.v1.ListTripsResponse", "trip.v1.PickUpTripRequest", "trip.v1.PickUpTripResponse", "trip.v1.CompleteTripRequest", "trip.v1.CompleteTripResponse", "trip.v1.CancelTripRequest", "trip.v1.CancelTripResponse", "trip.v1.WatchTripRequest", "trip.v1.WatchTripResponse", "trip.v1.Alternatives", "trip.v1.TripStatus", "trip.v1.TripService", "trip.v1.TripService.CreateTrip", "trip.v1.TripService.GetTrip", "trip.v1.TripService.ListTrips", "trip.v1.TripService.PickUpTrip", "trip.v1.TripService.CompleteTrip", "trip.v1.TripService.CancelTrip", "trip.v1.TripService.WatchTrip"]
     )

@@ -45,7 +45,7 @@ public enum RequestBodies {
         return request
     }
 
-    /// `POST /trips`: `rider_id`, `driver_id`?, `pickup`, `dropoff`.
+    /// `POST /trips`: `rider_id`, `driver_id`?, `category`?, `pickup`, `dropoff`.
     public static func createTrip(_ bytes: Span<UInt8>) throws(BodyError) -> Trip_V1_CreateTripRequest {
         var body = BodyReader(bytes)
         var request = Trip_V1_CreateTripRequest()
@@ -56,12 +56,16 @@ public enum RequestBodies {
                     riderID = try identifier("rider_id", &body)
                 } else if body.isEqual(member, "driver_id") {
                     if try !body.isNull() { request.driverID = try identifier("driver_id", &body) }
+                } else if body.isEqual(member, "category") {
+                    if try !body.isNull() {
+                        request.category = try body.words("category", maximum: maximumVehicleWord)
+                    }
                 } else if body.isEqual(member, "pickup") {
                     request.pickup = try place("pickup", &body)
                 } else if body.isEqual(member, "dropoff") {
                     request.dropoff = try place("dropoff", &body)
                 } else {
-                    try body.unknownMember(member, known: "rider_id, driver_id, pickup and dropoff")
+                    try body.unknownMember(member, known: "rider_id, driver_id, category, pickup and dropoff")
                 }
             }
         }

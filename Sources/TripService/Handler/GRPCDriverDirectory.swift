@@ -11,13 +11,17 @@ final class GRPCDriverDirectory: DriverDirectory {
     init(channel: GRPCChannel) { client = Driver_V1_DriverServiceClient(channel: channel) }
 
     func driver(
-        _ id: String, timeout: UInt64, origin: RequestOrigin,
+        _ id: String, from position: Position, timeout: UInt64, origin: RequestOrigin,
         _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
     ) {
         let request = Driver_V1_GetDriverRequest(driverID: id)
         client.getDriver(request, options: Self.options(timeout, origin)) { result in
             switch result {
-            case .success(let response): completion(.success(response.driver.map(Self.known)))
+            case .success(let response):
+                let known = response.driver.map { driver in
+                    Self.known(driver, at: position.distance(to: Position(lat: driver.lat, lon: driver.lon)))
+                }
+                completion(.success(known))
             case .failure(let error) where error.code == .notFound: completion(.success(nil))
             case .failure(let error): completion(.failure(Self.translate(error)))
             }
@@ -25,13 +29,14 @@ final class GRPCDriverDirectory: DriverDirectory {
     }
 
     func nearest(
-        to position: Position, radius: Double?, limit: Int, timeout: UInt64, origin: RequestOrigin,
+        to position: Position, radius: Double?, limit: Int, category: String?, timeout: UInt64, origin: RequestOrigin,
         _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void
     ) {
         let request = Driver_V1_FindAvailableDriversRequest(
-            lat: position.lat, lon: position.lon, radiusM: radius, limit: UInt32(limit))
+            lat: position.lat, lon: position.lon, radiusM: radius, limit: UInt32(limit), category: category)
         client.findAvailableDrivers(request, options: Self.options(timeout, origin)) { result in
-            completion(result.map { $0.drivers.map(Self.known) }.mapError(Self.translate))
+            completion(
+                result.map { $0.drivers.map { Self.known($0, at: $0.distanceM ?? 0) } }.mapError(Self.translate))
         }
     }
 
@@ -49,9 +54,9 @@ final class GRPCDriverDirectory: DriverDirectory {
         }
     }
 
-    private static func known(_ driver: Driver_V1_Driver) -> KnownDriver {
+    private static func known(_ driver: Driver_V1_Driver, at distance: Double) -> KnownDriver {
         KnownDriver(
             snapshot: DriverProfile(id: driver.id, name: driver.name, vehicle: Vehicle(driver.vehicle)),
-            isPresent: driver.present, distance: driver.distanceM ?? 0, message: driver)
+            isPresent: driver.present, distance: distance, message: driver)
     }
 }

@@ -15,7 +15,9 @@ extension TripError {
         switch self {
         case .invalid, .invalidParameter, .unknownDriver: .invalidArgument
         case .tripNotFound: .notFound
-        case .driverUnavailable, .noDriverAvailable, .riderHasActiveTrip, .tripAlreadyEnded: .failedPrecondition
+        case .driverUnavailable, .noDriverAvailable, .driverTooFar, .wrongCategory, .riderHasActiveTrip,
+            .tripAlreadyEnded:
+            .failedPrecondition
         case .keyInProgress: .aborted
         case .keyReused, .idTaken: .alreadyExists
         case .unavailable: .unavailable
@@ -33,7 +35,7 @@ extension TripError {
         case .tripNotFound(let id):
             ProblemDetails(code: code, detail: "There is no trip \(id).")
         case .unknownDriver(let id):
-            unknownDriver(id)
+            refused("/driver_id", "There is no driver \(id); leave driver_id out to be matched with the nearest one.")
         case .driverUnavailable(_, .taken, let alternatives):
             ProblemDetails(
                 code: code,
@@ -43,9 +45,20 @@ extension TripError {
             ProblemDetails(
                 code: code, detail: "Driver \(id) is offline; alternatives lists the nearest free ones.",
                 alternatives: alternatives)
-        case .noDriverAvailable:
+        case .noDriverAvailable(let radius, let category):
             ProblemDetails(
-                code: code, detail: "No driver within 10 km of the pickup is free; try again in a moment.")
+                code: code,
+                detail: "No driver \(category.map { "of category \($0) " } ?? "")within \(Self.words(radius)) of "
+                    + "the pickup is free; try again in a moment.")
+        case .driverTooFar(let id, let distance, let limit):
+            refused(
+                "/driver_id",
+                "Driver \(id) is \(Self.words(distance)) from the pickup, and at most \(Self.words(limit)) are "
+                    + "allowed; leave driver_id out to be matched with the nearest one.")
+        case .wrongCategory(let id, let category):
+            refused(
+                "/category",
+                "The car of driver \(id) is of category \(category); leave category out, or driver_id to be matched.")
         case .riderHasActiveTrip(let tripID):
             ProblemDetails(
                 code: code,
@@ -73,8 +86,13 @@ extension TripError {
         }
     }
 
-    private func unknownDriver(_ id: String) -> ProblemDetails {
-        let detail = "There is no driver \(id); leave driver_id out to be matched with the nearest one."
-        return ProblemDetails(code: code, detail: detail, violations: [.init(pointer: "/driver_id", detail: detail)])
+    private func refused(_ pointer: String, _ detail: String) -> ProblemDetails {
+        ProblemDetails(code: code, detail: detail, violations: [.init(pointer: pointer, detail: detail)])
+    }
+
+    /// A distance, rounded up so that it is never shown as the limit that it exceeds.
+    private static func words(_ metres: Double) -> String {
+        guard let whole = Int64(exactly: metres.rounded(.up)) else { return "\(metres) m" }
+        return whole % 1_000 == 0 ? "\(whole / 1_000) km" : "\(whole) m"
     }
 }

@@ -57,6 +57,11 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         if let id { try identifier("id", id) }
         try identifier("rider_id", request.riderID)
         if let driverID { try identifier("driver_id", driverID) }
+        let category = request.category.flatMap { $0.isEmpty ? nil : $0 }
+        if let category, category.utf8.count > RequestBodies.maximumVehicleWord * 4 {
+            throw .invalid(
+                field: "category", "category must have at most \(RequestBodies.maximumVehicleWord) characters.")
+        }
         let pickup = try place("pickup", request.pickup)
         let dropoff = try place("dropoff", request.dropoff)
         var key: IdempotencyKey?
@@ -68,11 +73,12 @@ final class TripHandler: Trip_V1_TripServiceHandler {
             }
             let canonical =
                 "1|\(request.riderID)|\(driverID ?? "")|\(pickup.lat),\(pickup.lon)|\(dropoff.lat),\(dropoff.lon)"
+                + (category.map { "|\($0)" } ?? "")
             key = IdempotencyKey(key: text, request: Array(canonical.utf8))
         }
         return TripBook.Request(
-            id: id, riderID: request.riderID, driverID: driverID, pickup: pickup, dropoff: dropoff, key: key,
-            deadline: 0)
+            id: id, riderID: request.riderID, driverID: driverID, category: category, pickup: pickup, dropoff: dropoff,
+            key: key, deadline: 0)
     }
 
     // MARK: Changes

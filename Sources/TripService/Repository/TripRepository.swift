@@ -15,11 +15,14 @@ struct Booking: Sendable {
     let now: Int64
     /// Milliseconds of `KeyClock`.
     let keyedAt: Int64
+    /// Of the car; nil: any.
+    var category: String?
 
     /// Whether `trip` can be what an earlier try of the same request made.
     func isMadeBy(_ trip: Trip) -> Bool {
         trip.id == tripID && trip.riderID == riderID && trip.pickup == pickup && trip.dropoff == dropoff
             && (selectedDriverID == nil || selectedDriverID == trip.driverID)
+            && (category == nil || category == trip.driver.vehicle.category)
     }
 }
 

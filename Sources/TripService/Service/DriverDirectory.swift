@@ -17,11 +17,11 @@ struct KnownDriver: Sendable {
 protocol DriverDirectory: AnyObject {
     /// nil: there is no such driver. `timeout` in nanoseconds.
     func driver(
-        _ id: String, timeout: UInt64, origin: RequestOrigin,
+        _ id: String, from position: Position, timeout: UInt64, origin: RequestOrigin,
         _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void)
 
-    /// Available drivers, nearest first, at most `limit`; within `radius` metres if given.
+    /// Available drivers, nearest first, at most `limit`; within `radius` metres and of `category` if given.
     func nearest(
-        to position: Position, radius: Double?, limit: Int, timeout: UInt64, origin: RequestOrigin,
+        to position: Position, radius: Double?, limit: Int, category: String?, timeout: UInt64, origin: RequestOrigin,
         _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void)
 }

@@ -24,6 +24,8 @@ final class TripBook {
     private(set) var active: ActiveTrips
     /// The epoch of the database that runs.
     private let epoch: UInt64
+    /// Metres to the pickup that a driver may be sent.
+    private let maximumPickup: Double
     private let watchers: TripWatchers
     private var keysInProgress: Set<String> = []
     private var random = SystemRandomNumberGenerator()
@@ -31,7 +33,11 @@ final class TripBook {
     private let keyClock: KeyClock
     private let metrics = TripMetrics()
 
-    init(loop: EventLoop, repository: any TripRepository, directory: any DriverDirectory, start: TripStart) {
+    init(
+        loop: EventLoop, repository: any TripRepository, directory: any DriverDirectory, start: TripStart,
+        maximumPickup: Double = TripLimits.maximumPickup
+    ) {
+        self.maximumPickup = maximumPickup
         self.loop = loop
         self.repository = repository
         self.directory = directory
@@ -51,6 +57,8 @@ final class TripBook {
         var riderID: String
         /// nil: the nearest available driver.
         var driverID: String?
+        /// Of the car; nil: any.
+        var category: String?
         var pickup: Position
         var dropoff: Position
         var key: IdempotencyKey?
@@ -95,7 +103,7 @@ final class TripBook {
             Booking(
                 tripID: id, riderID: request.riderID, pickup: request.pickup, dropoff: request.dropoff,
                 selectedDriverID: request.driverID, candidates: candidates, key: request.key, now: now,
-                keyedAt: keyedAt)
+                keyedAt: keyedAt, category: request.category)
         }
     }
 
@@ -113,23 +121,38 @@ final class TripBook {
             return match(work, limit: Matching.candidateLimit)
         }
         if active.tripID(ofDriver: driverID) != nil { return finish(work, .driversTaken) }
-        directory.driver(driverID, timeout: timeout(request.deadline), origin: request.origin) { [self] result in
+        directory.driver(
+            driverID, from: request.pickup, timeout: timeout(request.deadline), origin: request.origin
+        ) { [self] result in
             switch result {
             case .failure(let error): finish(work, .failure(error))
             case .success(nil): finish(work, .failure(.unknownDriver(driverID)))
             case .success(let driver?):
                 guard driver.isPresent else { return offer(work, driverID: driverID, .absent) }
+                if let refusal = refusal(of: driver, request) { return finish(work, .failure(refusal)) }
                 book(work, [driver.snapshot], then: { [self] in finish(work, .driversTaken) })
             }
         }
     }
 
+    /// Why a selected driver does not suit the request, whether they are free or not.
+    private func refusal(of driver: KnownDriver, _ request: Request) -> TripError? {
+        let category = driver.snapshot.vehicle.category
+        if let wanted = request.category, wanted != category {
+            return .wrongCategory(driverID: driver.snapshot.id, category: category)
+        }
+        if driver.distance <= maximumPickup { return nil }
+        return .driverTooFar(driverID: driver.snapshot.id, distance: driver.distance, limit: maximumPickup)
+    }
+
+    private var matchRadius: Double { min(Matching.candidateRadius, maximumPickup) }
+
     /// Tries the nearest available drivers, and once more with a wider choice when all of them were just taken.
     private func match(_ work: Attempt, limit: Int) {
         let request = work.request
         directory.nearest(
-            to: request.pickup, radius: Matching.candidateRadius, limit: limit, timeout: timeout(request.deadline),
-            origin: request.origin
+            to: request.pickup, radius: matchRadius, limit: limit, category: request.category,
+            timeout: timeout(request.deadline), origin: request.origin
         ) { [self] result in
             switch result {
             case .failure(let error): finish(work, .failure(error))
@@ -138,7 +161,7 @@ final class TripBook {
                 let isLastRound = limit != Matching.candidateLimit || found.count < limit
                 let next = { [self] in
                     if isLastRound {
-                        finish(work, .failure(.noDriverAvailable))
+                        finish(work, .failure(.noDriverAvailable(within: matchRadius, category: request.category)))
                     } else {
                         match(work, limit: TripLimits.secondRoundLimit)
                     }
@@ -152,7 +175,7 @@ final class TripBook {
     private func choose(_ found: [KnownDriver]) -> [DriverProfile] {
         var snapshots: [String: DriverProfile] = [:]
         for driver in found { snapshots[driver.snapshot.id] = driver.snapshot }
-        return Matching.order(Self.candidates(found), excluding: taken(among: found)).compactMap {
+        return Matching.order(Self.candidates(found), within: matchRadius, excluding: taken(among: found)).compactMap {
             snapshots[$0.driverID]
         }
     }
@@ -196,11 +219,12 @@ final class TripBook {
     private func offer(_ work: Attempt, driverID: String, _ reason: TripError.Reason) {
         let request = work.request
         directory.nearest(
-            to: request.pickup, radius: nil, limit: TripLimits.alternativeSearchLimit,
+            to: request.pickup, radius: nil, limit: TripLimits.alternativeSearchLimit, category: request.category,
             timeout: timeout(request.deadline), origin: request.origin
         ) { [self] result in
             let found = ((try? result.get()) ?? []).filter { $0.snapshot.id != driverID }
-            let chosen = Matching.alternatives(Self.candidates(found), excluding: taken(among: found))
+            let chosen = Matching.alternatives(
+                Self.candidates(found), within: maximumPickup, excluding: taken(among: found))
             let alternatives = chosen.compactMap { choice in
                 found.first { $0.snapshot.id == choice.driverID }?.message
             }
@@ -321,7 +345,9 @@ extension TripError {
     /// Whether a caller that tries again may get this although its first try succeeded.
     fileprivate var mayHideAnEarlierTry: Bool {
         switch self {
-        case .driverUnavailable, .noDriverAvailable, .riderHasActiveTrip, .unknownDriver: true
+        case .driverUnavailable, .noDriverAvailable, .driverTooFar, .wrongCategory, .riderHasActiveTrip,
+            .unknownDriver:
+            true
         default: false
         }
     }

@@ -10,7 +10,12 @@ enum TripError: Error, Sendable {
     case tripNotFound(String)
     case unknownDriver(String)
     case driverUnavailable(driverID: String, reason: Reason, alternatives: [Driver_V1_Driver])
-    case noDriverAvailable
+    /// Nobody is free within so many metres of the pickup, in a car of the category if one was asked for.
+    case noDriverAvailable(within: Double, category: String?)
+    /// The selected driver is so many metres from the pickup; so many are allowed.
+    case driverTooFar(driverID: String, distance: Double, limit: Double)
+    /// The selected driver's car is of another category than the one that was asked for.
+    case wrongCategory(driverID: String, category: String)
     case riderHasActiveTrip(tripID: String)
     case tripAlreadyEnded(TripStatus)
     case keyInProgress
@@ -32,6 +37,8 @@ enum TripError: Error, Sendable {
         case .unknownDriver: "unknown-driver"
         case .driverUnavailable: "driver-unavailable"
         case .noDriverAvailable: "no-driver-available"
+        case .driverTooFar: "driver-too-far"
+        case .wrongCategory: "wrong-category"
         case .riderHasActiveTrip: "rider-has-active-trip"
         case .tripAlreadyEnded: "trip-already-ended"
         case .keyInProgress: "key-in-progress"

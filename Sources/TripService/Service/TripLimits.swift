@@ -9,6 +9,8 @@ enum TripLimits {
     static let defaultPageSize = 20
     /// Characters of an idempotency key.
     static let keyLengths = 1...255
+    /// Metres from a selected driver to the pickup, when no setting says otherwise.
+    static let maximumPickup = 50_000.0
     /// When all of the nearest were just taken, so many are looked at once more.
     static let secondRoundLimit = 128
     /// Drivers asked for to find the alternatives among: some of them may have been booked a moment ago.
