@@ -29,6 +29,12 @@ public struct Box: Hashable, Sendable {
 
     public var crossesAntimeridian: Bool { west > east }
 
+    /// Half way between its borders.
+    public var center: Position {
+        let lon = (west + east) / 2
+        return Position(lat: (south + north) / 2, lon: crossesAntimeridian ? lon + (lon > 0 ? -180 : 180) : lon)
+    }
+
     public func contains(_ position: Position) -> Bool {
         guard position.lat >= south, position.lat <= north else { return false }
         return crossesAntimeridian
@@ -70,8 +76,17 @@ public enum Area: Hashable, Sendable {
     case everywhere
     /// Everywhere (`radius` nil) or within `radius` metres; nearest first.
     case around(Position, radius: Double?)
-    /// In the box; in the order of ids.
+    /// In the box; nearest to its centre first.
     case box(Box)
+
+    /// What the drivers are ordered by their distance from; nil: by id.
+    public var center: Position? {
+        switch self {
+        case .everywhere: nil
+        case .around(let center, _): center
+        case .box(let box): box.center
+        }
+    }
 
     public func contains(_ position: Position) -> Bool {
         switch self {

@@ -6,7 +6,7 @@ public struct FoundDriver: Hashable, Sendable {
 }
 
 extension DriverRegistry {
-    /// The available drivers in `area`: nearest first when it has a position, else by id; at most `limit`.
+    /// The available drivers in `area`: nearest to its centre first when it has one, else by id; at most `limit`.
     /// `truncated`: more match (the nearest, or the lowest ids, are answered). With a `category`, only cars of it.
     public mutating func findAvailable(
         in area: Area, limit: Int, category: String? = nil
@@ -14,17 +14,15 @@ extension DriverRegistry {
         let matches = category.map { [drivers] category in
             { (slot: Int32) in drivers[Int(slot)].profile.vehicle.category == category }
         }
+        rank()
+        let precedes = { [ranks] (left: Int32, right: Int32) in ranks[Int(left)] < ranks[Int(right)] }
         switch area {
         case .around(let center, let radius):
-            rank()
-            let ranks = ranks
-            let answer = index.nearest(to: center, radius: radius, limit: limit, where: matches) {
-                ranks[Int($0)] < ranks[Int($1)]
-            }
+            let answer = index.nearest(to: center, radius: radius, limit: limit, where: matches, precedes: precedes)
             return (answer.hits.map { FoundDriver(slot: $0.member, distance: $0.metres) }, answer.truncated)
         case .box(let box):
-            let members = available(in: box).filter { matches?($0) ?? true }
-            return (members.prefix(limit).map { FoundDriver(slot: $0, distance: nil) }, members.count > limit)
+            let answer = index.nearest(in: box, limit: limit, where: matches, precedes: precedes)
+            return (answer.members.map { FoundDriver(slot: $0, distance: nil) }, answer.truncated)
         case .everywhere:
             var found: [FoundDriver] = []
             for slot in order where index.contains(slot) && matches?(slot) ?? true {
@@ -33,12 +31,6 @@ extension DriverRegistry {
             }
             return (found, false)
         }
-    }
-
-    /// Every available driver in `box`, by id.
-    public mutating func available(in box: Box) -> [Int32] {
-        rank()
-        return index.members(in: box).sorted { ranks[Int($0)] < ranks[Int($1)] }
     }
 
     /// Every available driver in `box`, by id; nil if they are more than `limit`, of whom none is then sorted.

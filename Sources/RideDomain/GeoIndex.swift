@@ -156,6 +156,19 @@ public struct GeoIndex: Sendable {
         return (hits, heap.seen > limit)
     }
 
+    /// The `limit` members in `box` that are nearest to its centre, nearest first, by the same rules.
+    public func nearest(
+        in box: Box, limit: Int, where matches: ((Int32) -> Bool)? = nil, precedes: @escaping (Int32, Int32) -> Bool
+    ) -> (members: [Int32], truncated: Bool) {
+        let origin = UnitVector(box.center)
+        var heap = NearestHeap(capacity: limit, precedes: precedes)
+        forEach(touching: box) { entry in
+            guard box.contains(entry.position), matches?(entry.member) ?? true else { return }
+            heap.show(entry.member, distance: origin.squaredChord(to: entry.vector))
+        }
+        return (heap.sorted().map(\.member), heap.seen > limit)
+    }
+
     /// Metres of the first circle that is searched; each further one is twice as wide.
     private static let firstReach = 300.0
     private static let halfCircumference = Position.earthRadius * .pi

@@ -64,11 +64,11 @@ final class FakeAreas: AreaSource, CarSource {
     /// What `GET /drivers/available` answers.
     func list(_ query: AreaQuery) -> (drivers: [Driver_V1_Driver], truncated: Bool) {
         var found = all.filter { query.area.contains(Position(lat: $0.lat, lon: $0.lon)) }
-        if case .around(let center, _) = query.area {
+        if let center = query.area.center {
             let placed = found.map { (center.distance(to: Position(lat: $0.lat, lon: $0.lon)), $0) }
             found = placed.sorted { ($0.0, $0.1.id) < ($1.0, $1.1.id) }.map { distance, driver in
                 var driver = driver
-                driver.distanceM = distance
+                if case .around = query.area { driver.distanceM = distance }
                 return driver
             }
         }

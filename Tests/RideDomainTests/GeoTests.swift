@@ -148,7 +148,24 @@ let noBoxes = [
             let box = Box(around: from, radius: Double.random(in: 10...200_000, using: &random))
             let members = index.members(in: box).sorted()
             #expect(members == list.filter { box.contains($0.value) }.map(\.key).sorted())
+            let inBox = index.nearest(in: box, limit: limit, precedes: <)
+            #expect(inBox.truncated == (members.count > limit))
+            func metres(_ member: Int32) -> Double { box.center.distance(to: list[member] ?? from) }
+            let nearest = members.map(metres).sorted().prefix(limit)
+            #expect(inBox.members.count == nearest.count && Set(inBox.members).isSubset(of: members))
+            for (member, wanted) in zip(inBox.members, nearest) { #expect(abs(metres(member) - wanted) < 0.01) }
         }
+    }
+
+    @Test func aBoxHasItsCentreHalfWayAlsoAcrossTheAntimeridian() {
+        for (west, east, center) in [
+            (13, 14, 13.5), (-180, 180, 0), (179, -179, 180), (170, -178, 176), (178, -170, -176), (-1, 1, 0),
+            (1, -1, 180),
+        ] as [(Double, Double, Double)] {
+            let lon = Box(west: west, south: 50, east: east, north: 52).center.lon
+            #expect(abs(lon) == abs(center) && (abs(center) == 180 || lon == center), "\(west) to \(east)")
+        }
+        #expect(Box(west: 0, south: 50, east: 1, north: 52).center.lat == 51)
     }
 
     @Test func membersAtTheSamePlaceComeInTheOrderAskedFor() {

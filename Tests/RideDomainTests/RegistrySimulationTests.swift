@@ -77,9 +77,11 @@ import Testing
                     .filter { $0.1 <= 3_000 }.sorted { $0.1 < $1.1 }.map(\.0)
                 #expect(registry.availableIDs(.around(from, radius: 3_000)) == expected, "seed \(seed)")
                 let box = Box(around: from, radius: 2_000)
-                #expect(
-                    registry.available(in: box).map { registry[$0].id }
-                        == listed.filter { box.contains($0.value.position) }.keys.sorted())
+                let inBox = listed.filter { box.contains($0.value.position) }.sorted {
+                    box.center.distance(to: $0.value.position) < box.center.distance(to: $1.value.position)
+                }
+                #expect(registry.availableIDs(.box(box)) == inBox.map(\.key), "seed \(seed)")
+                #expect(registry.availableIDs(.box(box), limit: 3) == inBox.prefix(3).map(\.key), "seed \(seed)")
                 for status in DriverStatus.allCases {
                     let page = registry.page(status: status, after: nil, limit: 100).slots
                     #expect(page.allSatisfy { registry[$0].status == status })

@@ -48,7 +48,7 @@ struct LiveListMaker: ~Copyable {
     fileprivate struct Found {
         var unit: Int32
         var place: Int32
-        /// Metres; 0 without a position to measure from.
+        /// Metres from the area's centre; 0 where it has none.
         var distance: Double
     }
 
@@ -57,7 +57,9 @@ struct LiveListMaker: ~Copyable {
     private let snapshot: LiveSnapshot
     private let isStale: Bool
     private var isTruncated: Bool
-    /// One unit without distances is in order already.
+    /// What the list is ordered by the distance from.
+    private let center: Position?
+    /// One unit without a centre is in order already.
     private let sorts: Bool
 
     /// Where the selection goes on.
@@ -83,7 +85,8 @@ struct LiveListMaker: ~Copyable {
         self.snapshot = snapshot
         self.isStale = isStale
         isTruncated = isExact && units.contains(where: \.isTruncated)
-        sorts = query.hasDistances || units.count > 1
+        center = query.area.center
+        sorts = center != nil || units.count > 1
     }
 
     /// Makes the next portion. Returns the list once it is whole, and the drivers that were looked at or written.
@@ -120,13 +123,11 @@ struct LiveListMaker: ~Copyable {
 
     /// Metres, 0 where they do not count; nil: outside.
     private func distance(to position: Position) -> Double? {
-        switch query.area {
-        case .everywhere: return 0
-        case .box(let box): return box.contains(position) ? 0 : nil
-        case .around(let center, let radius):
-            let distance = center.distance(to: position)
-            return distance <= radius ?? .infinity ? distance : nil
-        }
+        if case .box(let box) = query.area, !box.contains(position) { return nil }
+        guard let center else { return 0 }
+        let distance = center.distance(to: position)
+        if case .around(_, let radius?) = query.area, distance > radius { return nil }
+        return distance
     }
 
     private mutating func endRun() {
@@ -203,6 +204,6 @@ extension [UnitSnapshot] {
 }
 
 extension AreaQuery {
-    /// Drivers are ordered by their distance, and show it.
+    /// Drivers show their distance.
     var hasDistances: Bool { if case .around = area { true } else { false } }
 }

@@ -5,7 +5,7 @@ import RideDomain
 public struct AreaQuery: Hashable, Sendable {
     /// Where, and in which order.
     public var area: Area
-    /// At most so many drivers: the nearest, or those with the lowest ids.
+    /// At most so many drivers: the nearest to the area's centre, or without one those with the lowest ids.
     public var limit: Int
 
     public static let defaultLimit = 1_000

@@ -14,7 +14,7 @@ public protocol Driver_V1_DriverServiceHandler: AnyObject {
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ call: UnaryServerCall<Driver_V1_GetDriverResponse>)
     /// All drivers by id, page by page (for operators).
     func listDrivers(_ request: Driver_V1_ListDriversRequest, _ call: UnaryServerCall<Driver_V1_ListDriversResponse>)
-    /// Available drivers, nearest first when a position is given, else by id.
+    /// Available drivers: nearest first when a position is given, nearest to the centre of a box, else by id.
     func findAvailableDrivers(_ request: Driver_V1_FindAvailableDriversRequest, _ call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>)
     /// The available drivers of many boxes: what live lists are made from. The answer is bounded in bytes and in work;
     /// with `partial` each box says whether it was answered whole, else a question that is too large fails
@@ -41,7 +41,7 @@ public protocol Driver_V1_DriverServiceAsyncHandler: AnyObject {
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ context: ServerContext) async throws -> Driver_V1_GetDriverResponse
     /// All drivers by id, page by page (for operators).
     func listDrivers(_ request: Driver_V1_ListDriversRequest, _ context: ServerContext) async throws -> Driver_V1_ListDriversResponse
-    /// Available drivers, nearest first when a position is given, else by id.
+    /// Available drivers: nearest first when a position is given, nearest to the centre of a box, else by id.
     func findAvailableDrivers(_ request: Driver_V1_FindAvailableDriversRequest, _ context: ServerContext) async throws -> Driver_V1_FindAvailableDriversResponse
     /// The available drivers of many boxes: what live lists are made from. The answer is bounded in bytes and in work;
     /// with `partial` each box says whether it was answered whole, else a question that is too large fails
@@ -213,7 +213,7 @@ public struct Driver_V1_DriverServiceClient {
         try await channel.unary("/driver.v1.DriverService/ListDrivers", request, options: options)
     }
 
-    /// Available drivers, nearest first when a position is given, else by id.
+    /// Available drivers: nearest first when a position is given, nearest to the centre of a box, else by id.
     @inlinable
     @discardableResult
     public func findAvailableDrivers(
@@ -223,7 +223,7 @@ public struct Driver_V1_DriverServiceClient {
         channel.unary("/driver.v1.DriverService/FindAvailableDrivers", request, options: options, completion)
     }
 
-    /// Available drivers, nearest first when a position is given, else by id.
+    /// Available drivers: nearest first when a position is given, nearest to the centre of a box, else by id.
     @inlinable
     public func findAvailableDrivers(
         _ request: Driver_V1_FindAvailableDriversRequest, options: CallOptions = CallOptions()
