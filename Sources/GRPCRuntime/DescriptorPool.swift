@@ -3,8 +3,9 @@ import ProtobufWire
 
 /// The files that server reflection knows: by name, and by the symbols that they declare.
 ///
-/// A file is a serialized `google.protobuf.FileDescriptorProto`; what reflection must know of it (name, imports, names of
-/// messages, enums, services, methods and extensions) is read from its bytes.
+/// A file is a serialized `google.protobuf.FileDescriptorProto`; what reflection must know of it (name, imports, and the full
+/// names of all that it declares: messages with their fields and oneofs, enums and their values, services and their methods,
+/// extensions) is read from its bytes.
 struct DescriptorPool {
     struct File {
         var bytes: [UInt8]
@@ -64,7 +65,7 @@ extension DescriptorPool.File {
             case 2 << 3 | 2: package = try reader.readString()
             case 3 << 3 | 2: imports.append(try reader.readString())
             case 4 << 3 | 2: try Self.message(try reader.readBytes(), "", &symbols, &extensions)
-            case 5 << 3 | 2: symbols.append(try Self.name(try reader.readBytes()))
+            case 5 << 3 | 2: try Self.enumeration(try reader.readBytes(), "", &symbols)
             case 6 << 3 | 2: try Self.service(try reader.readBytes(), &symbols)
             case 7 << 3 | 2: try Self.extension(try reader.readBytes(), "", &symbols, &extensions)
             default: try reader.skip(tag)
@@ -92,10 +93,28 @@ extension DescriptorPool.File {
         var reader = ProtobufReader(bytes.span)
         while let tag = try reader.nextTag() {
             switch tag {
+            // Fields and oneofs.
+            case 2 << 3 | 2, 8 << 3 | 2: symbols.append(full + "." + (try name(try reader.readBytes())))
             case 3 << 3 | 2: try message(try reader.readBytes(), full + ".", &symbols, &extensions)
-            case 4 << 3 | 2: symbols.append(full + "." + (try name(try reader.readBytes())))
+            case 4 << 3 | 2: try enumeration(try reader.readBytes(), full + ".", &symbols)
             case 6 << 3 | 2: try `extension`(try reader.readBytes(), full + ".", &symbols, &extensions)
             default: try reader.skip(tag)
+            }
+        }
+    }
+
+    /// An EnumDescriptorProto: itself and its values, which are named beside it, not in it (C++'s rule of scopes, which is
+    /// everybody's).
+    private static func enumeration(
+        _ bytes: [UInt8], _ scope: String, _ symbols: inout [String]
+    ) throws(ProtobufError) {
+        symbols.append(scope + (try name(bytes)))
+        var reader = ProtobufReader(bytes.span)
+        while let tag = try reader.nextTag() {
+            if tag == 2 << 3 | 2 {
+                symbols.append(scope + (try name(try reader.readBytes())))
+            } else {
+                try reader.skip(tag)
             }
         }
     }

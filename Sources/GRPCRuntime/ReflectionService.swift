@@ -7,6 +7,10 @@ enum ReflectionService {
     private typealias Response = Grpc_Reflection_V1_ServerReflectionResponse
 
     static func register(in registry: ServiceRegistry) {
+        // Of what stands in `grpc-status-details-bin`, which no service imports: without them a caller sees bytes.
+        for file in [ProtobufFile.google_rpc_status, .google_rpc_error_details].flatMap(\.withDependencies) {
+            registry.addDescriptor(file.descriptor)
+        }
         let versions: [(String, ProtobufFile)] = [
             ("grpc.reflection.v1.ServerReflection", .grpc_reflection_v1_reflection),
             ("grpc.reflection.v1alpha.ServerReflection", .grpc_reflection_v1alpha_reflection),
