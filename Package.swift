@@ -158,7 +158,7 @@ var targets: [Target] = [
         "GRPCRuntime",
         ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "Telemetry", "TestSupport"],
         exclude: ["protos", "grpcio_peer.py"]),
-    tests("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "TestSupport"]),
+    tests("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "Telemetry", "TestSupport"]),
     tests("SQLiteStore", ["Reactor", "ReactorSim", "Telemetry", "TestSupport"]),
     tests("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"]),
     tests("DriverSimulator", ["Basics", "RideDomain"]),
@@ -166,7 +166,7 @@ var targets: [Target] = [
         "DriverService",
         [
             "Basics", "DriverSimulator", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim", "ProtobufWire",
-            "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "TestSupport",
+            "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "Telemetry", "TestSupport",
         ]),
     tests(
         "TripService",

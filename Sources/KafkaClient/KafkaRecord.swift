@@ -1,4 +1,5 @@
 import CRdKafka
+import Telemetry
 
 /// One record, borrowed from librdkafka during the call that hands it over. Nothing is copied.
 @safe public struct KafkaRecord: ~Copyable {
@@ -42,6 +43,16 @@ import CRdKafka
 
     /// The last header of that name, as UTF-8 text; nil if there is none.
     public func header(_ name: StaticString) -> String? {
+        unsafe header(name) { unsafe String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// Where what the record tells of began: its header `traceparent` (W3C Trace Context §3.2); `none` if there is none, or one
+    /// that is not valid.
+    public var trace: TraceContext {
+        unsafe header("traceparent") { unsafe TraceContext(Span(_unsafeBytes: $0)) } ?? .none
+    }
+
+    private func header<Value>(_ name: StaticString, _ read: (UnsafeRawBufferPointer) -> Value) -> Value? {
         var headers: OpaquePointer?
         let found = unsafe rd_kafka_message_headers(message, &headers)
         guard found == RD_KAFKA_RESP_ERR_NO_ERROR, let headers = unsafe headers else { return nil }
@@ -51,7 +62,7 @@ import CRdKafka
         let name = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
         let result = unsafe rd_kafka_header_get_last(headers, name, &bytes, &count)
         guard result == RD_KAFKA_RESP_ERR_NO_ERROR else { return nil }
-        return unsafe String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
+        return unsafe read(UnsafeRawBufferPointer(start: bytes, count: count))
     }
 }
 
@@ -66,5 +77,12 @@ public struct KafkaHeader: Sendable {
     public init(_ name: StaticString, _ value: String) {
         self.name = name
         self.value = value
+    }
+}
+
+extension [KafkaHeader] {
+    /// Adds `traceparent`, if there is a trace.
+    public mutating func add(_ trace: TraceContext) {
+        if !trace.isNone { append(KafkaHeader("traceparent", trace.traceparent)) }
     }
 }

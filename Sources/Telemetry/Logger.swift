@@ -63,7 +63,7 @@ public struct Logger: Sendable {
     }
 
     /// The same with names and values that were put together before.
-    func log(_ level: LogLevel, _ message: String, values: [(String, LogValue)]) {
+    public func log(_ level: LogLevel, _ message: String, values: [(String, LogValue)]) {
         guard sink.isEnabled(level) else { return }
         sink.write(level: level, label: label, message: message, context: context, values: values)
     }

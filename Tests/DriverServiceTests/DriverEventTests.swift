@@ -1,5 +1,7 @@
+import GRPCRuntime
 import RideAPI
 import RideDomain
+import Telemetry
 import Testing
 
 @testable import DriverService
@@ -23,6 +25,36 @@ import Testing
         #expect(events.map(\.seq) == events.map(\.seq).sorted() && Set(events.map(\.seq)).count == 4)
         #expect(events.map(\.status) == [.available, .available, .available, .offline])
         #expect(events[2].lat == north(20).lat && Set(events.map(\.eventID)).count == 4)
+    }
+
+    /// A change that a request or an event made is announced with the trace of it; what phones and clocks do has none.
+    @Test func aChangeIsAnnouncedWithTheTraceOfWhatMadeIt() throws {
+        let station = try Station()
+        defer { station.close() }
+        func parent(_ digit: Character) -> String { "00-\(String(repeating: digit, count: 32))-00f067aa0ba902b7-01" }
+        var options = CallOptions()
+        options.metadata.add("traceparent", parent("1"))
+        let _: Driver_V1_RegisterDriverResponse = try station.answer {
+            station.client.registerDriver(
+                Driver_V1_RegisterDriverRequest(
+                    id: "ada", name: "Ada", vehicle: Station.vehicle, lat: home.lat, lon: home.lon), options: options,
+                $0)
+        }
+        _ = try station.report("ada", [north(10)])
+        let created = station.trips.add("t1", driver: "ada")
+        station.publish(created, .created, trace: TraceContext(Array(parent("2").utf8).span))
+        try station.wait(for: "ada") { $0.status == .unavailable }
+        station.publish(try #require(station.trips.change("t1", .completed)), .completed)
+        try station.wait(for: "ada") { $0.status == .available }
+        options.metadata = Metadata()
+        options.metadata.add("traceparent", parent("3"))
+        let _: Driver_V1_UpdateDriverStatusResponse = try station.answer {
+            station.client.updateDriverStatus(
+                Driver_V1_UpdateDriverStatusRequest(driverID: "ada", status: .offline), options: options, $0)
+        }
+        station.turn("five events") { station.events.count >= 5 }
+        #expect(
+            station.traces.map { $0.isNone ? "" : $0.traceparent } == [parent("1"), "", parent("2"), "", parent("3")])
     }
 
     @Test func behaviour39_silenceExpiresOnceAndTheNextPositionReturns() throws {

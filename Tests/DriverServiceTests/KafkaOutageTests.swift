@@ -89,7 +89,7 @@ import Testing
         func announceAll() {
             for slot in drivers.indices {
                 drivers[slot].revision += 1
-                announcer.announce(Int32(slot), drivers[slot], .location)
+                announcer.announce(Int32(slot), drivers[slot], .location, .none)
             }
         }
         func turn(_ nanoseconds: UInt64, until isDone: () -> Bool = { false }) {

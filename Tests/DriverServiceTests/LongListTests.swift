@@ -4,6 +4,7 @@ import Reactor
 import ReactorSim
 import RideAPI
 import RideDomain
+import Telemetry
 import Testing
 
 @testable import DriverService
@@ -54,7 +55,7 @@ import Testing
         var pending: Int { 0 }
         func probe(writing: Bool, _ completion: @escaping Completion) { loop.execute { completion(.success(())) } }
         func close(_ completion: @escaping @Sendable () -> Void) { completion() }
-        func announce(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason) {}
+        func announce(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason, _ trace: TraceContext) {}
     }
 
     @Test func behaviour51_longListsAreMadeInPortionsAndAreWhole() throws {

@@ -8,6 +8,7 @@ import RideAPI
 import RideDomain
 import Settings
 import Synchronization
+import Telemetry
 import TestSupport
 import Testing
 
@@ -106,6 +107,8 @@ final class Station {
     let tripAddress: SocketAddress
     private var environment: [String: String]
     private(set) var events: [DriverLocationUpdate] = []
+    /// Of each of them.
+    private(set) var traces: [TraceContext] = []
     private var consumer: KafkaConsumer?
     private var producer: KafkaProducer?
 
@@ -150,7 +153,10 @@ final class Station {
             loop: loop, configuration: configuration, topic: "driver_locations", start: .beginning)
         consumer.onRecord = { [weak self] record in
             let event = try? RideEvent(decoding: record.value)
-            if case .driverLocationUpdate(let update)? = event { self?.events.append(update) }
+            if case .driverLocationUpdate(let update)? = event {
+                self?.events.append(update)
+                self?.traces.append(record.trace)
+            }
         }
         self.consumer = consumer
         producer = try KafkaProducer(loop: loop, configuration: configuration)
@@ -300,14 +306,16 @@ final class Station {
 
     // MARK: Kafka
 
-    func publish(_ trip: Trip_V1_Trip, _ kind: TripEventKind) {
+    func publish(_ trip: Trip_V1_Trip, _ kind: TripEventKind, trace: TraceContext = .none) {
         var value = ByteBuffer()
         TripEvent(kind: kind, eventID: "e\(trip.seq)", seq: trip.seq, at: 1, trip: trip).encode(into: &value)
-        publish(value.array(), key: trip.driverID)
+        publish(value.array(), key: trip.driverID, trace: trace)
     }
 
-    func publish(_ value: [UInt8], key: String) {
-        let isTaken = producer?.produce(topic: "trip_events", key: key, value: value)
+    func publish(_ value: [UInt8], key: String, trace: TraceContext = .none) {
+        var headers: [KafkaHeader] = []
+        headers.add(trace)
+        let isTaken = producer?.produce(topic: "trip_events", key: key, value: value, headers: headers)
         #expect(isTaken == true)
     }
 

@@ -1,5 +1,6 @@
 import Bytes
 import Reactor
+import Telemetry
 import Testing
 
 @testable import KafkaClient
@@ -57,6 +58,41 @@ struct EmbeddedBrokerTests {
                 headers: [KafkaHeader("content-type", "application/json"), KafkaHeader("event-type", "TripCreated")])
             #expect(taken)
         }
+    }
+
+    /// W3C Trace Context level 1: what is not valid is none.
+    @Test func kafka_aRecordsTraceIsItsTraceparent() throws {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        let none = "00-00000000000000000000000000000000-b7ad6b7169203331-01"
+        let values = [parent, "", none, parent.uppercased(), parent + "-x", String(repeating: "0", count: 70_000)]
+        let trace = TraceContext(Array(parent.utf8).span)
+        let broker = try EmbeddedBroker(topics: [topic("events", partitions: 1)])
+        defer { broker.stop() }
+        var seen: [TraceContext] = []
+        try onLoop { loop, done in
+            let consumer = try KafkaConsumer(
+                loop: loop, configuration: configuration(broker.bootstrapServers), topic: "events", start: .beginning)
+            let producer = try KafkaProducer(loop: loop, configuration: configuration(broker.bootstrapServers))
+            consumer.onRecord = { record in
+                seen.append(record.trace)
+                guard seen.count == values.count + 2 else { return }
+                producer.close(timeout: 1_000_000_000) { _ in consumer.close(done) }
+            }
+            for value in values {
+                let isTaken = producer.produce(
+                    topic: "events", key: "k", value: [], headers: [KafkaHeader("traceparent", value)])
+                #expect(isTaken)
+            }
+            for trace in [trace, .none] {
+                var headers: [KafkaHeader] = []
+                headers.add(trace)
+                #expect(headers.count == (trace.isNone ? 0 : 1))
+                let isTaken = producer.produce(topic: "events", key: "k", value: [], headers: headers)
+                #expect(isTaken)
+            }
+        }
+        #expect(seen == [trace, .none, .none, .none, .none, .none, trace, .none])
+        #expect(seen.first?.traceparent == parent)
     }
 
     @Test func kafka_aKeyGoesWhereJavasProducerPutsIt() throws {

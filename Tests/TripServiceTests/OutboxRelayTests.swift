@@ -3,6 +3,7 @@ import KafkaClient
 import Reactor
 import RideAPI
 import RideDomain
+import Telemetry
 import TestSupport
 import Testing
 
@@ -95,6 +96,37 @@ import Testing
         #expect(arrivals.isInOrder)
         #expect(arrivals.seqs.count == 50)
         #expect(arrivals.kinds.values.filter { $0 == "TripPickedUp" }.count == 100)
+        close(desk, producer, consumer)
+        broker.stop()
+    }
+
+    /// The trace of a request goes with the events that it causes: from memory, and from the outbox after a restart.
+    @Test func anEventCarriesTheTraceOfItsRequest() throws {
+        func trace(_ digit: Character) -> TraceContext {
+            TraceContext(Array("00-\(String(repeating: digit, count: 32))-00f067aa0ba902b7-01".utf8).span)
+        }
+        let broker = try EmbeddedBroker(topics: [topic])
+        let desk = try Desk(drivers: 2)
+        // Before the relay hears of changes: it reads this one and the next from the outbox, and the third comes from memory.
+        var early = desk.request(rider: "r0", driver: "d0")
+        early.origin = RequestOrigin(requestID: "q", trace: trace("1"))
+        let first = try desk.createAtOnce([early])[0].get().trip
+        let (producer, relay) = try relay(broker, desk)
+        let consumer = try KafkaConsumer(
+            loop: desk.loop, configuration: configuration(broker), topic: "trip_events", start: .beginning)
+        var traces: [UInt64: TraceContext] = [:]
+        consumer.onRecord = { record in
+            if case .trip(let event)? = try? RideEvent(decoding: record.value) { traces[event.seq] = record.trace }
+        }
+        relay.start()
+        for (action, digit, count) in [(TripAction.pickUp, Character("2"), 2), (.complete, "3", 3)] {
+            desk.book.change(first.id, action, deadline: .max, trace: trace(digit)) { _ in }
+            desk.turn { traces.count == count }
+        }
+        _ = try desk.create(rider: "r1", driver: "d1").get()
+        desk.turn { traces.count == 4 }
+        #expect(traces == [1: trace("1"), 2: trace("2"), 3: trace("3"), 4: .none])
+        #expect(try desk.outbox().map(\.trace) == [trace("1"), trace("2"), trace("3"), .none])
         close(desk, producer, consumer)
         broker.stop()
     }

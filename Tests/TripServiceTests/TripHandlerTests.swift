@@ -126,6 +126,29 @@ import Testing
         #expect(problem(office.create(wanted))?.1.violations.map(\.pointer) == ["/category"])
     }
 
+    @Test func aRequestsTraceIsStoredWithItsEvent() throws {
+        let office = try Office()
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        func options(_ traceparent: String?) -> CallOptions {
+            var options = CallOptions()
+            if let traceparent { options.metadata.add("traceparent", traceparent) }
+            return options
+        }
+        for (rider, traceparent) in [("r1", parent), ("r2", nil), ("r3", "00-x")] {
+            let request = request(rider)
+            let trip = try office.answer {
+                office.client.createTrip(request, options: options(traceparent), $0)
+            }.get().trip
+            let cancelled = try office.answer {
+                office.client.cancelTrip(
+                    Trip_V1_CancelTripRequest(tripID: trip?.id ?? ""), options: options(traceparent), $0)
+            }.get()
+            #expect(cancelled.trip?.status == .cancelled)
+        }
+        let stored = try office.desk.outbox().map { $0.trace.isNone ? "" : $0.trace.traceparent }
+        #expect(stored == [parent, parent, "", "", "", ""])
+    }
+
     @Test func contract_badRequestsNameTheField() throws {
         let office = try Office()
         var bad = request("r1")

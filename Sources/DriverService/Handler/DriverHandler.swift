@@ -31,7 +31,8 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
             return call.fail(error.rpcError)
         }
         let position = Position(lat: request.lat, lon: request.lon).rounded
-        book.register(profile, position: position, deadline: deadline(call.deadline)) { result in
+        let trace = call.origin.trace
+        book.register(profile, position: position, deadline: deadline(call.deadline), trace: trace) { result in
             switch result {
             case .success(let answer):
                 call.respond(
@@ -59,7 +60,8 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
             return call.fail(DriverError.invalid([BodyViolation(pointer: "/status", detail: rule)]).rpcError)
         }
         let isPresent = request.status == .available
-        book.setPresent(request.driverID, isPresent, deadline: deadline(call.deadline)) { result in
+        let trace = call.origin.trace
+        book.setPresent(request.driverID, isPresent, deadline: deadline(call.deadline), trace: trace) { result in
             switch result {
             case .success(let driver):
                 call.respond(Driver_V1_UpdateDriverStatusResponse(driver: Driver_V1_Driver(driver)))

@@ -58,7 +58,7 @@ final class DriverBook {
     /// Adds a driver; the same one again is answered as they are now, wherever they were said to be. `deadline` in the loop's
     /// nanoseconds.
     func register(
-        _ profile: DriverProfile, position: Position, deadline: UInt64,
+        _ profile: DriverProfile, position: Position, deadline: UInt64, trace: TraceContext = .none,
         _ answer: @escaping Answer<(Driver, created: Bool)>
     ) {
         let answerKnown = { (driver: Driver) in
@@ -75,7 +75,7 @@ final class DriverBook {
             // Somebody else's write of the same id came before.
             guard created else { return answerKnown(registry[slot]) }
             isDirty.append(false)
-            changed(slot, .registered)
+            changed(slot, .registered, trace)
             answer(.success((registry[slot], true)))
         }
     }
@@ -88,10 +88,13 @@ final class DriverBook {
     }
 
     /// Sets a driver available or offline by hand. `deadline` in the loop's nanoseconds.
-    func setPresent(_ id: String, _ isPresent: Bool, deadline: UInt64, _ answer: @escaping Answer<Driver>) {
+    func setPresent(
+        _ id: String, _ isPresent: Bool, deadline: UInt64, trace: TraceContext = .none,
+        _ answer: @escaping Answer<Driver>
+    ) {
         guard let slot = registry.slot(of: id) else { return answer(.failure(.driverNotFound(id))) }
         do throws(DriverRegistry.Refusal) {
-            if try registry.setPresent(slot, isPresent, at: now) { changed(slot, .status) }
+            if try registry.setPresent(slot, isPresent, at: now) { changed(slot, .status, trace) }
         } catch {
             switch error {
             case .onTrip(let tripID): return answer(.failure(.driverOnTrip(driverID: id, tripID: tripID)))
@@ -131,11 +134,11 @@ final class DriverBook {
     // MARK: Trips
 
     /// Takes over a trip event. Returns the driver whose `projection` is to be stored; nil: nothing is.
-    func apply(_ fact: TripFact) -> Int32? {
+    func apply(_ fact: TripFact, trace: TraceContext = .none) -> Int32? {
         switch registry.apply(fact, at: now) {
         case .changed(let slot):
             metrics.tripEvents.increment()
-            tell(slot, .status)
+            tell(slot, .status, trace)
             return slot
         case .noted(let slot):
             metrics.tripEvents.increment()
@@ -206,17 +209,17 @@ final class DriverBook {
 
     // MARK: After a change
 
-    private func changed(_ slot: Int32, _ reason: DriverLocationUpdate.Reason) {
+    private func changed(_ slot: Int32, _ reason: DriverLocationUpdate.Reason, _ trace: TraceContext = .none) {
         if !isDirty[Int(slot)] {
             isDirty[Int(slot)] = true
             dirty.append(slot)
         }
-        tell(slot, reason)
+        tell(slot, reason, trace)
     }
 
-    private func tell(_ slot: Int32, _ reason: DriverLocationUpdate.Reason) {
+    private func tell(_ slot: Int32, _ reason: DriverLocationUpdate.Reason, _ trace: TraceContext = .none) {
         let driver = registry[slot]
-        announcer.announce(slot, driver, reason)
+        announcer.announce(slot, driver, reason, trace)
         if watchers.count > 0 { watchers.tell(slot, driver) }
     }
 

@@ -47,8 +47,9 @@ final class KafkaAnnouncer: DriverAnnouncer {
     /// Drivers whose newest event has not been handed to Kafka.
     var backlog: Int { waiting.count }
 
-    func announce(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason) {
-        if maySend && !waiting.contains(slot) && send(slot, driver, reason) { return }
+    /// An event that has to wait forgets its trace: it may be of many changes by the time it is sent.
+    func announce(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason, _ trace: TraceContext) {
+        if maySend && !waiting.contains(slot) && send(slot, driver, reason, trace) { return }
         wait(slot, reason)
     }
 
@@ -114,7 +115,9 @@ final class KafkaAnnouncer: DriverAnnouncer {
         }
     }
 
-    private func send(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason) -> Bool {
+    private func send(
+        _ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason, _ trace: TraceContext = .none
+    ) -> Bool {
         let now = loop.wallClockMilliseconds
         let event = DriverLocationUpdate(
             eventID: identifiers.next(milliseconds: now, using: &random).text, seq: driver.revision,
@@ -123,10 +126,11 @@ final class KafkaAnnouncer: DriverAnnouncer {
             speed: driver.speed, status: Driver_V1_DriverStatus(driver.status), reason: reason)
         value.removeAll()
         event.encode(into: &value)
-        let headers = [
+        var headers = [
             KafkaHeader("content-type", "application/json"), KafkaHeader("event-type", "DriverLocationUpdate"),
             KafkaHeader("event-id", event.eventID),
         ]
+        headers.add(trace)
         let isTaken = producer.produce(
             topic: DriverLocationUpdate.topic, key: driver.id, value: value.span, headers: headers,
             opaque: UInt64(UInt32(slot)))

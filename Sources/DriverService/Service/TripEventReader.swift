@@ -67,26 +67,27 @@ final class TripEventReader {
         hasUnsaved = true
         do throws(EventError) {
             let event = try RideEvent(decoding: record.value)
-            if case .trip(let event) = event { take(event) }
+            if case .trip(let event) = event { take(event, record.trace) }
         } catch {
             book.metrics.unreadableEvents.increment()
             if let held = unreadableLogs.admit(now: loop.now) {
-                logger.warning(
-                    "an event was skipped",
-                    metadata: [
-                        "partition": "\(record.partition)", "offset": "\(record.offset)", "error": "\(error)",
-                        "held_back": "\(held)",
-                    ])
+                var line: [(String, LogValue)] = [
+                    ("partition", .integer(Int(record.partition))), ("offset", .text("\(record.offset)")),
+                    ("error", .text("\(error)")), ("held_back", .integer(held)),
+                ]
+                let trace = record.trace
+                if !trace.isNone { line.append(("trace_id", .text(trace.traceID))) }
+                logger.log(.warning, "an event was skipped", values: line)
             }
         }
         saveSoon()
     }
 
-    private func take(_ event: TripEvent) {
+    private func take(_ event: TripEvent, _ trace: TraceContext) {
         let fact = TripFact(
             driverID: event.trip.driverID, tripID: event.trip.id, seq: event.seq,
             isActive: event.trip.status == .inProgress, epoch: event.epoch)
-        if let slot = book.apply(fact) { unsaved.insert(slot) }
+        if let slot = book.apply(fact, trace: trace) { unsaved.insert(slot) }
         // The trip database was opened anew, or restored: what is known of other drivers may be of another history. Once for
         // each epoch: what lies in the log may be old.
         if event.epoch != 0, event.epoch != book.registry.tripEpoch, event.epoch != foreignEpoch {

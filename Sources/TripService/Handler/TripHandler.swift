@@ -99,7 +99,7 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         _ id: String, _ action: TripAction, _ call: UnaryServerCall<Response>,
         _ response: @escaping (Trip_V1_Trip) -> Response
     ) {
-        book.change(id, action, deadline: deadline(call.deadline)) { result in
+        book.change(id, action, deadline: deadline(call.deadline), trace: call.origin.trace) { result in
             switch result {
             case .success(let trip): call.respond(response(Trip_V1_Trip(trip)))
             case .failure(let error): call.fail(error.rpcError)

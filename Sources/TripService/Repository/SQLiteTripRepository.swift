@@ -1,6 +1,7 @@
 import Reactor
 import RideDomain
 import SQLiteStore
+import Telemetry
 
 /// Trips in one SQLite file: a writer thread that commits up to 64 changes at once, and two readers beside it: what a
 /// booking waits for (trips and keys, one row each) never waits behind somebody's list.
@@ -87,7 +88,7 @@ final class SQLiteTripRepository: TripRepository {
         var trip = Trip(
             id: booking.tripID, riderID: booking.riderID, driver: driver, pickup: booking.pickup,
             dropoff: booking.dropoff, createdAt: booking.now)
-        trip.seq = try append(.created, trip.id, database)
+        trip.seq = try append(.created, trip.id, booking.trace, database)
         try database.statement(
             """
             INSERT INTO trips VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?11, ?12, ?13, ?14, NULL, NULL, ?15)
@@ -108,15 +109,15 @@ final class SQLiteTripRepository: TripRepository {
     }
 
     func change(
-        _ tripID: String, _ action: TripAction, at now: Int64, deadline: UInt64?,
+        _ tripID: String, _ action: TripAction, at now: Int64, trace: TraceContext, deadline: UInt64?,
         _ completion: @escaping (Result<ChangeOutcome, any Error>) -> Void
     ) {
         writer.submit(
-            on: loop, deadline: deadline, { try Self.change(tripID, action, now, $0) }, completion: completion)
+            on: loop, deadline: deadline, { try Self.change(tripID, action, now, trace, $0) }, completion: completion)
     }
 
     private static func change(
-        _ id: String, _ action: TripAction, _ now: Int64, _ database: SQLiteDatabase
+        _ id: String, _ action: TripAction, _ now: Int64, _ trace: TraceContext, _ database: SQLiteDatabase
     ) throws -> ChangeOutcome {
         guard var trip = try trip(id, database) else { return .unknown }
         let event: TripEventKind?
@@ -126,7 +127,7 @@ final class SQLiteTripRepository: TripRepository {
             return .alreadyEnded(status)
         }
         guard let kind = event else { return .unchanged(trip) }
-        trip.seq = try append(kind, trip.id, database)
+        trip.seq = try append(kind, trip.id, trace, database)
         try database.statement(
             "UPDATE trips SET status = ?2, picked_up_at = ?3, ended_at = ?4, seq = ?5 WHERE id = ?1"
         ).run(
@@ -137,10 +138,10 @@ final class SQLiteTripRepository: TripRepository {
 
     /// Adds a row to the outbox and returns its number.
     private static func append(
-        _ kind: TripEventKind, _ tripID: String, _ database: SQLiteDatabase
+        _ kind: TripEventKind, _ tripID: String, _ trace: TraceContext, _ database: SQLiteDatabase
     ) throws -> UInt64 {
-        try database.statement("INSERT INTO outbox (trip_id, kind) VALUES (?1, ?2)").run(
-            .text(tripID), .integer(TripSchema.number(of: kind)))
+        try database.statement("INSERT INTO outbox (trip_id, kind, traceparent) VALUES (?1, ?2, ?3)").run(
+            .text(tripID), .integer(TripSchema.number(of: kind)), .optional(trace.isNone ? nil : trace.traceparent))
         return UInt64(clamping: database.lastInsertRowID)
     }
 
@@ -230,7 +231,7 @@ final class SQLiteTripRepository: TripRepository {
                 var events: [OutboxEvent] = []
                 try database.statement(
                     """
-                    SELECT trips.*, outbox.seq, outbox.kind FROM outbox JOIN trips ON trips.id = outbox.trip_id
+                    SELECT trips.*, outbox.seq, outbox.kind, outbox.traceparent FROM outbox JOIN trips ON trips.id = outbox.trip_id
                     WHERE outbox.seq > ?1 ORDER BY outbox.seq LIMIT ?2
                     """
                 ).query(.integer(Int64(clamping: seq)), .integer(Int64(limit))) { row in
@@ -239,7 +240,8 @@ final class SQLiteTripRepository: TripRepository {
                         OutboxEvent(
                             seq: seq, epoch: epochs.epoch(of: seq),
                             kind: try row.value(try row.int64(19), 19, "a kind of event", TripSchema.kind),
-                            latest: try TripSchema.trip(row)))
+                            latest: try TripSchema.trip(row),
+                            trace: row.isNull(20) ? .none : TraceContext(Array(try row.text(20).utf8).span)))
                 }
                 return events
             }, completion: completion)

@@ -1,4 +1,5 @@
 import RideDomain
+import Telemetry
 
 /// A booking that is to be stored.
 struct Booking: Sendable {
@@ -17,6 +18,8 @@ struct Booking: Sendable {
     let keyedAt: Int64
     /// Of the car; nil: any.
     var category: String?
+    /// Goes along with the event.
+    var trace = TraceContext.none
 
     /// Whether `trip` can be what an earlier try of the same request made.
     func isMadeBy(_ trip: Trip) -> Bool {
@@ -85,6 +88,8 @@ struct OutboxEvent: Sendable {
     let epoch: UInt64
     let kind: TripEventKind
     let trip: Trip
+    /// Of the request that made it.
+    let trace: TraceContext
 
     /// When it happened, Unix milliseconds.
     var at: Int64 {
@@ -96,7 +101,8 @@ struct OutboxEvent: Sendable {
     }
 
     /// The trip after the event, whatever happened to it since: every event can be told from the trip's latest row.
-    init(seq: UInt64, epoch: UInt64, kind: TripEventKind, latest: Trip) {
+    init(seq: UInt64, epoch: UInt64, kind: TripEventKind, latest: Trip, trace: TraceContext = .none) {
+        self.trace = trace
         self.seq = seq
         self.epoch = epoch
         self.kind = kind
@@ -162,7 +168,7 @@ protocol TripRepository: AnyObject {
         _ booking: Booking, deadline: UInt64?, _ completion: @escaping (Result<BookingOutcome, any Error>) -> Void)
 
     func change(
-        _ tripID: String, _ action: TripAction, at now: Int64, deadline: UInt64?,
+        _ tripID: String, _ action: TripAction, at now: Int64, trace: TraceContext, deadline: UInt64?,
         _ completion: @escaping (Result<ChangeOutcome, any Error>) -> Void)
 
     func trip(_ id: String, deadline: UInt64?, _ completion: @escaping (Result<Trip?, any Error>) -> Void)

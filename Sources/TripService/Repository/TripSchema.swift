@@ -77,6 +77,10 @@ enum TripSchema {
         -- a copy that was restored is told from the original. See DatabaseIdentity.
         CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL);
         """,
+        """
+        -- Of the request that made the change, as it travels (W3C Trace Context §3.2). NULL: it had none.
+        ALTER TABLE outbox ADD COLUMN traceparent TEXT;
+        """,
     ]
 
     /// Says in the file that it belongs to this service: "trip" in ASCII.

@@ -103,7 +103,7 @@ final class TripBook {
             Booking(
                 tripID: id, riderID: request.riderID, pickup: request.pickup, dropoff: request.dropoff,
                 selectedDriverID: request.driverID, candidates: candidates, key: request.key, now: now,
-                keyedAt: keyedAt, category: request.category)
+                keyedAt: keyedAt, category: request.category, trace: request.origin.trace)
         }
     }
 
@@ -197,7 +197,7 @@ final class TripBook {
             case .failure(let error): finish(work, .failure(storageError(error)))
             case .success(.driversTaken): taken()
             case .success(let outcome):
-                if case .created(let trip) = outcome { publish(trip, .created) }
+                if case .created(let trip) = outcome { publish(trip, .created, booking.trace) }
                 finish(work, outcome)
             }
         }
@@ -261,27 +261,29 @@ final class TripBook {
     // MARK: Changes
 
     func change(
-        _ tripID: String, _ action: TripAction, deadline: UInt64,
+        _ tripID: String, _ action: TripAction, deadline: UInt64, trace: TraceContext = .none,
         _ completion: @escaping (Result<Trip, TripError>) -> Void
     ) {
-        repository.change(tripID, action, at: loop.wallClockMilliseconds, deadline: deadline) { [self] result in
+        repository.change(
+            tripID, action, at: loop.wallClockMilliseconds, trace: trace, deadline: deadline
+        ) { [self] result in
             switch result {
             case .failure(let error): completion(.failure(storageError(error)))
             case .success(.unknown): completion(.failure(.tripNotFound(tripID)))
             case .success(.alreadyEnded(let status)): completion(.failure(.tripAlreadyEnded(status)))
             case .success(.unchanged(let trip)): completion(.success(trip))
             case .success(.changed(let trip, let kind)):
-                publish(trip, kind)
+                publish(trip, kind, trace)
                 completion(.success(trip))
             }
         }
     }
 
-    private func publish(_ trip: Trip, _ kind: TripEventKind) {
+    private func publish(_ trip: Trip, _ kind: TripEventKind, _ trace: TraceContext) {
         active.store(trip)
         metrics.active.set(active.count)
         watchers.tell(trip)
-        onChange(OutboxEvent(seq: trip.seq, epoch: epoch, kind: kind, latest: trip))
+        onChange(OutboxEvent(seq: trip.seq, epoch: epoch, kind: kind, latest: trip, trace: trace))
     }
 
     // MARK: Questions

@@ -19,10 +19,11 @@ final class TripEvents {
             kind: event.kind, eventID: id, seq: event.seq, epoch: event.epoch, at: event.at,
             trip: Trip_V1_Trip(event.trip)
         ).encode(into: &buffer)
-        let headers = [
+        var headers = [
             KafkaHeader("content-type", "application/json"), KafkaHeader("event-type", event.kind.rawValue),
             KafkaHeader("event-id", id),
         ]
+        headers.add(event.trace)
         return unsafe buffer.withUnsafeBytes { bytes in
             unsafe producer.produce(
                 topic: TripEvent.topic, key: event.trip.driverID, value: Span(_unsafeBytes: bytes), headers: headers,
