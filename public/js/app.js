@@ -26,6 +26,8 @@ const nearbyMost = 8;
 const offeredMost = 3;
 const tapPixels = 22;
 const countEveryMs = 30_000;
+const aroundEveryMs = 5_000;
+const aroundMost = 50;
 
 export class App {
   /**
@@ -50,6 +52,8 @@ export class App {
     this.measureAgain = false;
     /** A question about the chosen car is under way. */
     this.asking = false;
+    /** Cars around the pick-up, while lists are cut. @type {{at: Coordinate | null, drivers: Driver[], asked: number}} */
+    this.around = { at: null, drivers: [], asked: -Infinity };
     /** Counts choices: a late answer about an earlier one is dropped. */
     this.choice = 0;
     this.counted = { at: -Infinity, text: '' };
@@ -104,7 +108,9 @@ export class App {
   list(drivers, partial, truncated) {
     const now = performance.now();
     const { state, store } = this;
-    store.replace(drivers, now);
+    void this.askAround(truncated, now);
+    const listed = new Set(drivers.map((driver) => (isDriver(driver) ? driver.id : '')));
+    store.replace([...drivers, ...this.around.drivers.filter((driver) => !listed.has(driver.id))], now);
     const n = store.available;
     const text = partial ? count(n, 'car in view', 'cars in view') : count(n, 'car available', 'cars available');
     setText(byID('count'), text);
@@ -120,6 +126,25 @@ export class App {
       else if (!partial || contains(this.stage.view.bounds(), [state.chosen.lon, state.chosen.lat])) this.taken([]);
     }
     void this.measure();
+  }
+
+  /**
+   * A list that is cut holds the cars around the view's centre: those around the pick-up are asked for beside it, now and then.
+   * @param {boolean} truncated
+   * @param {number} now
+   */
+  async askAround(truncated, now) {
+    const at = truncated ? (this.state.pickup?.at ?? null) : null;
+    if (at !== this.around.at) this.around = { at, drivers: [], asked: -Infinity };
+    const { around } = this;
+    if (!at || now - around.asked < aroundEveryMs) return;
+    around.asked = now;
+    try {
+      const { body } = await call('GET', `drivers/available?lat=${at[1]}&lon=${at[0]}&limit=${aroundMost}`);
+      if (Array.isArray(body?.drivers)) around.drivers = body.drivers.filter(isDriver);
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) throw error;
+    }
   }
 
   /** A list that is cut says nothing of a car that is not in it: the gateway is asked for this one. */
