@@ -36,15 +36,18 @@ extension ServerConnections {
         guard !call.value.metadata.isEmpty else { return .none }
         var requestID = ""
         var trace = TraceContext.none
+        var parents = 0
         unsafe Self.forEachEntry(of: call) { key, value in
             // Anybody may call: what is too long for an identifier is none.
             if unsafe Self.equals(key, "x-request-id") && value.count <= 64 {
                 requestID = unsafe String(decoding: value, as: UTF8.self)
             } else if unsafe Self.equals(key, "traceparent") {
                 trace = unsafe TraceContext(Span(_unsafeBytes: value))
+                parents += 1
             }
         }
-        return RequestOrigin(requestID: requestID, trace: trace)
+        // Of several none is to be believed.
+        return RequestOrigin(requestID: requestID, trace: parents == 1 ? trace : .none)
     }
 
     private static func equals(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {

@@ -59,7 +59,9 @@ extension HTTPServer {
         if core.value.requestIDs { identify(head, mayHaveOne: true) }
         let parent = head.index(of: "traceparent")
         if parent >= 0 {
-            context.value.trace = TraceContext(head.value(at: parent))
+            // Of several none is to be believed.
+            let isOne = head.index(of: "traceparent", from: parent + 1) < 0
+            context.value.trace = isOne ? TraceContext(head.value(at: parent)) : .none
         } else if !context.value.trace.isNone {
             context.value.trace = .none
         }

@@ -84,6 +84,18 @@ import Testing
         #expect(all.allSatisfy { $0.contains("\"level\":\"debug\"") && $0.contains("\"message\":\"call\"") })
     }
 
+    /// Which of several is the caller's nobody can know.
+    @Test func ofSeveralTracesNoneIsBelieved() throws {
+        let all = try lines(.debug) { world in
+            var options = CallOptions()
+            for digit in ["1", "2"] {
+                options.metadata.add("traceparent", "00-\(String(repeating: digit, count: 32))-00f067aa0ba902b7-01")
+            }
+            _ = world.unary(options)
+        }
+        #expect(all.count == 1 && !all[0].contains("_id\""))
+    }
+
     /// Anybody may call: what is no identifier does not get into the log.
     @Test func anIdentifierThatIsTooLongIsLeftOut() throws {
         let all = try lines(.debug) { world in

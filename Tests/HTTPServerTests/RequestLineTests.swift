@@ -58,6 +58,19 @@ import Testing
         #expect(all.allSatisfy { $0.contains("\"level\":\"debug\"") && $0.contains("\"message\":\"request\"") })
     }
 
+    /// Which of several is the caller's nobody can know.
+    @Test func ofSeveralTracesNoneIsBelieved() throws {
+        let all = try lines(.debug, 2) { port in
+            let client = Client(port)
+            for (id, more) in [("one", "1"), ("two", "2")] {
+                let parent = "traceparent: 00-\(String(repeating: more, count: 32))-00000000000000ab-01\r\n"
+                client.send(get("/now/x", id, "1").replacing("\r\n\r\n", with: "\r\n\(parent)\r\n"))
+                _ = client.response()
+            }
+        }
+        #expect(all.count == 2 && all.allSatisfy { $0.contains("request_id") && !$0.contains("trace_id") })
+    }
+
     /// The same head again is not looked at again: its identifiers must be there all the same.
     @Test func aRepeatedHeadKeepsItsTrace() throws {
         let all = try lines(.debug, 3) { port in
