@@ -68,15 +68,16 @@ run() {
     # Memory that was freed stays poisoned until so much more was: an input frees about one megabyte, and fresh pages for each
     # would cost more than the input.
     env ASAN_OPTIONS="quarantine_size_mb=16:detect_leaks=$leaks" SWIFT_BACKTRACE=enable=off \
-        CABSTAND_FUZZ_TARGET="$target" "$program" -detect_leaks="$leaks" "$@"
+        CABSTAND_FUZZ_TARGET="$target" ${fixed[@]+"${fixed[@]}"} "$program" -detect_leaks="$leaks" "$@"
 }
 
-# fuzz TARGET CORPUS HOW_LONG ARGUMENT…: goes on from what lies in CORPUS, and from all that is known.
+# fuzz TARGET CORPUS HOW_LONG ARGUMENT…: goes on from what lies in CORPUS and in the folders named behind.
 fuzz() {
     local target=$1 corpus=$2 long=$3 log=$build/$1.log status=0
     shift 3
-    run "$target" "$@" -max_len=2048 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$build/crashers/$target-" "$corpus" "$(seeds "$target")" >"$log" 2>&1 || status=$?
+    # The first folder takes what is found.
+    run "$target" "$corpus" "$@" -max_len=2048 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$build/crashers/$target-" >"$log" 2>&1 || status=$?
     # Without instrumentation the fuzzer would be blind and find nothing, without a word.
     grep -aq 'INFO: Loaded [1-9][0-9]* modules' "$log" || {
         tail -n 20 "$log" >&2
@@ -91,15 +92,20 @@ fuzz() {
 }
 
 # fuzz_for SECONDS TARGET ARGUMENT…
-fuzz_for() { fuzz "$2" "$build/corpus/$2" " in $1 s" -max_total_time="$1" "${@:3}"; }
+fuzz_for() { fuzz "$2" "$build/corpus/$2" " in $1 s" -max_total_time="$1" "${@:3}" "$(seeds "$2")"; }
 
-# check TARGET: nothing is left to chance or to the clock, so that a finding can be repeated. About 15 seconds.
+# check TARGET: the same inputs each time, so that a finding can be repeated: nothing depends on the clock, on addresses or on the order
+# of a folder. (Only the gateway still makes identifiers by chance.) About 15 seconds.
 check() {
-    local fresh=$build/check/$1 inputs=100000
-    rm -rf "$fresh"
-    mkdir -p "$fresh"
+    local folder=$build/check/$1 inputs=100000 fixed=() known
     case $1 in gateway) inputs=500 ;; *-server | *-client) inputs=4000 ;; esac
-    SWIFT_DETERMINISTIC_HASHING=1 fuzz "$1" "$fresh" '' -seed=1 -runs="$inputs"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    known=$(find "$(seeds "$1")" -type f | LC_ALL=C sort | paste -sd, -)
+    printf '%s' "$known" >"$folder.inputs"
+    ! setarch "$(uname -m)" -R true 2>/dev/null || fixed=(setarch "$(uname -m)" -R)
+    SWIFT_DETERMINISTIC_HASHING=1 fuzz "$1" "$folder" '' -seed=1 -runs="$inputs" -reload=0 -use_cmp=0 \
+        -seed_inputs="@$folder.inputs"
 }
 
 # each COMMAND…: with every target as its last argument, two at a time.
