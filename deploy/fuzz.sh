@@ -76,8 +76,8 @@ fuzz() {
     local target=$1 corpus=$2 long=$3 log=$build/$1.log status=0
     shift 3
     # The first folder takes what is found.
-    run "$target" "$corpus" "$@" -max_len=2048 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$build/crashers/$target-" >"$log" 2>&1 || status=$?
+    run "$target" -max_len=2048 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$build/crashers/$target-" "$corpus" "$@" >"$log" 2>&1 || status=$?
     # Without instrumentation the fuzzer would be blind and find nothing, without a word.
     grep -aq 'INFO: Loaded [1-9][0-9]* modules' "$log" || {
         tail -n 20 "$log" >&2

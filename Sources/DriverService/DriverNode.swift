@@ -146,7 +146,7 @@ final class DriverNode {
                 reader.close { [self] in
                     once(within: flushTimeout, { self.reader.whenSaved($0) }) { [self] in
                         book.saveStates { [self] in
-                            producer.close(timeout: flushTimeout) { [self] _ in
+                            producer.close(timeout: .nanoseconds(flushTimeout)) { [self] _ in
                                 health.stop()
                                 repository.close(completion)
                             }

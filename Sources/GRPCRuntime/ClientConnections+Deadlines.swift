@@ -39,7 +39,7 @@ extension ClientConnections {
     func pingAnswered(_ connection: Place<ClientConnection>) {
         guard connection.value.pingSent != 0 else { return }
         connection.value.pingSent = 0
-        let interval = options.keepaliveInterval
+        let interval = options.$keepaliveInterval
         let pause = connection.value.isWatched ? min(interval, GRPCLimits.checkInterval) : interval
         loop.setDeadline(connection.value.id, at: loop.now.after(pause))
     }
@@ -53,14 +53,14 @@ extension ClientConnections {
         }
         if !connection.value.isHeldBack,
             let debt = connection.value.session.overdue(
-                now: now, patience: options.frameTimeout, readingSince: connection.value.readingSince)
+                now: now, patience: options.$frameTimeout, readingSince: connection.value.readingSince)
         {
             return debt == .settingsAck
                 ? expire(handle, connection, "no acknowledgement of SETTINGS", .settingsTimeout)
                 : expire(handle, connection, "a frame, or a header block, did not become whole", .enhanceYourCalm)
         }
         let backlog = loop.isBacklogged(id) ? loop.pendingOutput(id) : 0
-        if connection.value.phase == .retired, now >= connection.value.retiredSince.after(options.drainTimeout) {
+        if connection.value.phase == .retired, now >= connection.value.retiredSince.after(options.$drainTimeout) {
             return expire(handle, connection, "the server goes away, and its calls did not end")
         }
         if connection.value.pingSent != 0 {
@@ -68,24 +68,24 @@ extension ClientConnections {
             let heard = max(connection.value.lastRead, backlog > 0 ? now : 0)
             if heard >= connection.value.pingSent {
                 connection.value.pingSent = 0
-            } else if now >= connection.value.pingSent.after(options.keepaliveTimeout) {
+            } else if now >= connection.value.pingSent.after(options.$keepaliveTimeout) {
                 return expire(handle, connection, "no answer to a keepalive PING")
             }
         }
         connection.value.isWatched = false
         checkCalls(connection, now)
         guard connection.value.phase != .closing else { return }
-        var due = connection.value.lastRead.after(options.keepaliveInterval)
+        var due = connection.value.lastRead.after(options.$keepaliveInterval)
         if connection.value.pingSent != 0 {
-            due = connection.value.pingSent.after(options.keepaliveTimeout)
+            due = connection.value.pingSent.after(options.$keepaliveTimeout)
         } else if now >= due {
             // Without calls there is nothing to keep alive, and a server would count the PINGs.
             if connection.value.session.openStreams > 0 {
                 unsafe connection.value.session.sendPing(0, output: &output.pointee)
                 connection.value.pingSent = now
-                due = now.after(options.keepaliveTimeout)
+                due = now.after(options.$keepaliveTimeout)
             } else {
-                due = now.after(options.keepaliveInterval)
+                due = now.after(options.$keepaliveInterval)
             }
         }
         countSession(connection)
@@ -108,7 +108,7 @@ extension ClientConnections {
             let next = call.next
             if call.owesMessage {
                 connection.value.isWatched = true
-                if now >= call.messageDeadline(options.answerTimeout) {
+                if now >= call.messageDeadline(options.$answerTimeout) {
                     call.abort(
                         RPCError(code: .deadlineExceeded, message: "the server's message came too slowly"), .cancel)
                 }
@@ -129,7 +129,7 @@ extension ClientConnections {
         if pending > 0 { connection.value.isWatched = true }
         return call.reading.stalls(
             pending, taken: connection.value.session.takenCount(call.stream), now: now,
-            patience: call.isHalfClosed ? options.outputTimeout : options.pausedStreamTimeout,
+            patience: call.isHalfClosed ? options.$outputTimeout : options.$pausedStreamTimeout,
             rate: GRPCLimits.minimumRate)
     }
 

@@ -59,7 +59,7 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
     // MARK: The loop's calls
 
     func connect(_ address: SocketAddress) -> Handle<ClientConnection> {
-        let id = loop.connect(address, timeout: options.connectTimeout, handler: self)
+        let id = loop.connect(address, timeout: options.$connectTimeout, handler: self)
         guard let handle = connections.insert(ClientConnection(id: id, address: address, limits: limits)) else {
             loop.close(id)
             return .none
@@ -76,7 +76,7 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
         connection.value.lastRead = loop.now
         connection.value.readingSince = loop.now
         // The server's SETTINGS are part of connecting.
-        loop.setDeadline(id, at: loop.now.after(options.connectTimeout))
+        loop.setDeadline(id, at: loop.now.after(options.$connectTimeout))
     }
 
     override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
@@ -154,7 +154,7 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
         if connection.value.enter(.ready) {
             // What was owed before had the deadline of connecting.
             connection.value.isWatched = false
-            loop.setDeadline(connection.value.id, at: loop.now.after(options.keepaliveInterval))
+            loop.setDeadline(connection.value.id, at: loop.now.after(options.$keepaliveInterval))
             channel?.connectionReady(handle)
         }
         channel?.roomAppeared()

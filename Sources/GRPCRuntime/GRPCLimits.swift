@@ -1,3 +1,5 @@
+import Basics
+
 /// Every limit of gRPC on one connection or call of a server, with the need or the attack that it answers. The limits of HTTP/2
 /// below it are in `HTTP2Limits`.
 public struct GRPCLimits: Sendable {
@@ -20,36 +22,35 @@ public struct GRPCLimits: Sendable {
 
     // MARK: Time
 
-    /// A client that has not sent the preface and its SETTINGS by then is closed. Nanoseconds.
-    public var prefaceTimeout: UInt64 = 10 * 1_000_000_000
+    /// A client that has not sent the preface and its SETTINGS by then is closed.
+    @Nanoseconds public var prefaceTimeout: Duration = .seconds(10)
     /// A frame, at most 16 KiB, or a header block that has begun must be whole by then, and our SETTINGS acknowledged; else the
-    /// connection is closed. Nanoseconds.
-    public var frameTimeout: UInt64 = 20 * 1_000_000_000
+    /// connection is closed.
+    @Nanoseconds public var frameTimeout: Duration = .seconds(20)
     /// A request's message that has begun must be whole in this time, and in what its bytes earn at `minimumRate`; else
-    /// the call ends with DEADLINE_EXCEEDED. Nanoseconds.
-    public var requestTimeout: UInt64 = 30 * 1_000_000_000
+    /// the call ends with DEADLINE_EXCEEDED.
+    @Nanoseconds public var requestTimeout: Duration = .seconds(30)
     /// A client that takes less than `minimumRate` of a finished answer, which waits for a window, during this time is not
-    /// reading: the call is reset. (The loop closes a connection whose socket is full.) Nanoseconds.
-    public var outputTimeout: UInt64 = 30 * 1_000_000_000
-    /// The same for a stream that goes on: its reader may have paused for a reason, and it holds little. Nanoseconds.
-    public var pausedStreamTimeout: UInt64 = 300 * 1_000_000_000
+    /// reading: the call is reset. (The loop closes a connection whose socket is full.)
+    @Nanoseconds public var outputTimeout: Duration = .seconds(30)
+    /// The same for a stream that goes on: its reader may have paused for a reason, and it holds little.
+    @Nanoseconds public var pausedStreamTimeout: Duration = .seconds(300)
     /// A client that was silent for so long is sent a PING: what has died without a FIN must not stay for hours.
-    /// Nanoseconds.
-    public var keepaliveInterval: UInt64 = 60 * 1_000_000_000
-    /// A PING that is not answered for so long closes the connection. Nanoseconds.
-    public var keepaliveTimeout: UInt64 = 20 * 1_000_000_000
-    /// A client that pings more often than this … Nanoseconds; gRPC's default is five minutes.
-    public var minimumPingInterval: UInt64 = 300 * 1_000_000_000
+    @Nanoseconds public var keepaliveInterval: Duration = .seconds(60)
+    /// A PING that is not answered for so long closes the connection.
+    @Nanoseconds public var keepaliveTimeout: Duration = .seconds(20)
+    /// A client that pings more often than this (gRPC's default is five minutes) …
+    @Nanoseconds public var minimumPingInterval: Duration = .seconds(300)
     /// … so many times is sent GOAWAY ENHANCE_YOUR_CALM "too_many_pings".
     public var maximumPingStrikes = 2
     /// A handler that can't hear of a call's end and has not answered so long after its deadline never will: the call counts no
-    /// more against MAX_CONCURRENT_STREAMS. Nanoseconds.
-    public var handlerTimeout: UInt64 = 300 * 1_000_000_000
-    /// Between the first GOAWAY of a drain and the second, unless the PING between them is answered sooner. Nanoseconds.
-    public var drainGrace: UInt64 = 1_000_000_000
+    /// more against MAX_CONCURRENT_STREAMS.
+    @Nanoseconds public var handlerTimeout: Duration = .seconds(300)
+    /// Between the first GOAWAY of a drain and the second, unless the PING between them is answered sooner.
+    @Nanoseconds public var drainGrace: Duration = .seconds(1)
     /// After the second GOAWAY calls in flight may take so long; then they are cancelled and the connection closes. Longer
-    /// than any program here waits for its drain. Nanoseconds.
-    public var drainTimeout: UInt64 = 300 * 1_000_000_000
+    /// than any program here waits for its drain.
+    @Nanoseconds public var drainTimeout: Duration = .seconds(300)
     /// Bytes a second below which a client makes no progress: a phone on the edge of the net has ten times as much.
     static let minimumRate = 1024
     /// How often a connection that owes something is looked at. Nanoseconds.
@@ -91,25 +92,25 @@ public struct GRPCLimits: Sendable {
 public struct ChannelOptions: Sendable {
     /// Largest message in either direction, in bytes.
     public var maximumMessageSize = 4 << 20
-    /// A connection attempt that takes longer has failed. Nanoseconds.
-    public var connectTimeout: UInt64 = 20 * 1_000_000_000
-    /// Wait after the first failed attempt, ± `backoffJitter`. Nanoseconds. (gRPC's connection backoff protocol.)
-    public var initialBackoff: UInt64 = 1_000_000_000
+    /// A connection attempt that takes longer has failed.
+    @Nanoseconds public var connectTimeout: Duration = .seconds(20)
+    /// Wait after the first failed attempt, ± `backoffJitter`. (gRPC's connection backoff protocol.)
+    @Nanoseconds public var initialBackoff: Duration = .seconds(1)
     /// By how much each wait is longer than the last.
     public var backoffMultiplier = 1.6
     /// The part of a wait, up or down, that is chance, so that clients do not come back together.
     public var backoffJitter = 0.2
-    /// The wait grows to this. Nanoseconds.
-    public var maximumBackoff: UInt64 = 120 * 1_000_000_000
+    /// The wait grows to this.
+    @Nanoseconds public var maximumBackoff: Duration = .seconds(120)
     /// Calls that wait for a connection or for one of the peer's MAX_CONCURRENT_STREAMS; one more fails with
     /// RESOURCE_EXHAUSTED.
     public var maximumQueuedCalls = 10_000
     /// How often a call that the server certainly did not process is sent again.
     public var maximumTransparentRetries = 5
-    /// With calls open and nothing read for so long, a PING is sent. Nanoseconds.
-    public var keepaliveInterval: UInt64 = 300 * 1_000_000_000
-    /// A PING that is not answered for so long closes the connection. Nanoseconds.
-    public var keepaliveTimeout: UInt64 = 20 * 1_000_000_000
+    /// With calls open and nothing read for so long, a PING is sent.
+    @Nanoseconds public var keepaliveInterval: Duration = .seconds(300)
+    /// A PING that is not answered for so long closes the connection.
+    @Nanoseconds public var keepaliveTimeout: Duration = .seconds(20)
     /// Bytes of the requests of calls that wait; a call that would be more fails with RESOURCE_EXHAUSTED. An outage of a
     /// backend must not fill this process.
     public var maximumQueuedCallBytes = 64 << 20
@@ -120,18 +121,18 @@ public struct ChannelOptions: Sendable {
     /// Events (HEADERS, DATA …) of one connection that are handled in one turn.
     public var maximumEventsPerRead = 512
     /// A frame or a header block that has begun must be whole by then, and our SETTINGS acknowledged; else the connection is
-    /// lost. Nanoseconds.
-    public var frameTimeout: UInt64 = 20 * 1_000_000_000
+    /// lost.
+    @Nanoseconds public var frameTimeout: Duration = .seconds(20)
     /// A message of an answer that has begun must be whole in this time, and in what its bytes earn at 1 KiB a second; else
-    /// the call fails with DEADLINE_EXCEEDED. Nanoseconds.
-    public var answerTimeout: UInt64 = 30 * 1_000_000_000
+    /// the call fails with DEADLINE_EXCEEDED.
+    @Nanoseconds public var answerTimeout: Duration = .seconds(30)
     /// A server that takes less than 1 KiB a second of a whole request during this time has stopped, and the call fails with
-    /// DEADLINE_EXCEEDED. Nanoseconds.
-    public var outputTimeout: UInt64 = 30 * 1_000_000_000
-    /// The same for a stream of requests that goes on: the server may have paused it for a reason. Nanoseconds.
-    public var pausedStreamTimeout: UInt64 = 300 * 1_000_000_000
-    /// After a GOAWAY calls in flight may take so long; then their connection is closed. Nanoseconds.
-    public var drainTimeout: UInt64 = 300 * 1_000_000_000
+    /// DEADLINE_EXCEEDED.
+    @Nanoseconds public var outputTimeout: Duration = .seconds(30)
+    /// The same for a stream of requests that goes on: the server may have paused it for a reason.
+    @Nanoseconds public var pausedStreamTimeout: Duration = .seconds(300)
+    /// After a GOAWAY calls in flight may take so long; then their connection is closed.
+    @Nanoseconds public var drainTimeout: Duration = .seconds(300)
     /// What a streaming call may hold that was sent and has not left. Bytes; one byte more fails the call.
     public var maximumQueuedBytes = 8 << 20
     /// A stream's `isWritable` turns false above this. Bytes.

@@ -23,7 +23,7 @@ extension ServerConnections {
         switch call.value.phase {
         case .cancelled:
             // It counts as open until its handler answers. One that has not by now never will.
-            if loop.now >= call.value.deadline.after(limits.handlerTimeout) { return release(name, call) }
+            if loop.now >= call.value.deadline.after(limits.$handlerTimeout) { return release(name, call) }
             waitForHandler(name, call)
         case .ending:
             abandon(name, call, .cancel)
@@ -36,7 +36,7 @@ extension ServerConnections {
     /// The client waits no more, but the handler is at work.
     func waitForHandler(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) {
         guard call.value.deadline != 0, call.value.timer == .none else { return }
-        call.value.timer = loop.schedule(after: limits.handlerTimeout, timers.deadline, name.token)
+        call.value.timer = loop.schedule(after: limits.$handlerTimeout, timers.deadline, name.token)
     }
 
     // MARK: Connections
@@ -81,7 +81,7 @@ extension ServerConnections {
         guard connection.value.session.hasPeerSettings else { return expire(handle, connection, .preface) }
         if !connection.value.isHeldBack,
             let debt = connection.value.session.overdue(
-                now: now, patience: limits.frameTimeout, readingSince: connection.value.readingSince)
+                now: now, patience: limits.$frameTimeout, readingSince: connection.value.readingSince)
         {
             return expire(handle, connection, debt == .settingsAck ? .settings : .frame)
         }
@@ -92,24 +92,24 @@ extension ServerConnections {
             let heard = max(connection.value.lastRead, backlog > 0 ? now : 0)
             if heard >= connection.value.pingSent {
                 connection.value.pingSent = 0
-            } else if now >= connection.value.pingSent.after(limits.keepaliveTimeout) {
+            } else if now >= connection.value.pingSent.after(limits.$keepaliveTimeout) {
                 return expire(handle, connection, .keepalive)
             }
         }
         connection.value.isWatched = false
-        while let stream = connection.value.refused.next(now: now, patience: limits.outputTimeout) {
+        while let stream = connection.value.refused.next(now: now, patience: limits.$outputTimeout) {
             unsafe connection.value.session.reset(stream, .noError, now: now, output: &output.pointee)
         }
         checkCalls(handle, connection, now)
         // A handler may have closed it.
         guard connection.value.phase != .closing else { return }
-        var due = connection.value.lastRead.after(limits.keepaliveInterval)
+        var due = connection.value.lastRead.after(limits.$keepaliveInterval)
         if connection.value.pingSent != 0 {
-            due = connection.value.pingSent.after(limits.keepaliveTimeout)
+            due = connection.value.pingSent.after(limits.$keepaliveTimeout)
         } else if now >= due {
             unsafe connection.value.session.sendPing(0, output: &output.pointee)
             connection.value.pingSent = now
-            due = now.after(limits.keepaliveTimeout)
+            due = now.after(limits.$keepaliveTimeout)
         }
         countSession(connection)
         let isOwed = connection.value.session.owed != .nothing
@@ -146,7 +146,7 @@ extension ServerConnections {
         let isEnding = call.value.phase == .ending
         if pending > 0 || isEnding {
             connection.value.isWatched = true
-            let patience = isEnding ? limits.outputTimeout : limits.pausedStreamTimeout
+            let patience = isEnding ? limits.$outputTimeout : limits.$pausedStreamTimeout
             let taken = connection.value.session.takenCount(call.value.stream)
             if call.value.reading.stalls(
                 pending, taken: taken, now: now, patience: patience, rate: GRPCLimits.minimumRate)
@@ -161,7 +161,7 @@ extension ServerConnections {
         guard isOneRequest || isHalf else { return }
         connection.value.isWatched = true
         let earned = UInt64(call.value.body.count) &* (1_000_000_000 / UInt64(GRPCLimits.minimumRate))
-        guard now >= call.value.messageSince.after(limits.requestTimeout).after(earned) else { return }
+        guard now >= call.value.messageSince.after(limits.$requestTimeout).after(earned) else { return }
         metrics.callExpired()
         interrupt(name, RPCError(code: .deadlineExceeded, message: "the request's message came too slowly"))
     }

@@ -120,7 +120,7 @@ extension ServerConnections {
         let now = loop.now
         let last = connection.value.lastPing
         connection.value.lastPing = now
-        guard last != 0 && now < last.after(limits.minimumPingInterval) else { return }
+        guard last != 0 && now < last.after(limits.$minimumPingInterval) else { return }
         connection.value.pingStrikes += 1
         guard connection.value.pingStrikes > limits.maximumPingStrikes else { return }
         unsafe connection.value.session.sendGoAway(
@@ -134,7 +134,7 @@ extension ServerConnections {
         // An answer that nobody asked for must not put the connection's deadline off.
         guard connection.value.pingSent != 0 else { return }
         connection.value.pingSent = 0
-        let interval = limits.keepaliveInterval
+        let interval = limits.$keepaliveInterval
         let pause = connection.value.isWatched ? min(interval, GRPCLimits.checkInterval) : interval
         loop.setDeadline(connection.value.id, at: loop.now.after(pause))
     }
@@ -155,7 +155,7 @@ extension ServerConnections {
         guard let output = unsafe loop.output(connection.value.id), connection.value.enter(.announced) else { return }
         unsafe connection.value.session.announceGoAway(output: &output.pointee)
         unsafe connection.value.session.sendPing(ServerConnection.drainPing, output: &output.pointee)
-        connection.value.drainTimer = loop.schedule(after: limits.drainGrace, timers.drain, handle.token)
+        connection.value.drainTimer = loop.schedule(after: limits.$drainGrace, timers.drain, handle.token)
     }
 
     /// The grace between the GOAWAYs is over, or the time that a drain may take.
@@ -173,7 +173,7 @@ extension ServerConnections {
         else { return }
         let handle = handle(connection.value.id)
         loop.cancel(connection.value.drainTimer)
-        connection.value.drainTimer = loop.schedule(after: limits.drainTimeout, timers.drain, handle.token)
+        connection.value.drainTimer = loop.schedule(after: limits.$drainTimeout, timers.drain, handle.token)
         unsafe connection.value.session.sendGoAway(output: &output.pointee)
         closeIfDrained(handle)
     }

@@ -114,7 +114,7 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         unsafe connection.value.session.start(output: &output.pointee)
         connection.value.lastRead = loop.now
         connection.value.readingSince = loop.now
-        loop.setDeadline(id, at: loop.now.after(limits.prefaceTimeout))
+        loop.setDeadline(id, at: loop.now.after(limits.$prefaceTimeout))
         if state.value.isDraining { beginDrain(connection, handle) }
     }
 

@@ -37,10 +37,10 @@ struct Backoff {
     private var current: Double
 
     init(_ options: ChannelOptions) {
-        initial = Double(options.initialBackoff)
+        initial = Double(options.$initialBackoff)
         multiplier = options.backoffMultiplier
         jitter = options.backoffJitter
-        maximum = Double(options.maximumBackoff)
+        maximum = Double(options.$maximumBackoff)
         current = initial
     }
 

@@ -15,7 +15,7 @@ final class GatewayNode {
     private let backends: Backends
     private let live: LiveEndpoints
     /// Seconds over which WebSockets are closed at the end, and for which quiet connections may still ask for something.
-    private let closingTime: Int
+    private let closingTime: Duration
     /// Nanoseconds after which whoever is still connected at the end is cut off.
     private let patience: UInt64
 
@@ -27,7 +27,7 @@ final class GatewayNode {
         self.backends = backends
         let loop = backends.loop
         let grace = settings.graceSeconds
-        closingTime = min(10, grace / 4)
+        closingTime = .seconds(min(10, grace / 4))
         patience = UInt64(grace) * 750_000_000
         let api = router.group(["", "/v1"])
         DriverRoutes(backends: backends).register(on: api)
@@ -39,7 +39,7 @@ final class GatewayNode {
         router.addHealth(readiness, loop: loop)
         if settings.adminPort == nil { router.addMetrics() }
         var limits = HTTPLimits()
-        limits.idleTime = UInt64(settings.keepAliveSeconds) * 1_000_000_000
+        limits.idleTime = .seconds(settings.keepAliveSeconds)
         server = HTTPServer(
             loop: loop, router: router, limits: limits, cors: .gateway(doors.origins),
             proxies: doors.proxies, hosts: doors.hosts, problemTypes: Product.problemTypes,
@@ -66,7 +66,7 @@ final class GatewayNode {
             left -= 1
             if left == 0 { completion() }
         }
-        server.drain(keepingQuietFor: .seconds(closingTime), partDone)
+        server.drain(keepingQuietFor: closingTime, partDone)
         live.drain(over: closingTime, partDone)
         server.loop.schedule(after: patience) { [weak self] in
             self?.server.closeAll()

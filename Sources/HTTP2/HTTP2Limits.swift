@@ -1,3 +1,5 @@
+import Basics
+
 /// Every limit of one HTTP/2 connection, with the attack or the need that it answers.
 public struct HTTP2Limits: Sendable {
     // MARK: What is announced in SETTINGS
@@ -31,8 +33,8 @@ public struct HTTP2Limits: Sendable {
     /// Streams reset by the peer, or by us because of what it sent (rapid reset, CVE-2023-44487; MadeYouReset,
     /// CVE-2025-8671): this many at once, refilled in `resetsInterval`.
     public var maximumResets = 200
-    /// Nanoseconds in which `maximumResets` are refilled.
-    public var resetsInterval: UInt64 = 30_000_000_000
+    /// The time in which `maximumResets` are refilled.
+    @Nanoseconds public var resetsInterval: Duration = .seconds(30)
     /// A stream that was answered when it was reset, or had ended, costs one part in so many of a reset: its work was done
     /// and read like any call's. It is still counted, or HEADERS and RST_STREAM of calls that are answered at once, and
     /// requests whose early end makes us send RST_STREAM(NO_ERROR), would be free.
@@ -53,8 +55,8 @@ public struct HTTP2Limits: Sendable {
     public static let maximumSettings = 32
     /// Streams whose windows move with SETTINGS_INITIAL_WINDOW_SIZE, per idle frame that the walk over them counts as.
     public static let streamsPerIdleFrame = 64
-    /// Nanoseconds in which `maximumIdleFrames` are refilled.
-    public var idleFramesInterval: UInt64 = 30_000_000_000
+    /// The time in which `maximumIdleFrames` are refilled.
+    @Nanoseconds public var idleFramesInterval: Duration = .seconds(30)
     /// A peer that sends PING or SETTINGS and does not read the answers: bytes that may wait to be written when one more
     /// answer is due (CVE-2019-9512, CVE-2019-9515).
     public var maximumOutputForAnswers = 1 << 20

@@ -123,8 +123,8 @@ import Memory
         nextLocalStream = role == .client ? 1 : 2
         phase = role == .server ? .preface : .settings
         owed = role == .server ? .preface : .settings
-        resets = RateLimit(burst: limits.maximumResets, nanoseconds: limits.resetsInterval)
-        idleFrames = RateLimit(burst: limits.maximumIdleFrames, nanoseconds: limits.idleFramesInterval)
+        resets = RateLimit(burst: limits.maximumResets, nanoseconds: limits.$resetsInterval)
+        idleFrames = RateLimit(burst: limits.maximumIdleFrames, nanoseconds: limits.$idleFramesInterval)
     }
 
     static let preface: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

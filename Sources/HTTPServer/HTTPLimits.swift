@@ -1,6 +1,7 @@
+import Basics
 import HTTP1
 
-/// Every bound of the HTTP server, in one place. Times are nanoseconds.
+/// Every bound of the HTTP server, in one place.
 public struct HTTPLimits: Sendable {
     /// The bounds of the engine: head, target, fields, chunk framing.
     public var http1 = HTTP1Limits()
@@ -20,14 +21,14 @@ public struct HTTPLimits: Sendable {
     /// `pipelineDepth` requests may have been handed out before their answers' size is known; a mebibyte is several lists.
     public var heldAnswers = 1 << 20
     /// From a head's first byte to its last. Not renewed by further bytes: that is what stops a drip.
-    public var headTime: UInt64 = 10_000_000_000
+    @Nanoseconds public var headTime: Duration = .seconds(10)
     /// What a body may take before `bodyRate` counts.
-    public var bodyGrace: UInt64 = 5_000_000_000
+    @Nanoseconds public var bodyGrace: Duration = .seconds(5)
     /// Bytes per second that a body must bring after the grace.
     public var bodyRate = 16 * 1024
     /// How long a connection may be quiet between requests. Longer than the balancers in front, whose default is 60 s: what
     /// they send on a connection that this end closes at the same moment is lost.
-    public var idleTime: UInt64 = 75_000_000_000
+    @Nanoseconds public var idleTime: Duration = .seconds(75)
 
     /// The defaults.
     public init() {}

@@ -15,7 +15,7 @@ extension HTTPServer {
     @inline(__always)
     func beQuiet(_ connection: Place<HTTPConnection>) {
         if core.value.endsQuiet { return finish(connection) }
-        setDeadline(connection, .idle, core.value.limits.idleTime)
+        setDeadline(connection, .idle, core.value.limits.$idleTime)
     }
 
     func clearDeadline(_ connection: Place<HTTPConnection>) {
@@ -34,12 +34,12 @@ extension HTTPServer {
         case .idle:
             if loop.pendingOutput(connection.value.id) > 0 {
                 // Not quiet but slow: how fast it must read is the loop's affair.
-                setDeadline(connection, .idle, limits.idleTime)
+                setDeadline(connection, .idle, limits.$idleTime)
             } else {
                 finish(connection)
             }
         case .head:
-            let seconds = limits.headTime / 1_000_000_000
+            let seconds = limits.$headTime / 1_000_000_000
             refuse(connection, Problem(408, "request-timeout", "The request's head took longer than \(seconds) s."))
         case .body:
             bodyDeadlinePassed(connection)
@@ -50,7 +50,7 @@ extension HTTPServer {
     private func bodyDeadlinePassed(_ connection: Place<HTTPConnection>) {
         let limits = core.value.limits
         let elapsed = (loop.now &- connection.value.bodyBegan) / 1_000_000
-        let grace = limits.bodyGrace / 1_000_000
+        let grace = limits.$bodyGrace / 1_000_000
         let rate = UInt64(max(1, limits.bodyRate))
         let came = UInt64(max(0, connection.value.bodyBytes))
         // When, from the beginning, this many bytes are due.

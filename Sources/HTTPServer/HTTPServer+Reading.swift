@@ -73,11 +73,11 @@ extension HTTPServer {
         if connection.value.parser.isInsideRequest {
             if connection.value.parser.expectsBody {
                 if connection.value.deadline != .body || behindRequest {
-                    setDeadline(connection, .body, core.value.limits.bodyGrace)
+                    setDeadline(connection, .body, core.value.limits.$bodyGrace)
                 }
             } else if connection.value.deadline != .head || behindRequest {
                 // Counted from the head's first byte: further bytes don't move it.
-                setDeadline(connection, .head, core.value.limits.headTime)
+                setDeadline(connection, .head, core.value.limits.$headTime)
             }
         } else if connection.value.inFlight == 0 {
             beQuiet(connection)
@@ -133,7 +133,7 @@ extension HTTPServer {
         loop.pauseReading(connection.value.id)
         if connection.value.inFlight == 0 {
             // It is the client that does not read: the loop watches how fast it does.
-            setDeadline(connection, .idle, core.value.limits.idleTime)
+            setDeadline(connection, .idle, core.value.limits.$idleTime)
         } else {
             clearDeadline(connection)
         }

@@ -1,3 +1,5 @@
+import Reactor
+
 /// How to reach Kafka, and the properties that go over this room's own choices.
 public struct KafkaConfiguration: Sendable {
     /// `host:port`, several separated by commas.
@@ -8,19 +10,19 @@ public struct KafkaConfiguration: Sendable {
     public var properties: [KafkaProperty]
     /// The group under which a consumer's position is committed. It is only for watching the lag: nobody joins a group.
     public var group: String
-    /// Nanoseconds between two looks of a producer at the cluster: whether it answers, whether its topics are there.
-    public var metadataInterval: UInt64
-    /// Nanoseconds between two looks of a consumer at the cluster: its id, the topic's partitions, whether it answers. A
+    /// The time between two looks of a producer at the cluster: whether it answers, whether its topics are there.
+    @Nanoseconds public var metadataInterval: Duration
+    /// The time between two looks of a consumer at the cluster: its id, the topic's partitions, whether it answers. A
     /// consumer that is behind without knowing it keeps people waiting, so it looks often; a look is one small request.
-    public var livenessInterval: UInt64
+    @Nanoseconds public var livenessInterval: Duration
     /// The bounds of what is kept and waited for.
     public var limits: KafkaLimits
 
-    /// A configuration; times are nanoseconds.
+    /// A configuration.
     public init(
         bootstrapServers: String, clientID: String = "kafka-client", properties: [KafkaProperty] = [],
-        group: String = "kafka-client", metadataInterval: UInt64 = 10_000_000_000,
-        livenessInterval: UInt64 = 1_000_000_000, limits: KafkaLimits = KafkaLimits()
+        group: String = "kafka-client", metadataInterval: Duration = .seconds(10),
+        livenessInterval: Duration = .seconds(1), limits: KafkaLimits = KafkaLimits()
     ) {
         self.bootstrapServers = bootstrapServers
         self.clientID = clientID
@@ -60,9 +62,9 @@ public struct KafkaLimits: Sendable {
     public var metadataTimeoutMilliseconds: Int32 = 3_000
     /// Milliseconds the making of topics may take.
     public var creationTimeoutMilliseconds: Int32 = 10_000
-    /// Nanoseconds without an answer to a consumer's look after which it takes its position for lost: the broker may hang,
+    /// The time without an answer to a consumer's look after which it takes its position for lost: the broker may hang,
     /// and a healthy one answers in milliseconds.
-    public var doubtAfter: UInt64 = 500_000_000
+    @Nanoseconds public var doubtAfter: Duration = .milliseconds(500)
 
     /// As librdkafka counts them.
     var producerBytes: Int { producerKilobytes * 1024 }

@@ -15,7 +15,7 @@ extension KafkaConsumer {
         lookTimer = nil
         let limits = core.configuration.limits
         // A broker that hangs does not say so.
-        let doubts = core.loop.schedule(after: limits.doubtAfter) { [weak self] in self?.doubt() }
+        let doubts = core.loop.schedule(after: limits.$doubtAfter) { [weak self] in self?.doubt() }
         let client = client
         let name = topicName
         core.worker.run(on: core.loop) { () -> Result<(String?, TopicView), KafkaError> in
@@ -28,7 +28,7 @@ extension KafkaConsumer {
             looking = false
             let isWell = take(answer)
             if isWell { looks.succeeded() }
-            let delay = isWell ? core.configuration.livenessInterval : looks.failed(at: core.loop.now)
+            let delay = isWell ? core.configuration.$livenessInterval : looks.failed(at: core.loop.now)
             lookTimer = core.loop.schedule(after: delay) { [weak self] in
                 self?.lookTimer = nil
                 self?.look()

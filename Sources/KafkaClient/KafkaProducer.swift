@@ -337,8 +337,8 @@ public final class KafkaProducer {
         }
     }
 
-    /// Waits until every message has its report, at most `timeout` nanoseconds. The completion gets how many have none.
-    public func flush(timeout: UInt64, _ completion: @escaping (_ left: Int) -> Void) {
+    /// Waits until every message has its report, at most for `timeout`. The completion gets how many have none.
+    public func flush(timeout: Duration, _ completion: @escaping (_ left: Int) -> Void) {
         if pending == 0 { return completion(0) }
         sendHeld()
         var done = false
@@ -356,8 +356,8 @@ public final class KafkaProducer {
         idleWaiters.append(finish)
     }
 
-    /// Flushes for at most `timeout` nanoseconds and ends. The completion gets how many messages had no report.
-    public func close(timeout: UInt64, _ completion: @escaping (_ left: Int) -> Void = { _ in }) {
+    /// Flushes for at most `timeout` and ends. The completion gets how many messages had no report.
+    public func close(timeout: Duration, _ completion: @escaping (_ left: Int) -> Void = { _ in }) {
         if closed { return completion(0) }
         closed = true
         if let timer = looks.timer { core.loop.cancel(timer) }

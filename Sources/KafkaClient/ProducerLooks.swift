@@ -31,7 +31,7 @@ extension KafkaProducer {
             }
             let isWell = core.state == .up
             if isWell { looks.backoff.succeeded() }
-            let interval = core.configuration.metadataInterval
+            let interval = core.configuration.$metadataInterval
             let delay = isWell ? interval : min(interval, looks.backoff.failed(at: core.loop.now))
             looks.timer = core.loop.schedule(after: delay) { [weak self] in
                 self?.looks.timer = nil

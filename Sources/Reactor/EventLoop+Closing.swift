@@ -28,7 +28,7 @@ extension EventLoop {
         guard system.shutdownWrite(place.value.descriptor) == 0 else { return close(place, token, .local) }
         place.value.flags.insert(.lingering)
         place.value.outputDue = 0
-        armDeadline(place, token, at: hot.value.now.later(by: configuration.lingerTimeout))
+        armDeadline(place, token, at: hot.value.now.later(by: configuration.$lingerTimeout))
         applyInterest(place, token)
     }
 

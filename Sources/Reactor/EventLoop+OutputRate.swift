@@ -9,7 +9,7 @@ extension EventLoop {
     /// Begins a window.
     func watchOutput(_ place: Place<Connection>, _ token: UInt64) {
         place.value.takenBefore = progress(place)
-        let window = place.value.flags.contains(.finishing) ? configuration.closeTimeout : configuration.outputTimeout
+        let window = place.value.flags.contains(.finishing) ? configuration.$closeTimeout : configuration.$outputTimeout
         let due = hot.value.now.later(by: max(1, window))
         place.value.outputDue = due
         moveTimer(place, token, to: due)
@@ -18,7 +18,7 @@ extension EventLoop {
     /// A window is over.
     func judgeOutput(_ place: Place<Connection>, _ token: UInt64) {
         if place.value.flags.contains(.closed) { return }
-        let window = place.value.flags.contains(.finishing) ? configuration.closeTimeout : configuration.outputTimeout
+        let window = place.value.flags.contains(.finishing) ? configuration.$closeTimeout : configuration.$outputTimeout
         let share = UInt64(clamping: configuration.outputRate) &* (window / 1_000_000) / 1000
         if UInt64(clamping: progress(place) &- place.value.takenBefore) >= share {
             watchOutput(place, token)

@@ -9,7 +9,7 @@ extension EventLoop {
         guard let session = TLSSession(role, alpn: alpn) else { return close(place, token, .tls) }
         unsafe place.value.tls = Unmanaged.passRetained(session)
         place.value.flags.insert([.tls, .handshaking])
-        armDeadline(place, token, at: hot.value.now.later(by: configuration.handshakeTimeout))
+        armDeadline(place, token, at: hot.value.now.later(by: configuration.$handshakeTimeout))
     }
 
     /// The session, kept alive for the caller.
@@ -43,7 +43,7 @@ extension EventLoop {
 
     /// The next steps of handshakes, in order, one at least.
     func continueHandshakes() {
-        let until = system.now() &+ configuration.handshakeBudget
+        let until = system.now() &+ configuration.$handshakeBudget
         let count = hot.value.handshakes.count
         var index = 0
         repeat {

@@ -20,7 +20,7 @@ extension EventLoop {
     /// written in the next turn.
     func flush() {
         let count = hot.value.flushList.count
-        let limit = count > Self.writesPerClock ? system.now() &+ configuration.flushBudget : UInt64.max
+        let limit = count > Self.writesPerClock ? system.now() &+ configuration.$flushBudget : UInt64.max
         var index = 0
         while index < count {
             if index % Self.writesPerClock == Self.writesPerClock - 1 && system.now() >= limit { break }

@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import CLinux
 import Memory
@@ -68,32 +69,32 @@ import Synchronization
         public var maximumOutput = 64 << 20
         /// Connections that one listener accepts in one turn.
         public var acceptsPerTurn = 64
-        /// How long accepting pauses when descriptors or places have run out, nanoseconds.
-        public var acceptPause: UInt64 = 100_000_000
+        /// How long accepting pauses when descriptors or places have run out.
+        @Nanoseconds public var acceptPause: Duration = .milliseconds(100)
         /// Work items and jobs of one turn.
         public var workPerTurn = 4096
-        /// What the events, timers, work and closings of one turn may take, nanoseconds. Each phase does a little in any case
+        /// What the events, timers, work and closings of one turn may take. Each phase does a little in any case
         /// (`isTurnSpent`); the rest is done in the next turn, in order, so that no peer and no crowd holds up the others.
-        public var turnBudget: UInt64 = 4_000_000
-        /// What the TLS handshakes of one turn may take, nanoseconds; one step is made in any case. A step can cost a signature:
+        @Nanoseconds public var turnBudget: Duration = .milliseconds(4)
+        /// What the TLS handshakes of one turn may take; one step is made in any case. A step can cost a signature:
         /// 40 µs with an EC key, up to 8 ms with an RSA key of 4,096 bits. They stand in a queue of their own, behind
         /// everything that connections which are open have to say.
-        public var handshakeBudget: UInt64 = 1_000_000
-        /// What one turn's flush may take, nanoseconds; the rest is written in the next turn.
-        public var flushBudget: UInt64 = 1_000_000
-        /// How long a TLS handshake may take, nanoseconds.
-        public var handshakeTimeout: UInt64 = 5_000_000_000
+        @Nanoseconds public var handshakeBudget: Duration = .milliseconds(1)
+        /// What one turn's flush may take; the rest is written in the next turn.
+        @Nanoseconds public var flushBudget: Duration = .milliseconds(1)
+        /// How long a TLS handshake may take.
+        @Nanoseconds public var handshakeTimeout: Duration = .seconds(5)
         /// Bytes a second that a peer must take of output that waits, or be closed with `.deadline`: less than the slowest radio
         /// brings, so that only a drip falls below it. Counted over a whole window, in each one anew.
         public var outputRate = 2048
-        /// That window, nanoseconds. Longer than what protocols give a slow reader, so that their own words come first.
-        public var outputTimeout: UInt64 = 30_000_000_000
+        /// That window. Longer than what protocols give a slow reader, so that their own words come first.
+        @Nanoseconds public var outputTimeout: Duration = .seconds(30)
         /// The same for a connection that is closing: nobody waits for it any more.
-        public var closeTimeout: UInt64 = 15_000_000_000
-        /// How long, nanoseconds, and how many bytes a closing connection reads on, so that what was in flight does not turn
+        @Nanoseconds public var closeTimeout: Duration = .seconds(15)
+        /// How long, and how many bytes a closing connection reads on, so that what was in flight does not turn
         /// the answer into a reset. Many clients send a refused body to its end before they look at the answer, and one
         /// reset ends a whole `kubectl port-forward` with everybody in it: enough bytes for a photograph too many.
-        public var lingerTimeout: UInt64 = 1_000_000_000
+        @Nanoseconds public var lingerTimeout: Duration = .seconds(1)
         /// How many bytes a closing connection reads on; see `lingerTimeout`.
         public var lingerBytes = 32 << 20
 
@@ -229,7 +230,7 @@ import Synchronization
         }
         let began = system.now()
         hot.value.now = began
-        hot.value.turnEnd = began &+ configuration.turnBudget
+        hot.value.turnEnd = began &+ configuration.$turnBudget
         hot.value.effort = 0
         LoopCounters.add(counters.turns, 1)
         counters.lastTurn.store(began, ordering: .relaxed)

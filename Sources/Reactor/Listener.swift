@@ -140,7 +140,7 @@ extension EventLoop {
         guard system.modify(place.value.descriptor, token: id.token, interest: interest) == 0 else {
             // ENOMEM: as it was. A listener that stays mute for it would refuse everybody from then on, so it tries again.
             if !interest.isEmpty, let listener = hot.value.listeners[Int(place.value.detail)] {
-                listener.pause(for: configuration.acceptPause)
+                listener.pause(for: configuration.$acceptPause)
             }
             return
         }
@@ -163,7 +163,7 @@ extension EventLoop {
             case EAGAIN: return
             case EMFILE, ENFILE, ENOBUFS, ENOMEM:
                 LoopCounters.add(counters.acceptPauses, 1)
-                return listener.pause(for: configuration.acceptPause)
+                return listener.pause(for: configuration.$acceptPause)
             default: continue  // That connection broke while it waited (accept(2) lists these); the next may be well.
             }
         }
@@ -174,7 +174,7 @@ extension EventLoop {
         guard let id = hot.value.take(.connection), let place = hot.value.find(id.token) else {
             system.close(descriptor)
             LoopCounters.add(counters.acceptPauses, 1)
-            listener.pause(for: configuration.acceptPause)
+            listener.pause(for: configuration.$acceptPause)
             return false
         }
         place.value.descriptor = descriptor
@@ -191,7 +191,7 @@ extension EventLoop {
             unsafe place.value.handler = nil
             hot.value.giveBack(id)
             LoopCounters.add(counters.acceptPauses, 1)
-            listener.pause(for: configuration.acceptPause)
+            listener.pause(for: configuration.$acceptPause)
             return false
         }
         if let tls = listener.tls {

@@ -6,9 +6,9 @@ extension ChannelOptions {
     /// one attempt after 2 s.
     public static var betweenServices: ChannelOptions {
         var options = ChannelOptions()
-        options.initialBackoff = 100_000_000
-        options.maximumBackoff = 2_000_000_000
-        options.connectTimeout = 2_000_000_000
+        options.initialBackoff = .milliseconds(100)
+        options.maximumBackoff = .seconds(2)
+        options.connectTimeout = .seconds(2)
         return options
     }
 }

@@ -132,7 +132,7 @@ final class TripNode {
             once(within: drainTimeout, drain) { [self] in
                 topics.cancel()
                 once(within: flushTimeout, { self.relay.whenIdle($0) }) { [self] in
-                    producer.close(timeout: 0) { [self] _ in
+                    producer.close(timeout: .zero) { [self] _ in
                         channel.close()
                         if relay.pending > 0 {
                             logger.notice(

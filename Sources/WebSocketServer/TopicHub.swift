@@ -64,7 +64,7 @@ public final class TopicHub: TurnEnding {
     init(loop: EventLoop, metrics: WebSocketMetrics, timeouts: WebSocketTimeouts, freshness: Histogram?) {
         self.loop = loop
         self.metrics = metrics
-        listTimeout = timeouts.listTimeout
+        listTimeout = timeouts.listTimeout.ticks
         subscribersPerTurn = max(1, timeouts.subscribersPerTurn)
         unfinished = TickTimer(loop: loop)
         self.freshness = freshness

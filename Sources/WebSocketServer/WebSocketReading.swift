@@ -127,7 +127,7 @@ extension WebSocketServer {
         guard socket.value.flags.contains(.awaitsPong) else { return }
         socket.value.flags.remove(.awaitsPong)
         guard socket.value.state == .open, !socket.value.flags.contains(.leaving) else { return }
-        heartbeats.set(id, after: timeouts.pingInterval)
+        heartbeats.set(id, after: timeouts.pingInterval.ticks)
     }
 
     /// RFC 6455 §5.5.1: the peer's Close frame, answered with its code unless ours is out already; the server ends the TCP

@@ -86,7 +86,7 @@ import WebSockets
         metrics.opened()
         loop.clearDeadline(id)
         loop.setHandler(id, self)
-        heartbeats.set(id, after: timeouts.pingInterval)
+        heartbeats.set(id, after: timeouts.pingInterval.ticks)
         if isDraining { leave(id, socket) }
         handler.webSocketOpened(id)
     }
@@ -173,7 +173,7 @@ import WebSockets
         socket.value.waiting = loop.isBacklogged(id) ? UInt32(clamping: loop.pendingOutput(id)) : 0
         topics.unsubscribe(id)
         resume(id, socket)
-        heartbeats.set(id, after: timeouts.closeTimeout)
+        heartbeats.set(id, after: timeouts.closeTimeout.ticks)
     }
 
     /// Counts a message that its endpoint can't accept; the endpoint has said why. True: it was the
@@ -183,7 +183,7 @@ import WebSockets
         guard let socket = sockets.find(id), socket.value.state == .open else { return false }
         let now = UInt32(truncatingIfNeeded: heartbeats.now)
         let age = now &- socket.value.badSince
-        if socket.value.badMessages == 0 || age >= UInt32(clamping: timeouts.badMessageWindow) {
+        if socket.value.badMessages == 0 || age >= UInt32(clamping: timeouts.badMessageWindow.ticks) {
             socket.value.badSince = now
             socket.value.badMessages = 0
         }
@@ -193,9 +193,10 @@ import WebSockets
         return true
     }
 
-    /// Closes every WebSocket 1001, spread over `seconds` (at most 60) so that not all clients come back at once, and every
+    /// Closes every WebSocket 1001, spread over `time` (at most a minute) so that not all clients come back at once, and every
     /// one that is still adopted. `completion` is called when the last has ended.
-    public func drain(over seconds: Int, _ completion: @escaping () -> Void = {}) {
+    public func drain(over time: Duration, _ completion: @escaping () -> Void = {}) {
+        let seconds = min(60, time.ticks)
         isDraining = true
         whenDrained = completion
         guard count > 0 else { return finishDrain() }
@@ -204,10 +205,10 @@ import WebSockets
                 socket.value.state == .open
             else { return }
             // Spread by the slot, not by chance: a simulated run can be repeated.
-            let choices = UInt64(max(0, min(60, seconds)) + 1)
+            let choices = UInt64(seconds + 1)
             let delay = Int((UInt64(slot &* 0x9E37_79B9) * choices) >> 32)
             socket.value.flags.insert(.leaving)
-            if seconds <= 0 { leave(id, socket) } else { heartbeats.set(id, after: delay) }
+            if seconds == 0 { leave(id, socket) } else { heartbeats.set(id, after: delay) }
         }
     }
 
@@ -256,7 +257,7 @@ import WebSockets
                 socket.value.flags.insert(.awaitsPong)
                 socket.value.progress = 0
                 ping(id)
-                heartbeats.set(id, after: timeouts.pongTimeout)
+                heartbeats.set(id, after: timeouts.pongTimeout.ticks)
             }
         }
     }
@@ -267,15 +268,15 @@ import WebSockets
         let wasOpen = socket.value.flags.contains(.longMessage)
         socket.value.flags.insert(.longMessage)
         let progress = Int(socket.value.progress)
-        return wasOpen && progress < timeouts.messageRate * timeouts.pingInterval
+        return wasOpen && progress < timeouts.messageRate * timeouts.pingInterval.ticks
     }
 
     /// A peer in the middle of a long frame can't answer in between: while its bytes come it is alive. A drip is not enough.
     private func missedPong(_ id: WebSocketID, _ socket: Place<Socket>) {
-        let hasComeOn = Int(socket.value.progress) >= timeouts.messageRate * timeouts.pongTimeout
+        let hasComeOn = Int(socket.value.progress) >= timeouts.messageRate * timeouts.pongTimeout.ticks
         if socket.value.parser.isInsideMessage && hasComeOn {
             socket.value.progress = 0
-            heartbeats.set(id, after: timeouts.pongTimeout)
+            heartbeats.set(id, after: timeouts.pongTimeout.ticks)
         } else {
             close(id, .noPong, reason: "no pong")
         }
@@ -286,7 +287,7 @@ import WebSockets
         let waiting = UInt32(clamping: loop.pendingOutput(id))
         if waiting < socket.value.waiting {
             socket.value.waiting = waiting
-            heartbeats.set(id, after: timeouts.closeTimeout)
+            heartbeats.set(id, after: timeouts.closeTimeout.ticks)
         } else {
             loop.close(id)
         }

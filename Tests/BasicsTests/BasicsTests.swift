@@ -29,6 +29,18 @@ import Testing
         #expect(Duration.seconds(Int64.max).nanoseconds == .max)
     }
 
+    @Test func aSpanIsSetAsADurationAndReadAsNanoseconds() {
+        struct Limits {
+            @Nanoseconds var patience: Duration = .milliseconds(1_500)
+        }
+        var limits = Limits()
+        #expect(limits.$patience == 1_500_000_000 && limits.patience == .milliseconds(1_500))
+        limits.patience = .seconds(-1)
+        #expect(limits.$patience == 0 && limits.patience == .zero)
+        limits.patience = .seconds(Int64.max)
+        #expect(limits.$patience == UInt64(Int64.max) && limits.patience == .nanoseconds(Int64.max))
+    }
+
     @Test func aRateLimitLetsABurstPassAndThenItsRate() {
         var limit = RateLimit(burst: 10, interval: .seconds(1))
         let burst = (0..<11).map { _ in limit.take(now: 5) }

@@ -192,7 +192,7 @@ struct DependentPackageTests {
         let loop = try EventLoop()
         let producer = try KafkaProducer(
             loop: loop, configuration: KafkaConfiguration(bootstrapServers: broker.bootstrapServers))
-        producer.onDelivery = { _, _ in producer.close(timeout: 1_000_000_000) { _ in loop.stop() } }
+        producer.onDelivery = { _, _ in producer.close(timeout: .seconds(1)) { _ in loop.stop() } }
         loop.schedule(after: .seconds(30)) { loop.stop() }
         #expect(producer.produce(topic: "orders", key: "7", value: Array("two coffees".utf8)))
         loop.run()

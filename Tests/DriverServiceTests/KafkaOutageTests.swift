@@ -128,7 +128,7 @@ import Testing
         #expect(isInOrder)
         #expect(announcer.backlog == 0 && announcer.metrics.backlog.value == 0)
         var isClosed = false
-        producer.close(timeout: 0) { _ in consumer.close { isClosed = true } }
+        producer.close(timeout: .zero) { _ in consumer.close { isClosed = true } }
         turn(10_000_000_000) { isClosed }
     }
 }

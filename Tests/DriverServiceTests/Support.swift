@@ -203,7 +203,7 @@ final class Station {
     private func closeKafka() {
         var left = 2
         consumer?.close { left -= 1 }
-        producer?.close(timeout: 1_000_000_000) { _ in left -= 1 }
+        producer?.close(timeout: .seconds(1)) { _ in left -= 1 }
         turn { left == 0 }
         consumer = nil
         producer = nil

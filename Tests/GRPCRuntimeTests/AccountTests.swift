@@ -227,7 +227,7 @@ import Testing
 
     @Test func aDrainHasAnEnd() throws {
         var limits = GRPCLimits()
-        limits.drainTimeout = 20 * .second
+        limits.drainTimeout = .seconds(20)
         let world = try World(limits: limits)
         let peer = connect(world)
         peer.headers(peer.open(), fields("/cabstand.test.Echo/Collect"))

@@ -224,8 +224,8 @@ import Testing
 
     @Test func clientNoticesADeadConnection() throws {
         var options = ChannelOptions()
-        options.keepaliveInterval = 10 * .second
-        options.keepaliveTimeout = 2 * .second
+        options.keepaliveInterval = .seconds(10)
+        options.keepaliveTimeout = .seconds(2)
         let world = try World(channelOptions: options)
         var request = EchoRequest()
         request.delayMs = 600_000
@@ -242,8 +242,8 @@ import Testing
 
     @Test func serverNoticesADeadConnection() throws {
         var limits = GRPCLimits()
-        limits.keepaliveInterval = 10 * .second
-        limits.keepaliveTimeout = 2 * .second
+        limits.keepaliveInterval = .seconds(10)
+        limits.keepaliveTimeout = .seconds(2)
         let world = try World(limits: limits)
         #expect(world.unary()?.success != nil)
         world.network.run(for: 60 * .second)
@@ -255,7 +255,7 @@ import Testing
 
     @Test func clientThatPingsTooOftenIsSentAway() throws {
         var options = ChannelOptions()
-        options.keepaliveInterval = .second
+        options.keepaliveInterval = .seconds(1)
         let world = try World(channelOptions: options)
         var request = EchoRequest()
         request.delayMs = 60_000

@@ -224,7 +224,7 @@ import Testing
     /// A reader at 1.5 kB a second of a stream that goes on is slow, no more: what is put behind does not count against it.
     @Test func aReaderThatNeverCatchesUpStays() throws {
         var limits = GRPCLimits()
-        limits.pausedStreamTimeout = 30 * .second
+        limits.pausedStreamTimeout = .seconds(30)
         let world = try World(limits: limits)
         world.service.ignoresBackpressure = true
         world.service.answerSize = 740

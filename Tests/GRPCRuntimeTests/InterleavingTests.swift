@@ -51,12 +51,12 @@ private final class Interleaving {
         var limits = GRPCLimits()
         limits.maximumQueuedBytes = 20_000
         limits.writableBelow = 4000
-        limits.drainGrace = 5 * .millisecond
-        limits.drainTimeout = 100 * .millisecond
+        limits.drainGrace = .milliseconds(5)
+        limits.drainTimeout = .milliseconds(100)
         if seed % 7 == 0 { limits.maximumEventsPerRead = 3 }
         var channel = ChannelOptions()
-        channel.initialBackoff = 2 * .millisecond
-        channel.maximumBackoff = 10 * .millisecond
+        channel.initialBackoff = .milliseconds(2)
+        channel.maximumBackoff = .milliseconds(10)
         channel.maximumQueuedCalls = 30
         world = try World(
             seed: seed, options: options, limits: limits, http2Limits: http2, channelOptions: channel,

@@ -69,8 +69,8 @@ import Testing
 
     @Test func backoffTakesAnyOptions() {
         var options = ChannelOptions()
-        options.initialBackoff = .max
-        options.maximumBackoff = .max
+        options.initialBackoff = .seconds(Int64.max)
+        options.maximumBackoff = .seconds(Int64.max)
         options.backoffMultiplier = .infinity
         options.backoffJitter = .nan
         var backoff = Backoff(options)

@@ -109,7 +109,7 @@ import Testing
         let there = world.open("/ws/drivers/available")
         world.run(0.5)
         var isDrained = false
-        world.live.drain(over: 1) { isDrained = true }
+        world.live.drain(over: .seconds(1)) { isDrained = true }
         let late = world.open("/ws/drivers/available")
         world.run(5)
         #expect(late.status == 503)

@@ -138,7 +138,7 @@ private func hello() throws -> LiveServer {
 
     @Test func behaviour6_aDrippedHeadEndsAtItsDeadline() throws {
         var limits = HTTPLimits()
-        limits.headTime = 50_000_000
+        limits.headTime = .milliseconds(50)
         let server = try LiveServer(limits: limits) { _, router in
             router.get("/") { _, responder in responder.respond(204) }
         }
@@ -149,8 +149,8 @@ private func hello() throws -> LiveServer {
 
     @Test func behaviour6_aSlowBodyEndsAndAnIdleConnectionToo() throws {
         var limits = HTTPLimits()
-        limits.bodyGrace = 20_000_000
-        limits.idleTime = 50_000_000
+        limits.bodyGrace = .milliseconds(20)
+        limits.idleTime = .milliseconds(50)
         let server = try LiveServer(limits: limits) { _, router in
             router.post("/") { _, responder in responder.respond(204) }
         }

@@ -22,7 +22,7 @@ struct SimulatedHTTP {
         loop = try network.makeLoop()
         var patient = EventLoop.Configuration()
         // A client that has closed its half waits for the end.
-        patient.lingerTimeout = 1_000_000_000_000
+        patient.lingerTimeout = .seconds(1000)
         clients = try network.makeLoop(configuration: patient)
         let router = Router()
         routes(loop, router)

@@ -24,7 +24,7 @@ struct EmbeddedBrokerTests {
             consumer.onRecord = { record in
                 records.append(Copy(record))
                 if records.count == 1000 {
-                    producer.close(timeout: 5_000_000_000) { left in
+                    producer.close(timeout: .seconds(5)) { left in
                         #expect(left == 0)
                         consumer.close(done)
                         _ = numbers
@@ -51,7 +51,7 @@ struct EmbeddedBrokerTests {
                 #expect(record.header("event-type") == "TripCreated")
                 #expect(record.header("absent") == nil)
                 #expect((record.timestampMilliseconds ?? 0) > 1_600_000_000_000)
-                producer.close(timeout: 1_000_000_000) { _ in consumer.close(done) }
+                producer.close(timeout: .seconds(1)) { _ in consumer.close(done) }
             }
             let taken = producer.produce(
                 topic: "events", key: "ada", value: Array("{}".utf8),
@@ -119,7 +119,7 @@ struct EmbeddedBrokerTests {
             }
             producer.onDelivery = { _, result in
                 if case .success = result { delivered += 1 }
-                if delivered == 200 { producer.close(timeout: 0) { _ in done() } }
+                if delivered == 200 { producer.close(timeout: .zero) { _ in done() } }
                 _ = numbers
             }
             numbers.go()
@@ -162,7 +162,7 @@ struct EmbeddedBrokerTests {
             consumer.onRecord = { record in
                 records.append(Copy(record))
                 if records.last?.value == "49" {
-                    producer.close(timeout: 1_000_000_000) { _ in consumer.close(done) }
+                    producer.close(timeout: .seconds(1)) { _ in consumer.close(done) }
                 }
             }
             numbers.go()
@@ -209,7 +209,7 @@ struct EmbeddedBrokerTests {
                 consumer.onRecord = { record in
                     records.append(Copy(record))
                     if records.last?.value == "49" {
-                        producer.close(timeout: 1_000_000_000) { _ in consumer.close(done) }
+                        producer.close(timeout: .seconds(1)) { _ in consumer.close(done) }
                     }
                 }
                 if refused == 0 {
@@ -247,7 +247,7 @@ struct EmbeddedBrokerTests {
             }
             consumer.onRecord = { record in
                 #expect(Copy(record).key == "after")
-                producer.close(timeout: 1_000_000_000) { _ in consumer.close(done) }
+                producer.close(timeout: .seconds(1)) { _ in consumer.close(done) }
             }
         }
     }
@@ -268,7 +268,7 @@ struct EmbeddedBrokerTests {
                 consumer.onPositioned = { positioned += 1 }
                 consumer.onRecord = { record in
                     #expect(record.offset == 0)
-                    loop.execute { producer.close(timeout: 0) { _ in consumer.close(done) } }
+                    loop.execute { producer.close(timeout: .zero) { _ in consumer.close(done) } }
                 }
             }
         }
@@ -290,7 +290,7 @@ struct EmbeddedBrokerTests {
                 consumer.onPositionLost = { lost.append($0) }
                 consumer.onRecord = { record in
                     #expect(record.offset == 0)
-                    loop.execute { producer.close(timeout: 0) { _ in consumer.close(done) } }
+                    loop.execute { producer.close(timeout: .zero) { _ in consumer.close(done) } }
                 }
             }
         }
@@ -314,7 +314,7 @@ struct EmbeddedBrokerTests {
                     loop.schedule(after: 5_000_000) { consumer.resume() }
                 }
                 if count == 3000 {
-                    producer.close(timeout: 1_000_000_000) { _ in consumer.close(done) }
+                    producer.close(timeout: .seconds(1)) { _ in consumer.close(done) }
                     _ = numbers
                 }
             }
@@ -349,7 +349,7 @@ struct EmbeddedBrokerTests {
             }
             producer.onDelivery = { _, result in
                 if case .success = result { delivered += 1 }
-                if delivered == 20 { producer.close(timeout: 0) { _ in done() } }
+                if delivered == 20 { producer.close(timeout: .zero) { _ in done() } }
             }
         }
         #expect(states.prefix(3) == ["up", "down", "up"])

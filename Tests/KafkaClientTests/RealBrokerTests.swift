@@ -89,7 +89,7 @@ struct RealBrokerTests {
                 guard !steps.isEmpty else {
                     guard consumer.nextOffsets.count == 5 else { return }
                     admin.cancel()
-                    return producer.close(timeout: 0) { _ in consumer.close(done) }
+                    return producer.close(timeout: .zero) { _ in consumer.close(done) }
                 }
                 steps.removeFirst()()
                 goal += 100
@@ -128,7 +128,7 @@ struct RealBrokerTests {
                 records.append(Copy(record))
                 if records.count == total {
                     consumer.commit(consumer.nextOffsets)
-                    producer.close(timeout: 5_000_000_000) { left in
+                    producer.close(timeout: .seconds(5)) { left in
                         #expect(left == 0)
                         consumer.close(done)
                     }
@@ -182,7 +182,7 @@ struct RealBrokerTests {
             consumer.onRecord = { record in
                 keys.insert(Copy(record).key)
                 partitions.insert(record.partition)
-                if keys.count == 51 { producer.close(timeout: 0) { _ in consumer.close(done) } }
+                if keys.count == 51 { producer.close(timeout: .zero) { _ in consumer.close(done) } }
             }
         }
         #expect(keys.count == 51)
@@ -206,7 +206,7 @@ struct RealBrokerTests {
                         loop: loop, configuration: configuration(broker.bootstrapServers))
                     _ = producer.produce(topic: "anew", key: "a", value: [1])
                     producer.onDelivery = { [producer] _, _ in
-                        loop.execute { producer.close(timeout: 0) }
+                        loop.execute { producer.close(timeout: .zero) }
                     }
                 }
             }
@@ -271,7 +271,7 @@ struct RealBrokerTests {
                 }
                 consumer.onRecord = { record in
                     records.append(String(text(record.value).prefix { $0 != " " }))
-                    if records.last == "199" { producer.close(timeout: 1_000_000_000) { _ in consumer.close(done) } }
+                    if records.last == "199" { producer.close(timeout: .seconds(1)) { _ in consumer.close(done) } }
                 }
                 go()
             }

@@ -24,7 +24,7 @@ import Testing
         func make(_ value: String, _ order: KafkaProducer.Order) throws(KafkaError) {
             let configuration = configuration("127.0.0.1:1") { $0.properties.append(KafkaProperty(name, value)) }
             let producer = try KafkaProducer(loop: loop, configuration: configuration, order: order)
-            producer.close(timeout: 0) { _ in loop.stop() }
+            producer.close(timeout: .zero) { _ in loop.stop() }
             loop.run()
         }
         for value in ["0", "1000", "30000", "300000"] {
@@ -62,7 +62,7 @@ import Testing
             producer.onDelivery = { _, result in
                 guard case .failure(let error) = result else {
                     delivered += 1
-                    return loop.execute { producer.close(timeout: 0) { _ in done() } }
+                    return loop.execute { producer.close(timeout: .zero) { _ in done() } }
                 }
                 #expect(error.isMissingTopic)
                 failures += 1
@@ -232,7 +232,7 @@ import Testing
             }
             consumer.onRecord = { record in
                 values.append(text(record.value))
-                if values.count == 2 { producer.close(timeout: 0) { _ in consumer.close(done) } }
+                if values.count == 2 { producer.close(timeout: .zero) { _ in consumer.close(done) } }
             }
             send(0)
         }
@@ -279,7 +279,7 @@ import Testing
                     let most: UInt64 = 1 << 0 | 1 << 1 | 1 << 14
                     for thread in threads { #expect(thread.blocked & most == most, "\(thread)") }
                     admin.cancel()
-                    producer.close(timeout: 0) { _ in consumer.close(done) }
+                    producer.close(timeout: .zero) { _ in consumer.close(done) }
                 }
             }
         }

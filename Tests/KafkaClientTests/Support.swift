@@ -23,8 +23,8 @@ func configuration(_ bootstrapServers: String, _ change: (inout KafkaConfigurati
     -> KafkaConfiguration
 {
     var configuration = KafkaConfiguration(
-        bootstrapServers: bootstrapServers, properties: EmbeddedBroker.properties, metadataInterval: 500_000_000,
-        livenessInterval: 500_000_000)
+        bootstrapServers: bootstrapServers, properties: EmbeddedBroker.properties, metadataInterval: .milliseconds(500),
+        livenessInterval: .milliseconds(500))
     change(&configuration)
     return configuration
 }

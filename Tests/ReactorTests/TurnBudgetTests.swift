@@ -195,7 +195,7 @@ import Testing
         let trusting = try TLSClientContext(serverName: "localhost", trustedPath: certificate.certificatePath)
         let network = SimulatedNetwork(seed: 51)
         var configuration = EventLoop.Configuration()
-        configuration.handshakeBudget = 0
+        configuration.handshakeBudget = .seconds(0)
         let server = try network.makeLoop(configuration: configuration)
         let client = try network.makeLoop()
         let handler = Script()
@@ -266,7 +266,7 @@ import Testing
         options.delay = 10_000...10_000
         let network = SimulatedNetwork(seed: 51, options: options)
         var configuration = EventLoop.Configuration()
-        configuration.handshakeBudget = 0
+        configuration.handshakeBudget = .seconds(0)
         let server = try network.makeLoop(configuration: configuration)
         let client = try network.makeLoop()
         let handler = Slow(network)

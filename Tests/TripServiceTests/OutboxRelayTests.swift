@@ -44,7 +44,7 @@ import Testing
     private func configuration(_ broker: EmbeddedBroker) -> KafkaConfiguration {
         KafkaConfiguration(
             bootstrapServers: broker.bootstrapServers, properties: EmbeddedBroker.properties,
-            metadataInterval: 500_000_000)
+            metadataInterval: .milliseconds(500))
     }
 
     private func consume(_ broker: EmbeddedBroker, _ desk: Desk) throws -> (KafkaConsumer, Arrivals) {
@@ -65,7 +65,7 @@ import Testing
 
     private func close(_ desk: Desk, _ producer: KafkaProducer, _ consumer: KafkaConsumer) {
         var isClosed = false
-        producer.close(timeout: 0) { _ in consumer.close { isClosed = true } }
+        producer.close(timeout: .zero) { _ in consumer.close { isClosed = true } }
         desk.turn { isClosed }
         desk.close()
     }

@@ -249,7 +249,7 @@ private final class WatchedEndpoint: WebSocketHandler {
             let clients = (0..<700).map { _ in world.client() }
             world.run(3)
             #expect(world.server.count == 700)
-            if drains { world.server.drain(over: 0) } else { world.server.closeAll() }
+            if drains { world.server.drain(over: .zero) } else { world.server.closeAll() }
             world.run(10)
             #expect(world.server.count == 0 && endpoint.closed.count == 700 && clients.allSatisfy { $0.endedAt != nil })
             #expect(endpoint.mostPerTurn <= 512)

@@ -154,7 +154,7 @@ final class RecordingEndpoint: WebSocketHandler {
         let clients = (0..<40).map { _ in world.client() }
         world.run(1)
         var isDone = false
-        world.server.drain(over: 10) { isDone = true }
+        world.server.drain(over: .seconds(10)) { isDone = true }
         world.run(2)
         #expect(!isDone && clients.contains { $0.closeCode == 1001 })
         let late = world.client()

@@ -54,10 +54,10 @@ final class LiveEndpoints {
     /// Refuses new WebSockets (503) from now on.
     func refuseNew() { isDraining = true }
 
-    /// Refuses new WebSockets (503) and closes those that are there 1001, spread over `seconds`.
-    func drain(over seconds: Int, _ completion: @escaping () -> Void) {
+    /// Refuses new WebSockets (503) and closes those that are there 1001, spread over `time`.
+    func drain(over time: Duration, _ completion: @escaping () -> Void) {
         isDraining = true
-        sockets.drain(over: seconds, completion)
+        sockets.drain(over: time, completion)
     }
 
     /// Cuts every WebSocket off.

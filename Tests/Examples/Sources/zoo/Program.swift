@@ -66,7 +66,7 @@ enum Program {
     static func call(_ loop: EventLoop, port: String) {
         loop.spawn {
             let client = Foreign_Zoo_V1_ZooClient(channel: GRPCChannel(loop: loop, target: "127.0.0.1:\(port)"))
-            let options = CallOptions(timeoutNanoseconds: 20_000_000_000)
+            let options = CallOptions(timeout: .seconds(20))
             do throws(RPCError) {
                 let mirrored = try await client.mirror(example, options: options)
                 print("mirror", mirrored == example ? "the same" : "\(mirrored)")

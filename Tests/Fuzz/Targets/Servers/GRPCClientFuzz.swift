@@ -49,9 +49,9 @@ private final class ClientAttack {
         options.maximumMessageSize = 4000
         options.maximumQueuedCalls = 12
         options.maximumQueuedBytes = 20_000
-        options.connectTimeout = 3_000_000_000
-        options.maximumBackoff = 5_000_000_000
-        options.keepaliveInterval = 10_000_000_000
+        options.connectTimeout = .seconds(3)
+        options.maximumBackoff = .seconds(5)
+        options.keepaliveInterval = .seconds(10)
         channel = GRPCChannel(loop: world.loop, target: "localhost:50051", options: options)
         listener = world.network.listenForPeers(address)
     }

@@ -39,7 +39,7 @@ private final class GRPCAttack {
         limits.maximumMessageSize = 4000
         limits.maximumQueuedBytes = 20_000
         limits.writableBelow = 1000
-        limits.keepaliveInterval = 20_000_000_000
+        limits.keepaliveInterval = .seconds(20)
         let registry = ServiceRegistry()
         handlers.register(in: registry)
         server = GRPCServer(loop: world.loop, registry: registry, limits: limits, http2Limits: http2)

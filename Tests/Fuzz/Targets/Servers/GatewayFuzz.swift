@@ -180,7 +180,7 @@
                 case 0 where !isDraining:
                     isDraining = true
                     server.drain(keepingQuietFor: choice & 4 == 0 ? .zero : .seconds(1)) { [self] in drained += 1 }
-                    live.drain(over: Int(choice >> 4)) { [self] in drained += 1 }
+                    live.drain(over: .seconds(Int(choice >> 4))) { [self] in drained += 1 }
                 case 1:
                     live.refuseNew()
                     server.announceEnd()

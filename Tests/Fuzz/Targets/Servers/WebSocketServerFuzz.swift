@@ -88,7 +88,7 @@ private final class WebSocketAttack {
             switch choice & 3 {
             case 0 where !isDraining:
                 isDraining = true
-                server.drain(over: Int(choice >> 2) % 4) { [self] in drained += 1 }
+                server.drain(over: .seconds(Int(choice >> 2) % 4)) { [self] in drained += 1 }
             case 1: server.closeAll()
             case 2:
                 server.topics.removeTopic(endpoint.topics[Int(choice >> 7)])
