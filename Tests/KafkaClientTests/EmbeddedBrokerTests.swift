@@ -76,7 +76,7 @@ struct EmbeddedBrokerTests {
             consumer.onRecord = { record in
                 seen.append(record.trace)
                 guard seen.count == values.count + 2 else { return }
-                producer.close(timeout: 1_000_000_000) { _ in consumer.close(done) }
+                producer.close(timeout: .seconds(1)) { _ in consumer.close(done) }
             }
             for value in values {
                 let isTaken = producer.produce(

@@ -75,8 +75,8 @@ func keysAreWhereJavaPutsThem(_ bootstrapServers: String, topic: String, partiti
             seen[copy.key] = copy.partition
             count += 1
             guard count == javaHashes.count * 2 else { return }
-            usual.close(timeout: 1_000_000_000) { _ in
-                strict.close(timeout: 1_000_000_000) { _ in consumer.close(done) }
+            usual.close(timeout: .seconds(1)) { _ in
+                strict.close(timeout: .seconds(1)) { _ in consumer.close(done) }
             }
         }
         for (key, _) in javaHashes {
