@@ -4,16 +4,50 @@
 #include <openssl/err.h>
 #include <openssl/bio.h>
 #include <openssl/sha.h>
+#include <openssl/sslerr.h>
+#include <openssl/x509v3.h>
 
 // OpenSSL's macros, which Swift cannot see.
 static inline long copenssl_set_tls12_or_later(SSL_CTX *context) { return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION); }
-static inline void copenssl_set_server_options(SSL_CTX *context) {
+static inline void copenssl_set_options(SSL_CTX *context) {
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION);
 }
 static inline long copenssl_release_buffers(SSL_CTX *context) {
     return SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 static inline long copenssl_set_server_name(SSL *ssl, const char *name) { return SSL_set_tlsext_host_name(ssl, name); }
+static inline void copenssl_no_resumption(SSL_CTX *context) {
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(context, 0);
+}
+// Whether an error says that what came is no TLS record.
+static inline int copenssl_is_no_tls(unsigned long code) {
+    if (ERR_GET_LIB(code) != ERR_LIB_SSL) return 0;
+    int reason = ERR_GET_REASON(code);
+    return reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST;
+}
+// The alert of the peer that an error stands for; -1: it stands for none.
+static inline int copenssl_alert(unsigned long code) {
+    int reason = ERR_GET_REASON(code);
+    return ERR_GET_LIB(code) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET ? reason - SSL_AD_REASON_OFFSET : -1;
+}
+// The subject as RFC 2253 has it, in UTF-8.
+static inline int copenssl_write_subject(BIO *bio, X509 *certificate) {
+    return X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB);
+}
+// Calls `each` with the names of hosts, the URIs and the addresses of a certificate's subjectAltName.
+static inline void copenssl_each_name(
+    X509 *certificate, void *context, void (*each)(void *context, int type, const unsigned char *bytes, int count)) {
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    for (int i = 0; names && i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type != GEN_DNS && name->type != GEN_URI && name->type != GEN_IPADD) continue;
+        const ASN1_STRING *text = name->type == GEN_IPADD ? name->d.iPAddress : name->d.ia5;
+        each(context, name->type, ASN1_STRING_get0_data(text), ASN1_STRING_length(text));
+    }
+    GENERAL_NAMES_free(names);
+}
 static inline void copenssl_retry_read(BIO *bio) { BIO_set_retry_read(bio); }
 static inline void copenssl_clear_retry(BIO *bio) { BIO_clear_retry_flags(bio); }
 #endif

@@ -19,6 +19,8 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
     let limits = HTTP2Limits()
     let metrics: ChannelMetrics
     private(set) var authority: [UInt8] = []
+    /// Whose certificate is expected, with TLS.
+    private(set) var serverName = ""
     let connections = Slab<ClientConnection>(initialCount: 4)
     /// Calls that have not ended: the context of their streams, the payload of their timers.
     let calls = Slab<ClientCall>()
@@ -51,6 +53,8 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
     func report(to channel: GRPCChannel) {
         self.channel = channel
         authority = channel.authority
+        let host = options.authority ?? channel.target
+        serverName = options.tls?.serverName ?? GRPCChannel.parse(host)?.0 ?? host
     }
 
     @inline(__always)
@@ -59,7 +63,9 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
     // MARK: The loop's calls
 
     func connect(_ address: SocketAddress) -> Handle<ClientConnection> {
-        let id = loop.connect(address, timeout: options.$connectTimeout, handler: self)
+        let id = loop.connect(
+            address, timeout: options.$connectTimeout, tls: options.tls, serverName: serverName, alpn: ["h2"],
+            handler: self)
         guard let handle = connections.insert(ClientConnection(id: id, address: address, limits: limits)) else {
             loop.close(id)
             return .none
@@ -69,9 +75,14 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
     }
 
     override func connectionOpened(_ id: ConnectionID) {
-        guard let connection = connections.find(handle(id)), let output = unsafe loop.output(id),
-            connection.value.enter(.settling)
-        else { return }
+        let handle = handle(id)
+        guard let connection = connections.find(handle) else { return }
+        if options.tls != nil, loop.applicationProtocol(id) != "h2" {
+            connection.value.fail("the server has not agreed to speak h2 (ALPN)")
+            beginClosing(handle, connection)
+            return loop.close(id)
+        }
+        guard let output = unsafe loop.output(id), connection.value.enter(.settling) else { return }
         unsafe connection.value.session.start(output: &output.pointee)
         connection.value.lastRead = loop.now
         connection.value.readingSince = loop.now

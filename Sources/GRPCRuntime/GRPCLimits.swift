@@ -137,6 +137,9 @@ public struct ChannelOptions: Sendable {
     public var maximumQueuedBytes = 8 << 20
     /// A stream's `isWritable` turns false above this. Bytes.
     public var writableBelow = 64 << 10
+    /// TLS, with the protocol `h2` whatever the context offers; nil: HTTP/2 in the clear. The certificate must be for the context's
+    /// `serverName`; if it has none, for the host of `authority`.
+    public var tls: TLSClientContext?
     /// The `:authority` of calls. Nil: the target.
     public var authority: String?
     /// Who sees each call before it is sent, in order.

@@ -64,14 +64,16 @@ public final class GRPCServer: LoopService {
     /// The most that one turn has done: events, ends of calls, steps of a walk.
     package var longestTurn: Int { connections.state.value.longestTurn }
 
-    /// Takes connections on `address`. With `tls`, clients that do not speak ALPN are served too.
+    /// Takes connections on `address`. With `tls`, the protocol is agreed on by ALPN: a client that does not offer `h2` is refused,
+    /// whatever `tls` offers. Whom a client's certificate names is in each call's `peerCertificate`.
     /// - Throws: `SystemError` when the address is taken or not allowed.
     @discardableResult
     public func listen(
         _ address: SocketAddress, options: ListenOptions = .init(), tls: TLSServerContext? = nil
     ) throws(SystemError) -> Listener {
         let listener = try loop.listen(
-            address, options: options, tls: tls, handler: connections, alpn: ["h2": connections])
+            address, options: options, tls: tls, handler: connections, alpn: ["h2": connections],
+            requiresALPN: true)
         listeners.append(listener)
         return listener
     }

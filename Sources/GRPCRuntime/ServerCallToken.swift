@@ -21,6 +21,7 @@ struct ServerCallToken {
     var isCancelled: Bool { server.isCancelled(call) }
     @usableFromInline var isWritable: Bool { server.isWritable(call) }
     var peer: SocketAddress? { server.peer(call) }
+    var peerCertificate: TLSPeerCertificate? { server.peerCertificate(call) }
 
     var onCancel: (() -> Void)? {
         get { server.onCancel(call) }

@@ -11,11 +11,15 @@ extension ServerConnections {
         state.value.intercepts = true
     }
 
-    func isTLS(_ name: Handle<ServerCall>) -> Bool {
-        guard let call = calls.find(name), let connection = connections.find(call.value.connection) else {
-            return false
-        }
-        return loop.isTLS(connection.value.id)
+    func isTLS(_ name: Handle<ServerCall>) -> Bool { connection(of: name).map { loop.isTLS($0) } ?? false }
+
+    func peerCertificate(_ name: Handle<ServerCall>) -> TLSPeerCertificate? {
+        connection(of: name).flatMap { loop.peerCertificate($0) }
+    }
+
+    private func connection(of name: Handle<ServerCall>) -> ConnectionID? {
+        guard let call = calls.find(name) else { return nil }
+        return connections.find(call.value.connection)?.value.id
     }
 
     func attach<Value>(_ name: Handle<ServerCall>, _ value: Value) {

@@ -38,6 +38,8 @@ public struct InterceptedCall {
     public var peer: SocketAddress? { token.peer }
     /// Whether it came over TLS.
     public var isTLS: Bool { token.server.isTLS(token.call) }
+    /// Whom the client's certificate names; nil: the connection is not TLS, or the client has shown none.
+    public var peerCertificate: TLSPeerCertificate? { token.peerCertificate }
 
     /// What an interceptor has attached of this type; nil if none has.
     public subscript<Value>(type: Value.Type) -> Value? { token[type] }

@@ -19,6 +19,8 @@ public final class ServerContext {
     public var isCancelled: Bool { token.isCancelled }
     /// The client's address.
     public var peer: SocketAddress? { token.peer }
+    /// Whom the client's certificate names; nil: the connection is not TLS, or the client has shown none.
+    public var peerCertificate: TLSPeerCertificate? { token.peerCertificate }
 
     /// What an interceptor has attached of this type; nil if none has, or the call has ended.
     public subscript<Value>(type: Value.Type) -> Value? { token[type] }

@@ -50,6 +50,8 @@ public class StreamingServerCall {
     public final var isCancelled: Bool { token.isCancelled }
     /// The client's address.
     public final var peer: SocketAddress? { token.peer }
+    /// Whom the client's certificate names; nil: the connection is not TLS, or the client has shown none.
+    public final var peerCertificate: TLSPeerCertificate? { token.peerCertificate }
 
     /// Called once when the call ends before its handler has ended it. Set on a call that has ended, it is called at
     /// once.

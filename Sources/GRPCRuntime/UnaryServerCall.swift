@@ -23,6 +23,8 @@ public struct UnaryServerCall<Response: ProtobufMessage> {
     public var isCancelled: Bool { token.isCancelled }
     /// The client's address.
     public var peer: SocketAddress? { token.peer }
+    /// Whom the client's certificate names; nil: the connection is not TLS, or the client has shown none.
+    public var peerCertificate: TLSPeerCertificate? { token.peerCertificate }
 
     /// Called once when the call ends before it was answered. Set on a call that has ended, it is called at
     /// once.

@@ -12,9 +12,13 @@ extension EventLoop {
     /// - Parameters:
     ///   - timeout: nanoseconds until `.connectTimeout`, the TLS handshake included.
     ///   - tls: speak TLS.
+    ///   - serverName: the name, or the address, that the certificate must be for; nil: the one of `tls`, which must have one then
+    ///     unless it trusts anyone.
+    ///   - alpn: application protocols to offer instead of those of `tls`.
     @discardableResult
     public func connect(
-        _ address: SocketAddress, timeout: UInt64, tls: TLSClientContext? = nil, handler: ConnectionHandler
+        _ address: SocketAddress, timeout: UInt64, tls: TLSClientContext? = nil, serverName: String? = nil,
+        alpn: [String] = [], handler: ConnectionHandler
     ) -> ConnectionID {
         guard let id = hot.value.take(.connection), let place = hot.value.find(id.token) else {
             return refuse(handler, EMFILE)
@@ -24,7 +28,9 @@ extension EventLoop {
         unsafe place.value.handler = Unmanaged.passRetained(handler)
         LoopCounters.add(counters.connections, 1)
         if let tls {
-            guard let session = TLSSession(.client(tls), alpn: [:]) else {
+            let role = TLSSession.Role.client(
+                tls, name: serverName ?? tls.serverName ?? "", protocols: TLSContext.wire(alpn))
+            guard let session = TLSSession(role, alpn: [:]) else {
                 close(place, id.token, .tls)
                 return id
             }

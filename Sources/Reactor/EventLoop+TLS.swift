@@ -132,10 +132,17 @@ extension EventLoop {
         if !session.ciphertext.isEmpty { queueFlush(place, token) }
     }
 
-    /// Sends the alert that explains the failure if the kernel takes it at once, then closes.
+    /// Sends the alert that explains the failure, if the kernel takes it at once, then closes.
     private func failTLS(_ place: Place<Connection>, _ token: UInt64, _ session: TLSSession) {
+        if place.value.flags.contains(.closed) { return }
+        if place.value.flags.contains(.handshaking), !place.value.isClient, !session.ciphertext.isEmpty {
+            // A client of TLS 1.3 has finished when its certificate is refused, and sends: closed with that unread, the connection
+            // would be reset, and the alert lost. So this one is closed in order.
+            place.value.flags.remove(.handshaking)
+            return closeAfterFlush(ConnectionID(token: token), drain: true)
+        }
         let descriptor = place.value.descriptor
-        if !session.ciphertext.isEmpty, !place.value.flags.contains(.closed) {
+        if !session.ciphertext.isEmpty {
             _ = unsafe session.ciphertext.withUnsafeBytes {
                 unsafe system.write(descriptor, $0.baseAddress.unsafelyUnwrapped, $0.count)
             }

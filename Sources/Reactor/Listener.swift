@@ -17,13 +17,15 @@ public final class Listener {
     let handler: ConnectionHandler
     let tls: TLSServerContext?
     let alpn: [String: ConnectionHandler]
+    /// The protocols of `alpn`, if one of them must be agreed on.
+    let required: [UInt8]?
     private var pausedByUser = false
     private var retry = TimerID.none
     private var isClosing = false
 
     init(
         loop: EventLoop, id: ConnectionID, localAddress: SocketAddress, handler: ConnectionHandler,
-        tls: TLSServerContext?, alpn: [String: ConnectionHandler]
+        tls: TLSServerContext?, alpn: [String: ConnectionHandler], requiresALPN: Bool
     ) {
         self.loop = loop
         self.id = id
@@ -31,6 +33,7 @@ public final class Listener {
         self.handler = handler
         self.tls = tls
         self.alpn = alpn
+        required = requiresALPN ? TLSContext.wire(alpn.keys.sorted()) : nil
     }
 
     /// Stops listening. Connections that were accepted go on, and so do those that waited to be: closing the socket would
@@ -71,11 +74,13 @@ extension EventLoop {
     /// - Parameters:
     ///   - tls: speak TLS; `handler` then gets connections without ALPN, or with a protocol that is not in `alpn`.
     ///   - alpn: the handler for each application protocol, `h2` for instance.
+    ///   - requiresALPN: with TLS, only the protocols of `alpn` are spoken, whatever `tls` says: a client that offers none of them
+    ///     gets the alert no_application_protocol (RFC 7301 §3.2).
     /// - Throws: `SystemError`, with the address in it, when it is taken or not allowed.
     @discardableResult
     public func listen(
         _ address: SocketAddress, options: ListenOptions = .init(), tls: TLSServerContext? = nil,
-        handler: ConnectionHandler, alpn: [String: ConnectionHandler] = [:]
+        handler: ConnectionHandler, alpn: [String: ConnectionHandler] = [:], requiresALPN: Bool = false
     ) throws(SystemError) -> Listener {
         let descriptor = system.listen(address, options: options)
         guard descriptor >= 0 else { throw SystemError(operation: "listening on \(address)", errno: -descriptor) }
@@ -93,7 +98,7 @@ extension EventLoop {
         }
         let listener = Listener(
             loop: self, id: id, localAddress: system.localAddress(descriptor) ?? address, handler: handler, tls: tls,
-            alpn: alpn)
+            alpn: alpn, requiresALPN: requiresALPN)
         place.value.detail = Int32(addListener(listener))
         return listener
     }
@@ -195,7 +200,7 @@ extension EventLoop {
             return false
         }
         if let tls = listener.tls {
-            startTLS(place, id.token, .server(tls), alpn: listener.alpn)
+            startTLS(place, id.token, .server(tls, required: listener.required), alpn: listener.alpn)
         } else {
             place.value.flags.insert(.opened)
             listener.handler.connectionOpened(id)

@@ -8,8 +8,13 @@ import COpenSSL
 /// Proof of `@safe`: the `SSL` is made in `init`, freed in `deinit` and never handed out.
 @safe final class TLSSession {
     enum Role {
-        case server(TLSServerContext)
-        case client(TLSClientContext)
+        /// - Parameter required: protocols one of which must be agreed on, as `TLSContext.wire` writes them; nil: those of the
+        ///   context, and none will do.
+        case server(TLSServerContext, required: [UInt8]?)
+        /// - Parameters:
+        ///   - name: what the certificate must be for, an address or a name.
+        ///   - protocols: what is offered; empty: what the context says.
+        case client(TLSClientContext, name: String, protocols: [UInt8])
     }
 
     enum Outcome {
@@ -21,7 +26,6 @@ import COpenSSL
     }
 
     private let ssl: OpaquePointer
-    /// Keeps the OpenSSL context.
     private let role: Role
     let alpn: [String: ConnectionHandler]
     /// Records to be sent.
@@ -31,14 +35,14 @@ import COpenSSL
     private(set) var failure = ""
     private var saidGoodbye = false
 
-    /// - Returns: nil if OpenSSL has no memory for it.
+    /// - Returns: nil if OpenSSL has no memory for it, or no certificate can have the name.
     init?(_ role: Role, alpn: [String: ConnectionHandler]) {
         self.role = role
         self.alpn = alpn
         let made =
             switch role {
-            case .server(let server): unsafe server.makeSession()
-            case .client(let client): unsafe SSL_new(client.context)
+            case .server(let server, _): unsafe server.makeSession()
+            case .client(let client, _, _): unsafe client.makeSession()
             }
         guard let ssl = unsafe made else { return nil }
         guard let method = unsafe LoopBIO.method, let bio = unsafe BIO_new(method) else {
@@ -52,13 +56,26 @@ import COpenSSL
         unsafe SSL_set_bio(ssl, bio, bio)
         switch role {
         case .server: unsafe SSL_set_accept_state(ssl)
-        case .client(let client):
+        case .client(let client, let name, let protocols):
             unsafe SSL_set_connect_state(ssl)
-            if !client.serverName.isEmpty {
-                _ = unsafe copenssl_set_server_name(ssl, client.serverName)
-                _ = unsafe SSL_set1_host(ssl, client.serverName)
-            }
+            guard name.isEmpty ? !client.verifies : expect(name),
+                unsafe protocols.isEmpty || SSL_set_alpn_protos(ssl, protocols, UInt32(protocols.count)) == 0
+            else { return nil }
         }
+    }
+
+    /// Lets the handshake succeed only with a certificate whose subjectAltName has `name` (RFC 9525 §6): its common name counts
+    /// for nothing, and a wildcard is a whole label. False: no certificate can have such a name.
+    private func expect(_ name: String) -> Bool {
+        unsafe SSL_set_hostflags(
+            ssl, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT))
+        if SocketAddress(ip: name, port: 0) != nil {
+            // SNI is for names (RFC 6066 §3).
+            return unsafe X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1
+        }
+        let host = name.hasSuffix(".") ? String(name.dropLast()) : name
+        return unsafe !host.utf8.contains(0) && copenssl_set_server_name(ssl, host) == 1
+            && SSL_set1_host(ssl, host) == 1
     }
 
     deinit { unsafe SSL_free(ssl) }
@@ -92,9 +109,9 @@ import COpenSSL
         return outcome(unsafe SSL_write(ssl, bytes.baseAddress, Int32(clamping: bytes.count)))
     }
 
-    /// Puts a close_notify into `ciphertext`, once.
+    /// Puts a close_notify into `ciphertext`, once; behind a failure there is none.
     func sayGoodbye() {
-        guard !saidGoodbye else { return }
+        guard !saidGoodbye, failure.isEmpty else { return }
         saidGoodbye = true
         ERR_clear_error()
         _ = unsafe SSL_shutdown(ssl)
@@ -115,8 +132,69 @@ import COpenSSL
         case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .wantsInput
         case SSL_ERROR_ZERO_RETURN: return .ended
         default:
-            failure = TLSError.reason()
+            failure = explain()
             return .failed
+        }
+    }
+
+    /// Why the handshake, or the record layer, has failed.
+    private func explain() -> String {
+        let verdict = unsafe SSL_get_verify_result(ssl)
+        let peer: String
+        switch role {
+        case .server: peer = "the client's certificate"
+        case .client(let client, let name, _):
+            guard client.verifies else { return TLSError.reason() }
+            peer = "the certificate that \(name) has shown"
+        }
+        guard verdict != Int(X509_V_OK) else { return TLSError.reason() }
+        ERR_clear_error()
+        let words = unsafe String(cString: X509_verify_cert_error_string(verdict))
+        return "\(peer) is not accepted: \(words)"
+    }
+
+    /// Whom the peer's certificate names; nil: it has shown none, or none that was verified.
+    private(set) lazy var peerCertificate: TLSPeerCertificate? = {
+        if case .client(let client, _, _) = role, !client.verifies { return nil }
+        guard unsafe SSL_get_verify_result(ssl) == Int(X509_V_OK),
+            let certificate = unsafe SSL_get1_peer_certificate(ssl)
+        else { return nil }
+        defer { unsafe X509_free(certificate) }
+        return unsafe TLSPeerCertificate(certificate)
+    }()
+
+    // MARK: The server's choice of a protocol
+
+    /// Stops a client that offers no protocols where one is required: OpenSSL asks `selectProtocol` only about those that it has.
+    static func checkHello(_ ssl: OpaquePointer?, _ alert: UnsafeMutablePointer<Int32>?) -> Int32 {
+        guard let ssl = unsafe ssl, let session = unsafe LoopBIO.session(of: ssl),
+            case .server(_, .some) = session.role,
+            unsafe SSL_client_hello_get0_ext(
+                ssl, UInt32(TLSEXT_TYPE_application_layer_protocol_negotiation), nil, nil) != 1
+        else { return SSL_CLIENT_HELLO_SUCCESS }
+        unsafe alert?.pointee = SSL_AD_NO_APPLICATION_PROTOCOL
+        return SSL_CLIENT_HELLO_ERROR
+    }
+
+    static func selectProtocol(
+        _ ssl: OpaquePointer?, _ chosen: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
+        _ size: UnsafeMutablePointer<UInt8>?,
+        _ offered: UnsafePointer<UInt8>?, _ count: UInt32
+    ) -> Int32 {
+        guard let ssl = unsafe ssl, let session = unsafe LoopBIO.session(of: ssl),
+            case .server(let context, let required) = session.role
+        else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+        return unsafe (required ?? context.protocols).withUnsafeBufferPointer { ours in
+            var result: UnsafeMutablePointer<UInt8>?
+            let outcome = unsafe SSL_select_next_proto(
+                &result, size, ours.baseAddress, UInt32(ours.count), offered, count)
+            // Without a protocol in common the connection goes on without one: RFC 7301 allows it, old clients need it.
+            guard outcome == OPENSSL_NPN_NEGOTIATED else {
+                return required == nil ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL
+            }
+            // `result` may point into `ours`, an array of the session's role: OpenSSL copies it when this returns.
+            unsafe chosen?.pointee = unsafe UnsafePointer(result)
+            return SSL_TLSEXT_ERR_OK
         }
     }
 
@@ -161,6 +239,11 @@ private enum LoopBIO {
         unsafe BIO_meth_set_ctrl(method) { _, command, _, _ in command == BIO_CTRL_FLUSH ? 1 : 0 }
         return unsafe method
     }()
+
+    static func session(of ssl: OpaquePointer) -> TLSSession? {
+        guard let bio = unsafe SSL_get_rbio(ssl) else { return nil }
+        return unsafe session(bio)
+    }
 
     static func session(_ bio: OpaquePointer) -> TLSSession {
         unsafe Unmanaged<TLSSession>.fromOpaque(BIO_get_data(bio).unsafelyUnwrapped).takeUnretainedValue()

@@ -11,7 +11,7 @@ private final class LiveServer: Sendable {
     private let bound = Mutex<UInt16>(0)
 
     /// - Parameter tasks: handlers are tasks instead of callbacks.
-    init(tasks: Bool = false) throws {
+    init(tasks: Bool = false, tls: TLSServerContext? = nil) throws {
         group = try EventLoopGroup(count: 1)
         try group.start { [self] loop in
             let registry = ServiceRegistry()
@@ -21,7 +21,7 @@ private final class LiveServer: Sendable {
                 Cabstand_Test_Echo.register(EchoService(), in: registry)
             }
             let server = GRPCServer(loop: loop, registry: registry)
-            let listener = try? server.listen(.loopback(port: 0))
+            let listener = try? server.listen(.loopback(port: 0), tls: tls)
             bound.withLock { $0 = listener?.localAddress.port ?? .max }
         }
         while port == 0 { usleep(500) }
@@ -33,6 +33,13 @@ private final class LiveServer: Sendable {
     }
 
     var port: UInt16 { bound.withLock { $0 } }
+}
+
+/// One certificate for both sides of a connection, and who has signed it.
+private enum TLSPair {
+    static let authority = TestCertificate("Authority", names: "")
+    static let localhost = TestCertificate(names: "DNS:localhost,IP:127.0.0.1", signedBy: authority)
+    static var arguments: [String] { [authority.certificatePath, localhost.certificatePath, localhost.keyPath] }
 }
 
 /// Official and other people's programs on the other side.
@@ -50,25 +57,42 @@ private final class LiveServer: Sendable {
 
     @Test(
         .enabled(if: python != nil, "needs grpcio: .build/venv/bin/pip install grpcio protobuf"),
-        arguments: [false, true])
-    func grpcioClientCallsOurServer(tasks: Bool) throws {
-        let server = try LiveServer(tasks: tasks)
+        arguments: [false, true], [false, true])
+    func grpcioClientCallsOurServer(tasks: Bool, isTLS: Bool) throws {
+        let (authority, certificate) = (TLSPair.authority, TLSPair.localhost)
+        let tls =
+            try isTLS
+            ? TLSServerContext(
+                certificatePath: certificate.certificatePath, keyPath: certificate.keyPath,
+                clients: .required(authoritiesPath: authority.certificatePath)) : nil
+        let server = try LiveServer(tasks: tasks, tls: tls)
         let result = try ChildProcess.run(
-            #require(Self.python), [Self.peer, Self.descriptor, "client", "\(server.port)"], timeout: 120)
+            #require(Self.python),
+            [Self.peer, Self.descriptor, "client", "\(server.port)"] + (isTLS ? TLSPair.arguments : []), timeout: 120)
         #expect(result.status == 0, "\(result.output)\(result.errors)")
         #expect(result.output.split(separator: "\n").count == 18)
     }
 
-    @Test(.enabled(if: python != nil, "needs grpcio: .build/venv/bin/pip install grpcio protobuf"))
-    func ourClientCallsAGrpcioServer() throws {
-        let peer = try ChildProcess(#require(Self.python), [Self.peer, Self.descriptor, "server"])
+    @Test(
+        .enabled(if: python != nil, "needs grpcio: .build/venv/bin/pip install grpcio protobuf"),
+        arguments: [false, true])
+    func ourClientCallsAGrpcioServer(isTLS: Bool) throws {
+        let peer = try ChildProcess(
+            #require(Self.python), [Self.peer, Self.descriptor, "server"] + (isTLS ? TLSPair.arguments : []))
         defer { peer.kill() }
         try peer.waitForOutput("port ", seconds: 60)
         try #require(waitUntil(10) { peer.output.contains("\n") })
         let port = try #require(peer.output.split(separator: "\n")[0].split(separator: " ").last)
 
         let loop = try EventLoop()
-        let channel = GRPCChannel(loop: loop, target: "127.0.0.1:\(port)")
+        var channelOptions = ChannelOptions()
+        if isTLS {
+            let own = TLSPair.localhost
+            channelOptions.tls = try TLSClientContext(
+                trustedPath: TLSPair.authority.certificatePath,
+                identity: TLSIdentity(certificatePath: own.certificatePath, keyPath: own.keyPath))
+        }
+        let channel = GRPCChannel(loop: loop, target: "127.0.0.1:\(port)", options: channelOptions)
         let echo = Cabstand_Test_EchoClient(channel: channel)
         let limit = loop.preciseNow() + 60 * .second
         _ = loop.schedule(every: 20 * .millisecond) {}

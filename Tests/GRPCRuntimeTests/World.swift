@@ -15,6 +15,7 @@ final class World {
     private(set) var server: GRPCServer
     private let limits: GRPCLimits
     private let http2Limits: HTTP2Limits
+    private let tls: TLSServerContext?
     let channel: GRPCChannel
     let echo: Cabstand_Test_EchoClient
     static let port: UInt16 = 50_051
@@ -22,13 +23,14 @@ final class World {
     init(
         seed: UInt64 = 1, options: SimulationOptions = .init(), limits: GRPCLimits = .init(),
         http2Limits: HTTP2Limits = .init(), channelOptions: ChannelOptions = .init(), listens: Bool = true,
-        logger: Logger? = nil, tasks: AsyncEcho? = nil
+        logger: Logger? = nil, tasks: AsyncEcho? = nil, tls: TLSServerContext? = nil
     ) throws {
         network = SimulatedNetwork(seed: seed, options: options)
         serverLoop = try network.makeLoop()
         clientLoop = try network.makeLoop()
         self.limits = limits
         self.http2Limits = http2Limits
+        self.tls = tls
         self.tasks = tasks
         let registry = ServiceRegistry()
         Self.register(service, tasks, registry)
@@ -55,7 +57,7 @@ final class World {
     }
 
     func listen() throws {
-        try server.listen(.loopback(port: Self.port))
+        try server.listen(.loopback(port: Self.port), tls: tls)
     }
 
     /// A new server beside one that drains.

@@ -1,7 +1,9 @@
 """Official grpcio on the other side of GRPCRuntime's tests. Stubs are made from the descriptor that our code holds.
 
-  grpcio_peer.py DESCRIPTOR client PORT     calls our server in every way; writes "ok NAME" per check
-  grpcio_peer.py DESCRIPTOR server          serves cabstand.test.Echo until it is killed; writes "port N"
+  grpcio_peer.py DESCRIPTOR client PORT [TLS]     calls our server in every way; writes "ok NAME" per check
+  grpcio_peer.py DESCRIPTOR server [TLS]          serves cabstand.test.Echo until it is killed; writes "port N"
+
+TLS is three PEM files: whom to trust, one's own certificate, its key. Both sides then show and want certificates.
 """
 import sys
 import threading
@@ -25,9 +27,19 @@ def check(name, condition, seen=""):
     print("ok", name, flush=True)
 
 
-def client(port):
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def client(port, *tls):
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+    if tls:
+        trusted, certificate, key = map(read, tls)
+        channel = grpc.secure_channel(
+            f"localhost:{port}", grpc.ssl_channel_credentials(trusted, key, certificate), options=options)
+    else:
+        channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
     codec = (Request.SerializeToString, Response.FromString)
     unary = channel.unary_unary(PATH + "Unary", *codec)
     collect = channel.stream_unary(PATH + "Collect", *codec)
@@ -114,7 +126,7 @@ def client(port):
     channel.close()
 
 
-def server():
+def server(*tls):
     def unary(request, context):
         if request.delay_ms:
             context.add_callback(lambda: print("ended", flush=True))
@@ -148,13 +160,18 @@ def server():
         "Expand": grpc.unary_stream_rpc_method_handler(expand, **codec),
         "Talk": grpc.stream_stream_rpc_method_handler(talk, **codec),
     }),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    if tls:
+        trusted, certificate, key = map(read, tls)
+        port = server.add_secure_port(
+            "127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)], trusted, require_client_auth=True))
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print("port", port, flush=True)
     threading.Event().wait()
 
 
 if sys.argv[2] == "client":
-    client(int(sys.argv[3]))
+    client(int(sys.argv[3]), *sys.argv[4:])
 else:
-    server()
+    server(*sys.argv[3:])
