@@ -79,8 +79,8 @@ extension ClientConnections {
         if connection.value.pingSent != 0 {
             due = connection.value.pingSent.after(options.$keepaliveTimeout)
         } else if now >= due {
-            // Without calls there is nothing to keep alive, and a server would count the PINGs.
-            if connection.value.session.openStreams > 0 {
+            // Without calls there is usually nothing to keep alive, and a server counts the PINGs.
+            if connection.value.session.openStreams > 0 || options.keepaliveWithoutCalls {
                 unsafe connection.value.session.sendPing(0, output: &output.pointee)
                 connection.value.pingSent = now
                 due = now.after(options.$keepaliveTimeout)

@@ -46,6 +46,9 @@ public struct GRPCLimits: Sendable {
     /// A handler that can't hear of a call's end and has not answered so long after its deadline never will: the call counts no
     /// more against MAX_CONCURRENT_STREAMS.
     @Nanoseconds public var handlerTimeout: Duration = .seconds(300)
+    /// A connection that is older is ended in order, so that clients spread anew over the servers behind a name: GOAWAY, and the calls in
+    /// flight get `drainTimeout`. Each lives a tenth longer or shorter, so that those who came together do not come back together. Nil: never.
+    public var maximumConnectionAge: Duration?
     /// Between the first GOAWAY of a drain and the second, unless the PING between them is answered sooner.
     @Nanoseconds public var drainGrace: Duration = .seconds(1)
     /// After the second GOAWAY calls in flight may take so long; then they are cancelled and the connection closes. Longer
@@ -111,6 +114,9 @@ public struct ChannelOptions: Sendable {
     @Nanoseconds public var keepaliveInterval: Duration = .seconds(300)
     /// A PING that is not answered for so long closes the connection.
     @Nanoseconds public var keepaliveTimeout: Duration = .seconds(20)
+    /// A connection without calls is kept alive, too: for a way on which quiet connections are forgotten. Servers count PINGs that come too
+    /// often (`GRPCLimits.minimumPingInterval`; five minutes is everybody's default).
+    public var keepaliveWithoutCalls = false
     /// Bytes of the requests of calls that wait; a call that would be more fails with RESOURCE_EXHAUSTED. An outage of a
     /// backend must not fill this process.
     public var maximumQueuedCallBytes = 64 << 20

@@ -155,13 +155,23 @@ extension ServerConnections {
         guard let output = unsafe loop.output(connection.value.id), connection.value.enter(.announced) else { return }
         unsafe connection.value.session.announceGoAway(output: &output.pointee)
         unsafe connection.value.session.sendPing(ServerConnection.drainPing, output: &output.pointee)
+        loop.cancel(connection.value.drainTimer)
         connection.value.drainTimer = loop.schedule(after: limits.$drainGrace, timers.drain, handle.token)
     }
 
-    /// The grace between the GOAWAYs is over, or the time that a drain may take.
+    /// Lets a new connection drain when it is old enough.
+    func limitAge(_ connection: Place<ServerConnection>, _ handle: Handle<ServerConnection>, _ most: UInt64) {
+        let age = min(most, GRPCTimeout.longest)
+        let tenth = age / 10
+        connection.value.drainTimer = loop.schedule(
+            after: age - tenth + ages.next() % (2 * tenth + 1), timers.drain, handle.token)
+    }
+
+    /// A connection is old, the grace between the GOAWAYs is over, or the time that a drain may take.
     func drainTimerFired(_ handle: Handle<ServerConnection>) {
         guard let connection = connections.find(handle) else { return }
         connection.value.drainTimer = .none
+        if connection.value.phase == .open { return beginDrain(connection, handle) }
         if connection.value.phase == .announced { return endDrain(connection) }
         guard beginClosing(handle, connection) else { return }
         loop.closeAfterFlush(connection.value.id, drain: true)

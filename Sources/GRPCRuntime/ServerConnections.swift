@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import HTTP2
 import Memory
@@ -35,6 +36,8 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
     /// Closing connections that have calls left, oldest first.
     var closing: [Handle<ServerConnection>] = []
     lazy var timers = ServerTimers(self)
+    /// Makes the ages of connections differ.
+    lazy var ages = SplitMix(seed: loop.preciseNow())
     /// Called when something is worth a line in the log.
     var onNotice: ((String) -> Void)?
     /// Set before the first connection is accepted.
@@ -115,6 +118,7 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         connection.value.lastRead = loop.now
         connection.value.readingSince = loop.now
         loop.setDeadline(id, at: loop.now.after(limits.$prefaceTimeout))
+        if let age = limits.maximumConnectionAge { limitAge(connection, handle, age.nanoseconds) }
         if state.value.isDraining { beginDrain(connection, handle) }
     }
 

@@ -253,6 +253,50 @@ import Testing
         #expect(world.server.connectionCount == 0)
     }
 
+    @Test(arguments: [true, false])
+    func aQuietConnectionIsKeptAliveIfItIsWanted(isWanted: Bool) throws {
+        var options = ChannelOptions()
+        options.keepaliveInterval = .seconds(10)
+        options.keepaliveTimeout = .seconds(2)
+        options.keepaliveWithoutCalls = isWanted
+        var limits = GRPCLimits()
+        limits.keepaliveInterval = .seconds(10_000)
+        limits.minimumPingInterval = 9 * .second
+        let world = try World(limits: limits, channelOptions: options)
+        #expect(world.unary()?.success != nil)
+        world.network.run(for: 600 * .second)
+        #expect(world.server.connectionCount == 1 && world.channel.state == .ready)
+        world.network.options.delay = (1000 * .second)...(1001 * .second)
+        world.network.run(for: 13 * .second)
+        #expect((world.channel.state != .ready) == isWanted)
+    }
+
+    @Test func anOldConnectionIsReplacedAndNoCallFails() throws {
+        var limits = GRPCLimits()
+        limits.maximumConnectionAge = .seconds(60)
+        limits.drainTimeout = .seconds(10)
+        let world = try World(limits: limits)
+        var request = EchoRequest()
+        request.delayMs = 65_000
+        var result: Result<EchoResponse, RPCError>?
+        world.echo.unary(EchoRequest(text: "first")) { _ in world.echo.unary(request) { result = $0 } }
+        for _ in 0..<300 {
+            #expect(world.unary { $0.text = "x" }?.success?.text == "x")
+            world.network.run(for: .second)
+        }
+        // It lives for 54 to 66 seconds.
+        #expect((5...7).contains(world.serverLoop.statistics.accepted))
+        #expect(world.server.connectionCount == 1)
+        // A call in flight gets the time that a drain may take.
+        #expect(result != nil)
+        request.delayMs = 600_000
+        let before = world.network.now
+        result = nil
+        world.echo.unary(request) { result = $0 }
+        #expect(world.wait(100 * .second) { result }?.error != nil)
+        #expect(world.network.now - before <= 77 * .second)
+    }
+
     @Test func clientThatPingsTooOftenIsSentAway() throws {
         var options = ChannelOptions()
         options.keepaliveInterval = .seconds(1)
