@@ -89,10 +89,7 @@ extension EventLoop {
         case .reset: .reset(errno: detail)
         case .connectFailed: .connectFailed(errno: detail)
         case .connectTimeout: .connectTimeout
-        case .tls:
-            .tls(
-                unsafe place.value.tls?._withUnsafeGuaranteedRef { $0.failure }
-                    ?? "no session could be made: there is no memory, or no certificate can have the name")
+        case .tls: .tls(unsafe place.value.tls?._withUnsafeGuaranteedRef { $0.failure } ?? "no memory for a session")
         case .deadline: .deadline
         case .inputOverflow: .inputOverflow
         case .outputOverflow: .outputOverflow

@@ -36,6 +36,10 @@ extension EventLoop {
             }
             unsafe place.value.tls = Unmanaged.passRetained(session)
             place.value.flags.insert(.tls)
+            guard session.failure.isEmpty else {
+                close(place, id.token, .tls)
+                return id
+            }
         }
         let descriptor = system.connect(address)
         guard descriptor >= 0 else {

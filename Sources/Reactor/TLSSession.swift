@@ -35,7 +35,7 @@ import COpenSSL
     private(set) var failure = ""
     private var saidGoodbye = false
 
-    /// - Returns: nil if OpenSSL has no memory for it, or no certificate can have the name.
+    /// - Returns: nil if OpenSSL has no memory for it. One whose name no certificate can have has failed already (`failure`).
     init?(_ role: Role, alpn: [String: ConnectionHandler]) {
         self.role = role
         self.alpn = alpn
@@ -60,7 +60,10 @@ import COpenSSL
             unsafe SSL_set_connect_state(ssl)
             guard name.isEmpty ? !client.verifies : expect(name),
                 unsafe protocols.isEmpty || SSL_set_alpn_protos(ssl, protocols, UInt32(protocols.count)) == 0
-            else { return nil }
+            else {
+                failure = "no certificate can have the name \"\(name)\""
+                return
+            }
         }
     }
 
