@@ -261,7 +261,7 @@ import Testing
         options.keepaliveWithoutCalls = isWanted
         var limits = GRPCLimits()
         limits.keepaliveInterval = .seconds(10_000)
-        limits.minimumPingInterval = 9 * .second
+        limits.minimumPingInterval = .seconds(9)
         let world = try World(limits: limits, channelOptions: options)
         #expect(world.unary()?.success != nil)
         world.network.run(for: 600 * .second)
