@@ -1,6 +1,7 @@
 import GRPCRuntime
 import RideAPI
 import RideDomain
+import TestSupport
 import Testing
 
 @testable import DriverService
@@ -74,6 +75,26 @@ import Testing
             }
         }
         #expect(try station.availableIDs().isEmpty)
+    }
+
+    /// The service would not have started again on the file of an earlier version.
+    @Test func aDriverWhoWasStoredBeforeAWordWasReservedIsStillRead() throws {
+        let folder = TemporaryFolder()
+        let path = folder.file("driver.db")
+        let wall: Int64 = 1_700_000_000_000
+        let loop = try EventLoop()
+        let repository = SQLiteDriverRepository(
+            loop: loop, writer: try SQLiteDriverRepository.open(path: path, wall: wall).writer)
+        let driver = Driver(
+            profile: DriverProfile(id: "available", name: "Ada", vehicle: Vehicle(Station.vehicle)),
+            position: Position(lat: 53.55, lon: 13.26), measuredAt: wall, presence: .present, updatedAt: wall,
+            revision: 1)
+        repository.insert(driver, deadline: nil) { _ in repository.close { loop.stop() } }
+        loop.run()
+        let opened = try SQLiteDriverRepository.open(path: path, wall: wall)
+        #expect(opened.stored.drivers.map(\.id) == ["available"])
+        opened.writer.close { loop.stop() }
+        loop.run()
     }
 
     @Test func anUnknownDriverIsNotFoundEverywhere() throws {

@@ -212,7 +212,7 @@ final class SQLiteDriverRepository: DriverRepository {
     /// - Throws: `SQLiteError`, which names the driver and the column, for what no driver can have.
     private static func driver(_ row: SQLiteRow) throws(SQLiteError) -> Driver {
         func identifier(_ column: Int32) throws(SQLiteError) -> String {
-            try row.value(try row.text(column), column, "an identifier") { Identifier.isValid($0) ? $0 : nil }
+            try row.value(try row.text(column), column, "an identifier") { Identifier.isWellFormed($0) ? $0 : nil }
         }
         func instant(_ column: Int32) throws(SQLiteError) -> Int64 {
             try row.value(try row.int64(column), column, "an instant") {
