@@ -106,7 +106,7 @@ final class GatewayHome {
     let feed: DriverFeed
     private let loop: EventLoop
     private let consumer: KafkaConsumer
-    private var operations: HTTPServer?
+    private var operations: AdminPort?
     private var folder: LiveFolder?
 
     init(loop: EventLoop, backends: Backends, settings: ProgramSettings, readiness: ServiceReadiness) throws {
@@ -150,20 +150,12 @@ final class GatewayHome {
         folder.watch(on: loop, onChange: onChange)
     }
 
-    /// Health and metrics on a port of their own.
-    func listenForOperations(_ address: SocketAddress, _ readiness: ServiceReadiness) throws -> Listener {
-        let router = Router()
-        router.addHealth(readiness, loop: loop)
-        router.addMetrics()
-        let server = HTTPServer(
-            loop: loop, router: router, hosts: address.isLoopback ? .local() : .all,
-            problemTypes: Product.problemTypes)
-        operations = server
-        do {
-            return try server.listen(address)
-        } catch let error as SystemError {
-            throw GatewayStartError(description: "\(error); CABSTAND_ADMIN_PORT chooses another port.")
-        }
+    /// Health and metrics on a port of their own, if one is configured. Returns where it listens.
+    ///
+    /// - Throws: `ListenError`
+    func listenForOperations(_ settings: ProgramSettings, _ readiness: ServiceReadiness) throws -> SocketAddress? {
+        operations = try AdminPort(loop: loop, settings: settings, readiness: readiness)
+        return operations?.address
     }
 
     func close(_ completion: @escaping () -> Void) {

@@ -68,11 +68,7 @@ public final class GatewayServer: ServerProcess {
 
         tls = try Self.certificate(settings)
         address = try Self.listen(nodes, settings, tls?.context)
-        if let port = settings.adminPort {
-            adminAddress = try home.listenForOperations(settings.listenAddress(port: port), readiness).localAddress
-        } else {
-            adminAddress = nil
-        }
+        adminAddress = try home.listenForOperations(settings, readiness)
         MetricRegistry.shared.addLoops(loops, role: "gateway")
         readiness.install(role: "gateway")
         logger.notice(
