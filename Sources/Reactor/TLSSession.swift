@@ -9,7 +9,7 @@ import COpenSSL
 @safe final class TLSSession {
     enum Role {
         /// - Parameter required: protocols one of which must be agreed on, as `TLSContext.wire` writes them; nil: those of the
-        ///   context, and none will do.
+        ///   context, and a client that offers none will do.
         case server(TLSServerContext, required: [UInt8]?)
         /// - Parameters:
         ///   - name: what the certificate must be for, an address or a name.
@@ -187,15 +187,16 @@ import COpenSSL
         guard let ssl = unsafe ssl, let session = unsafe LoopBIO.session(of: ssl),
             case .server(let context, let required) = session.role
         else { return SSL_TLSEXT_ERR_ALERT_FATAL }
-        return unsafe (required ?? context.protocols).withUnsafeBufferPointer { ours in
+        let protocols = required ?? context.protocols
+        // A server that speaks no protocol by name says nothing of the client's (RFC 7301 §3.2).
+        if protocols.isEmpty { return SSL_TLSEXT_ERR_NOACK }
+        return unsafe protocols.withUnsafeBufferPointer { ours in
             var result: UnsafeMutablePointer<UInt8>?
             let outcome = unsafe SSL_select_next_proto(
                 &result, size, ours.baseAddress, UInt32(ours.count), offered, count)
-            // Without a protocol in common the connection goes on without one: RFC 7301 allows it, old clients need it.
-            guard outcome == OPENSSL_NPN_NEGOTIATED else {
-                return required == nil ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL
-            }
-            // `result` may point into `ours`, an array of the session's role: OpenSSL copies it when this returns.
+            // Alert 120, no_application_protocol.
+            guard outcome == OPENSSL_NPN_NEGOTIATED else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+            // `result` may point into `ours`, an array that the session's role holds: OpenSSL copies it when this returns.
             unsafe chosen?.pointee = unsafe UnsafePointer(result)
             return SSL_TLSEXT_ERR_OK
         }

@@ -155,13 +155,14 @@ private final class ServicesOnly: ServerInterceptor {
         world.network.run(for: 10 * .second)
         #expect(probe.ends.count == 1 && probe.ends.first?.contains("no application protocol") == true, "\(probe.ends)")
         // And a server that speaks something else.
-        let other = try World(channelOptions: Self.options(), listens: false)
-        for alpn in [[], ["http/1.1"]] {
-            let listener = try other.serverLoop.listen(
+        for (alpn, words) in [
+            ([], "has not agreed to speak h2"), (["http/1.1"], "no application protocol (alert 120)"),
+        ] {
+            let other = try World(channelOptions: Self.options(), listens: false)
+            try other.serverLoop.listen(
                 .loopback(port: World.port), tls: Self.server(alpn: alpn), handler: Probe())
             let error = try #require(other.unary()?.error)
-            #expect(error.message.contains("has not agreed to speak h2"), "\(error.message)")
-            listener.close()
+            #expect(error.message.contains(words), "\(error.message)")
         }
     }
 

@@ -64,6 +64,21 @@ import Testing
         #expect(none.openedIDs.count == 1)
     }
 
+    /// RFC 7301 §3.2: alert 120; who offers nothing is welcome.
+    @Test(arguments: [(["foo"], false), ([], true), (["foo", "http/1.1"], true)])
+    func protocolsWithoutOneInCommonEndTheHandshake(offered: [String], isWelcome: Bool) throws {
+        let (serverContext, clientContext) = try contexts(server: ["http/1.1"], client: offered)
+        let network = SimulatedNetwork(seed: 4)
+        let server = try network.makeLoop()
+        let handler = Script()
+        let listener = try server.listen(.loopback(port: 0), tls: serverContext, handler: handler)
+        try network.makeLoop().connect(
+            listener.localAddress, timeout: 5_000_000_000, tls: clientContext, handler: Script())
+        network.run(for: 1_000_000_000)
+        #expect(handler.openedIDs.count == (isWelcome ? 1 : 0))
+        #expect(server.statistics.handshakesFailed == (isWelcome ? 0 : 1))
+    }
+
     @Test func behaviour6_aHandshakeThatTakesTooLongIsClosed() throws {
         let (serverContext, _) = try contexts()
         let network = SimulatedNetwork(seed: 2)
