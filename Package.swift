@@ -129,6 +129,10 @@ var targets: [Target] = [
             "ProtobufWire", "JSONWire", "RideAPI",
         ],
         path: "Tests/Benchmarks", exclude: ["protos"]),
+    program(
+        "conformance",
+        ["Bytes", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "WebSocketServer", "GRPCRuntime", "ProtobufWire"],
+        path: "Tests/Conformance", exclude: ["protos", "suites"]),
 
     // Tests mirror the rooms. TestSupport starts and stops real programs.
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),

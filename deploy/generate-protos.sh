@@ -29,7 +29,7 @@ generate() {
 
 status=0
 for room in Sources/ProtobufWire Sources/GRPCRuntime Sources/RideAPI Tests/ProtobufWireTests Tests/GRPCRuntimeTests \
-    Tests/Benchmarks; do
+    Tests/Benchmarks Tests/Conformance; do
     generate "$room"
     if [ "${1:-}" = --check ]; then
         diff -r "$out/$room" "$room/Generated" || status=1
