@@ -48,7 +48,7 @@ TOOLCHAIN = {"Swift", "Glibc", "Musl", "Synchronization", "_Concurrency"}
 IMPORT = re.compile(
     r"^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:public|package|internal|fileprivate|private)\s+)?"
     r"import\s+(?:(?:struct|class|enum|protocol|func|var|let|typealias)\s+)?([\w.]+)", re.M)
-BARE_TASK = re.compile(r"\bTask\s*\{|\bTask\.(?:detached|immediate)\b|\bTask\s*\(\s*(?:name|priority|operation)\b")
+BARE_TASK = re.compile(r"\bTask\s*\{|\bTask\.(?:detached|immediate(?!\(executorPreference:))\b|\bTask\s*\(\s*(?:name|priority|operation)\b")
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 # A string literal may talk about Task { } (the plugin writes Swift): its text is not code.
 TEXT = re.compile(r'"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"')

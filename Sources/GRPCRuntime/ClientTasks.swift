@@ -7,13 +7,18 @@ extension GRPCChannel {
     /// Calls a method that takes one message and answers one.
     ///
     /// - Parameter path: `/package.Service/Method`.
-    @inlinable
-    public func unary<Request: ProtobufMessage, Response: ProtobufMessage>(
+    @inlinable @inline(__always)
+    public nonisolated(nonsending) func unary<Request: ProtobufMessage, Response: ProtobufMessage>(
         _ path: StaticString, _ request: Request, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Response {
-        let outcome = CallOutcome<Response>()
-        let call = unary(path, request, options: options) { outcome.set($0) }
-        return try await outcome.value(of: call.core)
+        let end = CallEnd()
+        var outcome = Result<Response, RPCError>.failure(.callHasEnded)
+        let call = unary(path, request, options: options) {
+            outcome = $0
+            end.come()
+        }
+        await end.wait(for: call.core)
+        return try outcome.get()
     }
 
     /// Calls a method that answers a stream of messages. The call begins at once, and ends at the latest when the stream is let go.
@@ -41,10 +46,12 @@ extension GRPCChannel {
     ) async throws(RPCError) -> Response {
         let call: ClientStreamingCall<Request, Response> = clientStreaming(path, options: options)
         let sender = call.sender(loop)
-        let outcome = CallOutcome<Response>()
-        call.onEnd = { result in
-            sender.close(RPCError(of: result))
-            outcome.set(result)
+        let end = CallEnd()
+        var outcome = Result<Response, RPCError>.failure(.callHasEnded)
+        call.onEnd = {
+            sender.close(RPCError(of: $0))
+            outcome = $0
+            end.come()
         }
         do throws(RPCError) {
             try await send(sender)
@@ -55,7 +62,8 @@ extension GRPCChannel {
             }
         }
         if Task.isCancelled { call.cancel() } else { call.finish() }
-        return try await outcome.value(of: call.core)
+        await end.wait(for: call.core)
+        return try outcome.get()
     }
 
     /// Calls a method that takes and answers streams of messages, each at its own pace. The call begins at once, and ends at the
@@ -92,19 +100,34 @@ extension SendingCall {
     }
 }
 
-extension CallOutcome {
-    /// How the call ends; cancelling the task cancels the call.
+/// The end of a call, for the one task that waits for it.
+@safe @usableFromInline
+final class CallEnd {
+    private var continuation: UnsafeContinuation<Void, Never>?
+    private var hasCome = false
+
+    @usableFromInline init() {}
+
+    /// Until the call has ended; cancelling the task cancels the call.
     @usableFromInline
-    func value(of call: ClientCall) async throws(RPCError) -> Response {
+    nonisolated(nonsending) func wait(for call: ClientCall) async {
         let bound = LoopBound(call, loop: call.channel.loop)
-        let result = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                whenSet({ continuation.resume(returning: $0) }, on: bound.loop)
+        await withTaskCancellationHandler {
+            // Proof: what is resumed is forgotten, and a call ends.
+            unsafe await withUnsafeContinuation { continuation in
+                if hasCome { unsafe continuation.resume() } else { unsafe self.continuation = continuation }
             }
         } onCancel: {
             bound.loop.submit { bound.value.cancel() }
         }
-        return try result.get()
+    }
+
+    @usableFromInline
+    func come() {
+        hasCome = true
+        let waiting = unsafe continuation
+        unsafe continuation = nil
+        unsafe waiting?.resume()
     }
 }
 

@@ -23,6 +23,16 @@ extension EventLoop {
         Task(executorPreference: self, operation: operation)
     }
 
+    /// Starts a task at once: what comes before its first wait is done when this returns, the rest runs on this loop's thread
+    /// for the task's whole life. On the loop, so `operation` may use what belongs to it.
+    @discardableResult
+    public func start(_ operation: @escaping () async -> Void) -> Task<Void, Never> {
+        precondition(isOnLoop, "start is for the loop's own thread; spawn is for the others")
+        // Proof: the task runs on this loop's thread for its whole life, like whoever made the operation.
+        nonisolated(unsafe) let operation = operation
+        return Task.immediate(executorPreference: self) { unsafe await operation() }
+    }
+
     private func post(_ item: WorkItem) {
         if mailbox.post(item) { system.wake() }
     }
@@ -48,8 +58,9 @@ extension EventLoop {
             switch item {
             case .work(let work): work()
             case .job(let job):
-                unsafe job.runSynchronously(
-                    isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+                // As a task's executor, not as an actor's: code without isolation would leave the actor with each wait, which
+                // makes two jobs of one.
+                unsafe job.runSynchronously(on: asUnownedTaskExecutor())
             }
         }
         hot.value.dropFinishedBatch()

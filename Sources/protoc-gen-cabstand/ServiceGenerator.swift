@@ -190,7 +190,10 @@ struct ServiceGenerator {
         beginCall(method, &code)
         switch (method.descriptor.clientStreams, method.descriptor.serverStreams) {
         case (false, false):
-            code.block("public func \(method.name)", "(", ") async throws(RPCError) -> \(method.response) {") { code in
+            code.block(
+                "public nonisolated(nonsending) func \(method.name)", "(",
+                ") async throws(RPCError) -> \(method.response) {"
+            ) { code in
                 code.line("_ request: \(method.request), options: CallOptions = CallOptions()")
             }
             code.line("    try await channel.unary(\(path(method)), request, options: options)")

@@ -74,7 +74,7 @@ public struct Grpc_Health_V1_HealthClient {
 
     /// NOT_FOUND for an unknown service.
     @inlinable
-    public func check(
+    public nonisolated(nonsending) func check(
         _ request: Grpc_Health_V1_HealthCheckRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Grpc_Health_V1_HealthCheckResponse {
         try await channel.unary("/grpc.health.v1.Health/Check", request, options: options)

@@ -171,7 +171,7 @@ public struct Driver_V1_DriverServiceClient {
     /// Adds a driver with their profile and first position. With an id it is idempotent: the same profile again changes
     /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile.
     @inlinable
-    public func registerDriver(
+    public nonisolated(nonsending) func registerDriver(
         _ request: Driver_V1_RegisterDriverRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Driver_V1_RegisterDriverResponse {
         try await channel.unary("/driver.v1.DriverService/RegisterDriver", request, options: options)
@@ -189,7 +189,7 @@ public struct Driver_V1_DriverServiceClient {
 
     /// NOT_FOUND if the driver is unknown.
     @inlinable
-    public func getDriver(
+    public nonisolated(nonsending) func getDriver(
         _ request: Driver_V1_GetDriverRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Driver_V1_GetDriverResponse {
         try await channel.unary("/driver.v1.DriverService/GetDriver", request, options: options)
@@ -207,7 +207,7 @@ public struct Driver_V1_DriverServiceClient {
 
     /// All drivers by id, page by page (for operators).
     @inlinable
-    public func listDrivers(
+    public nonisolated(nonsending) func listDrivers(
         _ request: Driver_V1_ListDriversRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Driver_V1_ListDriversResponse {
         try await channel.unary("/driver.v1.DriverService/ListDrivers", request, options: options)
@@ -225,7 +225,7 @@ public struct Driver_V1_DriverServiceClient {
 
     /// Available drivers: nearest first when a position is given, nearest to the centre of a box, else by id.
     @inlinable
-    public func findAvailableDrivers(
+    public nonisolated(nonsending) func findAvailableDrivers(
         _ request: Driver_V1_FindAvailableDriversRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Driver_V1_FindAvailableDriversResponse {
         try await channel.unary("/driver.v1.DriverService/FindAvailableDrivers", request, options: options)
@@ -247,7 +247,7 @@ public struct Driver_V1_DriverServiceClient {
     /// with `partial` each box says whether it was answered whole, else a question that is too large fails
     /// (RESOURCE_EXHAUSTED).
     @inlinable
-    public func listDriversInAreas(
+    public nonisolated(nonsending) func listDriversInAreas(
         _ request: Driver_V1_ListDriversInAreasRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Driver_V1_ListDriversInAreasResponse {
         try await channel.unary("/driver.v1.DriverService/ListDriversInAreas", request, options: options)
@@ -265,7 +265,7 @@ public struct Driver_V1_DriverServiceClient {
 
     /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip.
     @inlinable
-    public func updateDriverStatus(
+    public nonisolated(nonsending) func updateDriverStatus(
         _ request: Driver_V1_UpdateDriverStatusRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Driver_V1_UpdateDriverStatusResponse {
         try await channel.unary("/driver.v1.DriverService/UpdateDriverStatus", request, options: options)

@@ -143,7 +143,7 @@ public struct Trip_V1_TripServiceClient {
     /// who is too far from the pickup (`driver-too-far`) or has a car of another category (`wrong-category`), ABORTED while a
     /// request with the same idempotency key runs, ALREADY_EXISTS for the same key with another request.
     @inlinable
-    public func createTrip(
+    public nonisolated(nonsending) func createTrip(
         _ request: Trip_V1_CreateTripRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Trip_V1_CreateTripResponse {
         try await channel.unary("/trip.v1.TripService/CreateTrip", request, options: options)
@@ -161,7 +161,7 @@ public struct Trip_V1_TripServiceClient {
 
     /// NOT_FOUND if the trip is unknown.
     @inlinable
-    public func getTrip(
+    public nonisolated(nonsending) func getTrip(
         _ request: Trip_V1_GetTripRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Trip_V1_GetTripResponse {
         try await channel.unary("/trip.v1.TripService/GetTrip", request, options: options)
@@ -179,7 +179,7 @@ public struct Trip_V1_TripServiceClient {
 
     /// By rider, driver or status; newest first (created_at, id).
     @inlinable
-    public func listTrips(
+    public nonisolated(nonsending) func listTrips(
         _ request: Trip_V1_ListTripsRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Trip_V1_ListTripsResponse {
         try await channel.unary("/trip.v1.TripService/ListTrips", request, options: options)
@@ -197,7 +197,7 @@ public struct Trip_V1_TripServiceClient {
 
     /// Idempotent. FAILED_PRECONDITION from the wrong state.
     @inlinable
-    public func pickUpTrip(
+    public nonisolated(nonsending) func pickUpTrip(
         _ request: Trip_V1_PickUpTripRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Trip_V1_PickUpTripResponse {
         try await channel.unary("/trip.v1.TripService/PickUpTrip", request, options: options)
@@ -215,7 +215,7 @@ public struct Trip_V1_TripServiceClient {
 
     /// Idempotent. FAILED_PRECONDITION from the wrong state.
     @inlinable
-    public func completeTrip(
+    public nonisolated(nonsending) func completeTrip(
         _ request: Trip_V1_CompleteTripRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Trip_V1_CompleteTripResponse {
         try await channel.unary("/trip.v1.TripService/CompleteTrip", request, options: options)
@@ -233,7 +233,7 @@ public struct Trip_V1_TripServiceClient {
 
     /// Idempotent. FAILED_PRECONDITION from the wrong state.
     @inlinable
-    public func cancelTrip(
+    public nonisolated(nonsending) func cancelTrip(
         _ request: Trip_V1_CancelTripRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Trip_V1_CancelTripResponse {
         try await channel.unary("/trip.v1.TripService/CancelTrip", request, options: options)

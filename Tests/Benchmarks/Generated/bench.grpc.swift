@@ -63,7 +63,7 @@ public struct Bench_EchoClient {
 
     /// the same id, n + 1
     @inlinable
-    public func unary(
+    public nonisolated(nonsending) func unary(
         _ request: Bench_Small, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Bench_Small {
         try await channel.unary("/bench.Echo/Unary", request, options: options)

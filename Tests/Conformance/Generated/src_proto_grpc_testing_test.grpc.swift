@@ -147,7 +147,7 @@ public struct Grpc_Testing_TestServiceClient {
 
     /// Answers nothing.
     @inlinable
-    public func emptyCall(
+    public nonisolated(nonsending) func emptyCall(
         _ request: Grpc_Testing_Empty, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Grpc_Testing_Empty {
         try await channel.unary("/grpc.testing.TestService/EmptyCall", request, options: options)
@@ -165,7 +165,7 @@ public struct Grpc_Testing_TestServiceClient {
 
     /// Answers a payload of the size that is asked for.
     @inlinable
-    public func unaryCall(
+    public nonisolated(nonsending) func unaryCall(
         _ request: Grpc_Testing_SimpleRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Grpc_Testing_SimpleResponse {
         try await channel.unary("/grpc.testing.TestService/UnaryCall", request, options: options)
@@ -183,7 +183,7 @@ public struct Grpc_Testing_TestServiceClient {
 
     /// The same; the answer says that a cache may keep it.
     @inlinable
-    public func cacheableUnaryCall(
+    public nonisolated(nonsending) func cacheableUnaryCall(
         _ request: Grpc_Testing_SimpleRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Grpc_Testing_SimpleResponse {
         try await channel.unary("/grpc.testing.TestService/CacheableUnaryCall", request, options: options)
@@ -268,7 +268,7 @@ public struct Grpc_Testing_TestServiceClient {
 
     /// Declared, and not there.
     @inlinable
-    public func unimplementedCall(
+    public nonisolated(nonsending) func unimplementedCall(
         _ request: Grpc_Testing_Empty, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Grpc_Testing_Empty {
         try await channel.unary("/grpc.testing.TestService/UnimplementedCall", request, options: options)
@@ -329,7 +329,7 @@ public struct Grpc_Testing_UnimplementedServiceClient {
     }
 
     @inlinable
-    public func unimplementedCall(
+    public nonisolated(nonsending) func unimplementedCall(
         _ request: Grpc_Testing_Empty, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Grpc_Testing_Empty {
         try await channel.unary("/grpc.testing.UnimplementedService/UnimplementedCall", request, options: options)

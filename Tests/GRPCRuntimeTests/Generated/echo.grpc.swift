@@ -89,7 +89,7 @@ public struct Cabstand_Test_EchoClient {
     }
 
     @inlinable
-    public func unary(
+    public nonisolated(nonsending) func unary(
         _ request: Cabstand_Test_EchoRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Cabstand_Test_EchoResponse {
         try await channel.unary("/cabstand.test.Echo/Unary", request, options: options)
