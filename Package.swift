@@ -19,9 +19,10 @@ let settings: [SwiftSetting] =
         .enableUpcomingFeature("ExistentialAny"),
     ] + (environment["CABSTAND_WARNINGS_AS_ERRORS"] == "1" ? [.treatAllWarnings(as: .error)] : [])
 
-/// In rooms with calls for tasks of a loop, an async function stays where its caller is (SE-0461).
+/// In rooms whose rules are tasks of a loop, an async function stays where its caller is (SE-0461).
 func settings(of room: String) -> [SwiftSetting] {
-    room == "SQLiteStore" ? settings + [.enableUpcomingFeature("NonisolatedNonsendingByDefault")] : settings
+    ["SQLiteStore", "DriverService", "TripService"].contains(room)
+        ? settings + [.enableUpcomingFeature("NonisolatedNonsendingByDefault")] : settings
 }
 
 /// A library room and what it stands on.
@@ -170,7 +171,7 @@ var targets: [Target] = [
         "DriverService",
         [
             "Basics", "DriverSimulator", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim", "ProtobufWire",
-            "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "Telemetry", "TestSupport",
+            "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "Telemetry", "TestSupport",
         ]),
     tests(
         "TripService",

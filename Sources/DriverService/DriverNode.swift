@@ -50,8 +50,9 @@ final class DriverNode {
             throw DatabaseStartError(error)
         }
         repository = SQLiteDriverRepository(loop: loop, writer: opened.writer)
-        health = DatabaseHealth(loop: loop, logger: Logger(label: "driver")) { [weak repository] writing, completion in
-            repository?.probe(writing: writing, completion)
+        health = DatabaseHealth(loop: loop, logger: Logger(label: "driver")) {
+            [weak repository] writing throws(StorageError) in
+            try await repository?.probe(writing: writing)
         }
 
         let kafka = KafkaConfiguration(settings, clientID: "cabstand-driver", group: "cabstand-driver")

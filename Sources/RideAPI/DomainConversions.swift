@@ -20,6 +20,65 @@ extension Vehicle {
     }
 }
 
+extension Driver_V1_DriverStatus {
+    public init(_ status: DriverStatus) {
+        switch status {
+        case .available: self = .available
+        case .unavailable: self = .unavailable
+        case .offline: self = .offline
+        }
+    }
+}
+
+extension DriverStatus {
+    /// Nil for a status that the domain does not know.
+    public init?(_ message: Driver_V1_DriverStatus) {
+        switch message {
+        case .available: self = .available
+        case .unavailable: self = .unavailable
+        case .offline: self = .offline
+        case .unspecified, .UNRECOGNIZED: return nil
+        }
+    }
+}
+
+extension Driver_V1_Driver {
+    /// `distance` in metres, from the position that was asked for.
+    public init(_ driver: Driver, distance: Double? = nil) {
+        self.init(stateOf: driver, distance: distance)
+        id = driver.id
+        name = driver.profile.name
+        vehicle = Driver_V1_Vehicle(driver.profile.vehicle)
+    }
+
+    /// What never changes, and nothing else.
+    public init(_ profile: DriverProfile) {
+        self.init(id: profile.id, name: profile.name, vehicle: Driver_V1_Vehicle(profile.vehicle))
+    }
+
+    /// What changes, and nothing else. `distance` in metres, from the position that was asked for; a tenth of a metre is all
+    /// that it is good for.
+    public init(stateOf driver: Driver, distance: Double? = nil) {
+        self.init(
+            lat: driver.position.lat, lon: driver.position.lon, heading: driver.heading, speed: driver.speed,
+            status: Driver_V1_DriverStatus(driver.status), distanceM: distance.map { ($0 * 10).rounded() / 10 },
+            updatedAt: Google_Protobuf_Timestamp(unixMilliseconds: driver.updatedAt),
+            activeTripID: driver.activeTripID, present: driver.presence == .present)
+    }
+}
+
+extension Driver {
+    /// A driver as they were said to be: what a message does not carry is unknown.
+    public init(_ message: Driver_V1_Driver) {
+        let updatedAt = message.updatedAt?.unixMilliseconds ?? 0
+        self.init(
+            profile: DriverProfile(id: message.id, name: message.name, vehicle: Vehicle(message.vehicle)),
+            position: Position(lat: message.lat, lon: message.lon), heading: message.heading, speed: message.speed,
+            measuredAt: updatedAt, presence: message.present ? .present : .offline,
+            activeTripID: message.activeTripID, updatedAt: updatedAt, revision: 0)
+    }
+}
+
 extension Driver_V1_Box {
     public init(_ box: Box) {
         self.init(west: box.west, south: box.south, east: box.east, north: box.north)

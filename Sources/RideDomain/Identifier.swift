@@ -13,9 +13,10 @@ public enum Identifier {
     /// Whether `text` has the form of an identifier: for what is read back from a file or from Kafka, where an earlier version
     /// may have left a reserved word.
     public static func isWellFormed(_ text: String) -> Bool {
-        let bytes = text.utf8
-        guard !bytes.isEmpty, bytes.count <= maximumLength else { return false }
-        return bytes.allSatisfy(isAllowed)
+        let bytes = text.utf8.span
+        guard 1...maximumLength ~= bytes.count else { return false }
+        for index in bytes.indices where !isAllowed(bytes[index]) { return false }
+        return true
     }
 
     /// What is wrong with `text`, as a sentence for whoever sent it; nil if it is an identifier.

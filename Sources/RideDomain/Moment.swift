@@ -3,6 +3,9 @@
 /// Two clocks in one value: the wall clock is what the outside sees, the monotonic one measures silence, so that a
 /// stepped wall clock makes nobody expire.
 public struct Moment: Hashable, Sendable {
+    /// The Unix milliseconds that RFC 3339 can write: the years 1970 to 9999. What is outside is stored nowhere.
+    public static let walls: ClosedRange<Int64> = 0...253_402_300_799_999
+
     /// Unix milliseconds.
     public var wall: Int64
     /// Monotonic nanoseconds.

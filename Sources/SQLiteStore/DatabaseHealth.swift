@@ -17,7 +17,7 @@ public final class DatabaseHealth {
     }
 
     /// What a probe does: a job of the writer, with a write that changes nothing or without any.
-    public typealias Probe = (_ writing: Bool, _ completion: @escaping (Result<Void, any Error>) -> Void) -> Void
+    public typealias Probe = (_ writing: Bool) async throws(StorageError) -> Void
 
     /// The reason in an operator's words, when it fails; nil, when it works again.
     public var onChange: (String?) -> Void = { _ in }
@@ -37,14 +37,15 @@ public final class DatabaseHealth {
         schedule()
     }
 
-    /// A job failed. What says nothing about the database (a deadline, a constraint) changes nothing.
-    public func failed(_ error: any Error) {
-        let known = error as? SQLiteError
-        if let known, !known.isFailureOfTheDatabase { return }
-        let reason = known?.reason ?? "It fails in an unexpected way; the log has the words."
+    /// A job failed. What says nothing about the database (a deadline, a refusal) changes nothing.
+    public func failed(_ error: StorageError) {
+        let (reason, detail): (String, String)
+        switch error {
+        case .unavailable(let words, let log), .corrupt(let words, let log): (reason, detail) = (words, log)
+        case .deadlineExceeded, .cancelled, .refused: return
+        }
         if let held = logs.admit(now: loop.now) {
-            logger.error(
-                "the database fails", metadata: ["reason": reason, "error": "\(error)", "held_back": "\(held)"])
+            logger.error("the database fails", metadata: ["reason": reason, "error": detail, "held_back": "\(held)"])
         }
         onChange(reason)
         guard !isFailing else { return }
@@ -69,19 +70,20 @@ public final class DatabaseHealth {
         timer = loop.schedule(after: isFailing ? Limits.probeInterval : Limits.lookInterval) { [weak self] in
             guard let self else { return }
             timer = nil
-            probe(isFailing) { [weak self] in self?.probed($0) }
+            loop.start { [weak self] in await self?.look() }
         }
     }
 
-    private func probed(_ result: Result<Void, any Error>) {
-        if isStopped { return }
-        switch result {
-        case .failure(let error): failed(error)
-        case .success where isFailing:
-            isFailing = false
-            logger.notice("the database works again")
-            onChange(nil)
-        case .success: break
+    private func look() async {
+        do throws(StorageError) {
+            try await probe(isFailing)
+            if isFailing && !isStopped {
+                isFailing = false
+                logger.notice("the database works again")
+                onChange(nil)
+            }
+        } catch {
+            if !isStopped { failed(error) }
         }
         if timer == nil { schedule() }
     }

@@ -63,6 +63,9 @@ public struct SQLiteError: Error, Sendable, Equatable, CustomStringConvertible {
         }
     }
 
+    /// Whether the file holds what it can't.
+    var isCorruption: Bool { [SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_FORMAT].contains(primaryCode) }
+
     /// Why the database can't be used, in words for an operator: the cause and the remedy.
     public var reason: String {
         if self == .moved {

@@ -10,7 +10,7 @@ public final class SQLiteReader: Sendable {
     /// Jobs that may wait; more are refused with `SQLiteError.queueFull`.
     public static let defaultCapacity = 8_192
 
-    private let thread: SQLiteThread
+    @usableFromInline let thread: SQLiteThread
 
     /// Opens the file, which must exist (the writer made it). Blocking: at start only.
     public init(path: String, name: String = "sqlite-reader", capacity: Int = SQLiteReader.defaultCapacity) throws {
@@ -35,24 +35,23 @@ public final class SQLiteReader: Sendable {
     ///
     /// `deadline` (monotonic nanoseconds): a job that is not done by then ends with `SQLiteError.deadlineExceeded`, also in
     /// the middle of its work: one long search does not hold up the others for longer than it may take itself.
-    public func submit<Value: Sendable>(
+    @inlinable public func submit<Value: Sendable>(
         on loop: any SQLiteCompletionTarget, deadline: UInt64? = nil,
         _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value,
         completion: @escaping (Result<Value, any Error>) -> Void
     ) {
-        thread.submit(SQLiteJobOf(target: loop, deadline: deadline, work: work, completion: completion))
+        thread.submit(on: loop, deadline: deadline, work, completion: completion)
     }
 
     /// The same for a task: returns on the task's executor. Cancelling the task takes a job that has not begun out of the queue.
     ///
     /// - Throws: what `work` threw, `SQLiteError`, or `CancellationError` for a job that was taken out.
+    @inlinable @inline(__always)
     public nonisolated(nonsending) func perform<Value: Sendable>(
         on loop: (any SQLiteCompletionTarget)? = nil, deadline: UInt64? = nil,
         _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value
     ) async throws -> Value {
-        let job = SQLiteJobOf(target: loop, deadline: deadline, work: work) { _ in }
-        await thread.wait(for: job)
-        return try job.result.get()
+        try await thread.perform(on: loop, deadline: deadline, work) { _ in }
     }
 
     /// Takes no more jobs; what waits or runs is answered with `SQLiteError.closed`. `completion` is called when the

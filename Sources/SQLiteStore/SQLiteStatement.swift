@@ -160,7 +160,9 @@ import CSQLite
     func text(_ index: Int32) -> String? {
         guard let base = unsafe sqlite3_column_text(column(index), index) else { return "" }
         let count = Int(unsafe sqlite3_column_bytes(handle, index))
-        return unsafe String(validating: UnsafeBufferPointer(start: base, count: count), as: UTF8.self)
+        let bytes = unsafe Span(_unsafeElements: UnsafeBufferPointer(start: base, count: count))
+        guard let text = try? UTF8Span(validating: bytes) else { return nil }
+        return String(copying: text)
     }
 
     func name(of index: Int32) -> String {

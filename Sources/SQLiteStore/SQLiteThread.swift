@@ -15,7 +15,7 @@ import Telemetry
 ///
 /// Proof of `@unchecked Sendable`: `waiting`, `cancelled`, `isClosed`, `isFinished`, `whenFinished` and `limit` are touched under `mutex`
 /// only, the rest never changes after `init`.
-@safe final class SQLiteThread: @unchecked Sendable {
+@safe @usableFromInline final class SQLiteThread: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let wakeUp: UnsafeMutablePointer<pthread_cond_t>
     private let finished: UnsafeMutablePointer<pthread_cond_t>
@@ -70,6 +70,7 @@ import Telemetry
     var pending: Int { depth.load(ordering: .relaxed) }
 
     /// Puts a job into the queue; a full or closed queue finishes it with the error at once. Thread-safe.
+    @usableFromInline
     func submit(_ job: SQLiteJob) {
         unsafe pthread_mutex_lock(mutex)
         let refusal: (any Error)? =
@@ -100,6 +101,7 @@ import Telemetry
     }
 
     /// Lets a task wait until a job is done. One that is cancelled takes its job out of the queue, if the thread has not begun it.
+    @usableFromInline
     nonisolated(nonsending) func wait(for job: SQLiteJob) async {
         await withTaskCancellationHandler {
             // Proof: a job is finished once.

@@ -16,7 +16,7 @@ public final class SQLiteWriter: Sendable {
     /// Jobs that may wait; more are refused with `SQLiteError.queueFull`.
     public static let defaultCapacity = 8_192
 
-    private let thread: SQLiteThread
+    @usableFromInline let thread: SQLiteThread
     private let commitCount = Atomic<Int>(0)
 
     /// Takes the file for this process alone, opens it (blocking: at start, not on a loop that serves), runs `setUp` on it
@@ -86,25 +86,26 @@ public final class SQLiteWriter: Sendable {
     ///
     /// `deadline` (monotonic nanoseconds): a job whose turn comes later is not begun and ends with
     /// `SQLiteError.deadlineExceeded`. `completion` gets what `work` threw, or the error of the commit.
-    public func submit<Value: Sendable>(
+    @inlinable public func submit<Value: Sendable>(
         on loop: any SQLiteCompletionTarget, deadline: UInt64? = nil,
         _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value,
         completion: @escaping (Result<Value, any Error>) -> Void
     ) {
-        thread.submit(SQLiteJobOf(target: loop, deadline: deadline, work: work, completion: completion))
+        thread.submit(on: loop, deadline: deadline, work, completion: completion)
     }
 
     /// The same for a task: returns after the commit, on the task's executor. Cancelling the task takes a job that has not begun
     /// out of the queue.
     ///
+    /// - Parameter durable: called on `loop` before any task that waits for a job of the same transaction goes on, in the order
+    ///   of the jobs: for what has to follow the order of the changes.
     /// - Throws: what `work` threw, `SQLiteError`, or `CancellationError` for a job that was taken out.
+    @inlinable @inline(__always)
     public nonisolated(nonsending) func perform<Value: Sendable>(
         on loop: (any SQLiteCompletionTarget)? = nil, deadline: UInt64? = nil,
-        _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value
+        _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value, durable: @escaping (Value) -> Void = { _ in }
     ) async throws -> Value {
-        let job = SQLiteJobOf(target: loop, deadline: deadline, work: work) { _ in }
-        await thread.wait(for: job)
-        return try job.result.get()
+        try await thread.perform(on: loop, deadline: deadline, work, done: durable)
     }
 
     /// Takes no more jobs. What waits is committed, then the log is brought into the file and the file is closed, complete;

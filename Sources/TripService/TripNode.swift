@@ -14,11 +14,11 @@ final class TripNode {
 
     private let loop: EventLoop
     private let logger = Logger(label: "trip")
-    private let drainDelay: UInt64
-    /// Nanoseconds that the end waits for calls in flight.
-    private let drainTimeout: UInt64
-    /// Nanoseconds that the end waits for Kafka to take what is in the outbox: the rest is sent after the next start.
-    private let flushTimeout: UInt64
+    private let drainDelay: Duration
+    /// How long the end waits for calls in flight.
+    private let drainTimeout: Duration
+    /// How long the end waits for Kafka to take what is in the outbox: the rest is sent after the next start.
+    private let flushTimeout: Duration
     private let repository: SQLiteTripRepository
     private let health: DatabaseHealth
     private let channel: GRPCChannel
@@ -33,10 +33,10 @@ final class TripNode {
     /// On the thread that made the loop, before it runs.
     init(loop: EventLoop, settings: ProgramSettings) throws {
         self.loop = loop
-        drainDelay = UInt64(settings.drainDelaySeconds) * 1_000_000_000
-        let grace = UInt64(settings.graceSeconds) * 1_000_000_000
+        drainDelay = .seconds(settings.drainDelaySeconds)
+        let grace = Duration.seconds(settings.graceSeconds)
         drainTimeout = grace / 2
-        flushTimeout = min(3_000_000_000, grace / 8)
+        flushTimeout = min(.seconds(3), grace / 8)
         readiness = ServiceReadiness(
             loops: [loop], dependencies: ["database", "kafka", "driver_service"], now: loop.preciseNow())
 
@@ -47,8 +47,9 @@ final class TripNode {
             throw DatabaseStartError(error)
         }
         let start = repository.start()
-        health = DatabaseHealth(loop: loop, logger: Logger(label: "trip")) { [weak repository] writing, completion in
-            repository?.probe(writing: writing, completion)
+        health = DatabaseHealth(loop: loop, logger: Logger(label: "trip")) {
+            [weak repository] writing throws(StorageError) in
+            try await repository?.probe(writing: writing)
         }
         channel = GRPCChannel(
             loop: loop, target: settings.driverService.description, options: .betweenServices)
@@ -103,7 +104,9 @@ final class TripNode {
             }
         }
         channel.connect()
-        loop.schedule(every: TripLimits.keySweepInterval) { [weak book] in book?.forgetOldKeys() }
+        loop.schedule(every: TripLimits.keySweepInterval) { [weak book, loop] in
+            loop.start { await book?.forgetOldKeys() }
+        }
         // A health check that watches must learn when the service has started: nobody asks for it.
         server.health.set(.notServing, for: Trip_V1_TripService.name)
         server.health.set(.notServing)
@@ -120,42 +123,24 @@ final class TripNode {
 
     /// Readiness turns, then (after the configured delay) no new calls, calls in flight finish, Kafka takes what it can,
     /// the database closes.
-    func drain(_ completion: @escaping @Sendable () -> Void) {
+    func drain() async {
         readiness.drain()
         tellHealth()
-        loop.schedule(after: drainDelay) { [self] in
-            let drain = { [self] (completion: @escaping () -> Void) in
-                server.drain(completion)
-                // Behind it: a stream that ends because its server does is no failure in the log.
-                book.endWatches()
-            }
-            once(within: drainTimeout, drain) { [self] in
-                topics.cancel()
-                once(within: flushTimeout, { self.relay.whenIdle($0) }) { [self] in
-                    producer.close(timeout: .zero) { [self] _ in
-                        channel.close()
-                        if relay.pending > 0 {
-                            logger.notice(
-                                "the outbox goes on at the next start", metadata: ["rows": "\(relay.pending)"])
-                        }
-                        health.stop()
-                        repository.close(completion)
-                    }
-                }
-            }
+        await loop.pause(drainDelay)
+        await loop.wait(atMost: drainTimeout) { done in
+            server.drain(done)
+            // Behind it: a stream that ends because its server does is no failure in the log.
+            book.endWatches()
         }
-    }
-
-    /// Calls `next` once: when `work` is done, or after `timeout` nanoseconds.
-    private func once(within timeout: UInt64, _ work: (@escaping () -> Void) -> Void, then next: @escaping () -> Void) {
-        var isDone = false
-        let finish = {
-            if isDone { return }
-            isDone = true
-            next()
+        topics.cancel()
+        await loop.wait(atMost: flushTimeout) { relay.whenIdle($0) }
+        await loop.wait { done in producer.close(timeout: .zero) { _ in done() } }
+        channel.close()
+        if relay.pending > 0 {
+            logger.notice("the outbox goes on at the next start", metadata: ["rows": "\(relay.pending)"])
         }
-        loop.schedule(after: timeout, finish)
-        work(finish)
+        health.stop()
+        await repository.close()
     }
 }
 

@@ -4,6 +4,7 @@ import Reactor
 import ReactorSim
 import RideAPI
 import RideDomain
+import SQLiteStore
 import Telemetry
 import Testing
 
@@ -53,7 +54,7 @@ import Testing
             loop.execute { completion(.success(())) }
         }
         var pending: Int { 0 }
-        func probe(writing: Bool, _ completion: @escaping Completion) { loop.execute { completion(.success(())) } }
+        func probe(writing: Bool) async throws(StorageError) {}
         func close(_ completion: @escaping @Sendable () -> Void) { completion() }
         func announce(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason, _ trace: TraceContext) {}
     }

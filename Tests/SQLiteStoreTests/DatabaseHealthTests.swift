@@ -9,7 +9,7 @@ import Testing
     private final class World {
         let network = SimulatedNetwork(seed: 1)
         let loop: EventLoop
-        var outcome: Result<Void, any Error> = .success(())
+        var outcome: Result<Void, StorageError> = .success(())
         var probes: [(at: UInt64, writing: Bool)] = []
         var changes: [String?] = []
         var health: DatabaseHealth!
@@ -18,11 +18,12 @@ import Testing
         init() throws {
             loop = try network.makeLoop()
             health = DatabaseHealth(loop: loop, logger: Logger(label: "test", sink: LogSink(descriptor: -1))) {
-                [unowned self] writing, completion in
+                [unowned self] writing throws(StorageError) in
                 probes.append((loop.now, writing))
                 whenProbed()
                 let outcome = outcome
-                loop.execute { completion(outcome) }
+                await loop.wait { loop.execute($0) }
+                try outcome.get()
             }
             health.onChange = { [unowned self] in changes.append($0) }
         }
@@ -36,8 +37,8 @@ import Testing
 
     @Test func aFailureIsSaidAndTheProbeBringsTheEndOfIt() throws {
         let world = try World()
-        world.outcome = .failure(SQLiteError(code: 13, message: "database or disk is full"))
-        world.health.failed(SQLiteError(code: 13, message: "database or disk is full"))
+        world.outcome = .failure(StorageError(SQLiteError(code: 13, message: "database or disk is full")))
+        world.health.failed(StorageError(SQLiteError(code: 13, message: "database or disk is full")))
         #expect(world.changes == ["The disk is full; make room."])
         world.run(seconds: 10)
         #expect(world.health.isFailing)
@@ -55,7 +56,7 @@ import Testing
     /// The database is closed while the answer of a probe is on its way: that is no news, and nobody probes it again.
     @Test(arguments: [true, false]) func aProbeUnderWayIsTheLast(isFailing: Bool) throws {
         let world = try World()
-        let full = SQLiteError(code: 13, message: "database or disk is full")
+        let full = StorageError(SQLiteError(code: 13, message: "database or disk is full"))
         if isFailing { world.health.failed(full) } else { world.outcome = .failure(full) }
         let known = world.changes
         world.whenProbed = { world.health.stop() }
@@ -65,7 +66,7 @@ import Testing
 
     @Test func aFileThatGoesAwayIsNoticedWithoutAnyWrite() throws {
         let world = try World()
-        world.outcome = .failure(SQLiteError.moved)
+        world.outcome = .failure(StorageError(SQLiteError.moved))
         world.run(seconds: 6)
         #expect(world.health.isFailing)
         #expect(world.changes.first??.contains("deleted, moved or replaced") == true)
@@ -75,7 +76,7 @@ import Testing
         let world = try World()
         for error in [
             SQLiteError.deadlineExceeded, .closed, .queueFull(5), SQLiteError(code: 2067, message: "UNIQUE"),
-        ] { world.health.failed(error) }
+        ] { world.health.failed(StorageError(error)) }
         #expect(world.changes.isEmpty && !world.health.isFailing)
     }
 

@@ -19,13 +19,13 @@ import Testing
         network.wallClockStart += step
         network.run(for: 60_000_000_000)
         desk.loop.turn()
-        desk.book.forgetOldKeys()
+        desk.forgetOldKeys()
         let again = try desk.create(rider: "r", key: "k").get()
         #expect(again.replayed && again.trip.id == first.id)
         // After a day it is another booking, also when the clock was set back.
         network.run(for: 25 * 3_600_000_000_000)
         desk.loop.turn()
-        desk.book.forgetOldKeys()
+        desk.forgetOldKeys()
         let next = try desk.create(rider: "r", key: "k").get()
         #expect(!next.replayed && next.trip.id != first.id)
         desk.close()
@@ -77,7 +77,7 @@ import Testing
         network.run(for: 1_000_000_000)
         let ended = try desk.change(created.id, .complete).get()
         #expect(try #require(ended.endedAt) >= created.createdAt)
-        desk.book.forgetOldKeys()
+        desk.forgetOldKeys()
         desk.close()
     }
 }

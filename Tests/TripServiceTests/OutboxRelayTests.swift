@@ -73,12 +73,15 @@ import Testing
     /// Books every driver once and ends every trip: three rows a driver.
     private func rides(_ desk: Desk, _ round: String) throws {
         let created = desk.createAtOnce(
-            desk.directory.drivers.map { desk.request(rider: "\(round)-\($0.snapshot.id)", driver: $0.snapshot.id) })
+            desk.directory.drivers.map { desk.request(rider: "\(round)-\($0.driver.id)", driver: $0.driver.id) })
         let ids = try created.map { try $0.get().trip.id }
         for action in [TripAction.pickUp, .complete] {
             var done = 0
             for id in ids {
-                desk.book.change(id, action, deadline: .max) { _ in done += 1 }
+                desk.loop.start {
+                    _ = try? await desk.book.change(id, action, deadline: .max)
+                    done += 1
+                }
             }
             desk.turn { done == ids.count }
         }
@@ -108,9 +111,9 @@ import Testing
         let broker = try EmbeddedBroker(topics: [topic])
         let desk = try Desk(drivers: 2)
         // Before the relay hears of changes: it reads this one and the next from the outbox, and the third comes from memory.
-        var early = desk.request(rider: "r0", driver: "d0")
-        early.origin = RequestOrigin(requestID: "q", trace: trace("1"))
-        let first = try desk.createAtOnce([early])[0].get().trip
+        let first = try desk.createAtOnce(
+            [desk.request(rider: "r0", driver: "d0")], origin: RequestOrigin(requestID: "q", trace: trace("1"))
+        )[0].get().trip
         let (producer, relay) = try relay(broker, desk)
         let consumer = try KafkaConsumer(
             loop: desk.loop, configuration: configuration(broker), topic: "trip_events", start: .beginning)
@@ -120,7 +123,7 @@ import Testing
         }
         relay.start()
         for (action, digit, count) in [(TripAction.pickUp, Character("2"), 2), (.complete, "3", 3)] {
-            desk.book.change(first.id, action, deadline: .max, trace: trace(digit)) { _ in }
+            desk.loop.start { _ = try? await desk.book.change(first.id, action, deadline: .max, trace: trace(digit)) }
             desk.turn { traces.count == count }
         }
         _ = try desk.create(rider: "r1", driver: "d1").get()

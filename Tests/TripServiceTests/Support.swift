@@ -3,11 +3,16 @@ import Reactor
 import RideAPI
 import RideDomain
 import SQLiteStore
+import Synchronization
 import Telemetry
 import TestSupport
 import Testing
 
 @testable import TripService
+
+#if canImport(Glibc)
+    import Glibc
+#endif
 
 /// The driver service as a test wants it.
 final class FakeDirectory: DriverDirectory {
@@ -16,6 +21,8 @@ final class FakeDirectory: DriverDirectory {
     private let loop: EventLoop
     /// Nanoseconds until it answers.
     var delay: UInt64 = 0
+    /// It does not answer as long as somebody waits.
+    var isMute = false
     private(set) var questions = 0
 
     init(loop: EventLoop, drivers count: Int) {
@@ -27,38 +34,38 @@ final class FakeDirectory: DriverDirectory {
         _ id: String, distance: Double, isPresent: Bool = true, category: String = "standard"
     ) -> KnownDriver {
         let vehicle = Vehicle(make: "Skoda", model: "Octavia", color: "white", plate: "NB-C 12", category: category)
-        return KnownDriver(
-            snapshot: DriverProfile(id: id, name: "Ada", vehicle: vehicle), isPresent: isPresent, distance: distance,
-            message: Driver_V1_Driver(id: id, name: "Ada", distanceM: distance))
+        let driver = Driver(
+            profile: DriverProfile(id: id, name: "Ada", vehicle: vehicle), position: Position(lat: 53.55, lon: 13.26),
+            measuredAt: 1, presence: isPresent ? .present : .offline, updatedAt: 1, revision: 1)
+        return KnownDriver(driver: driver, distance: distance)
     }
 
-    private func answer(_ work: @escaping () -> Void) {
+    private func answer() async throws(TripError) {
         questions += 1
-        if delay > 0 { loop.schedule(after: delay, work) } else { work() }
+        if delay > 0 { await loop.pause(delay) }
+        while isMute {
+            if Task.isCancelled { throw .cancelled }
+            await loop.pause(1_000_000)
+        }
+        if let failure { throw failure }
     }
 
     func driver(
-        _ id: String, from position: Position, timeout: UInt64, origin: RequestOrigin,
-        _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
-    ) {
-        answer { [self] in
-            if let failure { return completion(.failure(failure)) }
-            completion(.success(drivers.first { $0.snapshot.id == id }))
-        }
+        _ id: String, from position: Position, timeout: UInt64, origin: RequestOrigin
+    ) async throws(TripError) -> KnownDriver? {
+        try await answer()
+        return drivers.first { $0.driver.id == id }
     }
 
     func nearest(
-        to position: Position, radius: Double?, limit: Int, category: String?, timeout: UInt64, origin: RequestOrigin,
-        _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void
-    ) {
-        answer { [self] in
-            if let failure { return completion(.failure(failure)) }
-            let found = drivers.filter {
-                $0.isPresent && $0.distance <= radius ?? .infinity
-                    && category.map([$0.snapshot.vehicle.category].contains) ?? true
-            }
-            completion(.success(Array(found.sorted { $0.distance < $1.distance }.prefix(limit))))
+        to position: Position, radius: Double?, limit: Int, category: String?, timeout: UInt64, origin: RequestOrigin
+    ) async throws(TripError) -> [KnownDriver] {
+        try await answer()
+        let found = drivers.filter {
+            $0.isPresent && $0.distance <= radius ?? .infinity
+                && category.map([$0.profile.vehicle.category].contains) ?? true
         }
+        return Array(found.sorted { $0.distance < $1.distance }.prefix(limit))
     }
 }
 
@@ -96,8 +103,10 @@ final class Desk {
     /// Closes the file, so that another desk may open it.
     func close() {
         var isClosed = false
-        let finish = LoopBound({ isClosed = true }, loop: loop)
-        repository.close { [loop] in loop.submit { finish.value() } }
+        loop.start { [self] in
+            await repository.close()
+            isClosed = true
+        }
         turn { isClosed }
     }
 
@@ -116,49 +125,85 @@ final class Desk {
         }
     }
 
-    private func answer<Value>(_ ask: (@escaping (Value) -> Void) -> Void) throws -> Value {
-        var value: Value?
-        ask { value = $0 }
-        turn { value != nil }
-        return try #require(value)
+    /// What a task of the loop comes to.
+    func answer<Value, Failure: Error>(
+        _ ask: @escaping () async throws(Failure) -> Value
+    ) -> Result<Value, Failure> {
+        var result: Result<Value, Failure>?
+        loop.start {
+            do throws(Failure) {
+                result = .success(try await ask())
+            } catch {
+                result = .failure(error)
+            }
+        }
+        turn { result != nil }
+        return result!
     }
 
     func request(
         rider: String, driver: String? = nil, category: String? = nil, id: String? = nil, key: String? = nil
-    ) -> TripBook.Request {
-        TripBook.Request(
+    ) -> Booking {
+        Booking(
             id: id, riderID: rider, driverID: driver, category: category, pickup: Position(lat: 53.55, lon: 13.26),
-            dropoff: Position(lat: 53.56, lon: 13.27),
-            key: key.map { IdempotencyKey(key: $0, request: Array("\(rider)|\(driver ?? "")".utf8)) },
-            deadline: deadline)
+            dropoff: Position(lat: 53.56, lon: 13.27), key: key)
     }
 
     func create(
         rider: String, driver: String? = nil, category: String? = nil, id: String? = nil, key: String? = nil
     ) throws -> Result<TripBook.Created, TripError> {
-        try answer {
-            book.create(request(rider: rider, driver: driver, category: category, id: id, key: key), $0)
-        }
+        let request = request(rider: rider, driver: driver, category: category, id: id, key: key)
+        return answer { [self] () async throws(TripError) in try await book.create(request, deadline: deadline) }
     }
 
     /// All at the same instant; the answers in the order of the requests.
-    func createAtOnce(_ requests: [TripBook.Request]) -> [Result<TripBook.Created, TripError>] {
+    func createAtOnce(
+        _ requests: [Booking], origin: RequestOrigin = .none
+    ) -> [Result<TripBook.Created, TripError>] {
         var answers: [Int: Result<TripBook.Created, TripError>] = [:]
-        for (index, request) in requests.enumerated() { book.create(request) { answers[index] = $0 } }
+        for (index, request) in requests.enumerated() {
+            loop.start { [self] in
+                do throws(TripError) {
+                    answers[index] = .success(
+                        try await book.create(request, deadline: deadline, origin: origin))
+                } catch {
+                    answers[index] = .failure(error)
+                }
+            }
+        }
         turn { answers.count == requests.count }
         return requests.indices.compactMap { answers[$0] }
     }
 
     func change(_ id: String, _ action: TripAction) throws -> Result<Trip, TripError> {
-        try answer { book.change(id, action, deadline: deadline, $0) }
+        answer { [self] () async throws(TripError) in try await book.change(id, action, deadline: deadline) }
     }
 
     func get(_ id: String) throws -> Result<Trip, TripError> {
-        try answer { book.get(id, deadline: deadline, $0) }
+        answer { [self] () async throws(TripError) in try await book.get(id, deadline: deadline) }
     }
 
     func list(_ filter: TripFilter, after cursor: TripCursor? = nil, limit: Int = 20) throws -> TripPage {
-        try answer { book.list(filter, after: cursor, limit: limit, deadline: deadline, $0) }.get()
+        try answer { [self] () async throws(TripError) in
+            try await book.list(filter, after: cursor, limit: limit, deadline: deadline)
+        }.get()
+    }
+
+    /// Watches a trip from now on.
+    func watch(
+        _ id: String, _ tell: @escaping (Result<Trip, TripError>?) -> Void
+    ) -> Result<TripWatchers.Token, TripError> {
+        answer { [self] () async throws(TripError) in try await book.watch(id, deadline: deadline, tell) }
+    }
+
+    func forgetOldKeys() { loop.start { [book] in await book.forgetOldKeys() } }
+
+    /// Holds the writer up in a job of its own.
+    func holdWriter() -> Gate {
+        let gate = Gate()
+        repository.writer.submit(on: loop, { _ in gate.wait() }, completion: { _ in })
+        turn { gate.isReached }
+        return gate
     }
 
     /// Changes the file by hand, as no rule allows.
@@ -174,7 +219,9 @@ final class Desk {
     }
 
     func outbox(after seq: UInt64 = 0) throws -> [OutboxEvent] {
-        try answer { repository.outbox(after: seq, limit: 10_000, $0) }.get()
+        try answer { [self] () async throws(StorageError) in
+            try await repository.outbox(after: seq, limit: 10_000)
+        }.get()
     }
 }
 
@@ -183,5 +230,20 @@ func code<Value>(_ result: Result<Value, TripError>) -> String {
     switch result {
     case .success: ""
     case .failure(let error): error.code
+    }
+}
+
+/// Where a thread waits until the test lets it go on.
+final class Gate: Sendable {
+    private let reached = Atomic(false)
+    private let opened = Atomic(false)
+
+    var isReached: Bool { reached.load(ordering: .acquiring) }
+
+    func open() { opened.store(true, ordering: .releasing) }
+
+    func wait() {
+        reached.store(true, ordering: .releasing)
+        while !opened.load(ordering: .acquiring) { usleep(100) }
     }
 }

@@ -1,4 +1,5 @@
 import RideDomain
+import SQLiteStore
 
 /// How far the trip events of one cluster have been taken over.
 struct EventCursor: Equatable, Sendable {
@@ -48,7 +49,7 @@ protocol DriverRepository: AnyObject {
     /// The revision that a restart begins at.
     func reserveRevision(_ revision: UInt64, _ completion: @escaping Completion)
     /// Writes something that changes nothing, or only looks whether the storage is there.
-    func probe(writing: Bool, _ completion: @escaping Completion)
+    func probe(writing: Bool) async throws(StorageError)
     /// Writes that wait.
     var pending: Int { get }
     /// Writes what waits, then closes the storage; `completion` comes after that, on any thread.

@@ -61,15 +61,13 @@ final class SQLiteDriverRepository: DriverRepository {
 
     func close(_ completion: @escaping @Sendable () -> Void) { writer.close(completion) }
 
-    func probe(writing: Bool, _ completion: @escaping Completion) {
-        writer.submit(on: loop) { database in
-            if writing { try database.probeWriting() }
-        } completion: {
-            completion($0)
+    func probe(writing: Bool) async throws(StorageError) {
+        do {
+            try await writer.perform(on: loop) { if writing { try $0.probeWriting() } }
+        } catch {
+            throw StorageError(error)
         }
     }
-
-    // MARK: Writing
 
     func insert(_ driver: Driver, deadline: UInt64?, _ completion: @escaping Completion) {
         writer.submit(on: loop, deadline: deadline) { database in
@@ -216,7 +214,7 @@ final class SQLiteDriverRepository: DriverRepository {
         }
         func instant(_ column: Int32) throws(SQLiteError) -> Int64 {
             try row.value(try row.int64(column), column, "an instant") {
-                (0...253_402_300_799_999).contains($0) ? $0 : nil
+                Moment.walls.contains($0) ? $0 : nil
             }
         }
         let vehicle = Vehicle(

@@ -29,7 +29,7 @@ final class DriverBook {
     private var dirty: [Int32] = []
     private var savesInFlight = 0
     /// Called when the storage failed.
-    var onStorageFailure: (any Error) -> Void = { _ in }
+    var onStorageFailure: (StorageError) -> Void = { _ in }
 
     init(
         loop: EventLoop, repository: any DriverRepository, announcer: any DriverAnnouncer, stored: StoredDrivers,
@@ -281,10 +281,9 @@ final class DriverBook {
     /// What a write's failure means for the caller; nil: it is durable.
     private func stored(_ result: Result<Void, any Error>) -> DriverError? {
         guard case .failure(let error) = result else { return nil }
-        if let error = error as? SQLiteError, error == .deadlineExceeded {
-            return .deadlineExceeded("The database did not answer in time.")
-        }
-        onStorageFailure(error)
+        let failure = StorageError(error)
+        if failure == .deadlineExceeded { return .deadlineExceeded("The database did not answer in time.") }
+        onStorageFailure(failure)
         return .unavailable("The driver service can't store anything now; try again in a moment.")
     }
 }

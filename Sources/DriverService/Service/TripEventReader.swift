@@ -2,6 +2,7 @@ import KafkaClient
 import Reactor
 import RideAPI
 import RideDomain
+import SQLiteStore
 import Telemetry
 
 /// Takes over `trip_events`: drivers' trips are stored together with how far the topic was read, in one transaction.
@@ -139,7 +140,7 @@ final class TripEventReader {
                 if !cursor.offsets.isEmpty { consumer.commit(cursor.offsets) }
                 if hasUnsaved { saveSoon() }
             case .failure(let error):
-                book.onStorageFailure(error)
+                book.onStorageFailure(StorageError(error))
                 unsaved.formUnion(batch)
                 hasUnsaved = true
                 isSaveDue = true

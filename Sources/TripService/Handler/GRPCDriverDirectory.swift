@@ -1,5 +1,4 @@
 import GRPCRuntime
-import Reactor
 import RideAPI
 import RideDomain
 import Telemetry
@@ -11,32 +10,30 @@ final class GRPCDriverDirectory: DriverDirectory {
     init(channel: GRPCChannel) { client = Driver_V1_DriverServiceClient(channel: channel) }
 
     func driver(
-        _ id: String, from position: Position, timeout: UInt64, origin: RequestOrigin,
-        _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void
-    ) {
-        let request = Driver_V1_GetDriverRequest(driverID: id)
-        client.getDriver(request, options: Self.options(timeout, origin)) { result in
-            switch result {
-            case .success(let response):
-                let known = response.driver.map { driver in
-                    Self.known(driver, at: position.distance(to: Position(lat: driver.lat, lon: driver.lon)))
-                }
-                completion(.success(known))
-            case .failure(let error) where error.code == .notFound: completion(.success(nil))
-            case .failure(let error): completion(.failure(Self.translate(error)))
+        _ id: String, from position: Position, timeout: UInt64, origin: RequestOrigin
+    ) async throws(TripError) -> KnownDriver? {
+        do throws(RPCError) {
+            let response = try await client.getDriver(
+                Driver_V1_GetDriverRequest(driverID: id), options: Self.options(timeout, origin))
+            return response.driver.map(Driver.init).map {
+                KnownDriver(driver: $0, distance: position.distance(to: $0.position))
             }
+        } catch {
+            if error.code == .notFound { return nil }
+            throw TripError(error)
         }
     }
 
     func nearest(
-        to position: Position, radius: Double?, limit: Int, category: String?, timeout: UInt64, origin: RequestOrigin,
-        _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void
-    ) {
+        to position: Position, radius: Double?, limit: Int, category: String?, timeout: UInt64, origin: RequestOrigin
+    ) async throws(TripError) -> [KnownDriver] {
         let request = Driver_V1_FindAvailableDriversRequest(
             lat: position.lat, lon: position.lon, radiusM: radius, limit: UInt32(limit), category: category)
-        client.findAvailableDrivers(request, options: Self.options(timeout, origin)) { result in
-            completion(
-                result.map { $0.drivers.map { Self.known($0, at: $0.distanceM ?? 0) } }.mapError(Self.translate))
+        do throws(RPCError) {
+            let response = try await client.findAvailableDrivers(request, options: Self.options(timeout, origin))
+            return response.drivers.map { KnownDriver(driver: Driver($0), distance: $0.distanceM ?? 0) }
+        } catch {
+            throw TripError(error)
         }
     }
 
@@ -46,17 +43,15 @@ final class GRPCDriverDirectory: DriverDirectory {
         options.metadata.add(origin)
         return options
     }
+}
 
-    private static func translate(_ error: RPCError) -> TripError {
+extension TripError {
+    /// What a failure of the driver service means for a booking.
+    fileprivate init(_ error: RPCError) {
         switch error.code {
-        case .deadlineExceeded: .deadlineExceeded("The driver service did not answer in time.")
-        default: .unavailable("The driver service can't be asked now (\(error)); nothing is promised unseen.")
+        case .cancelled: self = .cancelled
+        case .deadlineExceeded: self = .deadlineExceeded("The driver service did not answer in time.")
+        default: self = .unavailable("The driver service can't be asked now (\(error)); nothing is promised unseen.")
         }
-    }
-
-    private static func known(_ driver: Driver_V1_Driver, at distance: Double) -> KnownDriver {
-        KnownDriver(
-            snapshot: DriverProfile(id: driver.id, name: driver.name, vehicle: Vehicle(driver.vehicle)),
-            isPresent: driver.present, distance: distance, message: driver)
     }
 }

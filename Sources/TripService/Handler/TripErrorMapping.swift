@@ -22,6 +22,7 @@ extension TripError {
         case .keyReused, .idTaken: .alreadyExists
         case .unavailable: .unavailable
         case .deadlineExceeded: .deadlineExceeded
+        case .cancelled: .cancelled
         }
     }
 
@@ -40,11 +41,11 @@ extension TripError {
             ProblemDetails(
                 code: code,
                 detail: "This driver was booked a moment ago; alternatives lists the nearest free ones.",
-                alternatives: alternatives)
+                alternatives: alternatives.map { Driver_V1_Driver($0.driver, distance: $0.distance) })
         case .driverUnavailable(let id, .absent, let alternatives):
             ProblemDetails(
                 code: code, detail: "Driver \(id) is offline; alternatives lists the nearest free ones.",
-                alternatives: alternatives)
+                alternatives: alternatives.map { Driver_V1_Driver($0.driver, distance: $0.distance) })
         case .noDriverAvailable(let radius, let category):
             ProblemDetails(
                 code: code,
@@ -83,6 +84,8 @@ extension TripError {
             ProblemDetails(code: code, detail: detail, retryAfter: 1000)
         case .deadlineExceeded(let detail):
             ProblemDetails(code: code, detail: detail)
+        case .cancelled:
+            ProblemDetails(code: code, detail: "The caller has gone away.")
         }
     }
 

@@ -20,25 +20,15 @@ final class TripHandler: Trip_V1_TripServiceHandler {
     // MARK: Booking
 
     func createTrip(_ request: Trip_V1_CreateTripRequest, _ call: UnaryServerCall<Trip_V1_CreateTripResponse>) {
-        do throws(TripError) {
-            var checked = try Self.checked(request)
-            checked.deadline = deadline(call.deadline)
-            checked.origin = call.origin
-            book.create(checked) { result in
-                switch result {
-                case .success(let created):
-                    call.respond(
-                        Trip_V1_CreateTripResponse(trip: Trip_V1_Trip(created.trip), replayed: created.replayed))
-                case .failure(let error): call.fail(error.rpcError)
-                }
-            }
-        } catch {
-            call.fail(error.rpcError)
+        answer(call) { [book] deadline throws(TripError) in
+            let created = try await book.create(
+                try Self.checked(request), deadline: deadline, origin: call.origin)
+            call.respond(Trip_V1_CreateTripResponse(trip: Trip_V1_Trip(created.trip), replayed: created.replayed))
         }
     }
 
     /// The request in the domain's words; coordinates with the six decimals that the outside sees.
-    private static func checked(_ request: Trip_V1_CreateTripRequest) throws(TripError) -> TripBook.Request {
+    private static func checked(_ request: Trip_V1_CreateTripRequest) throws(TripError) -> Booking {
         func identifier(_ field: String, _ text: String) throws(TripError) {
             if let violation = Identifier.violation(of: field, text) { throw .invalid(field: field, violation) }
         }
@@ -64,21 +54,16 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         }
         let pickup = try place("pickup", request.pickup)
         let dropoff = try place("dropoff", request.dropoff)
-        var key: IdempotencyKey?
-        if let text = request.idempotencyKey {
-            guard TripLimits.keyLengths.contains(text.utf8.count), text.utf8.allSatisfy({ (0x20...0x7E).contains($0) })
+        if let key = request.idempotencyKey {
+            guard TripLimits.keyLengths.contains(key.utf8.count), key.utf8.allSatisfy({ (0x20...0x7E).contains($0) })
             else {
                 throw .invalid(
                     field: "idempotency_key", "An idempotency key must be 1 to 255 printable ASCII characters.")
             }
-            let canonical =
-                "1|\(request.riderID)|\(driverID ?? "")|\(pickup.lat),\(pickup.lon)|\(dropoff.lat),\(dropoff.lon)"
-                + (category.map { "|\($0)" } ?? "")
-            key = IdempotencyKey(key: text, request: Array(canonical.utf8))
         }
-        return TripBook.Request(
+        return Booking(
             id: id, riderID: request.riderID, driverID: driverID, category: category, pickup: pickup, dropoff: dropoff,
-            key: key, deadline: 0)
+            key: request.idempotencyKey)
     }
 
     // MARK: Changes
@@ -99,41 +84,33 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         _ id: String, _ action: TripAction, _ call: UnaryServerCall<Response>,
         _ response: @escaping (Trip_V1_Trip) -> Response
     ) {
-        book.change(id, action, deadline: deadline(call.deadline), trace: call.origin.trace) { result in
-            switch result {
-            case .success(let trip): call.respond(response(Trip_V1_Trip(trip)))
-            case .failure(let error): call.fail(error.rpcError)
-            }
+        answer(call) { [book] deadline throws(TripError) in
+            let trip = try await book.change(id, action, deadline: deadline, trace: call.origin.trace)
+            call.respond(response(Trip_V1_Trip(trip)))
         }
     }
 
     // MARK: Questions
 
     func getTrip(_ request: Trip_V1_GetTripRequest, _ call: UnaryServerCall<Trip_V1_GetTripResponse>) {
-        book.get(request.tripID, deadline: deadline(call.deadline)) { result in
-            switch result {
-            case .success(let trip): call.respond(Trip_V1_GetTripResponse(trip: Trip_V1_Trip(trip)))
-            case .failure(let error): call.fail(error.rpcError)
-            }
+        if let trip = book.active.trip(request.tripID) {
+            return call.respond(Trip_V1_GetTripResponse(trip: Trip_V1_Trip(trip)))
+        }
+        answer(call) { [book] deadline throws(TripError) in
+            let trip = try await book.get(request.tripID, deadline: deadline)
+            call.respond(Trip_V1_GetTripResponse(trip: Trip_V1_Trip(trip)))
         }
     }
 
     func listTrips(_ request: Trip_V1_ListTripsRequest, _ call: UnaryServerCall<Trip_V1_ListTripsResponse>) {
-        do throws(TripError) {
+        answer(call) { [book, epoch, databaseID] deadline throws(TripError) in
             let (filter, limit, cursor) = try Self.checked(request)
-            book.list(filter, after: cursor, limit: limit, deadline: deadline(call.deadline)) { [self] result in
-                switch result {
-                case .success(let page):
-                    let next = page.hasMore ? page.trips.last.map { TripPageToken.text(after: $0, filter) } : nil
-                    call.respond(
-                        Trip_V1_ListTripsResponse(
-                            trips: page.trips.map { Trip_V1_Trip($0) }, nextPageToken: next, seq: page.seq,
-                            epoch: epoch, databaseID: databaseID))
-                case .failure(let error): call.fail(error.rpcError)
-                }
-            }
-        } catch {
-            call.fail(error.rpcError)
+            let page = try await book.list(filter, after: cursor, limit: limit, deadline: deadline)
+            let next = page.hasMore ? page.trips.last.map { TripPageToken.text(after: $0, filter) } : nil
+            call.respond(
+                Trip_V1_ListTripsResponse(
+                    trips: page.trips.map { Trip_V1_Trip($0) }, nextPageToken: next, seq: page.seq, epoch: epoch,
+                    databaseID: databaseID))
         }
     }
 
@@ -162,14 +139,39 @@ final class TripHandler: Trip_V1_TripServiceHandler {
     }
 
     func watchTrip(_ request: Trip_V1_WatchTripRequest, _ call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>) {
-        let token = book.watch(request.tripID, deadline: deadline(call.deadline)) { result in
-            switch result {
-            case .success(let trip): call.send(Trip_V1_WatchTripResponse(trip: Trip_V1_Trip(trip)))
-            case .failure(let error): call.fail(error.rpcError)
-            case nil: call.finish()
+        let deadline = deadline(call.deadline)
+        let task = loop.start { [book] in
+            do throws(TripError) {
+                let token = try await book.watch(request.tripID, deadline: deadline) { result in
+                    switch result {
+                    case .success(let trip): call.send(Trip_V1_WatchTripResponse(trip: Trip_V1_Trip(trip)))
+                    case .failure(let error): call.fail(error.rpcError)
+                    case nil: call.finish()
+                    }
+                }
+                call.onCancel = { book.unwatch(token) }
+            } catch {
+                call.fail(error.rpcError)
             }
         }
-        if let token { call.onCancel = { [book] in book.unwatch(token) } }
+        if call.onCancel == nil { call.onCancel = { task.cancel() } }
+    }
+
+    /// Lets `work` answer, in a task that is cancelled when the client goes away or its deadline passes.
+    @inline(__always)
+    private func answer<Response>(
+        _ call: UnaryServerCall<Response>,
+        _ work: @escaping (_ deadline: UInt64) async throws(TripError) -> Void
+    ) {
+        let deadline = deadline(call.deadline)
+        let task = loop.start {
+            do throws(TripError) {
+                try await work(deadline)
+            } catch {
+                call.fail(error.rpcError)
+            }
+        }
+        call.onCancel = { task.cancel() }
     }
 
     private func deadline(_ given: UInt64?) -> UInt64 {

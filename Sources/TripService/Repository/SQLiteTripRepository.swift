@@ -10,10 +10,11 @@ import Telemetry
 /// catch it if that were ever wrong.
 final class SQLiteTripRepository: TripRepository {
     private let loop: EventLoop
-    private let writer: SQLiteWriter
+    let writer: SQLiteWriter
     private let lookups: SQLiteReader
     private let listings: SQLiteReader
     private let begin: TripStart
+    var onChange: (Trip, TripEventKind, TraceContext) -> Void = { _, _, _ in }
 
     /// Blocking: takes the file, brings its schema up to date, and begins a new epoch of its numbers at `wall` (Unix
     /// milliseconds).
@@ -51,44 +52,69 @@ final class SQLiteTripRepository: TripRepository {
             active: active, watermark: watermark, lastSeq: lastSeq, databaseID: identity.id, epochs: epochs)
     }
 
-    func close(_ completion: @escaping @Sendable () -> Void) {
+    func close() async {
         // Whoever reads first: the last one to close brings the log into the file.
-        listings.close { [lookups, writer] in
-            lookups.close { writer.close(completion) }
+        for reader in [listings, lookups] {
+            await withCheckedContinuation { continuation in reader.close { continuation.resume() } }
+        }
+        await withCheckedContinuation { continuation in writer.close { continuation.resume() } }
+    }
+
+    func probe(writing: Bool) async throws(StorageError) {
+        try await write(nil, { if writing { try $0.probeWriting() } })
+    }
+
+    @inline(__always)
+    private func write<Value: Sendable>(
+        _ deadline: UInt64?, _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value,
+        durable: @escaping (Value) -> Void = { _ in }
+    ) async throws(StorageError) -> Value {
+        do {
+            return try await writer.perform(on: loop, deadline: deadline, work, durable: durable)
+        } catch {
+            throw StorageError(error)
         }
     }
 
-    func probe(writing: Bool, _ completion: @escaping (Result<Void, any Error>) -> Void) {
-        writer.submit(
-            on: loop,
-            { if writing { try $0.probeWriting() } },
-            completion: completion)
+    @inline(__always)
+    private func read<Value: Sendable>(
+        _ reader: SQLiteReader, _ deadline: UInt64?, _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value
+    ) async throws(StorageError) -> Value {
+        do {
+            return try await reader.perform(on: loop, deadline: deadline, work)
+        } catch {
+            throw StorageError(error)
+        }
     }
 
     // MARK: Changes
 
     func book(
-        _ booking: Booking, deadline: UInt64?, _ completion: @escaping (Result<BookingOutcome, any Error>) -> Void
-    ) {
-        writer.submit(on: loop, deadline: deadline, { try Self.book(booking, $0) }, completion: completion)
+        _ booking: Booking, id: String, candidates: [DriverProfile], at now: Int64, keyedAt: Int64, trace: TraceContext,
+        deadline: UInt64?
+    ) async throws(StorageError) -> BookingOutcome {
+        try await write(
+            deadline, { try Self.book(booking, id, candidates, now, keyedAt, trace, $0) },
+            durable: { [onChange] in if case .created(let trip) = $0 { onChange(trip, .created, trace) } })
     }
 
-    private static func book(_ booking: Booking, _ database: SQLiteDatabase) throws -> BookingOutcome {
-        if let key = booking.key, let outcome = try lookUp(key, booking.keyedAt, database) { return outcome }
-        if let trip = try trip(booking.tripID, database) {
-            return booking.isMadeBy(trip) ? .existing(trip) : .idTaken
-        }
+    private static func book(
+        _ booking: Booking, _ id: String, _ candidates: [DriverProfile], _ now: Int64, _ keyedAt: Int64,
+        _ trace: TraceContext, _ database: SQLiteDatabase
+    ) throws -> BookingOutcome {
+        if let key = booking.key, let outcome = try lookUp(key, keyedAt, database) { return outcome }
+        if let trip = try trip(id, database) { return booking.isMade(by: trip) ? .existing(trip) : .idTaken }
         let active = try database.statement("SELECT id FROM trips WHERE rider_id = ?1 AND status = 1")
             .first(.text(booking.riderID)) { try $0.text(0) }
         if let active { return .riderHasActiveTrip(tripID: active) }
         let isTaken = try database.statement("SELECT 1 FROM trips WHERE driver_id = ?1 AND status = 1")
-        let driver = try booking.candidates.first { try isTaken.first(.text($0.id)) { _ in true } == nil }
+        let driver = try candidates.first { try isTaken.first(.text($0.id)) { _ in true } == nil }
         guard let driver else { return .driversTaken }
 
         var trip = Trip(
-            id: booking.tripID, riderID: booking.riderID, driver: driver, pickup: booking.pickup,
-            dropoff: booking.dropoff, createdAt: booking.now)
-        trip.seq = try append(.created, trip.id, booking.trace, database)
+            id: id, riderID: booking.riderID, driver: driver, pickup: booking.pickup, dropoff: booking.dropoff,
+            createdAt: now)
+        trip.seq = try append(.created, trip.id, trace, database)
         try database.statement(
             """
             INSERT INTO trips VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?11, ?12, ?13, ?14, NULL, NULL, ?15)
@@ -97,23 +123,22 @@ final class SQLiteTripRepository: TripRepository {
             .text(trip.id), .text(trip.riderID), .text(driver.id), .text(driver.name), .text(driver.vehicle.make),
             .text(driver.vehicle.model), .text(driver.vehicle.color), .text(driver.vehicle.plate),
             .text(driver.vehicle.category), .real(trip.pickup.lat), .real(trip.pickup.lon), .real(trip.dropoff.lat),
-            .real(trip.dropoff.lon), .integer(trip.createdAt), .integer(Int64(clamping: trip.seq)))
+            .real(trip.dropoff.lon), try TripSchema.value(trip.createdAt), .integer(Int64(clamping: trip.seq)))
         if let key = booking.key {
             // Replaces one that is older than 24 h: lookUp did not see it.
             try database.statement("INSERT OR REPLACE INTO idempotency_keys VALUES (?1, ?2, ?3, ?4, ?5)").run(
                 .text(key.key), .blob(key.request), .text(trip.id), .integer(Int64(clamping: trip.seq)),
-                .integer(booking.keyedAt)
-            )
+                .integer(keyedAt))
         }
         return .created(trip)
     }
 
     func change(
-        _ tripID: String, _ action: TripAction, at now: Int64, trace: TraceContext, deadline: UInt64?,
-        _ completion: @escaping (Result<ChangeOutcome, any Error>) -> Void
-    ) {
-        writer.submit(
-            on: loop, deadline: deadline, { try Self.change(tripID, action, now, trace, $0) }, completion: completion)
+        _ tripID: String, _ action: TripAction, at now: Int64, trace: TraceContext, deadline: UInt64?
+    ) async throws(StorageError) -> ChangeOutcome {
+        try await write(
+            deadline, { try Self.change(tripID, action, now, trace, $0) },
+            durable: { [onChange] in if case .changed(let trip, let kind) = $0 { onChange(trip, kind, trace) } })
     }
 
     private static func change(
@@ -131,8 +156,8 @@ final class SQLiteTripRepository: TripRepository {
         try database.statement(
             "UPDATE trips SET status = ?2, picked_up_at = ?3, ended_at = ?4, seq = ?5 WHERE id = ?1"
         ).run(
-            .text(trip.id), .integer(TripSchema.number(of: trip.status)), .optional(trip.pickedUpAt),
-            .optional(trip.endedAt), .integer(Int64(clamping: trip.seq)))
+            .text(trip.id), .integer(TripSchema.number(of: trip.status)), try TripSchema.value(trip.pickedUpAt),
+            try TripSchema.value(trip.endedAt), .integer(Int64(clamping: trip.seq)))
         return .changed(trip, kind)
     }
 
@@ -145,17 +170,17 @@ final class SQLiteTripRepository: TripRepository {
         return UInt64(clamping: database.lastInsertRowID)
     }
 
-    func setWatermark(_ seq: UInt64, _ completion: @escaping (Result<Void, any Error>) -> Void) {
-        writer.submit(
-            on: loop, { try $0.statement("UPDATE relay SET watermark = ?1").run(.integer(Int64(clamping: seq))) },
-            completion: completion)
+    func setWatermark(_ seq: UInt64) async throws(StorageError) {
+        try await write(nil) {
+            try $0.statement("UPDATE relay SET watermark = ?1").run(.integer(Int64(clamping: seq)))
+        }
     }
 
-    func forgetKeys(before now: Int64) {
-        writer.submit(
-            on: loop,
-            { database in
-                // In portions: a booking that shares the transaction waits for it.
+    func forgetKeys(before now: Int64) async throws(StorageError) {
+        // In portions: a booking that shares the transaction waits for it.
+        var mayHaveMore = true
+        while mayHaveMore {
+            mayHaveMore = try await write(nil) { database in
                 try database.statement(
                     """
                     DELETE FROM idempotency_keys WHERE key IN
@@ -163,16 +188,14 @@ final class SQLiteTripRepository: TripRepository {
                     """
                 ).run(.integer(now &- idempotencyKeyLifetime), .integer(Int64(TripLimits.keysPerSweep)))
                 return database.changes == TripLimits.keysPerSweep
-            },
-            completion: { [weak self] result in
-                if case .success(true) = result { self?.forgetKeys(before: now) }
-            })
+            }
+        }
     }
 
     // MARK: Questions
 
-    func trip(_ id: String, deadline: UInt64?, _ completion: @escaping (Result<Trip?, any Error>) -> Void) {
-        lookups.submit(on: loop, deadline: deadline, { try Self.trip(id, $0) }, completion: completion)
+    func trip(_ id: String, deadline: UInt64?) async throws(StorageError) -> Trip? {
+        try await read(lookups, deadline) { try Self.trip(id, $0) }
     }
 
     private static func trip(_ id: String, _ database: SQLiteDatabase) throws -> Trip? {
@@ -180,10 +203,9 @@ final class SQLiteTripRepository: TripRepository {
     }
 
     func lookUp(
-        _ key: IdempotencyKey, at now: Int64, deadline: UInt64?,
-        _ completion: @escaping (Result<BookingOutcome?, any Error>) -> Void
-    ) {
-        lookups.submit(on: loop, deadline: deadline, { try Self.lookUp(key, now, $0) }, completion: completion)
+        _ key: IdempotencyKey, at now: Int64, deadline: UInt64?
+    ) async throws(StorageError) -> BookingOutcome? {
+        try await read(lookups, deadline) { try Self.lookUp(key, now, $0) }
     }
 
     private static func lookUp(
@@ -201,11 +223,9 @@ final class SQLiteTripRepository: TripRepository {
     }
 
     func list(
-        _ filter: TripFilter, after cursor: TripCursor?, limit: Int, deadline: UInt64?,
-        _ completion: @escaping (Result<TripPage, any Error>) -> Void
-    ) {
-        listings.submit(
-            on: loop, deadline: deadline, { try Self.list(filter, cursor, limit, $0) }, completion: completion)
+        _ filter: TripFilter, after cursor: TripCursor?, limit: Int, deadline: UInt64?
+    ) async throws(StorageError) -> TripPage {
+        try await read(listings, deadline) { try Self.list(filter, cursor, limit, $0) }
     }
 
     private static func list(
@@ -222,29 +242,25 @@ final class SQLiteTripRepository: TripRepository {
         return TripPage(trips: trips, hasMore: hasMore, seq: try lastSeq(database))
     }
 
-    func outbox(
-        after seq: UInt64, limit: Int, _ completion: @escaping (Result<[OutboxEvent], any Error>) -> Void
-    ) {
-        listings.submit(
-            on: loop,
-            { [epochs = begin.epochs] database in
-                var events: [OutboxEvent] = []
-                try database.statement(
-                    """
-                    SELECT trips.*, outbox.seq, outbox.kind, outbox.traceparent FROM outbox JOIN trips ON trips.id = outbox.trip_id
-                    WHERE outbox.seq > ?1 ORDER BY outbox.seq LIMIT ?2
-                    """
-                ).query(.integer(Int64(clamping: seq)), .integer(Int64(limit))) { row in
-                    let seq = try row.uint64(18)
-                    events.append(
-                        OutboxEvent(
-                            seq: seq, epoch: epochs.epoch(of: seq),
-                            kind: try row.value(try row.int64(19), 19, "a kind of event", TripSchema.kind),
-                            latest: try TripSchema.trip(row),
-                            trace: row.isNull(20) ? .none : TraceContext(Array(try row.text(20).utf8).span)))
-                }
-                return events
-            }, completion: completion)
+    func outbox(after seq: UInt64, limit: Int) async throws(StorageError) -> [OutboxEvent] {
+        try await read(listings, nil) { [epochs = begin.epochs] database in
+            var events: [OutboxEvent] = []
+            try database.statement(
+                """
+                SELECT trips.*, outbox.seq, outbox.kind, outbox.traceparent
+                FROM outbox JOIN trips ON trips.id = outbox.trip_id WHERE outbox.seq > ?1 ORDER BY outbox.seq LIMIT ?2
+                """
+            ).query(.integer(Int64(clamping: seq)), .integer(Int64(limit))) { row in
+                let seq = try row.uint64(18)
+                events.append(
+                    OutboxEvent(
+                        seq: seq, epoch: epochs.epoch(of: seq),
+                        kind: try row.value(try row.int64(19), 19, "a kind of event", TripSchema.kind),
+                        latest: try TripSchema.trip(row),
+                        trace: row.isNull(20) ? .none : TraceContext(try row.text(20).utf8.span)))
+            }
+            return events
+        }
     }
 
     private static func lastSeq(_ database: SQLiteDatabase) throws -> UInt64 {

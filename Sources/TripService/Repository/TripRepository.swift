@@ -1,43 +1,9 @@
 import RideDomain
+import SQLiteStore
 import Telemetry
 
-/// A booking that is to be stored.
-struct Booking: Sendable {
-    let tripID: String
-    let riderID: String
-    let pickup: Position
-    let dropoff: Position
-    /// nil: whoever is found.
-    let selectedDriverID: String?
-    /// Whom to try, in this order. The first who is free is booked.
-    let candidates: [DriverProfile]
-    let key: IdempotencyKey?
-    /// Unix milliseconds.
-    let now: Int64
-    /// Milliseconds of `KeyClock`.
-    let keyedAt: Int64
-    /// Of the car; nil: any.
-    var category: String?
-    /// Goes along with the event.
-    var trace = TraceContext.none
-
-    /// Whether `trip` can be what an earlier try of the same request made.
-    func isMadeBy(_ trip: Trip) -> Bool {
-        trip.id == tripID && trip.riderID == riderID && trip.pickup == pickup && trip.dropoff == dropoff
-            && (selectedDriverID == nil || selectedDriverID == trip.driverID)
-            && (category == nil || category == trip.driver.vehicle.category)
-    }
-}
-
-/// The caller's key and what it was sent with.
-struct IdempotencyKey: Sendable, Hashable {
-    let key: String
-    /// The request in a canonical form: the same key with another one is refused.
-    let request: [UInt8]
-}
-
 /// What became of a booking.
-enum BookingOutcome: Sendable {
+indirect enum BookingOutcome: Sendable {
     case created(Trip)
     /// A trip with this id was made before, by an earlier try of the same request.
     case existing(Trip)
@@ -52,7 +18,7 @@ enum BookingOutcome: Sendable {
 }
 
 /// What became of a change of a trip.
-enum ChangeOutcome: Sendable {
+indirect enum ChangeOutcome: Sendable {
     case changed(Trip, TripEventKind)
     /// It was done before.
     case unchanged(Trip)
@@ -155,65 +121,50 @@ struct TripEpochs: Sendable, Equatable {
 /// Where trips are kept. The one authority on who drives whom: at most one active trip per driver and per rider, at
 /// every instant.
 ///
-/// Calls come from the service's loop and are answered there. An answer to a change means that it is durable.
-/// `deadline` is in monotonic nanoseconds; a change that did not begin by then is not made.
+/// For tasks of the service's loop. An answer to a change means that it is durable. `deadline` is in monotonic nanoseconds; a
+/// change that did not begin by then, or before its task was cancelled, is not made. An instant outside the years 1970 to 9999
+/// is refused: it could not be read again.
 protocol TripRepository: AnyObject {
+    /// Called on the loop with each durable change and the trace of its request, in order, before whoever made it hears of it.
+    var onChange: (Trip, TripEventKind, TraceContext) -> Void { get set }
+
     /// What was found when it was opened.
     func start() -> TripStart
 
     /// Writes something that changes nothing, or only looks whether the storage is there.
-    func probe(writing: Bool, _ completion: @escaping (Result<Void, any Error>) -> Void)
+    func probe(writing: Bool) async throws(StorageError)
 
+    /// Makes the trip `id` with the first of the candidates who is free. `now` in Unix milliseconds, `keyedAt` in those of
+    /// `KeyClock`. `trace` goes along with the event.
     func book(
-        _ booking: Booking, deadline: UInt64?, _ completion: @escaping (Result<BookingOutcome, any Error>) -> Void)
+        _ booking: Booking, id: String, candidates: [DriverProfile], at now: Int64, keyedAt: Int64, trace: TraceContext,
+        deadline: UInt64?
+    ) async throws(StorageError) -> BookingOutcome
 
     func change(
-        _ tripID: String, _ action: TripAction, at now: Int64, trace: TraceContext, deadline: UInt64?,
-        _ completion: @escaping (Result<ChangeOutcome, any Error>) -> Void)
+        _ tripID: String, _ action: TripAction, at now: Int64, trace: TraceContext, deadline: UInt64?
+    ) async throws(StorageError) -> ChangeOutcome
 
-    func trip(_ id: String, deadline: UInt64?, _ completion: @escaping (Result<Trip?, any Error>) -> Void)
+    func trip(_ id: String, deadline: UInt64?) async throws(StorageError) -> Trip?
 
     /// What a key made, if it is not older than 24 h at `now` (`KeyClock`): nil, `.replayed` or `.keyReused`.
     func lookUp(
-        _ key: IdempotencyKey, at now: Int64, deadline: UInt64?,
-        _ completion: @escaping (Result<BookingOutcome?, any Error>) -> Void)
+        _ key: IdempotencyKey, at now: Int64, deadline: UInt64?
+    ) async throws(StorageError) -> BookingOutcome?
 
     func list(
-        _ filter: TripFilter, after cursor: TripCursor?, limit: Int, deadline: UInt64?,
-        _ completion: @escaping (Result<TripPage, any Error>) -> Void)
+        _ filter: TripFilter, after cursor: TripCursor?, limit: Int, deadline: UInt64?
+    ) async throws(StorageError) -> TripPage
 
     /// Rows of the outbox behind `seq`, in order.
-    func outbox(
-        after seq: UInt64, limit: Int, _ completion: @escaping (Result<[OutboxEvent], any Error>) -> Void)
+    func outbox(after seq: UInt64, limit: Int) async throws(StorageError) -> [OutboxEvent]
 
     /// Stores how far the outbox is relayed.
-    func setWatermark(_ seq: UInt64, _ completion: @escaping (Result<Void, any Error>) -> Void)
+    func setWatermark(_ seq: UInt64) async throws(StorageError)
 
     /// Drops keys that are older than 24 h at `now` (`KeyClock`).
-    func forgetKeys(before now: Int64)
+    func forgetKeys(before now: Int64) async throws(StorageError)
 
-    /// Finishes what waits; the completion comes, on any thread, when the storage is closed.
-    func close(_ completion: @escaping @Sendable () -> Void)
+    /// Finishes what waits, and returns when the storage is closed.
+    func close() async
 }
-
-/// What the age of idempotency keys is measured by: the wall clock as it was when the service started, carried on by the
-/// monotonic one. A wall clock that is set ahead by a day would forget all keys at once, and a rider's second try would be
-/// a second booking.
-struct KeyClock: Sendable {
-    private let wall: Int64
-    private let monotonic: UInt64
-
-    /// Unix milliseconds and monotonic nanoseconds of the start.
-    init(wall: Int64, monotonic: UInt64) {
-        self.wall = wall
-        self.monotonic = monotonic
-    }
-
-    /// Unix milliseconds by this clock at `now`, monotonic nanoseconds.
-    func milliseconds(at now: UInt64) -> Int64 {
-        wall &+ Int64(clamping: (max(now, monotonic) - monotonic) / 1_000_000)
-    }
-}
-
-/// How long an idempotency key is kept, in milliseconds.
-let idempotencyKeyLifetime: Int64 = 24 * 3_600_000

@@ -137,8 +137,16 @@ enum TripSchema {
         return try row.value(position, column, "a position on earth") { $0.isValid ? $0 : nil }
     }
 
-    /// Unix milliseconds that RFC 3339 can write: the years 1970 to 9999.
     private static func instant(_ row: SQLiteRow, _ column: Int32) throws(SQLiteError) -> Int64 {
-        try row.value(try row.int64(column), column, "an instant") { (0...253_402_300_799_999).contains($0) ? $0 : nil }
+        try row.value(try row.int64(column), column, "an instant") { Moment.walls.contains($0) ? $0 : nil }
+    }
+
+    /// An instant as it is stored; nil is NULL.
+    /// - Throws: what could not be read again: a clock says it.
+    static func value(_ instant: Int64?) throws(StorageError) -> SQLiteValue {
+        guard let instant, !Moment.walls.contains(instant) else { return .optional(instant) }
+        throw .unavailable(
+            reason: "The clock of this machine is before 1970 or after 9999; set it.",
+            detail: "the instant \(instant) can't be stored")
     }
 }

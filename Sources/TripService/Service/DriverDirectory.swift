@@ -1,27 +1,27 @@
-import RideAPI
 import RideDomain
 import Telemetry
 
 /// A driver as the driver service knows them.
 struct KnownDriver: Sendable {
-    let snapshot: DriverProfile
-    /// On duty, with or without a trip.
-    let isPresent: Bool
+    let driver: Driver
     /// Metres from the position that was asked for.
     let distance: Double
-    /// As they are handed on to callers.
-    let message: Driver_V1_Driver
+
+    var profile: DriverProfile { driver.profile }
+    /// On duty, with or without a trip.
+    var isPresent: Bool { driver.presence == .present }
 }
 
-/// What the trip service asks the driver service. Calls and answers on the loop.
+/// What the trip service asks the driver service. For tasks of the loop; cancelling one cancels its question. `timeout` in
+/// nanoseconds.
 protocol DriverDirectory: AnyObject {
-    /// nil: there is no such driver. `timeout` in nanoseconds.
+    /// nil: there is no such driver.
     func driver(
-        _ id: String, from position: Position, timeout: UInt64, origin: RequestOrigin,
-        _ completion: @escaping (Result<KnownDriver?, TripError>) -> Void)
+        _ id: String, from position: Position, timeout: UInt64, origin: RequestOrigin
+    ) async throws(TripError) -> KnownDriver?
 
     /// Available drivers, nearest first, at most `limit`; within `radius` metres and of `category` if given.
     func nearest(
-        to position: Position, radius: Double?, limit: Int, category: String?, timeout: UInt64, origin: RequestOrigin,
-        _ completion: @escaping (Result<[KnownDriver], TripError>) -> Void)
+        to position: Position, radius: Double?, limit: Int, category: String?, timeout: UInt64, origin: RequestOrigin
+    ) async throws(TripError) -> [KnownDriver]
 }

@@ -1,6 +1,7 @@
 import KafkaClient
 import Reactor
 import RideDomain
+import SQLiteStore
 import Telemetry
 
 /// Sends the outbox to Kafka in order, at least once, however long Kafka is away.
@@ -48,7 +49,7 @@ final class OutboxRelay {
     private var idle: (() -> Void)?
     let depth: Gauge
     /// Called when the storage failed.
-    var onStorageFailure: (any Error) -> Void = { _ in }
+    var onStorageFailure: (StorageError) -> Void = { _ in }
 
     init(
         loop: EventLoop, repository: any TripRepository, producer: KafkaProducer, start: TripStart
@@ -120,26 +121,31 @@ final class OutboxRelay {
     private func send() {
         guard state == .sending, !isReading, sentSeq < lastSeq else { return }
         isReading = true
-        repository.outbox(after: sentSeq, limit: TripLimits.outboxBatch) { [weak self] result in
-            guard let self else { return }
-            isReading = false
-            guard state == .sending else { return }
-            switch result {
-            case .failure(let error):
-                onStorageFailure(error)
-                if let held = failureLogs.admit(now: loop.now) {
-                    logger.error(
-                        "the outbox can't be read", metadata: ["error": "\(error)", "held_back": "\(held)"])
-                }
-                wait()
-            case .success(let events):
+        loop.start { [weak self] in await self?.readOn() }
+    }
+
+    /// Sends what is in the outbox behind the last row sent, until the producer is full (`onWritable` goes on from there) or
+    /// nothing is left.
+    private func readOn() async {
+        defer { isReading = false }
+        while state == .sending, sentSeq < lastSeq {
+            do throws(StorageError) {
+                let events = try await repository.outbox(after: sentSeq, limit: TripLimits.outboxBatch)
+                guard state == .sending, !events.isEmpty else { return }
                 for event in events {
-                    // Full: onWritable calls send again, which reads on from here.
                     if !produce(event) { return }
                 }
-                if events.isEmpty { return }
-                send()
+            } catch {
+                failed(error, "the outbox can't be read")
+                if state == .sending { wait() }
             }
+        }
+    }
+
+    private func failed(_ error: StorageError, _ what: String) {
+        onStorageFailure(error)
+        if let held = failureLogs.admit(now: loop.now) {
+            logger.error("\(what)", metadata: ["error": "\(error)", "held_back": "\(held)"])
         }
     }
 
@@ -193,7 +199,10 @@ final class OutboxRelay {
     // MARK: The watermark
 
     private func scheduleStore() {
-        if idle != nil { return storeWatermark() }
+        if idle != nil { storeWatermark() } else { scheduleLater() }
+    }
+
+    private func scheduleLater() {
         guard storeTimer == nil else { return }
         storeTimer = loop.schedule(after: TripLimits.watermarkInterval) { [weak self] in
             self?.storeTimer = nil
@@ -203,37 +212,30 @@ final class OutboxRelay {
 
     private func storeWatermark() {
         if isStoring { return }
-        guard storedWatermark < watermark else {
-            if pending == 0, let completion = idle {
-                idle = nil
-                completion()
-            }
-            return
-        }
         isStoring = true
-        let reached = watermark
-        repository.setWatermark(reached) { [weak self] result in
-            guard let self else { return }
-            isStoring = false
-            switch result {
-            case .success:
+        loop.start { [weak self] in await self?.store() }
+    }
+
+    private func store() async {
+        defer { isStoring = false }
+        while storedWatermark < watermark {
+            let reached = watermark
+            do throws(StorageError) {
+                try await repository.setWatermark(reached)
                 storedWatermark = reached
                 stores.succeeded()
-            case .failure(let error):
-                onStorageFailure(error)
-                if let held = failureLogs.admit(now: loop.now) {
-                    logger.error(
-                        "the watermark was not stored", metadata: ["error": "\(error)", "held_back": "\(held)"])
-                }
+                // What was acknowledged meanwhile waits for the next time, if nobody waits for it.
+                if idle == nil { break }
+            } catch {
+                failed(error, "the watermark was not stored")
                 // Also while the end waits for it: a database that fails at once is not asked without a pause.
-                isStoring = true
-                loop.schedule(after: stores.failed(at: loop.now)) { [weak self] in
-                    self?.isStoring = false
-                    self?.storeWatermark()
-                }
-                return
+                await loop.pause(stores.failed(at: loop.now))
             }
-            if storedWatermark < watermark || idle != nil { scheduleStore() }
+        }
+        if storedWatermark < watermark { return scheduleLater() }
+        if pending == 0, let completion = idle {
+            idle = nil
+            completion()
         }
     }
 }

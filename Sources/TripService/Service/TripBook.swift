@@ -1,6 +1,5 @@
 import Basics
 import Reactor
-import RideAPI
 import RideDomain
 import SQLiteStore
 import Telemetry
@@ -10,13 +9,18 @@ import Telemetry
 ///     create:  key known? ─▶ driver known and on duty (or the nearest) ─▶ repository.book ─▶ answer
 ///                                    (driver service)                      (one transaction)
 ///
-/// All calls and callbacks on one loop.
+/// For tasks of one loop. A task that is cancelled ends what it waits for: the question to the driver service, or a job of the
+/// database that has not begun. What became durable is published all the same, and in the order of the commits: the repository
+/// tells it before any task goes on. While a task waits, others change the mirror of trips in progress, so it is asked anew.
+///
+/// What is on the way of every booking is inlined: each async function that is called costs memory for its frame, and a look at
+/// the task's executor when it returns.
 final class TripBook {
     /// Called with each durable change, in order: for the outbox relay.
     var onChange: (OutboxEvent) -> Void = { _ in }
 
     /// Called when the storage failed.
-    var onStorageFailure: (any Error) -> Void = { _ in }
+    var onStorageFailure: (StorageError) -> Void = { _ in }
 
     private let loop: EventLoop
     private let repository: any TripRepository
@@ -46,237 +50,7 @@ final class TripBook {
         epoch = start.epochs.current
         keyClock = KeyClock(wall: loop.wallClockMilliseconds, monotonic: loop.now)
         metrics.active.set(self.active.count)
-    }
-
-    // MARK: Booking
-
-    /// A request for a trip, checked for form.
-    struct Request {
-        /// nil: made here.
-        var id: String?
-        var riderID: String
-        /// nil: the nearest available driver.
-        var driverID: String?
-        /// Of the car; nil: any.
-        var category: String?
-        var pickup: Position
-        var dropoff: Position
-        var key: IdempotencyKey?
-        /// Monotonic nanoseconds.
-        var deadline: UInt64
-        /// Who asked: calls to the driver service carry it on.
-        var origin = RequestOrigin.none
-    }
-
-    struct Created {
-        let trip: Trip
-        /// An earlier request with the same key made it.
-        let replayed: Bool
-    }
-
-    func create(_ request: Request, _ completion: @escaping (Result<Created, TripError>) -> Void) {
-        let work = Attempt(
-            request: request,
-            id: request.id ?? identifiers.next(milliseconds: loop.wallClockMilliseconds, using: &random).text,
-            completion: completion)
-        guard let key = request.key else { return select(work) }
-        guard keysInProgress.insert(key.key).inserted else {
-            metrics.refused("key-in-progress")
-            return completion(.failure(.keyInProgress))
-        }
-        repository.lookUp(key, at: keyClock.milliseconds(at: loop.now), deadline: request.deadline) { [self] result in
-            switch result {
-            case .failure(let error): finish(work, .failure(storageError(error)))
-            case .success(.some(let outcome)): finish(work, outcome)
-            case .success(nil): select(work)
-            }
-        }
-    }
-
-    /// One request on its way.
-    private struct Attempt {
-        let request: Request
-        let id: String
-        let completion: (Result<Created, TripError>) -> Void
-
-        func booking(_ candidates: [DriverProfile], now: Int64 = 0, keyedAt: Int64 = 0) -> Booking {
-            Booking(
-                tripID: id, riderID: request.riderID, pickup: request.pickup, dropoff: request.dropoff,
-                selectedDriverID: request.driverID, candidates: candidates, key: request.key, now: now,
-                keyedAt: keyedAt, category: request.category, trace: request.origin.trace)
-        }
-    }
-
-    /// Finds whom to try. What the mirror has is durable, so nobody need be asked about it.
-    private func select(_ work: Attempt) {
-        let request = work.request
-        if let trip = active.trip(work.id) {
-            let isSame = work.booking([]).isMadeBy(trip)
-            return finish(work, isSame ? .existing(trip) : .idTaken)
-        }
-        if let tripID = active.tripID(ofRider: request.riderID) {
-            return finish(work, .riderHasActiveTrip(tripID: tripID))
-        }
-        guard let driverID = request.driverID else {
-            return match(work, limit: Matching.candidateLimit)
-        }
-        if active.tripID(ofDriver: driverID) != nil { return finish(work, .driversTaken) }
-        directory.driver(
-            driverID, from: request.pickup, timeout: timeout(request.deadline), origin: request.origin
-        ) { [self] result in
-            switch result {
-            case .failure(let error): finish(work, .failure(error))
-            case .success(nil): finish(work, .failure(.unknownDriver(driverID)))
-            case .success(let driver?):
-                guard driver.isPresent else { return offer(work, driverID: driverID, .absent) }
-                if let refusal = refusal(of: driver, request) { return finish(work, .failure(refusal)) }
-                book(work, [driver.snapshot], then: { [self] in finish(work, .driversTaken) })
-            }
-        }
-    }
-
-    /// Why a selected driver does not suit the request, whether they are free or not.
-    private func refusal(of driver: KnownDriver, _ request: Request) -> TripError? {
-        let category = driver.snapshot.vehicle.category
-        if let wanted = request.category, wanted != category {
-            return .wrongCategory(driverID: driver.snapshot.id, category: category)
-        }
-        if driver.distance <= maximumPickup { return nil }
-        return .driverTooFar(driverID: driver.snapshot.id, distance: driver.distance, limit: maximumPickup)
-    }
-
-    private var matchRadius: Double { min(Matching.candidateRadius, maximumPickup) }
-
-    /// Tries the nearest available drivers, and once more with a wider choice when all of them were just taken.
-    private func match(_ work: Attempt, limit: Int) {
-        let request = work.request
-        directory.nearest(
-            to: request.pickup, radius: matchRadius, limit: limit, category: request.category,
-            timeout: timeout(request.deadline), origin: request.origin
-        ) { [self] result in
-            switch result {
-            case .failure(let error): finish(work, .failure(error))
-            case .success(let found):
-                let candidates = choose(found)
-                let isLastRound = limit != Matching.candidateLimit || found.count < limit
-                let next = { [self] in
-                    if isLastRound {
-                        finish(work, .failure(.noDriverAvailable(within: matchRadius, category: request.category)))
-                    } else {
-                        match(work, limit: TripLimits.secondRoundLimit)
-                    }
-                }
-                if candidates.isEmpty { return next() }
-                book(work, candidates, then: next)
-            }
-        }
-    }
-
-    private func choose(_ found: [KnownDriver]) -> [DriverProfile] {
-        var snapshots: [String: DriverProfile] = [:]
-        for driver in found { snapshots[driver.snapshot.id] = driver.snapshot }
-        return Matching.order(Self.candidates(found), within: matchRadius, excluding: taken(among: found)).compactMap {
-            snapshots[$0.driverID]
-        }
-    }
-
-    private static func candidates(_ found: [KnownDriver]) -> [Matching.Candidate] {
-        found.map { Matching.Candidate(driverID: $0.snapshot.id, distance: $0.distance) }
-    }
-
-    private func taken(among found: [KnownDriver]) -> Set<String> {
-        Set(found.lazy.map(\.snapshot.id).filter { self.active.tripID(ofDriver: $0) != nil })
-    }
-
-    /// - Parameter taken: called when every candidate is on a trip.
-    private func book(_ work: Attempt, _ candidates: [DriverProfile], then taken: @escaping () -> Void) {
-        let booking = work.booking(
-            candidates, now: loop.wallClockMilliseconds, keyedAt: keyClock.milliseconds(at: loop.now))
-        repository.book(booking, deadline: work.request.deadline) { [self] result in
-            switch result {
-            case .failure(let error): finish(work, .failure(storageError(error)))
-            case .success(.driversTaken): taken()
-            case .success(let outcome):
-                if case .created(let trip) = outcome { publish(trip, .created, booking.trace) }
-                finish(work, outcome)
-            }
-        }
-    }
-
-    private func finish(_ work: Attempt, _ outcome: BookingOutcome) {
-        switch outcome {
-        case .created(let trip): finish(work, .success(Created(trip: trip, replayed: false)))
-        case .existing(let trip): finish(work, .success(Created(trip: trip, replayed: false)))
-        case .replayed(let trip): finish(work, .success(Created(trip: trip, replayed: true)))
-        case .keyReused: finish(work, .failure(.keyReused))
-        case .idTaken: finish(work, .failure(.idTaken(work.id)))
-        case .riderHasActiveTrip(let tripID): finish(work, .failure(.riderHasActiveTrip(tripID: tripID)))
-        case .driversTaken: offer(work, driverID: work.request.driverID ?? "", .taken)
-        }
-    }
-
-    /// Refuses with the nearest free drivers; with none when the driver service can't say.
-    private func offer(_ work: Attempt, driverID: String, _ reason: TripError.Reason) {
-        let request = work.request
-        directory.nearest(
-            to: request.pickup, radius: nil, limit: TripLimits.alternativeSearchLimit, category: request.category,
-            timeout: timeout(request.deadline), origin: request.origin
-        ) { [self] result in
-            let found = ((try? result.get()) ?? []).filter { $0.snapshot.id != driverID }
-            let chosen = Matching.alternatives(
-                Self.candidates(found), within: maximumPickup, excluding: taken(among: found))
-            let alternatives = chosen.compactMap { choice in
-                found.first { $0.snapshot.id == choice.driverID }?.message
-            }
-            let refusal = TripError.driverUnavailable(driverID: driverID, reason: reason, alternatives: alternatives)
-            finish(work, .failure(refusal))
-        }
-    }
-
-    private func finish(_ work: Attempt, _ result: Result<Created, TripError>) {
-        guard case .failure(let error) = result, work.request.id != nil, error.mayHideAnEarlierTry else {
-            return answer(work, result)
-        }
-        // The caller's earlier try may have made the trip, and only its answer was lost.
-        repository.trip(work.id, deadline: work.request.deadline) { [self] stored in
-            if case .success(let trip?) = stored, work.booking([]).isMadeBy(trip) {
-                answer(work, .success(Created(trip: trip, replayed: false)))
-            } else {
-                answer(work, result)
-            }
-        }
-    }
-
-    private func answer(_ work: Attempt, _ result: Result<Created, TripError>) {
-        if let key = work.request.key { keysInProgress.remove(key.key) }
-        switch result {
-        case .success: metrics.booked.increment()
-        case .failure(let error): metrics.refused(error.code)
-        }
-        work.completion(result)
-    }
-
-    private func timeout(_ deadline: UInt64) -> UInt64 { deadline > loop.now ? deadline - loop.now : 1 }
-
-    // MARK: Changes
-
-    func change(
-        _ tripID: String, _ action: TripAction, deadline: UInt64, trace: TraceContext = .none,
-        _ completion: @escaping (Result<Trip, TripError>) -> Void
-    ) {
-        repository.change(
-            tripID, action, at: loop.wallClockMilliseconds, trace: trace, deadline: deadline
-        ) { [self] result in
-            switch result {
-            case .failure(let error): completion(.failure(storageError(error)))
-            case .success(.unknown): completion(.failure(.tripNotFound(tripID)))
-            case .success(.alreadyEnded(let status)): completion(.failure(.tripAlreadyEnded(status)))
-            case .success(.unchanged(let trip)): completion(.success(trip))
-            case .success(.changed(let trip, let kind)):
-                publish(trip, kind, trace)
-                completion(.success(trip))
-            }
-        }
+        repository.onChange = { [weak self] in self?.publish($0, $1, $2) }
     }
 
     private func publish(_ trip: Trip, _ kind: TripEventKind, _ trace: TraceContext) {
@@ -286,25 +60,230 @@ final class TripBook {
         onChange(OutboxEvent(seq: trip.seq, epoch: epoch, kind: kind, latest: trip, trace: trace))
     }
 
-    // MARK: Questions
+    // MARK: Booking
 
-    func get(_ id: String, deadline: UInt64, _ completion: @escaping (Result<Trip, TripError>) -> Void) {
-        if let trip = active.trip(id) { return completion(.success(trip)) }
-        repository.trip(id, deadline: deadline) { [self] result in
-            switch result {
-            case .failure(let error): completion(.failure(storageError(error)))
-            case .success(nil): completion(.failure(.tripNotFound(id)))
-            case .success(let trip?): completion(.success(trip))
-            }
+    struct Created {
+        let trip: Trip
+        /// An earlier request with the same key made it.
+        var replayed = false
+    }
+
+    /// A booking on its way.
+    private final class Attempt {
+        let booking: Booking
+        let id: String
+        /// Monotonic nanoseconds.
+        let deadline: UInt64
+        let origin: RequestOrigin
+
+        init(_ booking: Booking, id: String, deadline: UInt64, origin: RequestOrigin) {
+            self.booking = booking
+            self.id = id
+            self.deadline = deadline
+            self.origin = origin
         }
     }
 
+    /// - Parameters:
+    ///   - deadline: monotonic nanoseconds.
+    ///   - origin: who asked; questions to the driver service carry it on.
+    func create(
+        _ booking: Booking, deadline: UInt64, origin: RequestOrigin = .none
+    ) async throws(TripError) -> Created {
+        let id = booking.id ?? identifiers.next(milliseconds: loop.wallClockMilliseconds, using: &random).text
+        do throws(TripError) {
+            let created = try await create(Attempt(booking, id: id, deadline: deadline, origin: origin))
+            metrics.booked.increment()
+            return created
+        } catch {
+            metrics.refused(error.code)
+            throw error
+        }
+    }
+
+    @inline(__always)
+    private func create(_ attempt: Attempt) async throws(TripError) -> Created {
+        if let key = attempt.booking.key, !keysInProgress.insert(key.key).inserted { throw .keyInProgress }
+        defer { if let key = attempt.booking.key { keysInProgress.remove(key.key) } }
+        do throws(TripError) {
+            if let known = try await earlier(attempt) { return try created(known, attempt) }
+            if let driverID = attempt.booking.driverID {
+                return try created(await book(driverID, attempt), attempt)
+            }
+            return try created(await bookNearest(attempt), attempt)
+        } catch {
+            // The caller's earlier try may have made the trip, and only its answer was lost.
+            guard attempt.booking.id != nil, error.mayHideAnEarlierTry, let made = await madeEarlier(attempt) else {
+                throw error
+            }
+            return made
+        }
+    }
+
+    private func madeEarlier(_ attempt: Attempt) async -> Created? {
+        guard let trip = try? await repository.trip(attempt.id, deadline: attempt.deadline),
+            attempt.booking.isMade(by: trip)
+        else { return nil }
+        return Created(trip: trip)
+    }
+
+    /// What the request made before, or why it can't be made now. What the mirror has is durable, so nobody need be asked about
+    /// it.
+    @inline(__always)
+    private func earlier(_ attempt: Attempt) async throws(TripError) -> BookingOutcome? {
+        if let key = attempt.booking.key {
+            let now = keyClock.milliseconds(at: loop.now)
+            let outcome: BookingOutcome?
+            do {
+                outcome = try await repository.lookUp(key, at: now, deadline: attempt.deadline)
+            } catch {
+                throw refusal(error, by: attempt.deadline)
+            }
+            if let outcome { return outcome }
+        }
+        if let trip = active.trip(attempt.id) {
+            return attempt.booking.isMade(by: trip) ? .existing(trip) : .idTaken
+        }
+        return active.tripID(ofRider: attempt.booking.riderID).map { .riderHasActiveTrip(tripID: $0) }
+    }
+
+    /// Books the driver whom the rider has selected.
+    @inline(__always)
+    private func book(_ driverID: String, _ attempt: Attempt) async throws(TripError) -> BookingOutcome {
+        if active.tripID(ofDriver: driverID) == nil {
+            let driver = try await directory.driver(
+                driverID, from: attempt.booking.pickup, timeout: timeout(attempt.deadline), origin: attempt.origin)
+            guard let driver else { throw .unknownDriver(driverID) }
+            guard driver.isPresent else { throw await refusal(of: driverID, .absent, attempt) }
+            if let misfit = misfit(of: driver, to: attempt.booking) { throw misfit }
+            let outcome = try await book([driver.profile], attempt)
+            guard case .driversTaken = outcome else { return outcome }
+        }
+        throw await refusal(of: driverID, .taken, attempt)
+    }
+
+    /// Why a selected driver does not suit the request, whether they are free or not.
+    private func misfit(of driver: KnownDriver, to booking: Booking) -> TripError? {
+        let category = driver.profile.vehicle.category
+        if let wanted = booking.category, wanted != category {
+            return .wrongCategory(driverID: driver.driver.id, category: category)
+        }
+        if driver.distance <= maximumPickup { return nil }
+        return .driverTooFar(driverID: driver.driver.id, distance: driver.distance, limit: maximumPickup)
+    }
+
+    private var matchRadius: Double { min(Matching.candidateRadius, maximumPickup) }
+
+    /// Tries the nearest available drivers, and once more with a wider choice when all of them were just taken.
+    private func bookNearest(_ attempt: Attempt) async throws(TripError) -> BookingOutcome {
+        for limit in [Matching.candidateLimit, TripLimits.secondRoundLimit] {
+            let found = try await directory.nearest(
+                to: attempt.booking.pickup, radius: matchRadius, limit: limit, category: attempt.booking.category,
+                timeout: timeout(attempt.deadline), origin: attempt.origin)
+            let free = Matching.order(candidates(found), within: matchRadius, excluding: taken(among: found))
+            if !free.isEmpty {
+                let outcome = try await book(profiles(free, found), attempt)
+                guard case .driversTaken = outcome else { return outcome }
+            }
+            if found.count < limit { break }
+        }
+        return .driversTaken
+    }
+
+    @inline(__always)
+    private func book(
+        _ candidates: [DriverProfile], _ attempt: Attempt
+    ) async throws(TripError) -> BookingOutcome {
+        do {
+            return try await repository.book(
+                attempt.booking, id: attempt.id, candidates: candidates, at: loop.wallClockMilliseconds,
+                keyedAt: keyClock.milliseconds(at: loop.now), trace: attempt.origin.trace, deadline: attempt.deadline)
+        } catch {
+            throw refusal(error, by: attempt.deadline)
+        }
+    }
+
+    private func created(_ outcome: BookingOutcome, _ attempt: Attempt) throws(TripError) -> Created {
+        switch outcome {
+        case .created(let trip), .existing(let trip): Created(trip: trip)
+        case .replayed(let trip): Created(trip: trip, replayed: true)
+        case .keyReused: throw .keyReused
+        case .idTaken: throw .idTaken(attempt.id)
+        case .riderHasActiveTrip(let tripID): throw .riderHasActiveTrip(tripID: tripID)
+        case .driversTaken: throw .noDriverAvailable(within: matchRadius, category: attempt.booking.category)
+        }
+    }
+
+    /// Refuses with the nearest free drivers; with none when the driver service can't say.
+    private func refusal(
+        of driverID: String, _ reason: TripError.Reason, _ attempt: Attempt
+    ) async -> TripError {
+        let nearest = try? await directory.nearest(
+            to: attempt.booking.pickup, radius: nil, limit: TripLimits.alternativeSearchLimit,
+            category: attempt.booking.category, timeout: timeout(attempt.deadline), origin: attempt.origin)
+        let found = (nearest ?? []).filter { $0.driver.id != driverID }
+        let chosen = Matching.alternatives(
+            candidates(found), within: maximumPickup, excluding: taken(among: found))
+        return .driverUnavailable(
+            driverID: driverID, reason: reason,
+            alternatives: chosen.compactMap { choice in found.first { $0.driver.id == choice.driverID } })
+    }
+
+    private func candidates(_ found: [KnownDriver]) -> [Matching.Candidate] {
+        found.map { Matching.Candidate(driverID: $0.driver.id, distance: $0.distance) }
+    }
+
+    private func profiles(_ chosen: [Matching.Candidate], _ found: [KnownDriver]) -> [DriverProfile] {
+        let known = Dictionary(found.map { ($0.driver.id, $0.profile) }, uniquingKeysWith: { $1 })
+        return chosen.compactMap { known[$0.driverID] }
+    }
+
+    private func taken(among found: [KnownDriver]) -> Set<String> {
+        Set(found.lazy.map(\.driver.id).filter { self.active.tripID(ofDriver: $0) != nil })
+    }
+
+    private func timeout(_ deadline: UInt64) -> UInt64 { deadline > loop.now ? deadline - loop.now : 1 }
+
+    // MARK: Changes
+
+    func change(
+        _ tripID: String, _ action: TripAction, deadline: UInt64, trace: TraceContext = .none
+    ) async throws(TripError) -> Trip {
+        let now = loop.wallClockMilliseconds
+        let outcome: ChangeOutcome
+        do {
+            outcome = try await repository.change(tripID, action, at: now, trace: trace, deadline: deadline)
+        } catch {
+            throw refusal(error, by: deadline)
+        }
+        switch outcome {
+        case .unknown: throw .tripNotFound(tripID)
+        case .alreadyEnded(let status): throw .tripAlreadyEnded(status)
+        case .unchanged(let trip), .changed(let trip, _): return trip
+        }
+    }
+
+    // MARK: Questions
+
+    func get(_ id: String, deadline: UInt64) async throws(TripError) -> Trip {
+        if let trip = active.trip(id) { return trip }
+        let trip: Trip?
+        do {
+            trip = try await repository.trip(id, deadline: deadline)
+        } catch {
+            throw refusal(error, by: deadline)
+        }
+        guard let trip else { throw .tripNotFound(id) }
+        return trip
+    }
+
     func list(
-        _ filter: TripFilter, after cursor: TripCursor?, limit: Int, deadline: UInt64,
-        _ completion: @escaping (Result<TripPage, TripError>) -> Void
-    ) {
-        repository.list(filter, after: cursor, limit: limit, deadline: deadline) { [self] result in
-            completion(result.mapError { [self] in storageError($0) })
+        _ filter: TripFilter, after cursor: TripCursor?, limit: Int, deadline: UInt64
+    ) async throws(TripError) -> TripPage {
+        do {
+            return try await repository.list(filter, after: cursor, limit: limit, deadline: deadline)
+        } catch {
+            throw refusal(error, by: deadline)
         }
     }
 
@@ -312,33 +291,40 @@ final class TripBook {
     /// answer, so no change is missed; an older one than was seen is never told.
     func watch(
         _ id: String, deadline: UInt64, _ tell: @escaping (Result<Trip, TripError>?) -> Void
-    ) -> TripWatchers.Token? {
+    ) async throws(TripError) -> TripWatchers.Token {
         guard let token = watchers.add(id, tell) else {
-            tell(.failure(.unavailable("Too many trips are watched; try again later.")))
-            return nil
+            throw .unavailable("Too many trips are watched; try again later.")
         }
-        get(id, deadline: deadline) { [self] result in
-            switch result {
-            case .success(let trip): watchers.tell(trip, only: token)
-            case .failure(let error): watchers.fail(token, error)
-            }
+        do throws(TripError) {
+            watchers.tell(try await get(id, deadline: deadline), only: token)
+        } catch {
+            watchers.remove(token)
+            throw error
         }
         return token
     }
 
     func unwatch(_ token: TripWatchers.Token) { watchers.remove(token) }
 
-    func forgetOldKeys() { repository.forgetKeys(before: keyClock.milliseconds(at: loop.now)) }
+    func forgetOldKeys() async {
+        do throws(StorageError) {
+            try await repository.forgetKeys(before: keyClock.milliseconds(at: loop.now))
+        } catch {
+            onStorageFailure(error)
+        }
+    }
 
     /// Ends every watch: the caller asks another process, or this one after its restart.
     func endWatches() { watchers.failAll(.unavailable("The trip service is ending; ask again.")) }
 
     /// What a failure of the storage means for the caller, who is not shown its words.
-    private func storageError(_ error: any Error) -> TripError {
-        if case .some(.deadlineExceeded) = error as? SQLiteError {
-            return .deadlineExceeded("The database did not come to it in time.")
+    private func refusal(_ error: StorageError, by deadline: UInt64) -> TripError {
+        switch error {
+        case .deadlineExceeded: return .deadlineExceeded("The database did not come to it in time.")
+        case .cancelled where loop.now < deadline: return .cancelled
+        case .cancelled: return .deadlineExceeded("The deadline passed.")
+        case .refused, .unavailable, .corrupt: onStorageFailure(error)
         }
-        onStorageFailure(error)
         return .unavailable("The trip service can't use its database now; try again in a moment.")
     }
 }

@@ -1,4 +1,3 @@
-import RideAPI
 import RideDomain
 
 /// Why a request was refused. The problem codes are those of the API (public/docs/errors.html).
@@ -9,7 +8,7 @@ enum TripError: Error, Sendable {
     case invalidParameter(String, String)
     case tripNotFound(String)
     case unknownDriver(String)
-    case driverUnavailable(driverID: String, reason: Reason, alternatives: [Driver_V1_Driver])
+    case driverUnavailable(driverID: String, reason: Reason, alternatives: [KnownDriver])
     /// Nobody is free within so many metres of the pickup, in a car of the category if one was asked for.
     case noDriverAvailable(within: Double, category: String?)
     /// The selected driver is so many metres from the pickup; so many are allowed.
@@ -25,6 +24,8 @@ enum TripError: Error, Sendable {
     /// The driver service or the database can't be asked now.
     case unavailable(String)
     case deadlineExceeded(String)
+    /// Nobody waits for the answer any more.
+    case cancelled
 
     enum Reason: Sendable { case taken, absent }
 
@@ -46,6 +47,7 @@ enum TripError: Error, Sendable {
         case .idTaken: "invalid-body"
         case .unavailable: "backend-unavailable"
         case .deadlineExceeded: "backend-timeout"
+        case .cancelled: "cancelled"
         }
     }
 }
