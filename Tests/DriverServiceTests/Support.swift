@@ -307,8 +307,13 @@ final class Station {
     // MARK: Kafka
 
     func publish(_ trip: Trip_V1_Trip, _ kind: TripEventKind, trace: TraceContext = .none) {
+        let changed = Trip(
+            id: trip.id, riderID: trip.riderID,
+            driver: DriverProfile(id: trip.driverID, name: "Ada", vehicle: Vehicle(trip.driver?.vehicle)),
+            status: TripStatus(trip.status) ?? .inProgress, pickup: home, dropoff: home, createdAt: 1, pickedUpAt: nil,
+            endedAt: nil, seq: trip.seq)
         var value = ByteBuffer()
-        TripEvent(kind: kind, eventID: "e\(trip.seq)", seq: trip.seq, at: 1, trip: trip).encode(into: &value)
+        TripEvent(kind: kind, eventID: "e\(trip.seq)", seq: trip.seq, at: 1, trip: changed).encode(into: &value)
         publish(value.array(), key: trip.driverID, trace: trace)
     }
 

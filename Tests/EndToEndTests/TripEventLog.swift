@@ -20,8 +20,8 @@ final class TripEventLog {
         consumer.onRecord = { [unowned self] record in
             count += 1
             guard case .trip(let event) = try? RideEvent(decoding: record.value) else { return }
-            kinds[event.trip.id, default: []].insert(event.kind.rawValue)
-            seqs[event.trip.driverID, default: []].append(event.seq)
+            kinds[event.tripID, default: []].insert(event.kind.rawValue)
+            seqs[event.driverID, default: []].append(event.seq)
         }
         var isLate = false
         loop.schedule(after: seconds * 1_000_000_000) { isLate = true }

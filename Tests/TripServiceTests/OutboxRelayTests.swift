@@ -27,7 +27,7 @@ import Testing
             }
             #expect(record.header("event-type") == event.kind.rawValue)
             #expect(record.header("event-id") == event.eventID)
-            seqs[event.trip.driverID, default: []].append(event.seq)
+            seqs[event.driverID, default: []].append(event.seq)
             kinds[event.seq] = event.kind.rawValue
         }
 

@@ -84,10 +84,10 @@ final class TripEventReader {
         saveSoon()
     }
 
-    private func take(_ event: TripEvent, _ trace: TraceContext) {
+    private func take(_ event: TripChange, _ trace: TraceContext) {
         let fact = TripFact(
-            driverID: event.trip.driverID, tripID: event.trip.id, seq: event.seq,
-            isActive: event.trip.status == .inProgress, epoch: event.epoch)
+            driverID: event.driverID, tripID: event.tripID, seq: event.seq, isActive: event.status == .inProgress,
+            epoch: event.epoch)
         if let slot = book.apply(fact, trace: trace) { unsaved.insert(slot) }
         // The trip database was opened anew, or restored: what is known of other drivers may be of another history. Once for
         // each epoch: what lies in the log may be old.

@@ -9,7 +9,7 @@ import RideDomain
 /// in any order, skips those that it does not know, and takes null for absent.
 public enum RideEvent: Sendable, Equatable {
     case driverLocationUpdate(DriverLocationUpdate)
-    case trip(TripEvent)
+    case trip(TripChange)
     /// Of a type that is not known here: skipped, not counted as unreadable.
     case other(type: String)
 }
@@ -79,25 +79,23 @@ public struct DriverLocationUpdate: Sendable, Equatable {
     }
 }
 
-/// Topic `trip_events`, key `driver_id`: a change of a trip, with the whole trip.
-public struct TripEvent: Sendable, Equatable {
+/// Topic `trip_events`, key `driver_id`: a change of a trip, with the whole trip, as it is written.
+public struct TripEvent: Sendable {
     /// Where its records are.
     public static let topic = "trip_events"
 
-    public var kind: TripEventKind
-    public var eventID: String
+    public let kind: TripEventKind
+    public let eventID: String
     /// The outbox row: a reader ignores what is not newer than what it has for this driver.
-    public var seq: UInt64
+    public let seq: UInt64
     /// The epoch of the trip database that `seq` counts in: a newer one beats every number of an older one. 0: not said.
-    public var epoch: UInt64
+    public let epoch: UInt64
     /// Unix milliseconds.
-    public var at: Int64
-    /// Its `seq` is the event's.
-    public var trip: Trip_V1_Trip
+    public let at: Int64
+    /// As it was after the change.
+    public let trip: Trip
 
-    public init(
-        kind: TripEventKind, eventID: String, seq: UInt64, epoch: UInt64 = 0, at: Int64, trip: Trip_V1_Trip
-    ) {
+    public init(kind: TripEventKind, eventID: String, seq: UInt64, epoch: UInt64 = 0, at: Int64, trip: Trip) {
         self.kind = kind
         self.eventID = eventID
         self.seq = seq
@@ -116,8 +114,35 @@ public struct TripEvent: Sendable, Equatable {
         if epoch != 0 { buffer.appendJSON("epoch", integer: epoch) }
         buffer.appendJSON("at", instant: at)
         buffer.append(",\"trip\":")
-        buffer.appendJSON(trip: trip)
+        buffer.appendJSON(trip: Trip_V1_Trip(trip))
         buffer.endJSONObject()
+    }
+}
+
+/// What a reader of `trip_events` keeps of a change: whether a driver has a trip, and since which change.
+public struct TripChange: Sendable, Equatable {
+    public let kind: TripEventKind
+    public let eventID: String
+    /// 0: not said.
+    public let seq: UInt64
+    /// The epoch of the trip database that `seq` counts in. 0: not said.
+    public let epoch: UInt64
+    public let tripID: String
+    public let driverID: String
+    /// After the change.
+    public let status: TripStatus
+
+    public init(
+        kind: TripEventKind, eventID: String, seq: UInt64, epoch: UInt64 = 0, tripID: String, driverID: String,
+        status: TripStatus
+    ) {
+        self.kind = kind
+        self.eventID = eventID
+        self.seq = seq
+        self.epoch = epoch
+        self.tripID = tripID
+        self.driverID = driverID
+        self.status = status
     }
 }
 

@@ -17,7 +17,7 @@ extension RideEvent {
             self = .driverLocationUpdate(try members.driverLocationUpdate())
         } else if let type = members.type {
             if let kind = TripEventKind(rawValue: type) {
-                self = .trip(try members.tripEvent(kind))
+                self = .trip(try members.change(kind))
             } else {
                 self = .other(type: type)
             }
@@ -104,18 +104,24 @@ private struct EventMembers {
             reason: reason.flatMap(DriverLocationUpdate.Reason.init(rawValue:)))
     }
 
-    func tripEvent(_ kind: TripEventKind) throws(EventError) -> TripEvent {
+    func change(_ kind: TripEventKind) throws(EventError) -> TripChange {
         guard let trip else { throw .missing("trip") }
-        var message = try trip.message()
-        message.seq = seq ?? 0
-        return TripEvent(
-            kind: kind, eventID: eventID ?? "", seq: seq ?? 0, epoch: epoch ?? 0, at: at ?? 0, trip: message)
+        guard let id = trip.id, !id.isEmpty else { throw .missing("trip.id") }
+        guard let driverID = trip.driverID, !driverID.isEmpty else { throw .missing("trip.driver_id") }
+        guard let word = trip.status else { throw .missing("trip.status") }
+        guard Identifier.isWellFormed(id) else { throw .invalid("trip.id") }
+        guard Identifier.isWellFormed(driverID) else { throw .invalid("trip.driver_id") }
+        guard let status = TripStatus(word: word) else { throw .invalid("trip.status") }
+        return TripChange(
+            kind: kind, eventID: eventID ?? "", seq: seq ?? 0, epoch: epoch ?? 0, tripID: id, driverID: driverID,
+            status: status)
     }
 }
 
-/// The members of a trip.
+/// The members of a trip that a reader keeps.
 private struct TripMembers {
-    var trip = Trip_V1_Trip()
+    var id: String?
+    var driverID: String?
     var status: String?
 
     mutating func read(_ json: inout JSONReader) throws(JSONError) {
@@ -123,99 +129,14 @@ private struct TripMembers {
         while let name = try json.nextMember() {
             if try json.readNullIfPresent() { continue }
             if json.isEqual(name, "id") {
-                trip.id = try json.readString()
-            } else if json.isEqual(name, "rider_id") {
-                trip.riderID = try json.readString()
+                id = try json.readString()
             } else if json.isEqual(name, "driver_id") {
-                trip.driverID = try json.readString()
-            } else if json.isEqual(name, "driver") {
-                trip.driver = try Self.driver(&json)
+                driverID = try json.readString()
             } else if json.isEqual(name, "status") {
                 status = try json.readString()
-            } else if json.isEqual(name, "pickup") {
-                trip.pickup = try Self.place(&json)
-            } else if json.isEqual(name, "dropoff") {
-                trip.dropoff = try Self.place(&json)
-            } else if json.isEqual(name, "created_at") {
-                trip.createdAt = try Self.instant(&json)
-            } else if json.isEqual(name, "picked_up_at") {
-                trip.pickedUpAt = try Self.instant(&json)
-            } else if json.isEqual(name, "ended_at") {
-                trip.endedAt = try Self.instant(&json)
             } else {
                 try json.skipValue()
             }
         }
-    }
-
-    func message() throws(EventError) -> Trip_V1_Trip {
-        guard !trip.id.isEmpty else { throw .missing("trip.id") }
-        guard !trip.driverID.isEmpty else { throw .missing("trip.driver_id") }
-        guard let word = self.status else { throw .missing("trip.status") }
-        guard Identifier.isWellFormed(trip.id) else { throw .invalid("trip.id") }
-        guard Identifier.isWellFormed(trip.driverID) else { throw .invalid("trip.driver_id") }
-        guard let status = Trip_V1_TripStatus(word: word) else { throw .invalid("trip.status") }
-        var message = trip
-        message.status = status
-        return message
-    }
-
-    private static func instant(_ json: inout JSONReader) throws(JSONError) -> Google_Protobuf_Timestamp? {
-        try json.readInstant().map { Google_Protobuf_Timestamp(unixMilliseconds: $0) }
-    }
-
-    private static func place(_ json: inout JSONReader) throws(JSONError) -> Trip_V1_Place {
-        var place = Trip_V1_Place()
-        try json.beginObject()
-        while let name = try json.nextMember() {
-            if json.isEqual(name, "lat") {
-                place.lat = try json.readDouble()
-            } else if json.isEqual(name, "lon") {
-                place.lon = try json.readDouble()
-            } else {
-                try json.skipValue()
-            }
-        }
-        return place
-    }
-
-    private static func driver(_ json: inout JSONReader) throws(JSONError) -> Trip_V1_TripDriver {
-        var driver = Trip_V1_TripDriver()
-        try json.beginObject()
-        while let name = try json.nextMember() {
-            if try json.readNullIfPresent() { continue }
-            if json.isEqual(name, "id") {
-                driver.id = try json.readString()
-            } else if json.isEqual(name, "name") {
-                driver.name = try json.readString()
-            } else if json.isEqual(name, "vehicle") {
-                driver.vehicle = try vehicle(&json)
-            } else {
-                try json.skipValue()
-            }
-        }
-        return driver
-    }
-
-    private static func vehicle(_ json: inout JSONReader) throws(JSONError) -> Driver_V1_Vehicle {
-        var vehicle = Driver_V1_Vehicle()
-        try json.beginObject()
-        while let name = try json.nextMember() {
-            if try json.readNullIfPresent() { continue }
-            if json.isEqual(name, "make") {
-                vehicle.make = try json.readString()
-            } else if json.isEqual(name, "model") {
-                vehicle.model = try json.readString()
-            } else if json.isEqual(name, "color") {
-                vehicle.color = try json.readString()
-            } else if json.isEqual(name, "plate") {
-                vehicle.plate = try json.readString()
-            } else if json.isEqual(name, "category") {
-                vehicle.category = try json.readString()
-            } else {
-                try json.skipValue()
-            }
-        }
-        return vehicle
     }
 }

@@ -16,8 +16,7 @@ final class TripEvents {
         let id = Self.eventID(event)
         buffer.removeAll()
         TripEvent(
-            kind: event.kind, eventID: id, seq: event.seq, epoch: event.epoch, at: event.at,
-            trip: Trip_V1_Trip(event.trip)
+            kind: event.kind, eventID: id, seq: event.seq, epoch: event.epoch, at: event.at, trip: event.trip
         ).encode(into: &buffer)
         var headers = [
             KafkaHeader("content-type", "application/json"), KafkaHeader("event-type", event.kind.rawValue),

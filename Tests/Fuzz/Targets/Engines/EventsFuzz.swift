@@ -1,5 +1,6 @@
 import Bytes
 import RideAPI
+import RideDomain
 
 /// What Kafka's records and the bodies of requests may hold: accepted and written again, or refused.
 func fuzzEvents(_ bytes: [UInt8]) throws {
@@ -20,7 +21,10 @@ private func event(_ bytes: [UInt8]) throws {
     var buffer = ByteBuffer()
     switch event {
     case .driverLocationUpdate(let update): update.encode(into: &buffer)
-    case .trip(let trip): trip.encode(into: &buffer)
+    case .trip(let change):
+        return try promise(
+            Identifier.isWellFormed(change.driverID) && Identifier.isWellFormed(change.tripID),
+            "\(change) was accepted")
     case .other: return
     }
     let again = try? RideEvent(decoding: buffer.span)
