@@ -3,7 +3,7 @@
 #   deploy/fuzz.sh list             what can be fuzzed
 #   deploy/fuzz.sh TARGET MINUTES   one target for so long; further arguments are libFuzzer's
 #   deploy/fuzz.sh all SECONDS      every target for so long each, two at a time
-#   deploy/fuzz.sh check            every target, the same few thousand inputs each time and on each machine: what CI runs
+#   deploy/fuzz.sh check [TARGET]   every target, or one, the same few thousand inputs each time and on each machine: what CI runs
 #   deploy/fuzz.sh replay TARGET FILE…   only these inputs
 #   deploy/fuzz.sh keep TARGET      the inputs that were found and reach something new go to Tests/Fuzz/Corpus, the smallest first
 # What is found lies in .build-fuzz: crashers/ (put one into Tests/Fuzz/Corpus/TARGET, under a name that says what it is, once it
@@ -95,7 +95,7 @@ fuzz() {
 fuzz_for() { fuzz "$2" "$build/corpus/$2" " in $1 s" -max_total_time="$1" "${@:3}" "$(seeds "$2")"; }
 
 # check TARGET: the same inputs each time, so that a finding can be repeated: nothing depends on the clock, on addresses or on the order
-# of a folder. (Only the gateway still makes identifiers by chance.) About 15 seconds.
+# of a folder. About 15 seconds.
 check() {
     local folder=$build/check/$1 inputs=100000 fixed=() known
     case $1 in gateway) inputs=500 ;; *-server | *-client) inputs=4000 ;; esac
@@ -128,9 +128,9 @@ all)
     each fuzz_for "$2"
     ;;
 check)
-    [ $# = 1 ] || usage
+    [ $# -le 2 ] || usage
     build
-    each check
+    if [ $# = 2 ]; then check "$2"; else each check; fi
     ;;
 replay)
     [ $# -ge 3 ] || usage

@@ -79,7 +79,11 @@ public struct UUIDv7Generator: Sendable {
 
     /// The next one. `milliseconds`: the wall clock, Unix.
     public mutating func next(milliseconds: Int64, using generator: inout some RandomNumberGenerator) -> UUIDv7 {
-        let random = (generator.next(), generator.next())
+        next(milliseconds: milliseconds, random: (generator.next(), generator.next()))
+    }
+
+    /// The next one, of random bits that its maker has. `milliseconds`: the wall clock, Unix.
+    public mutating func next(milliseconds: Int64, random: (UInt64, UInt64)) -> UUIDv7 {
         // The counter begins in its lower half: 2,048 are left before it has to borrow from the next millisecond.
         let instant = UInt64(clamping: min(milliseconds, Self.latest))
         let now = instant << 12 | random.0 & 0x07FF

@@ -80,7 +80,7 @@ public final class GRPCChannel {
         resolveBackoff = Backoff(options)
         metrics = ChannelMetrics(target: target)
         transport = ClientConnections(loop: loop, options: options, metrics: metrics)
-        random = SplitMix(seed: loop.preciseNow())
+        random = SplitMix(seed: loop.randomNumber())
         transport.report(to: self)
     }
 

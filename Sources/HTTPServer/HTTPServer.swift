@@ -48,7 +48,8 @@ import Telemetry
             ServerCore(
                 limits: limits, cors: cors, proxies: proxies, hosts: hosts, requestIDs: requestIDs,
                 problemTypes: problemTypes,
-                metrics: metrics.map { HTTPMetrics($0, router: router) }, log: RequestLog(logger)))
+                metrics: metrics.map { HTTPMetrics($0, router: router) }, log: RequestLog(logger),
+                seed: loop.randomNumber()))
         super.init()
         anchor.set(self)
         metrics?.addConnections(account, protocol: "http")

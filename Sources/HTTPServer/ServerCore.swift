@@ -26,7 +26,8 @@ struct ServerCore: ~Copyable {
     var date = HTTP1DateCache()
     /// Until when, loop nanoseconds, `date` need not be looked at.
     var dateHolds: UInt64 = 0
-    var random = SplitMix()
+    /// Of request identifiers.
+    var random: SplitMix
     /// Where a body is written before its length is known.
     var scratch = ByteBuffer()
     /// Bytes of memory for bodies that are coming, and of answers that wait for their turn, of all connections.
@@ -42,8 +43,9 @@ struct ServerCore: ~Copyable {
     init(
         limits: HTTPLimits, cors: CORSPolicy, proxies: TrustedProxies, hosts: HostNames, requestIDs: Bool,
         problemTypes: String?, metrics: HTTPMetrics?,
-        log: RequestLog
+        log: RequestLog, seed: UInt64
     ) {
+        random = SplitMix(seed: seed)
         self.limits = limits
         self.cors = cors
         self.proxies = proxies

@@ -181,6 +181,10 @@ import Synchronization
     /// Monotonic nanoseconds at this instant.
     public func preciseNow() -> UInt64 { system.now() }
 
+    /// 64 random bits: of the system's generator, which nobody can predict, or of a simulation's seed, so that it can be
+    /// repeated. It may cost a system call: what needs many takes one as the seed of its own generator.
+    public func randomNumber() -> UInt64 { system.randomNumber() }
+
     /// Unix milliseconds when this turn began. A clock that was set is noticed within 100 ms.
     public var wallClockMilliseconds: Int64 {
         if hot.value.wallClockTurn != hot.value.now { readWallClock() }

@@ -46,6 +46,8 @@ public protocol SimulatedSystem: AnyObject, Sendable {
     func now() -> UInt64
     /// Unix milliseconds.
     func wallClockMilliseconds() -> Int64
+    /// 64 random bits, of a seed: a simulation can be repeated.
+    func randomNumber() -> UInt64
 
     /// Fills `events` and returns how many. It never sleeps: the timeout (nanoseconds, negative is forever) says until when
     /// the loop would have slept.

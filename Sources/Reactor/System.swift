@@ -42,6 +42,13 @@ enum System {
         }
     }
 
+    func randomNumber() -> UInt64 {
+        switch self {
+        case .linux: .random(in: .min ... .max)
+        case .simulated(let system): system.randomNumber()
+        }
+    }
+
     @inline(__always)
     func wait(_ events: UnsafeMutablePointer<epoll_event>, _ capacity: Int, timeout: Int64) -> Int {
         switch self {

@@ -25,6 +25,8 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
 
     func wallClockMilliseconds() -> Int64 { network.wallClockStart + Int64(network.now / 1_000_000) }
 
+    func randomNumber() -> UInt64 { network.numbers.next() }
+
     // MARK: Waiting
 
     var hasEvents: Bool {

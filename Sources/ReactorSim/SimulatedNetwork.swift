@@ -81,6 +81,8 @@ public final class SimulatedNetwork {
     public var names: [String: [SocketAddress]] = ["localhost": [.loopback(port: 0)]]
 
     var random: SplitMix
+    /// What loops ask for, from a sequence of its own: the network does the same whether they ask or not.
+    var numbers: SplitMix
     private var hosts: [SimulatedHost] = []
     private var loops: [EventLoop] = []
     /// Ends without a loop, and what listens for them.
@@ -98,6 +100,7 @@ public final class SimulatedNetwork {
         self.seed = seed
         self.options = options
         random = SplitMix(seed: seed)
+        numbers = SplitMix(seed: ~seed)
     }
 
     deinit {

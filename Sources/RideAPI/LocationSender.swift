@@ -51,7 +51,7 @@ public final class LocationSender {
     /// What `stream` was given before its first acknowledgement: it is sent again to a service that does not know the method.
     private var unanswered: [Driver_V1_ReportLocationsRequest] = []
     private var outcome = Outcome()
-    private var backoff = RetryBackoff(first: 1_000_000_000, last: 5_000_000_000)
+    private var backoff: RetryBackoff
     /// No stream is opened before, in the loop's nanoseconds.
     private var pausedUntil: UInt64 = 0
 
@@ -67,6 +67,8 @@ public final class LocationSender {
         self.driver = driver
         self.service = service
         self.options = options
+        backoff = RetryBackoff(
+            first: 1_000_000_000, last: 5_000_000_000, seed: service.client.channel.loop.randomNumber())
     }
 
     private var loop: EventLoop { service.client.channel.loop }

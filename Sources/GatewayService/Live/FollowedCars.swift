@@ -76,7 +76,7 @@ final class FollowedCars {
     private var inFlight = 0
     private var callsLeft = 0
     private var timer: TimerID?
-    private var backoff = RetryBackoff(first: Limits.retry.first, last: Limits.retry.last)
+    private var backoff: RetryBackoff
     /// Nothing is asked before, after a call that failed.
     private var pausedUntil: UInt64 = 0
     private var isClosed = false
@@ -86,6 +86,7 @@ final class FollowedCars {
     init(loop: EventLoop, source: any CarSource) {
         self.loop = loop
         self.source = source
+        backoff = RetryBackoff(first: Limits.retry.first, last: Limits.retry.last, seed: loop.randomNumber())
         count = MetricRegistry.shared.gauge(
             name: "cabstand_followed_cars", help: "Drivers whose cars are followed by somebody.")
         asked = MetricRegistry.shared.counter(

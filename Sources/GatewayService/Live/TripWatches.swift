@@ -24,7 +24,9 @@ final class TripWatches {
         /// trip database may have been restored from a copy, which counts from a lower number.)
         var isFresh = true
         var retry: TimerID?
-        var backoff = RetryBackoff(first: TripWatches.retryDelays.first, last: TripWatches.retryDelays.last)
+        var backoff: RetryBackoff
+
+        init(loop: EventLoop) { backoff = TripWatches.makeBackoff(loop) }
     }
 
     private let loop: EventLoop
@@ -34,6 +36,11 @@ final class TripWatches {
     /// Nanoseconds until a broken stream is opened again: doubled from the first up to the second. Reason: thousands of
     /// them break together when the trip service starts anew, and must not come back together.
     static let retryDelays: (first: UInt64, last: UInt64) = (1_000_000_000, 5_000_000_000)
+
+    /// The waits of one stream that breaks.
+    static func makeBackoff(_ loop: EventLoop) -> RetryBackoff {
+        RetryBackoff(first: retryDelays.first, last: retryDelays.last, seed: loop.randomNumber())
+    }
 
     init(loop: EventLoop, client: Trip_V1_TripServiceClient) {
         self.loop = loop
@@ -50,7 +57,7 @@ final class TripWatches {
             if let trip = watch.trip { observer.tripChanged(trip) }
             return
         }
-        let watch = Watch()
+        let watch = Watch(loop: loop)
         watch.observers.append(observer)
         watches[id] = watch
         open(id, watch)

@@ -90,13 +90,15 @@ final class Uplink: TripObserver {
         self.sockets = sockets
         self.watches = watches
         drivers = service.client
+        driverRetries = TripWatches.makeBackoff(sockets.loop)
+        tripRetries = TripWatches.makeBackoff(sockets.loop)
         options.metadata.add("x-request-id", requestID)
         positions = LocationSender(driver: driver, service: service, options: options)
     }
 
     private var loop: EventLoop { sockets.loop }
-    private var driverRetries = RetryBackoff(first: TripWatches.retryDelays.first, last: TripWatches.retryDelays.last)
-    private var tripRetries = RetryBackoff(first: TripWatches.retryDelays.first, last: TripWatches.retryDelays.last)
+    private var driverRetries: RetryBackoff
+    private var tripRetries: RetryBackoff
 
     /// The driver service's log lines name the request that became this WebSocket.
     private var options = CallOptions()

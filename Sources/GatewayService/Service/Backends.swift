@@ -21,7 +21,6 @@ final class Backends {
     let tripChannel: GRPCChannel
     /// Nanoseconds from a request's dispatch to its deadline.
     let timeout: UInt64
-    private var generator = SystemRandomNumberGenerator()
     private var identifiers = UUIDv7Generator()
 
     /// - Parameters:
@@ -44,7 +43,8 @@ final class Backends {
 
     /// A new identifier. Made here, a resource's creation can be tried again without making two.
     func mint() -> String {
-        identifiers.next(milliseconds: loop.wallClockMilliseconds, using: &generator).text
+        let random = (loop.randomNumber(), loop.randomNumber())
+        return identifiers.next(milliseconds: loop.wallClockMilliseconds, random: random).text
     }
 
     /// Calls a service for a REST request, within what is left of the request's time.
