@@ -14,11 +14,11 @@ final class DriverNode {
 
     private let loop: EventLoop
     private let logger = Logger(label: "driver")
-    private let drainDelay: UInt64
-    /// Nanoseconds that the end waits for calls in flight.
-    private let drainTimeout: UInt64
-    /// Nanoseconds that the end waits for Kafka to take the last events; readers learn of everything by their poll.
-    private let flushTimeout: UInt64
+    private let drainDelay: Duration
+    /// How long the end waits for calls in flight.
+    private let drainTimeout: Duration
+    /// How long the end waits for Kafka to take the last events; readers learn of everything by their poll.
+    private let flushTimeout: Duration
     private let repository: SQLiteDriverRepository
     private let health: DatabaseHealth
     private let book: DriverBook
@@ -35,10 +35,10 @@ final class DriverNode {
     /// On the thread that made the loop, before it runs.
     init(loop: EventLoop, settings: ProgramSettings) throws {
         self.loop = loop
-        drainDelay = UInt64(settings.drainDelaySeconds) * 1_000_000_000
-        let grace = UInt64(settings.graceSeconds) * 1_000_000_000
+        drainDelay = .seconds(settings.drainDelaySeconds)
+        let grace = Duration.seconds(settings.graceSeconds)
         drainTimeout = grace / 2
-        flushTimeout = min(3_000_000_000, grace / 8)
+        flushTimeout = min(.seconds(3), grace / 8)
         readiness = ServiceReadiness(
             loops: [loop], dependencies: ["database", "kafka", "trip_service"], now: loop.preciseNow())
 
@@ -70,7 +70,7 @@ final class DriverNode {
             ])
         channel = GRPCChannel(
             loop: loop, target: settings.tripService.description, options: .betweenServices)
-        reconciler = TripReconciler(loop: loop, book: book, channel: channel)
+        reconciler = TripReconciler(loop: loop, book: book, directory: GRPCTripDirectory(channel: channel))
 
         let registry = ServiceRegistry()
         Driver_V1_DriverService.register(DriverHandler(loop: loop, book: book), in: registry)
@@ -113,7 +113,7 @@ final class DriverNode {
         reconciler.onAnswer = { [readiness] failure in
             readiness.set("trip_service", failure.map { .failing($0) } ?? .ok)
         }
-        reconciler.run()
+        reconciler.start()
         // A health check that watches must learn when the service has started: nobody asks for it.
         server.health.set(.notServing, for: Driver_V1_DriverService.name)
         server.health.set(.notServing)
@@ -130,44 +130,29 @@ final class DriverNode {
 
     /// Readiness turns, then (after the configured delay) no new calls, calls in flight finish, what is in memory only is
     /// written, Kafka takes what it can, the database closes.
-    func drain(_ completion: @escaping @Sendable () -> Void) {
+    func drain() async {
         readiness.drain()
         tellHealth()
-        loop.schedule(after: drainDelay) { [self] in
-            reconciler.stop()
-            let drain = { [self] (completion: @escaping () -> Void) in
-                server.drain(completion)
-                // Behind it: a stream that ends because its server does is no failure in the log.
-                book.watchers.endAll()
-                book.locationStreams.endAll()
-            }
-            once(within: drainTimeout, drain) { [self] in
-                topics.cancel()
-                channel.close()
-                reader.close { [self] in
-                    once(within: flushTimeout, { self.reader.whenSaved($0) }) { [self] in
-                        book.saveStates { [self] in
-                            producer.close(timeout: .nanoseconds(flushTimeout)) { [self] _ in
-                                health.stop()
-                                repository.close(completion)
-                            }
-                        }
-                    }
-                }
+        await loop.pause(drainDelay)
+        reconciler.stop()
+        await loop.wait(atMost: drainTimeout) { done in
+            server.drain(done)
+            // Behind it: a stream that ends because its server does is no failure in the log.
+            book.watchers.endAll()
+            book.locationStreams.endAll()
+        }
+        topics.cancel()
+        channel.close()
+        await loop.wait(atMost: flushTimeout) { done in
+            loop.start { [reader] in
+                await reader.close()
+                done()
             }
         }
-    }
-
-    /// Calls `next` once: when `work` is done, or after `timeout` nanoseconds.
-    private func once(within timeout: UInt64, _ work: (@escaping () -> Void) -> Void, then next: @escaping () -> Void) {
-        var isDone = false
-        let finish = {
-            if isDone { return }
-            isDone = true
-            next()
-        }
-        loop.schedule(after: timeout, finish)
-        work(finish)
+        await book.saveStates()
+        await loop.wait { done in producer.close(timeout: flushTimeout) { _ in done() } }
+        health.stop()
+        await repository.close()
     }
 }
 

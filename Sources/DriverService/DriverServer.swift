@@ -36,13 +36,10 @@ public final class DriverServer: ServerProcess {
     public func start() throws(SystemError) { try group.start { _ in } }
 
     public func drain(_ completion: @escaping @Sendable () -> Void) {
-        let group = group
-        let node = node
-        node.loop.submit {
-            node.value.drain {
-                group.stop()
-                completion()
-            }
+        node.loop.spawn { [group, node] in
+            await node.value.drain()
+            group.stop()
+            completion()
         }
     }
 }

@@ -7,11 +7,13 @@ extension EventLoop {
     ) async {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             var waiting: CheckedContinuation<Void, Never>? = continuation
+            var timer: TimerID?
             let finish = {
                 waiting?.resume()
                 waiting = nil
+                if let timer { self.cancel(timer) }
             }
-            if let timeout { schedule(after: timeout, finish) }
+            if let timeout { timer = schedule(after: timeout, finish) }
             work(finish)
         }
     }

@@ -40,7 +40,7 @@ import Testing
             for number in 0..<drivers {
                 let vehicle = Vehicle(make: "VW", model: "ID.4", color: "white", plate: "X", category: "standard")
                 let profile = DriverProfile(id: "d\(number)", name: "Ada", vehicle: vehicle)
-                book.register(profile, position: home, deadline: .max) { _ in }
+                loop.start { [book] in _ = try? await book?.register(profile, position: home, deadline: .max) }
                 reports.append(LocationReport(book: book))
             }
         }
@@ -76,23 +76,12 @@ import Testing
 
         // MARK: The repository and the announcer
 
-        func insert(_ driver: Driver, deadline: UInt64?, _ completion: @escaping Completion) {
-            completion(.success(()))
-        }
-        func saveStates(_ drivers: [Driver], deadline: UInt64?, _ completion: @escaping Completion) {
-            loop.execute { completion(.success(())) }
-        }
-        func saveTrips(
-            _ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?, _ completion: @escaping Completion
-        ) {
-            loop.execute { completion(.success(())) }
-        }
-        func reserveRevision(_ revision: UInt64, _ completion: @escaping Completion) {
-            loop.execute { completion(.success(())) }
-        }
-        var pending: Int { 0 }
+        func insert(_ driver: Driver, deadline: UInt64?) async throws(StorageError) {}
+        func saveStates(_ drivers: [Driver], deadline: UInt64?) async throws(StorageError) {}
+        func saveTrips(_ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?) async throws(StorageError) {}
+        func reserveRevision(_ revision: UInt64) async throws(StorageError) {}
         func probe(writing: Bool) async throws(StorageError) {}
-        func close(_ completion: @escaping @Sendable () -> Void) { completion() }
+        func close() async {}
 
         func announce(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason, _ trace: TraceContext) {
             if reason == .expired { expired.append(driver.id) }

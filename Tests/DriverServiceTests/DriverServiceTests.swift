@@ -89,7 +89,11 @@ import Testing
             profile: DriverProfile(id: "available", name: "Ada", vehicle: Vehicle(Station.vehicle)),
             position: Position(lat: 53.55, lon: 13.26), measuredAt: wall, presence: .present, updatedAt: wall,
             revision: 1)
-        repository.insert(driver, deadline: nil) { _ in repository.close { loop.stop() } }
+        loop.start {
+            try? await repository.insert(driver, deadline: nil)
+            await repository.close()
+            loop.stop()
+        }
         loop.run()
         let opened = try SQLiteDriverRepository.open(path: path, wall: wall)
         #expect(opened.stored.drivers.map(\.id) == ["available"])

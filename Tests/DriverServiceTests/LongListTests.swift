@@ -41,21 +41,12 @@ import Testing
             try server.listen(.loopback(port: 50_051))
         }
 
-        func insert(_ driver: Driver, deadline: UInt64?, _ completion: @escaping Completion) {
-            completion(.success(()))
-        }
-        func saveStates(_ drivers: [Driver], deadline: UInt64?, _ completion: @escaping Completion) {
-            loop.execute { completion(.success(())) }
-        }
-        func saveTrips(
-            _ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?, _ completion: @escaping Completion
-        ) { loop.execute { completion(.success(())) } }
-        func reserveRevision(_ revision: UInt64, _ completion: @escaping Completion) {
-            loop.execute { completion(.success(())) }
-        }
-        var pending: Int { 0 }
+        func insert(_ driver: Driver, deadline: UInt64?) async throws(StorageError) {}
+        func saveStates(_ drivers: [Driver], deadline: UInt64?) async throws(StorageError) {}
+        func saveTrips(_ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?) async throws(StorageError) {}
+        func reserveRevision(_ revision: UInt64) async throws(StorageError) {}
         func probe(writing: Bool) async throws(StorageError) {}
-        func close(_ completion: @escaping @Sendable () -> Void) { completion() }
+        func close() async {}
         func announce(_ slot: Int32, _ driver: Driver, _ reason: DriverLocationUpdate.Reason, _ trace: TraceContext) {}
     }
 

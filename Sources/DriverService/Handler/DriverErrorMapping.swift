@@ -19,6 +19,7 @@ extension DriverError {
         case .driverOnTrip: .failedPrecondition
         case .unavailable: .unavailable
         case .deadlineExceeded: .deadlineExceeded
+        case .cancelled: .cancelled
         case .tooMany: .resourceExhausted
         }
     }
@@ -48,6 +49,8 @@ extension DriverError {
             ProblemDetails(code: "backend-unavailable", detail: detail, retryAfter: 1_000)
         case .deadlineExceeded(let detail):
             ProblemDetails(code: "backend-timeout", detail: detail)
+        case .cancelled:
+            ProblemDetails(code: "cancelled", detail: "The caller has gone away.")
         case .tooMany(let detail):
             ProblemDetails(code: "rate-limited", detail: detail, retryAfter: 5_000)
         }

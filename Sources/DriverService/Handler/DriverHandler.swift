@@ -16,29 +16,17 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
         lists = DriverLists(loop: loop, book: book)
     }
 
-    /// A caller without a deadline does not wait for ever.
-    private func deadline(_ deadline: UInt64?) -> UInt64 { deadline ?? loop.now + DriverLimits.requestTimeout }
-
     // MARK: One driver
 
     func registerDriver(
         _ request: Driver_V1_RegisterDriverRequest, _ call: UnaryServerCall<Driver_V1_RegisterDriverResponse>
     ) {
-        let profile: DriverProfile
-        do throws(DriverError) {
-            profile = try DriverRequests.profile(request) { book.makeID() }
-        } catch {
-            return call.fail(error.rpcError)
-        }
-        let position = Position(lat: request.lat, lon: request.lon).rounded
-        let trace = call.origin.trace
-        book.register(profile, position: position, deadline: deadline(call.deadline), trace: trace) { result in
-            switch result {
-            case .success(let answer):
-                call.respond(
-                    Driver_V1_RegisterDriverResponse(driver: Driver_V1_Driver(answer.0), created: answer.created))
-            case .failure(let error): call.fail(error.rpcError)
-            }
+        answer(call) { [book] deadline throws(DriverError) in
+            let profile = try DriverRequests.profile(request) { book.makeID() }
+            let (driver, created) = try await book.register(
+                profile, position: Position(lat: request.lat, lon: request.lon).rounded, deadline: deadline,
+                trace: call.origin.trace)
+            call.respond(Driver_V1_RegisterDriverResponse(driver: Driver_V1_Driver(driver), created: created))
         }
     }
 
@@ -55,19 +43,31 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func updateDriverStatus(
         _ request: Driver_V1_UpdateDriverStatusRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverStatusResponse>
     ) {
-        guard request.status == .available || request.status == .offline else {
-            let rule = "status must be available or offline; unavailable follows from a trip."
-            return call.fail(DriverError.invalid([BodyViolation(pointer: "/status", detail: rule)]).rpcError)
+        answer(call) { [book] deadline throws(DriverError) in
+            guard request.status == .available || request.status == .offline else {
+                let rule = "status must be available or offline; unavailable follows from a trip."
+                throw .invalid([BodyViolation(pointer: "/status", detail: rule)])
+            }
+            let driver = try await book.setPresent(
+                request.driverID, request.status == .available, deadline: deadline, trace: call.origin.trace)
+            call.respond(Driver_V1_UpdateDriverStatusResponse(driver: Driver_V1_Driver(driver)))
         }
-        let isPresent = request.status == .available
-        let trace = call.origin.trace
-        book.setPresent(request.driverID, isPresent, deadline: deadline(call.deadline), trace: trace) { result in
-            switch result {
-            case .success(let driver):
-                call.respond(Driver_V1_UpdateDriverStatusResponse(driver: Driver_V1_Driver(driver)))
-            case .failure(let error): call.fail(error.rpcError)
+    }
+
+    /// Lets `work` answer, in a task that is cancelled when the client goes away or its deadline passes. A caller without a
+    /// deadline does not wait for ever.
+    private func answer<Response>(
+        _ call: UnaryServerCall<Response>, _ work: @escaping (_ deadline: UInt64) async throws(DriverError) -> Void
+    ) {
+        let deadline = call.deadline ?? loop.now + DriverLimits.requestTimeout
+        let task = loop.start {
+            do throws(DriverError) {
+                try await work(deadline)
+            } catch {
+                call.fail(error.rpcError)
             }
         }
+        call.onCancel = { task.cancel() }
     }
 
     // MARK: Lists

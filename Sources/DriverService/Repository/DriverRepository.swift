@@ -31,27 +31,22 @@ struct StoredDrivers: Sendable {
     var databaseID = ""
 }
 
-/// Where the driver service keeps its data. Calls on the loop; completions on the loop, after the data is durable.
+/// Where the driver service keeps its data.
 ///
-/// Writes are done in the order of the calls. `deadline` is in the loop's nanoseconds: a write whose turn comes later
-/// is not done and ends with an error.
+/// For tasks of the service's loop. A write that returns is durable, and writes are done in the order of the calls. `deadline` is
+/// in the loop's nanoseconds; a write that did not begin by then, or before its task was cancelled, is not done.
 protocol DriverRepository: AnyObject {
-    typealias Completion = (Result<Void, any Error>) -> Void
-
     /// A new driver.
-    func insert(_ driver: Driver, deadline: UInt64?, _ completion: @escaping Completion)
+    func insert(_ driver: Driver, deadline: UInt64?) async throws(StorageError)
     /// Position, presence and instants of drivers, as they are now.
-    func saveStates(_ drivers: [Driver], deadline: UInt64?, _ completion: @escaping Completion)
+    func saveStates(_ drivers: [Driver], deadline: UInt64?) async throws(StorageError)
     /// Active trips, and in the same transaction how far the events that they come from have been read, or with which epoch
     /// of the trip database they were compared.
-    func saveTrips(
-        _ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?, _ completion: @escaping Completion)
+    func saveTrips(_ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?) async throws(StorageError)
     /// The revision that a restart begins at.
-    func reserveRevision(_ revision: UInt64, _ completion: @escaping Completion)
+    func reserveRevision(_ revision: UInt64) async throws(StorageError)
     /// Writes something that changes nothing, or only looks whether the storage is there.
     func probe(writing: Bool) async throws(StorageError)
-    /// Writes that wait.
-    var pending: Int { get }
-    /// Writes what waits, then closes the storage; `completion` comes after that, on any thread.
-    func close(_ completion: @escaping @Sendable () -> Void)
+    /// Writes what waits, and returns when the storage is closed.
+    func close() async
 }

@@ -6,7 +6,7 @@ import SQLiteStore
 /// events; the reserved revision.
 final class SQLiteDriverRepository: DriverRepository {
     private let loop: EventLoop
-    private let writer: SQLiteWriter
+    let writer: SQLiteWriter
 
     /// Schema, step by step; never change one that was released, add another.
     private static let schema = [
@@ -57,20 +57,26 @@ final class SQLiteDriverRepository: DriverRepository {
         self.writer = writer
     }
 
-    var pending: Int { writer.pending }
-
-    func close(_ completion: @escaping @Sendable () -> Void) { writer.close(completion) }
+    func close() async {
+        await withCheckedContinuation { continuation in writer.close { continuation.resume() } }
+    }
 
     func probe(writing: Bool) async throws(StorageError) {
+        try await write { if writing { try $0.probeWriting() } }
+    }
+
+    private func write(
+        _ deadline: UInt64? = nil, _ work: @escaping @Sendable (SQLiteDatabase) throws -> Void
+    ) async throws(StorageError) {
         do {
-            try await writer.perform(on: loop) { if writing { try $0.probeWriting() } }
+            try await writer.perform(on: loop, deadline: deadline, work)
         } catch {
             throw StorageError(error)
         }
     }
 
-    func insert(_ driver: Driver, deadline: UInt64?, _ completion: @escaping Completion) {
-        writer.submit(on: loop, deadline: deadline) { database in
+    func insert(_ driver: Driver, deadline: UInt64?) async throws(StorageError) {
+        try await write(deadline) { database in
             let vehicle = driver.profile.vehicle
             // A repeated insert is one whose answer was lost with the process's predecessor: same id, same driver.
             try database.statement(
@@ -86,13 +92,11 @@ final class SQLiteDriverRepository: DriverRepository {
                 .integer(driver.measuredAt), .integer(driver.presence.rawValue), .integer(driver.hasStreamed ? 1 : 0),
                 .optional(driver.activeTripID), .integer(Int64(clamping: driver.tripSeq)), .integer(driver.updatedAt),
                 .integer(Int64(clamping: driver.revision)))
-        } completion: {
-            completion($0)
         }
     }
 
-    func saveStates(_ drivers: [Driver], deadline: UInt64?, _ completion: @escaping Completion) {
-        writer.submit(on: loop, deadline: deadline) { database in
+    func saveStates(_ drivers: [Driver], deadline: UInt64?) async throws(StorageError) {
+        try await write(deadline) { database in
             let update = try database.statement(
                 """
                 UPDATE drivers SET lat = ?, lon = ?, heading = ?, speed = ?, measured_at = ?, presence = ?,
@@ -111,15 +115,11 @@ final class SQLiteDriverRepository: DriverRepository {
                 try update.bind(driver.id, at: 10)
                 try update.run()
             }
-        } completion: {
-            completion($0)
         }
     }
 
-    func saveTrips(
-        _ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?, _ completion: @escaping Completion
-    ) {
-        writer.submit(on: loop) { database in
+    func saveTrips(_ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?) async throws(StorageError) {
+        try await write { database in
             for trip in trips {
                 try database.statement(
                     """
@@ -152,17 +152,11 @@ final class SQLiteDriverRepository: DriverRepository {
                     """
                 ).run(.integer(Int64(partition)), .integer(offset))
             }
-        } completion: {
-            completion($0)
         }
     }
 
-    func reserveRevision(_ revision: UInt64, _ completion: @escaping Completion) {
-        writer.submit(on: loop) { database in
-            try Self.reserve(revision, database)
-        } completion: {
-            completion($0)
-        }
+    func reserveRevision(_ revision: UInt64) async throws(StorageError) {
+        try await write { try Self.reserve(revision, $0) }
     }
 
     private static func reserve(_ revision: UInt64, _ database: SQLiteDatabase) throws {

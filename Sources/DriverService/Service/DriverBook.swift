@@ -6,13 +6,11 @@ import SQLiteStore
 import Telemetry
 
 /// The rules of the driver service over its registry: what is durable before it is answered, what is written later, who
-/// hears of a change. On the loop.
+/// hears of a change. On the loop; what waits for the storage is for tasks of the loop.
 ///
 /// Profiles and statuses set by hand are durable before the answer; positions are written every few seconds (a crash
 /// forgets that much of them, and the next position makes up for it).
 final class DriverBook {
-    typealias Answer<Value> = (Result<Value, DriverError>) -> Void
-
     let loop: EventLoop
     let metrics = DriverMetrics()
     let watchers: DriverWatchers
@@ -27,7 +25,7 @@ final class DriverBook {
     /// By slot: the state on disk is older.
     private var isDirty: [Bool] = []
     private var dirty: [Int32] = []
-    private var savesInFlight = 0
+    private var isSaving = false
     /// Called when the storage failed.
     var onStorageFailure: (StorageError) -> Void = { _ in }
 
@@ -46,7 +44,10 @@ final class DriverBook {
         registry.restore(stored.drivers, at: Moment(wall: wall, monotonic: loop.preciseNow()))
         isDirty = [Bool](repeating: false, count: registry.count)
         loop.schedule(every: DriverLimits.tick) { [weak self] in self?.tick() }
-        loop.schedule(every: DriverLimits.savePositionsEvery) { [weak self] in self?.saveStates() }
+        loop.schedule(every: DriverLimits.savePositionsEvery) { [weak self, loop] in
+            // Not while the last one still waits for the database.
+            if self?.isSaving == false { loop.start { await self?.saveStates() } }
+        }
     }
 
     private var now: Moment { Moment(wall: loop.wallClockMilliseconds, monotonic: loop.now) }
@@ -58,26 +59,27 @@ final class DriverBook {
     /// Adds a driver; the same one again is answered as they are now, wherever they were said to be. `deadline` in the loop's
     /// nanoseconds.
     func register(
-        _ profile: DriverProfile, position: Position, deadline: UInt64, trace: TraceContext = .none,
-        _ answer: @escaping Answer<(Driver, created: Bool)>
-    ) {
-        let answerKnown = { (driver: Driver) in
-            let isSame = driver.profile == profile
-            answer(isSame ? .success((driver, false)) : .failure(.driverExists(profile.id)))
+        _ profile: DriverProfile, position: Position, deadline: UInt64, trace: TraceContext = .none
+    ) async throws(DriverError) -> (driver: Driver, created: Bool) {
+        var isNew = false
+        if registry.slot(of: profile.id) == nil {
+            let wall = now.wall
+            let row = Driver(profile: profile, position: position, measuredAt: wall, updatedAt: wall, revision: 0)
+            do {
+                try await repository.insert(row, deadline: deadline)
+            } catch {
+                throw refusal(error, by: deadline)
+            }
+            // False if somebody else's write of the same id came before.
+            isNew = registry.register(profile, position: position, at: now).created
         }
-        if let slot = registry.slot(of: profile.id) { return answerKnown(registry[slot]) }
-        let wall = now.wall
-        let row = Driver(profile: profile, position: position, measuredAt: wall, updatedAt: wall, revision: 0)
-        repository.insert(row, deadline: deadline) { [weak self] result in
-            guard let self else { return }
-            if let error = stored(result) { return answer(.failure(error)) }
-            let (slot, created) = registry.register(profile, position: position, at: now)
-            // Somebody else's write of the same id came before.
-            guard created else { return answerKnown(registry[slot]) }
+        let (slot, driver) = try find(profile.id)
+        guard driver.profile == profile else { throw .driverExists(profile.id) }
+        if isNew {
             isDirty.append(false)
             changed(slot, .registered, trace)
-            answer(.success((registry[slot], true)))
         }
+        return (driver, isNew)
     }
 
     func makeID() -> String { identifiers.next(milliseconds: now.wall, using: &random).text }
@@ -89,23 +91,23 @@ final class DriverBook {
 
     /// Sets a driver available or offline by hand. `deadline` in the loop's nanoseconds.
     func setPresent(
-        _ id: String, _ isPresent: Bool, deadline: UInt64, trace: TraceContext = .none,
-        _ answer: @escaping Answer<Driver>
-    ) {
-        guard let slot = registry.slot(of: id) else { return answer(.failure(.driverNotFound(id))) }
+        _ id: String, _ isPresent: Bool, deadline: UInt64, trace: TraceContext = .none
+    ) async throws(DriverError) -> Driver {
+        let slot = try find(id).slot
         do throws(DriverRegistry.Refusal) {
             if try registry.setPresent(slot, isPresent, at: now) { changed(slot, .status, trace) }
         } catch {
             switch error {
-            case .onTrip(let tripID): return answer(.failure(.driverOnTrip(driverID: id, tripID: tripID)))
+            case .onTrip(let tripID): throw .driverOnTrip(driverID: id, tripID: tripID)
             }
         }
-        // Written also when nothing changed: the write of an earlier try may have failed.
-        repository.saveStates([registry[slot]], deadline: deadline) { [weak self] result in
-            guard let self else { return }
-            if let error = stored(result) { return answer(.failure(error)) }
-            answer(.success(registry[slot]))
+        do {
+            // Written also when nothing changed: the write of an earlier try may have failed.
+            try await repository.saveStates([registry[slot]], deadline: deadline)
+        } catch {
+            throw refusal(error, by: deadline)
         }
+        return registry[slot]
     }
 
     // MARK: Lists
@@ -151,50 +153,29 @@ final class DriverBook {
         }
     }
 
-    /// Compares with the trips in progress that the trip service has, and stores what was corrected: some drivers in each
-    /// turn. `completion` comes when all are compared.
-    func reconcile(
-        inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, since: UInt64,
-        _ completion: @escaping () -> Void = {}
-    ) {
-        let before = registry.tripEpoch
-        let comparison = registry.compare(inProgress: trips, asOf: asOf, epoch: epoch, since: since)
-        compare(comparison, [], isAnotherEpoch: epoch != before, completion)
-    }
-
-    private func compare(
-        _ comparison: TripComparison, _ known: [Int32], isAnotherEpoch: Bool, _ completion: @escaping () -> Void
-    ) {
-        var comparison = comparison
-        let corrected = registry.reconcile(&comparison, limit: DriverLimits.driversPerComparison, at: now)
-        for slot in corrected { tell(slot, .status) }
-        let all = known + corrected
-        guard comparison.isFinished(in: registry) else {
-            loop.schedule(after: 0) { [weak self] in
-                self?.compare(comparison, all, isAnotherEpoch: isAnotherEpoch, completion)
-            }
-            return
+    /// Compares with the trips in progress that the trip service has, some drivers in each turn, and lets what was corrected be
+    /// stored.
+    func reconcile(inProgress trips: [TripFact], asOf: UInt64, epoch: UInt64, since: UInt64) async {
+        let isAnotherEpoch = epoch != registry.tripEpoch
+        var comparison = registry.compare(inProgress: trips, asOf: asOf, epoch: epoch, since: since)
+        var corrected: [Int32] = []
+        while true {
+            let slots = registry.reconcile(&comparison, limit: DriverLimits.driversPerComparison, at: now)
+            for slot in slots { tell(slot, .status) }
+            corrected += slots
+            if comparison.isFinished(in: registry) { break }
+            await loop.pause(.zero)
         }
-        if !all.isEmpty {
-            metrics.corrected.increment(by: UInt64(all.count))
-            logger.notice("drivers corrected from the trip service's list", metadata: ["drivers": "\(all.count)"])
+        if !corrected.isEmpty {
+            metrics.corrected.increment(by: UInt64(corrected.count))
+            logger.notice(
+                "drivers corrected from the trip service's list", metadata: ["drivers": "\(corrected.count)"])
         }
         // In one transaction, and not before the end: who finds the epoch in the file need not compare with it again.
-        if !all.isEmpty || isAnotherEpoch {
-            saveTrips(all.map(projection), epoch: isAnotherEpoch ? registry.tripEpoch : nil)
-        }
-        completion()
-    }
-
-    private func saveTrips(_ projections: [TripProjection], epoch: UInt64?) {
-        repository.saveTrips(projections, cursor: nil, epoch: epoch) { [weak self] result in
-            guard let self, stored(result) != nil else { return }
-            loop.schedule(after: DriverLimits.storeRetry) { [weak self] in
-                guard let self else { return }
-                // As it is by then.
-                saveTrips(
-                    projections.compactMap { self.registry.slot(of: $0.driverID).map(self.projection) },
-                    epoch: epoch.map { _ in self.registry.tripEpoch })
+        if !corrected.isEmpty || isAnotherEpoch {
+            store { [self] () throws(StorageError) in
+                try await repository.saveTrips(
+                    corrected.map(projection), cursor: nil, epoch: isAnotherEpoch ? registry.tripEpoch : nil)
             }
         }
     }
@@ -210,11 +191,14 @@ final class DriverBook {
     // MARK: After a change
 
     private func changed(_ slot: Int32, _ reason: DriverLocationUpdate.Reason, _ trace: TraceContext = .none) {
-        if !isDirty[Int(slot)] {
-            isDirty[Int(slot)] = true
-            dirty.append(slot)
-        }
+        markDirty(slot)
         tell(slot, reason, trace)
+    }
+
+    private func markDirty(_ slot: Int32) {
+        if isDirty[Int(slot)] { return }
+        isDirty[Int(slot)] = true
+        dirty.append(slot)
     }
 
     private func tell(_ slot: Int32, _ reason: DriverLocationUpdate.Reason, _ trace: TraceContext = .none) {
@@ -228,62 +212,59 @@ final class DriverBook {
             metrics.expired.increment()
             changed(slot, .expired)
         }
-        reserveRevisions()
+        if let revision = registry.revisionReservation() {
+            store { [repository] () throws(StorageError) in try await repository.reserveRevision(revision) }
+        }
         metrics.drivers.set(registry.count)
         metrics.available.set(registry.availableCount)
         metrics.watchers.set(watchers.count)
     }
 
-    private func reserveRevisions() {
-        guard let reservation = registry.revisionReservation() else { return }
-        reserve(reservation)
-    }
+    // MARK: Storing
 
-    private func reserve(_ revision: UInt64) {
-        repository.reserveRevision(revision) { [weak self] result in
-            guard let self, stored(result) != nil else { return }
-            loop.schedule(after: DriverLimits.storeRetry) { [weak self] in self?.reserve(revision) }
-        }
-    }
-
-    // MARK: Storing positions
-
-    /// Writes the states that changed since the last time. `completion` comes when all are durable, or some failed.
-    func saveStates(_ completion: @escaping () -> Void = {}) {
-        var left = 1
-        let finish = {
-            left -= 1
-            if left == 0 { completion() }
-        }
-        while !dirty.isEmpty, savesInFlight < DriverLimits.savesInFlight {
-            let slots = Array(dirty.suffix(DriverLimits.driversPerSave))
-            dirty.removeLast(slots.count)
+    /// Writes the states that changed since the last time; returns when all are durable, or one write failed.
+    func saveStates() async {
+        isSaving = true
+        defer { isSaving = false }
+        // What changes from now on is for the next time.
+        var left = dirty.count
+        while left > 0 {
+            let slots = Array(dirty.prefix(min(left, DriverLimits.driversPerSave)))
+            dirty.removeFirst(slots.count)
+            left = min(left - slots.count, dirty.count)
             for slot in slots { isDirty[Int(slot)] = false }
-            savesInFlight += 1
-            left += 1
-            repository.saveStates(slots.map { registry[$0] }, deadline: nil) { [weak self] result in
-                guard let self else { return finish() }
-                savesInFlight -= 1
-                if stored(result) != nil {
-                    for slot in slots where !isDirty[Int(slot)] {
-                        isDirty[Int(slot)] = true
-                        dirty.append(slot)
-                    }
-                } else if !dirty.isEmpty {
-                    return saveStates(finish)
-                }
-                finish()
+            do {
+                try await repository.saveStates(slots.map { registry[$0] }, deadline: nil)
+            } catch {
+                onStorageFailure(error)
+                for slot in slots { markDirty(slot) }
+                return
             }
         }
-        finish()
     }
 
-    /// What a write's failure means for the caller; nil: it is durable.
-    private func stored(_ result: Result<Void, any Error>) -> DriverError? {
-        guard case .failure(let error) = result else { return nil }
-        let failure = StorageError(error)
-        if failure == .deadlineExceeded { return .deadlineExceeded("The database did not answer in time.") }
-        onStorageFailure(failure)
+    /// Does `write` until it succeeds; nobody waits for it. What it writes is as it is by then.
+    private func store(_ write: @escaping () async throws(StorageError) -> Void) {
+        loop.start { [self] in
+            while true {
+                do throws(StorageError) {
+                    return try await write()
+                } catch {
+                    onStorageFailure(error)
+                    await loop.pause(DriverLimits.storeRetry)
+                }
+            }
+        }
+    }
+
+    /// What a failure of the storage means for the caller, who is not shown its words.
+    private func refusal(_ error: StorageError, by deadline: UInt64) -> DriverError {
+        switch error {
+        case .deadlineExceeded: return .deadlineExceeded("The database did not answer in time.")
+        case .cancelled where loop.now < deadline: return .cancelled
+        case .cancelled: return .deadlineExceeded("The deadline passed.")
+        case .refused, .unavailable, .corrupt: onStorageFailure(error)
+        }
         return .unavailable("The driver service can't store anything now; try again in a moment.")
     }
 }

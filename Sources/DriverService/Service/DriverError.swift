@@ -13,5 +13,7 @@ enum DriverError: Error, Sendable, Equatable {
     /// The database can't take it now.
     case unavailable(String)
     case deadlineExceeded(String)
+    /// Nobody waits for the answer any more.
+    case cancelled
     case tooMany(String)
 }

@@ -28,10 +28,8 @@ enum DriverLimits {
     /// Nanoseconds between a trip event and its write, which takes all that came meanwhile: after a crash so much is read
     /// again.
     static let saveTripsAfter: UInt64 = 200_000_000
-    /// Drivers in one write. Reason: a job of the writer should not keep a booking's status waiting.
-    static let driversPerSave = 256
-    /// Writes of positions that may wait; more are left for the next round.
-    static let savesInFlight = 4
+    /// Drivers in one write. Reason: a job of the writer should not keep a status that is set by hand waiting.
+    static let driversPerSave = 1_024
     /// Events without a delivery report; beyond it a driver's events are merged into their newest.
     static let eventsInFlight = 10_000
     /// Nanoseconds between two tries to announce what Kafka refused: doubled from the first up to the second.

@@ -22,8 +22,9 @@ final class TripEventReader {
     /// Drivers whose trips are to be stored.
     private var unsaved: Set<Int32> = []
     private var hasUnsaved = false
-    private var isSaveDue = false
-    private var isSaving = false
+    private var saving: Task<Void, Never>?
+    /// Ends the pause before a write.
+    private var hurry: () -> Void = {}
     private var unreadableLogs = LogRateLimit()
     /// The last epoch of the trip database that events had and that was not compared with.
     private var foreignEpoch: UInt64 = 0
@@ -58,7 +59,12 @@ final class TripEventReader {
         consumer.onUnpositioned = { [weak self] in self?.onPositioned(false) }
     }
 
-    func close(_ completion: @escaping () -> Void) { consumer.close(completion) }
+    /// Reads no more, and returns when everything that was read is stored.
+    func close() async {
+        await loop.wait { consumer.close($0) }
+        hurry()
+        await saving?.value
+    }
 
     // MARK: Reading
 
@@ -119,43 +125,28 @@ final class TripEventReader {
 
     /// Stores, a little later, what comes until then. One write is under way at a time.
     private func saveSoon() {
-        guard !isSaveDue, !isSaving else { return }
-        isSaveDue = true
-        loop.schedule(after: DriverLimits.saveTripsAfter) { [weak self] in self?.save() }
+        if saving == nil { saving = loop.start { [self] in await save() } }
     }
 
-    private func save() {
-        isSaveDue = false
-        guard hasUnsaved, !isSaving else { return }
-        isSaving = true
-        hasUnsaved = false
-        let batch = unsaved
-        let cursor = cursor
-        unsaved = []
-        repository.saveTrips(batch.map(book.projection), cursor: cursor, epoch: nil) { [weak self] result in
-            guard let self else { return }
-            isSaving = false
-            switch result {
-            case .success:
+    private func save() async {
+        var pause = DriverLimits.saveTripsAfter
+        while hasUnsaved {
+            await loop.wait(atMost: .nanoseconds(pause)) { hurry = $0 }
+            let batch = unsaved
+            let cursor = cursor
+            hasUnsaved = false
+            unsaved = []
+            do throws(StorageError) {
+                try await repository.saveTrips(batch.map(book.projection), cursor: cursor, epoch: nil)
                 if !cursor.offsets.isEmpty { consumer.commit(cursor.offsets) }
-                if hasUnsaved { saveSoon() }
-            case .failure(let error):
-                book.onStorageFailure(StorageError(error))
+                pause = DriverLimits.saveTripsAfter
+            } catch {
+                book.onStorageFailure(error)
                 unsaved.formUnion(batch)
                 hasUnsaved = true
-                isSaveDue = true
-                loop.schedule(after: DriverLimits.storeRetry) { [weak self] in self?.save() }
+                pause = DriverLimits.storeRetry
             }
         }
-    }
-
-    /// Calls `completion` when everything that was read is stored (or could not be).
-    func whenSaved(_ completion: @escaping () -> Void) {
-        guard hasUnsaved || isSaving else { return completion() }
-        loop.schedule(after: 20_000_000) { [weak self] in
-            guard let self else { return completion() }
-            save()
-            whenSaved(completion)
-        }
+        saving = nil
     }
 }

@@ -1,6 +1,4 @@
-import GRPCRuntime
 import Reactor
-import RideAPI
 import RideDomain
 import Telemetry
 
@@ -12,12 +10,13 @@ import Telemetry
 final class TripReconciler {
     private let loop: EventLoop
     private let book: DriverBook
-    private let client: Trip_V1_TripServiceClient
+    private let directory: any TripDirectory
     private let logger = Logger(label: "reconciliation")
-    private var isRunning = false
+    private var task: Task<Void, Never>?
+    /// Another comparison is wanted once the one that runs is done.
     private var isWanted = false
-    private var timer: TimerID?
-    private var isStopped = false
+    /// Ends the pause between two comparisons; nil: one runs.
+    private var wake: (() -> Void)?
     private var backoff = RetryBackoff(first: DriverLimits.reconcileRetry.first, last: DriverLimits.reconcileRetry.last)
     private var failureLogs = LogRateLimit(count: 1, window: 60_000_000_000)
     /// Trip events arrive by themselves.
@@ -25,18 +24,24 @@ final class TripReconciler {
     /// The trip service answered (nil), or why it did not.
     var onAnswer: (String?) -> Void = { _ in }
 
-    private struct Round {
-        let began: UInt64
-        let since: UInt64
-        var asOf: UInt64?
-        var epoch: UInt64 = 0
-        var trips: [TripFact] = []
-    }
-
-    init(loop: EventLoop, book: DriverBook, channel: GRPCChannel) {
+    init(loop: EventLoop, book: DriverBook, directory: any TripDirectory) {
         self.loop = loop
         self.book = book
-        client = Trip_V1_TripServiceClient(channel: channel)
+        self.directory = directory
+    }
+
+    /// Compares for the first time, and goes on until `stop`.
+    func start() { task = loop.start { [self] in await work() } }
+
+    func stop() {
+        task?.cancel()
+        wake?()
+    }
+
+    /// Compares now; if it is comparing already, once more afterwards.
+    func run() {
+        isWanted = true
+        wake?()
     }
 
     /// Whether trip events arrive by themselves, from now on. Compares at once either way: with what was missed before, or
@@ -51,79 +56,63 @@ final class TripReconciler {
         run()
     }
 
-    /// Compares now; if it is comparing already, once more afterwards.
-    func run() {
-        guard !isStopped else { return }
-        guard !isRunning else {
-            isWanted = true
-            return
-        }
-        isRunning = true
-        isWanted = false
-        if let timer { loop.cancel(timer) }
-        timer = nil
-        fetch(Round(began: loop.now, since: book.registry.tripStamp), page: nil)
-    }
-
     /// The trip service can be reached (again): a comparison that failed is tried at once.
-    func channelIsReady() { if backoff.failures > 0, !isRunning { run() } }
+    func channelIsReady() { if backoff.failures > 0 { wake?() } }
 
-    func stop() {
-        isStopped = true
-        if let timer { loop.cancel(timer) }
-    }
-
-    private func fetch(_ round: Round, page: String?) {
-        let request = Trip_V1_ListTripsRequest(status: .inProgress, pageSize: 100, pageToken: page)
-        let options = CallOptions(timeoutNanoseconds: DriverLimits.reconcileTimeout)
-        client.listTrips(request, options: options) { [weak self] result in
-            guard let self, !isStopped else { return }
-            switch result {
-            case .success(let response):
-                onAnswer(nil)
-                var round = round
-                // What the first page knows of, all pages know of.
-                let epoch = response.epoch ?? 0
-                if round.asOf == nil {
-                    round.asOf = response.seq
-                    round.epoch = epoch
-                } else if round.epoch != epoch {
-                    // The database was opened anew between two pages; it may be another copy.
-                    return fetch(Round(began: round.began, since: book.registry.tripStamp), page: nil)
-                }
-                round.trips += response.trips.map {
-                    TripFact(driverID: $0.driverID, tripID: $0.id, seq: $0.seq, isActive: true, epoch: epoch)
-                }
-                if let next = response.nextPageToken, !next.isEmpty { return fetch(round, page: next) }
-                compare(round)
-            case .failure(let error):
-                if let held = failureLogs.admit(now: loop.now) {
-                    logger.warning(
-                        "the trip service does not answer", metadata: ["error": "\(error)", "held_back": "\(held)"])
-                }
-                onAnswer("The trip service can't be asked: \(error.message)")
-                isWanted = false
-                again(after: backoff.failed(at: loop.now))
-            }
+    private func work() async {
+        while !Task.isCancelled {
+            isWanted = false
+            let pause = await compare()
+            if isWanted || Task.isCancelled { continue }
+            await loop.wait(atMost: .nanoseconds(pause)) { wake = $0 }
+            wake = nil
         }
     }
 
-    private func compare(_ round: Round) {
-        book.reconcile(
-            inProgress: round.trips, asOf: round.asOf ?? 0, epoch: round.epoch, since: round.since
-        ) { [weak self] in
-            guard let self, !isStopped else { return }
+    /// One comparison. Returns the nanoseconds until the next one.
+    private func compare() async -> UInt64 {
+        let began = loop.now
+        do throws(DriverError) {
+            let (list, since) = try await fetch()
+            onAnswer(nil)
+            await book.reconcile(inProgress: list.trips, asOf: list.asOf, epoch: list.epoch, since: since)
             book.metrics.comparisons.increment()
             backoff.succeeded()
-            let length = loop.now > round.began ? loop.now - round.began : 0
+            if hasEvents { return DriverLimits.reconcileEvery }
+            let length = loop.now > began ? loop.now - began : 0
             let pause = max(DriverLimits.reconcileAlone, min(length, .max / 4) * DriverLimits.reconcileShare)
-            again(after: hasEvents ? DriverLimits.reconcileEvery : min(pause, DriverLimits.reconcileEvery))
+            return min(pause, DriverLimits.reconcileEvery)
+        } catch {
+            if Task.isCancelled { return 0 }
+            if case .unavailable(let reason) = error {
+                if let held = failureLogs.admit(now: loop.now) {
+                    logger.warning(
+                        "the trip service does not answer", metadata: ["error": reason, "held_back": "\(held)"])
+                }
+                onAnswer(reason)
+            }
+            // Who wants another one meanwhile waits like the rest.
+            isWanted = false
+            return backoff.failed(at: loop.now)
         }
     }
 
-    private func again(after delay: UInt64) {
-        isRunning = false
-        if isWanted { return loop.execute { [weak self] in self?.run() } }
-        timer = loop.schedule(after: delay) { [weak self] in self?.run() }
+    /// The whole list, of one epoch, and `tripStamp` from before it was asked for.
+    private func fetch() async throws(DriverError) -> (list: TripListPage, since: UInt64) {
+        while true {
+            let since = book.registry.tripStamp
+            // What the first page knows of, all pages know of.
+            let first = try await directory.inProgress(page: nil)
+            var trips = first.trips
+            var last = first
+            while let next = last.next, last.epoch == first.epoch {
+                last = try await directory.inProgress(page: next)
+                trips += last.trips
+            }
+            // Otherwise the database was opened anew between two pages; it may be another copy.
+            if last.epoch == first.epoch {
+                return (TripListPage(trips: trips, asOf: first.asOf, epoch: first.epoch, next: nil), since)
+            }
+        }
     }
 }
