@@ -14,8 +14,12 @@ public enum DriverStatus: Sendable, Hashable, CaseIterable {
     }
 
     public init?(word: String) {
-        guard let status = Self.allCases.first(where: { $0.word == word }) else { return nil }
-        self = status
+        switch word {
+        case "available": self = .available
+        case "unavailable": self = .unavailable
+        case "offline": self = .offline
+        default: return nil
+        }
     }
 }
 

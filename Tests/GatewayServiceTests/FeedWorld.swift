@@ -263,7 +263,7 @@ final class FeedWorld {
     }
 
     /// A record of `driver_locations`.
-    func tell(_ id: String, _ lat: Double, _ lon: Double, _ status: Driver_V1_DriverStatus = .available) {
+    func tell(_ id: String, _ lat: Double, _ lon: Double, _ status: DriverStatus = .available) {
         let update = DriverLocationUpdate(
             eventID: "e", seq: areas.revision, at: loop.wallClockMilliseconds, driverID: id, lat: lat, lon: lon,
             status: status, reason: .location)

@@ -122,8 +122,7 @@ final class KafkaAnnouncer: DriverAnnouncer {
         let event = DriverLocationUpdate(
             eventID: identifiers.next(milliseconds: now, using: &random).text, seq: driver.revision,
             at: driver.updatedAt, driverID: driver.id, lat: driver.position.lat, lon: driver.position.lon,
-            heading: driver.heading, speed: driver.speed, status: Driver_V1_DriverStatus(driver.status),
-            reason: reason)
+            heading: driver.heading, speed: driver.speed, status: driver.status, reason: reason)
         value.removeAll()
         event.encode(into: &value)
         var headers = [

@@ -232,8 +232,8 @@ extension DriverLocationUpdate {
         guard let driver = response.driver, Position(lat: driver.lat, lon: driver.lon).isValid else { return nil }
         self.init(
             eventID: "", seq: response.revision, at: driver.updatedAt?.unixMilliseconds ?? 0, driverID: id,
-            lat: driver.lat, lon: driver.lon, heading: driver.heading, speed: driver.speed, status: driver.status,
-            reason: nil)
+            lat: driver.lat, lon: driver.lon, heading: driver.heading, speed: driver.speed,
+            status: DriverStatus(driver.status) ?? .offline, reason: nil)
     }
 
     /// By `seq`; by the instant while one of them has none, as an older driver service's answer.

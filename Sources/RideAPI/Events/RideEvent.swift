@@ -40,13 +40,13 @@ public struct DriverLocationUpdate: Sendable, Equatable {
     public var heading: Double?
     /// Metres per second.
     public var speed: Double?
-    public var status: Driver_V1_DriverStatus
+    public var status: DriverStatus
     /// Nil: one that is not known here.
     public var reason: Reason?
 
     public init(
         eventID: String, seq: UInt64, at: Int64, driverID: String, lat: Double, lon: Double, heading: Double? = nil,
-        speed: Double? = nil, status: Driver_V1_DriverStatus, reason: Reason?
+        speed: Double? = nil, status: DriverStatus, reason: Reason?
     ) {
         self.eventID = eventID
         self.seq = seq
@@ -72,7 +72,7 @@ public struct DriverLocationUpdate: Sendable, Equatable {
         if let heading { buffer.appendJSON("heading", fixed: heading, decimals: 1) }
         if let speed { buffer.appendJSON("speed", fixed: speed, decimals: 2) }
         buffer.append(",\"status\":\"")
-        buffer.append(status.word)
+        buffer.append(utf8: status.word)
         buffer.append("\"")
         if let reason { buffer.appendJSON("reason", string: reason.rawValue) }
         buffer.endJSONObject()

@@ -97,7 +97,7 @@ private struct EventMembers {
         guard let word = self.status else { throw .missing("status") }
         guard Identifier.isWellFormed(driverID) else { throw .invalid("driver_id") }
         guard Position(lat: lat, lon: lon).isValid else { throw .invalid("lat, lon") }
-        guard let status = Driver_V1_DriverStatus(word: word) else { throw .invalid("status") }
+        guard let status = DriverStatus(word: word) else { throw .invalid("status") }
         return DriverLocationUpdate(
             eventID: eventID ?? "", seq: seq ?? 0, at: at ?? 0, driverID: driverID, lat: lat, lon: lon,
             heading: heading, speed: speed, status: status,
