@@ -219,8 +219,8 @@ import Testing
                     Driver_V1_FindAvailableDriversRequest(limit: .max),
                 ] {
                     guard let question = try? DriverRequests.find(request) else { continue }
-                    let answer = registry.findAvailable(in: question.area, limit: question.limit)
-                    #expect(answer.found.count <= question.limit)
+                    let answer = registry.findAvailable(in: question.query.area, limit: question.query.limit)
+                    #expect(answer.found.count <= question.query.limit)
                 }
                 var answer = AreaAnswer(
                     Driver_V1_ListDriversInAreasRequest(

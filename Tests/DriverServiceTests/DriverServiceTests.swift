@@ -35,7 +35,7 @@ import Testing
         let (code, problem) = station.refusal { station.client.registerDriver(request, $0) }
         #expect(code == .invalidArgument && problem?.code == "invalid-body")
         #expect(problem?.violations.map(\.pointer) == ["/id", "/name", "/vehicle/model", "/lat", "/lon"])
-        #expect(problem?.violations[3].detail == "lat is 91.0; it must be between -90 and 90.")
+        #expect(problem?.violations[3].detail == "lat is 91; it must be between -90 and 90.")
     }
 
     @Test func anIDOfADriverWithAnotherProfileIsRefused() throws {

@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct AreaQueryTests {
     private func parse(_ text: String, _ surface: AreaParameters.Surface = .list) throws -> AreaQuery {
-        try AreaParameters.parse(pairs(text), surface).query
+        try AreaParameters(pairs(text), surface).query()
     }
 
     private func pairs(_ text: String) -> [(name: String, value: String)] {
@@ -16,7 +16,7 @@ import Testing
 
     private func refusal(_ text: String, _ surface: AreaParameters.Surface = .list) -> ParameterError? {
         do {
-            _ = try AreaParameters.parse(pairs(text), surface)
+            _ = try AreaParameters(pairs(text), surface).query()
             return nil
         } catch { return error }
     }
@@ -31,9 +31,10 @@ import Testing
                 == AreaQuery(.around(position, radius: 100_000), limit: 10_000))
         let box = Box(west: 170, south: -10, east: -170, north: 10)
         #expect(try parse("bbox=170,-10,-170,10") == AreaQuery(.box(box)))
-        let live = try AreaParameters.parse(pairs("interval_ms=50"), .live)
-        #expect(live.interval == 50)
-        #expect(try AreaParameters.parse([], .live).interval == nil)
+        #expect(try AreaParameters(pairs("interval_ms=50"), .live).interval == 50)
+        #expect(try AreaParameters([], .live).interval == nil)
+        #expect(try AreaParameters(pairs("category=van"), .list).category == "van")
+        #expect(refusal("category=van", .live)?.parameter == "category")
     }
 
     @Test func contract_theDetailSaysTheValueTheRuleAndTheRemedy() {

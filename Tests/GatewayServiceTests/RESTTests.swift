@@ -36,7 +36,8 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
                         asOf: Google_Protobuf_Timestamp(unixMilliseconds: 1_700_000_000_000), truncated: true))
             }
         }
-        let answer = world.send("GET", prefix + "/drivers/available?lat=52.5&lon=13.4&radius_m=500&limit=2")
+        let answer = world.send(
+            "GET", prefix + "/drivers/available?lat=52.5&lon=13.4&radius_m=500&limit=2&category=van")
         #expect(answer.status == 200)
         #expect(answer.field("content-type") == "application/json")
         let one =
@@ -48,6 +49,7 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
                 + "\"as_of\":\"2023-11-14T22:13:20.000Z\",\"truncated\":true}")
         let request = asked.withLock { $0 }
         #expect(request?.lat == 52.5 && request?.lon == 13.4 && request?.radiusM == 500 && request?.limit == 2)
+        #expect(request?.category == "van")
     }
 
     /// Behaviour 51: a long list is written over many turns. It is the same list.
@@ -128,7 +130,8 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
         ("radius_m=5", "radius_m"), ("limit=0", "limit"), ("limit=10001", "limit"), ("lat=1&lat=1&lon=1", "lat"),
         ("bbox=1,2,3", "bbox"), ("bbox=1,53,2,52", "bbox"), ("lat=nan&lon=1", "lat"), ("limit=1.5", "limit"),
         ("radius_m=0&lat=1&lon=1", "radius_m"), ("color=red", "color"), ("interval_ms=100", "interval_ms"),
-        ("lat=&lon=1", "lat"), ("lat=0x1&lon=1", "lat"),
+        ("lat=&lon=1", "lat"), ("lat=0x1&lon=1", "lat"), ("category=", "category"),
+        ("category=a&category=b", "category"),
     ])
     func badParametersAreNamed(_ query: String, _ parameter: String) throws {
         let answer = try RESTWorld().send("GET", "/drivers/available?" + query)

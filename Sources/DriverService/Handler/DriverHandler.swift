@@ -44,12 +44,8 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
         _ request: Driver_V1_UpdateDriverStatusRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverStatusResponse>
     ) {
         answer(call) { [book] deadline throws(DriverError) in
-            guard request.status == .available || request.status == .offline else {
-                let rule = "status must be available or offline; unavailable follows from a trip."
-                throw .invalid([BodyViolation(pointer: "/status", detail: rule)])
-            }
             let driver = try await book.setPresent(
-                request.driverID, request.status == .available, deadline: deadline, trace: call.origin.trace)
+                request.driverID, try DriverRequests.isPresent(request), deadline: deadline, trace: call.origin.trace)
             call.respond(Driver_V1_UpdateDriverStatusResponse(driver: Driver_V1_Driver(driver)))
         }
     }

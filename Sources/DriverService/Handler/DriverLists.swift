@@ -12,8 +12,7 @@ final class DriverLists {
 
     /// Which available drivers are asked for.
     struct Question {
-        let area: Area
-        let limit: Int
+        let query: AreaQuery
         /// nil: of any.
         let category: String?
     }
@@ -46,7 +45,7 @@ final class DriverLists {
     var waiting: Int { questions.count - nextQuestion + (current == nil ? 0 : 1) }
 
     func answer(_ call: UnaryServerCall<Driver_V1_FindAvailableDriversResponse>, _ question: Question) {
-        if min(question.limit, book.registry.availableCount) > DriverLimits.driversPerTurn {
+        if min(question.query.limit, book.registry.availableCount) > DriverLimits.driversPerTurn {
             questions.append((call, question))
             if waiting == 1 { loop.eachTurn { [weak self] in self?.work() ?? false } }
             return
@@ -72,7 +71,8 @@ final class DriverLists {
     private func find(
         _ question: Question
     ) -> (found: [FoundDriver], response: Driver_V1_FindAvailableDriversResponse) {
-        let answer = book.findAvailable(in: question.area, limit: question.limit, category: question.category)
+        let query = question.query
+        let answer = book.findAvailable(in: query.area, limit: query.limit, category: question.category)
         var response = Driver_V1_FindAvailableDriversResponse()
         response.revision = book.registry.revision
         response.asOf = Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds)

@@ -12,76 +12,48 @@ enum DriverRequests {
         }
         let id = request.id.flatMap { $0.isEmpty ? nil : $0 }
         if let id { check("/id", Identifier.violation(of: "id", id)) }
-        check("/name", words("name", request.name, RequestBodies.maximumName))
+        check("/name", Rules.name.violation(of: "name", request.name))
         if let vehicle = request.vehicle {
             let words = [
                 ("make", vehicle.make), ("model", vehicle.model), ("color", vehicle.color), ("plate", vehicle.plate),
                 ("category", vehicle.category),
             ]
-            for (name, text) in words {
-                check("/vehicle/\(name)", self.words(name, text, RequestBodies.maximumVehicleWord))
-            }
+            for (name, text) in words { check("/vehicle/\(name)", Rules.vehicleWord.violation(of: name, text)) }
         } else {
-            check("/vehicle", "vehicle is missing; give its make, model, color, plate and category.")
+            check("/vehicle", Rules.missing("vehicle"))
         }
-        check("/lat", coordinate("lat", request.lat, 90))
-        check("/lon", coordinate("lon", request.lon, 180))
+        check("/lat", Rules.latitude.violation(of: "lat", request.lat))
+        check("/lon", Rules.longitude.violation(of: "lon", request.lon))
         guard violations.isEmpty else { throw .invalid(violations) }
         return DriverProfile(id: id ?? makeID(), name: request.name, vehicle: Vehicle(request.vehicle))
     }
 
-    private static func words(_ name: String, _ text: String, _ maximum: Int) -> String? {
-        let isGood =
-            text.contains { !$0.isWhitespace } && text.utf8.count <= maximum * 4 && text.count <= maximum
-            && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F }
-        if isGood { return nil }
-        return "\(name) is \(text.isEmpty ? "empty" : "not usable"); it must be a text of 1 to \(maximum) characters."
-    }
-
-    private static func coordinate(_ name: String, _ value: Double, _ bound: Double) -> String? {
-        (-bound...bound).contains(value)
-            ? nil : "\(name) is \(value); it must be between -\(Int(bound)) and \(Int(bound))."
+    static func isPresent(_ request: Driver_V1_UpdateDriverStatusRequest) throws(DriverError) -> Bool {
+        switch request.status {
+        case .available: return true
+        case .offline: return false
+        default:
+            let violation = Rules.sentence("status", is: "\(request.status)", Rules.statusByHand)
+            throw .invalid([BodyViolation(pointer: "/status", detail: violation)])
+        }
     }
 
     static func find(
         _ request: Driver_V1_FindAvailableDriversRequest
     ) throws(DriverError) -> DriverLists.Question {
-        DriverLists.Question(area: try area(request), limit: try limit(request), category: request.category)
+        try check("category", request.category.flatMap { Rules.vehicleWord.violation(of: "category", $0) })
+        do throws(ParameterError) {
+            let query = try AreaQuery(
+                lat: request.lat, lon: request.lon, radius: request.radiusM, box: request.box.map(Box.init),
+                limit: request.limit.map(Double.init))
+            return DriverLists.Question(query: query, category: request.category)
+        } catch {
+            throw .invalidParameter(error.parameter, error.detail)
+        }
     }
 
-    private static func limit(_ request: Driver_V1_FindAvailableDriversRequest) throws(DriverError) -> Int {
-        let limit = request.limit.map(Int.init) ?? DriverLimits.defaultLimit
-        guard DriverLimits.limits.contains(limit) else {
-            throw .invalidParameter("limit", "limit is \(limit); it must be between 1 and 10000.")
-        }
-        return limit
-    }
-
-    private static func area(_ request: Driver_V1_FindAvailableDriversRequest) throws(DriverError) -> Area {
-        if let box = request.box {
-            guard request.lat == nil, request.lon == nil, request.radiusM == nil else {
-                throw .invalidParameter("bbox", "bbox and a position are two kinds of area; give one of them.")
-            }
-            return .box(try self.box(box))
-        }
-        guard let lat = request.lat, let lon = request.lon else {
-            if request.lat != nil {
-                throw .invalidParameter("lon", "lon is missing; a position has lat and lon.")
-            }
-            if request.lon != nil {
-                throw .invalidParameter("lat", "lat is missing; a position has lat and lon.")
-            }
-            if request.radiusM != nil {
-                throw .invalidParameter("radius_m", "radius_m is given without a position; give lat and lon, too.")
-            }
-            return .everywhere
-        }
-        if let violation = coordinate("lat", lat, 90) { throw .invalidParameter("lat", violation) }
-        if let violation = coordinate("lon", lon, 180) { throw .invalidParameter("lon", violation) }
-        if let radius = request.radiusM, !DriverLimits.radii.contains(radius) {
-            throw .invalidParameter("radius_m", "radius_m is \(radius); it must be between 1 and 100000.")
-        }
-        return .around(Position(lat: lat, lon: lon), radius: request.radiusM)
+    private static func check(_ parameter: String, _ violation: String?) throws(DriverError) {
+        if let violation { throw .invalidParameter(parameter, violation) }
     }
 
     /// Judges how many areas are asked for, before anything is made of them.
@@ -94,12 +66,7 @@ enum DriverRequests {
 
     static func box(_ message: Driver_V1_Box) throws(DriverError) -> Box {
         let box = Box(message)
-        guard box.isValid else {
-            throw .invalidParameter(
-                "bbox",
-                "bbox is \(box.west),\(box.south),\(box.east),\(box.north); it must be west,south,east,north in degrees, with south below north."
-            )
-        }
+        try check("bbox", box.violation)
         return box
     }
 
@@ -109,23 +76,17 @@ enum DriverRequests {
         var status: DriverStatus?
         if let wanted = request.status {
             status = DriverStatus(wanted)
-            guard status != nil else {
-                throw .invalidParameter("status", "status must be available, unavailable or offline.")
-            }
+            if status == nil { try check("status", Rules.sentence("status", is: "\(wanted)", Rules.driverStatus)) }
         }
-        let size = request.pageSize.map(Int.init) ?? DriverLimits.defaultPage
-        guard DriverLimits.pages.contains(size) else {
-            throw .invalidParameter("page_size", "page_size is \(size); it must be between 1 and 100.")
-        }
+        let size = request.pageSize ?? DriverLimits.defaultPage
+        try check("page_size", Rules.pageSize.violation(of: "page_size", Double(size)))
         var after: String?
         if let token = request.pageToken, !token.isEmpty {
             after = DriverPageToken.id(token, status)
-            guard after != nil else {
-                throw .invalidParameter(
-                    "page_token",
-                    "page_token is not one of this list's; take it from the last page with the same filter.")
+            if after == nil {
+                try check("page_token", Rules.sentence("page_token", is: Rules.quoted(token), Rules.pageToken))
             }
         }
-        return (status, after, size)
+        return (status, after, Int(size))
     }
 }

@@ -1,15 +1,9 @@
 /// Every limit of the driver service, in one place.
 enum DriverLimits {
-    /// Drivers in one answer, when the caller does not say, and at most.
-    static let defaultLimit = 1_000
-    static let limits = 1...10_000
     /// Drivers that are put into a list in one turn; a longer list is made over several. Reason: about a millisecond.
     static let driversPerTurn = 500
-    /// Metres around a position.
-    static let radii = 1.0...100_000.0
-    /// Drivers on a page, when the caller does not say, and at most.
-    static let defaultPage = 20
-    static let pages = 1...100
+    /// Drivers on a page, when the caller does not say.
+    static let defaultPage: UInt32 = 20
     /// Boxes of one question. Reason: a gateway asks for a few hundred; each costs some microseconds of the loop.
     static let areas = 1_024
     /// Bytes of an answer about areas whose asker reads outcomes. Reason: about four thousand drivers, made in some two

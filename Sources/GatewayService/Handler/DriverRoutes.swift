@@ -28,16 +28,16 @@ final class DriverRoutes {
 
     // MARK: Lists
 
-    /// `GET /drivers/available?lat&lon&radius_m&limit` or `?bbox=west,south,east,north`
+    /// `GET /drivers/available?lat&lon&radius_m&limit&category` or `?bbox=west,south,east,north`
     private func available(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
         let pairs = try request.parameters()
-        let query: AreaQuery
+        let call: Driver_V1_FindAvailableDriversRequest
         do throws(ParameterError) {
-            query = try AreaParameters.parse(pairs, .list).query
+            let parameters = try AreaParameters(pairs, .list)
+            call = Driver_V1_FindAvailableDriversRequest(try parameters.query(), category: parameters.category)
         } catch {
             throw Problem(parameter: error.parameter, error.detail)
         }
-        let call = Driver_V1_FindAvailableDriversRequest(query)
         let scope = RequestScope(request, responder)
         backends.call(.driver, scope) { [drivers = backends.drivers] options, done in
             // The client's method, answered as it came: nobody here needs to know the drivers.
@@ -59,8 +59,7 @@ final class DriverRoutes {
         if let word = parameters.filters["status"] {
             guard let status = Driver_V1_DriverStatus(word: word) else {
                 throw Problem(
-                    parameter: "status",
-                    "status is \"\(word.prefix(40))\"; it must be available, unavailable or offline.")
+                    parameter: "status", Rules.sentence("status", is: Rules.quoted(word), Rules.driverStatus))
             }
             call.status = status
         }
@@ -130,8 +129,9 @@ final class DriverRoutes {
 
 extension Driver_V1_FindAvailableDriversRequest {
     /// What an area query asks of the driver service.
-    init(_ query: AreaQuery) {
+    init(_ query: AreaQuery, category: String? = nil) {
         self.init()
+        self.category = category
         switch query.area {
         case .everywhere: break
         case .around(let position, let radius):

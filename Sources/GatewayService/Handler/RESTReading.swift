@@ -90,17 +90,17 @@ struct ListParameters {
             seen.append(name)
             switch name {
             case "page_size":
-                guard let size = UInt32(value), (1...100).contains(size), value.utf8.allSatisfy({ $0 &- 48 < 10 })
+                guard let size = UInt32(value), Rules.pageSize.range.contains(Double(size)),
+                    value.utf8.allSatisfy({ $0 &- 48 < 10 })
                 else {
                     throw Problem(
-                        parameter: name,
-                        "page_size is \"\(value.prefix(40))\"; it must be a whole number between 1 and 100.")
+                        parameter: name, Rules.sentence(name, is: Rules.quoted(value), Rules.pageSize.words))
                 }
                 pageSize = size
             case "page_token":
                 guard !value.isEmpty, value.utf8.count <= 1024 else {
                     throw Problem(
-                        parameter: name, "page_token must be the next_page_token of an answer; leave it out to begin.")
+                        parameter: name, Rules.sentence(name, is: Rules.quoted(value), Rules.pageToken))
                 }
                 pageToken = value
             default:

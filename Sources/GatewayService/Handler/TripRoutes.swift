@@ -51,7 +51,6 @@ final class TripRoutes {
         }
     }
 
-    /// 1 to 255 printable characters of ASCII.
     private func idempotencyKey(_ request: borrowing HTTPRequest) throws(Problem) -> String? {
         let name = "Idempotency-Key"
         switch request.head.count(of: "idempotency-key") {
@@ -60,9 +59,7 @@ final class TripRoutes {
         default: throw Problem(parameter: name, "\(name) is given more than once; give it once.")
         }
         let key = request.text("idempotency-key") ?? ""
-        guard (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else {
-            throw Problem(parameter: name, "\(name) must be 1 to 255 printable ASCII characters.")
-        }
+        if let violation = Rules.violation(ofKey: name, key) { throw Problem(parameter: name, violation) }
         return key
     }
 
@@ -78,8 +75,7 @@ final class TripRoutes {
         if let word = parameters.filters["status"] {
             guard let status = Trip_V1_TripStatus(word: word) else {
                 throw Problem(
-                    parameter: "status",
-                    "status is \"\(word.prefix(40))\"; it must be in_progress, completed or cancelled.")
+                    parameter: "status", Rules.sentence("status", is: Rules.quoted(word), Rules.tripStatus))
             }
             call.status = status
         }

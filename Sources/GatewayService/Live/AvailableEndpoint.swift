@@ -1,6 +1,7 @@
 import Bytes
 import HTTPServer
 import Reactor
+import RideDomain
 import WebSocketServer
 import WebSockets
 

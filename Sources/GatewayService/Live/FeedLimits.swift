@@ -49,14 +49,14 @@ struct Pace: Sendable, Equatable, Comparable {
 
     /// - Parameter interval: milliseconds.
     init(interval: Int) {
-        let ratio = max(1, interval / AreaQuery.intervals.lowerBound)
+        let ratio = max(1, interval / AreaParameters.intervals.lowerBound)
         number = min(Self.classes - 1, ratio.bitWidth - 1 - ratio.leadingZeroBitCount)
     }
 
     init(number: Int) { self.number = number }
 
     /// Nanoseconds between two lists.
-    var nanoseconds: UInt64 { UInt64(AreaQuery.intervals.lowerBound) * 1_000_000 << UInt64(number) }
+    var nanoseconds: UInt64 { UInt64(AreaParameters.intervals.lowerBound) * 1_000_000 << UInt64(number) }
 
     /// From here on whoever comes new does not wait for it: 400 ms.
     static let long = Pace(number: 3)

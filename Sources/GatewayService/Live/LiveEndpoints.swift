@@ -2,6 +2,7 @@ import Bytes
 import HTTPServer
 import Reactor
 import RideAPI
+import RideDomain
 import Telemetry
 import WebSocketServer
 
@@ -72,8 +73,9 @@ final class LiveEndpoints {
             return refuse(id, Problem(400, "invalid-parameter", detail), request.requestID)
         }
         do throws(ParameterError) {
-            let (query, interval) = try AreaParameters.parse(pairs, .live)
-            available.open(id, query, interval: interval, requestID: request.requestID)
+            let parameters = try AreaParameters(pairs, .live)
+            available.open(
+                id, try parameters.query(), interval: parameters.interval, requestID: request.requestID)
         } catch {
             refuse(id, Problem(parameter: error.parameter, error.detail), request.requestID)
         }

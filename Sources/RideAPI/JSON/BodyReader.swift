@@ -1,4 +1,5 @@
 import JSONWire
+import RideDomain
 
 /// One thing that is wrong with a body: for the problem's `errors`.
 public struct BodyViolation: Sendable, Hashable {
@@ -44,7 +45,7 @@ struct BodyReader: ~Copyable, ~Escapable {
     mutating func missing(_ name: String, in object: String = "") {
         // A member that is there and wrong has been noted already.
         if violations.contains(where: { $0.pointer == "\(object)/\(name)" || $0.pointer == object }) { return }
-        note("\(object)/\(name)", "\(name) is missing; it is required.")
+        note("\(object)/\(name)", Rules.missing(name))
     }
 
     /// Enters the object that is the body, or a member. False (and noted) if it is something else.
@@ -79,7 +80,7 @@ struct BodyReader: ~Copyable, ~Escapable {
 
     /// Notes a member that is not known here.
     mutating func unknownMember(_ name: JSONText, known: String) throws(BodyError) {
-        note(json.pointer, "\(quoted(json.string(of: name))) is not known here; there are \(known).")
+        note(json.pointer, "\(Rules.quoted(json.string(of: name))) is not known here; there are \(known).")
         try skip()
     }
 
@@ -100,9 +101,9 @@ struct BodyReader: ~Copyable, ~Escapable {
         } catch {
             guard error.isTypeMismatch else { throw .malformed(error) }
             if case .typeMismatch(_, let found) = error.reason {
-                note(error.pointer, "\(name) is \(found.article); it must be \(rule).")
+                note(error.pointer, Rules.sentence(name, is: found.article, rule))
             } else {
-                note(error.pointer, "\(name) is out of range; it must be \(rule).")
+                note(error.pointer, Rules.sentence(name, is: "out of range", rule))
             }
             try skip()
             return nil
@@ -117,42 +118,30 @@ struct BodyReader: ~Copyable, ~Escapable {
         let read = try value(name, rule) { (json: inout JSONReader) throws(JSONError) in try json.readDouble() }
         guard let read else { return nil }
         guard range.contains(read) else {
-            note(json.pointer, "\(name) is \(text(read)); it must be \(rule).")
+            note(json.pointer, Rules.sentence(name, is: Rules.text(read), rule))
             return nil
         }
         return read
     }
 
-    mutating func latitude() throws(BodyError) -> Double? { try number("lat", -90...90, "between -90 and 90") }
+    mutating func latitude() throws(BodyError) -> Double? {
+        try number("lat", Rules.latitude.range, Rules.latitude.words)
+    }
 
-    mutating func longitude() throws(BodyError) -> Double? { try number("lon", -180...180, "between -180 and 180") }
+    mutating func longitude() throws(BodyError) -> Double? {
+        try number("lon", Rules.longitude.range, Rules.longitude.words)
+    }
 
     mutating func string(_ name: String, _ rule: String) throws(BodyError) -> String? {
         try value(name, rule) { (json: inout JSONReader) throws(JSONError) in try json.readString() }
     }
 
-    /// A text for people of 1 to `maximum` characters.
-    mutating func words(_ name: String, maximum: Int) throws(BodyError) -> String? {
-        let rule = "a text of 1 to \(maximum) characters"
-        guard let text = try string(name, rule) else { return nil }
-        guard text.contains(where: { !$0.isWhitespace }), text.utf8.count <= maximum * 4, text.count <= maximum else {
-            note(json.pointer, "\(name) is \(text.isEmpty ? "empty" : quoted(text)); it must be \(rule).")
-            return nil
-        }
-        guard text.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) else {
-            note(json.pointer, "\(name) has a control character; it must be \(rule).")
-            return nil
-        }
-        return text
-    }
-
-    func quoted(_ text: String) -> String {
-        "\"\(text.count > 40 ? text.prefix(40) + "…" : text)\""
-    }
-
-    private func text(_ number: Double) -> String {
-        if let whole = Int64(exactly: number) { return String(whole) }
-        return number.description
+    /// A text for people.
+    mutating func words(_ name: String, _ rule: TextRule) throws(BodyError) -> String? {
+        guard let text = try string(name, rule.words) else { return nil }
+        guard let violation = rule.violation(of: name, text) else { return text }
+        note(json.pointer, violation)
+        return nil
     }
 }
 

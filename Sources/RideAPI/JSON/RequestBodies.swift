@@ -4,10 +4,6 @@ import RideDomain
 
 /// The bodies of REST and the uplink's messages, read into the requests that the services take.
 public enum RequestBodies {
-    /// Characters of a driver's name, and of each word about a vehicle.
-    public static let maximumName = 100
-    public static let maximumVehicleWord = 50
-
     /// `POST /drivers`: `id`?, `name`, `vehicle`, `lat`, `lon`.
     public static func registerDriver(_ bytes: Span<UInt8>) throws(BodyError) -> Driver_V1_RegisterDriverRequest {
         var body = BodyReader(bytes)
@@ -21,7 +17,7 @@ public enum RequestBodies {
                 if body.isEqual(member, "id") {
                     if try !body.isNull() { request.id = try identifier("id", &body) }
                 } else if body.isEqual(member, "name") {
-                    name = try body.words("name", maximum: maximumName)
+                    name = try body.words("name", Rules.name)
                 } else if body.isEqual(member, "vehicle") {
                     vehicle = try self.vehicle(&body)
                 } else if body.isEqual(member, "lat") {
@@ -57,9 +53,7 @@ public enum RequestBodies {
                 } else if body.isEqual(member, "driver_id") {
                     if try !body.isNull() { request.driverID = try identifier("driver_id", &body) }
                 } else if body.isEqual(member, "category") {
-                    if try !body.isNull() {
-                        request.category = try body.words("category", maximum: maximumVehicleWord)
-                    }
+                    if try !body.isNull() { request.category = try body.words("category", Rules.vehicleWord) }
                 } else if body.isEqual(member, "pickup") {
                     request.pickup = try place("pickup", &body)
                 } else if body.isEqual(member, "dropoff") {
@@ -81,7 +75,7 @@ public enum RequestBodies {
     public static func driverStatus(_ bytes: Span<UInt8>) throws(BodyError) -> Driver_V1_DriverStatus {
         var body = BodyReader(bytes)
         var status: Driver_V1_DriverStatus?
-        let rule = "\"available\" or \"offline\""
+        let rule = Rules.statusByHand
         if try body.beginObject("The body") {
             while let member = try body.nextMember() {
                 guard body.isEqual(member, "status") else {
@@ -92,7 +86,7 @@ public enum RequestBodies {
                 switch word {
                 case "available": status = .available
                 case "offline": status = .offline
-                default: body.note("/status", "status is \(body.quoted(word)); it must be \(rule).")
+                default: body.note("/status", Rules.sentence("status", is: Rules.quoted(word), rule))
                 }
             }
         }
@@ -161,7 +155,7 @@ public enum RequestBodies {
         let rule = "an instant of RFC 3339, as \"2026-11-24T18:40:28.123Z\""
         guard let text = try body.string(name, rule) else { return nil }
         guard let milliseconds = RFC3339.milliseconds(text) else {
-            body.note(body.pointer(), "\(name) is \(body.quoted(text)); it must be \(rule).")
+            body.note(body.pointer(), Rules.sentence(name, is: Rules.quoted(text), rule))
             return nil
         }
         return Google_Protobuf_Timestamp(unixMilliseconds: milliseconds)
@@ -190,15 +184,15 @@ public enum RequestBodies {
         var vehicle = Driver_V1_Vehicle()
         while let member = try body.nextMember() {
             if body.isEqual(member, "make") {
-                vehicle.make = try body.words("make", maximum: maximumVehicleWord) ?? ""
+                vehicle.make = try body.words("make", Rules.vehicleWord) ?? ""
             } else if body.isEqual(member, "model") {
-                vehicle.model = try body.words("model", maximum: maximumVehicleWord) ?? ""
+                vehicle.model = try body.words("model", Rules.vehicleWord) ?? ""
             } else if body.isEqual(member, "color") {
-                vehicle.color = try body.words("color", maximum: maximumVehicleWord) ?? ""
+                vehicle.color = try body.words("color", Rules.vehicleWord) ?? ""
             } else if body.isEqual(member, "plate") {
-                vehicle.plate = try body.words("plate", maximum: maximumVehicleWord) ?? ""
+                vehicle.plate = try body.words("plate", Rules.vehicleWord) ?? ""
             } else if body.isEqual(member, "category") {
-                vehicle.category = try body.words("category", maximum: maximumVehicleWord) ?? ""
+                vehicle.category = try body.words("category", Rules.vehicleWord) ?? ""
             } else {
                 try body.unknownMember(member, known: "make, model, color, plate and category")
             }

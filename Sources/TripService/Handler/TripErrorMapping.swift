@@ -1,5 +1,6 @@
 import GRPCRuntime
 import RideAPI
+import RideDomain
 
 /// Domain errors as gRPC statuses: the API's problem codes in `grpc-status-details-bin`, and sentences that say the value, the
 /// rule and the remedy.
@@ -49,13 +50,15 @@ extension TripError {
         case .noDriverAvailable(let radius, let category):
             ProblemDetails(
                 code: code,
-                detail: "No driver \(category.map { "of category \($0) " } ?? "")within \(Self.words(radius)) of "
+                detail:
+                    "No driver \(category.map { "of category \($0) " } ?? "")within \(Self.words(radius, beside: radius)) of "
                     + "the pickup is free; try again in a moment.")
         case .driverTooFar(let id, let distance, let limit):
             refused(
                 "/driver_id",
-                "Driver \(id) is \(Self.words(distance)) from the pickup, and at most \(Self.words(limit)) are "
-                    + "allowed; leave driver_id out to be matched with the nearest one.")
+                "Driver \(id) is \(Self.words(distance, beside: limit)) from the pickup, and at most "
+                    + "\(Self.words(limit, beside: limit)) are allowed; "
+                    + "leave driver_id out to be matched with the nearest one.")
         case .wrongCategory(let id, let category):
             refused(
                 "/category",
@@ -93,9 +96,12 @@ extension TripError {
         ProblemDetails(code: code, detail: detail, violations: [.init(pointer: pointer, detail: detail)])
     }
 
-    /// A distance, rounded up so that it is never shown as the limit that it exceeds.
-    private static func words(_ metres: Double) -> String {
-        guard let whole = Int64(exactly: metres.rounded(.up)) else { return "\(metres) m" }
-        return whole % 1_000 == 0 ? "\(whole / 1_000) km" : "\(whole) m"
+    /// A distance as it is compared with `limit`: in kilometres with at most one decimal where that says the limit exactly, in
+    /// metres otherwise. It is rounded up, so that it is never shown as the limit that it exceeds.
+    private static func words(_ metres: Double, beside limit: Double) -> String {
+        if limit >= 1_000, limit.remainder(dividingBy: 100) == 0 {
+            return "\(Rules.text((metres / 100).rounded(.up) / 10)) km"
+        }
+        return "\(Rules.text(metres.rounded(.up))) m"
     }
 }

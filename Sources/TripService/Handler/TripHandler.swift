@@ -29,37 +29,26 @@ final class TripHandler: Trip_V1_TripServiceHandler {
 
     /// The request in the domain's words; coordinates with the six decimals that the outside sees.
     private static func checked(_ request: Trip_V1_CreateTripRequest) throws(TripError) -> Booking {
-        func identifier(_ field: String, _ text: String) throws(TripError) {
-            if let violation = Identifier.violation(of: field, text) { throw .invalid(field: field, violation) }
+        func check(_ field: @autoclosure () -> String, _ violation: String?) throws(TripError) {
+            if let violation { throw .invalid(field: field(), violation) }
         }
         func place(_ field: String, _ place: Trip_V1_Place?) throws(TripError) -> Position {
-            guard let place else { throw .invalid(field: field, "\(field) is missing; give its lat and lon.") }
-            let position = Position(place)
-            guard position.isValid else {
-                throw .invalid(
-                    field: field,
-                    "\(field) is \(place.lat), \(place.lon); lat must be between -90 and 90, lon between -180 and 180.")
-            }
-            return position.rounded
+            guard let place else { throw .invalid(field: field, Rules.missing(field)) }
+            try check("\(field)/lat", Rules.latitude.violation(of: "lat", place.lat))
+            try check("\(field)/lon", Rules.longitude.violation(of: "lon", place.lon))
+            return Position(place).rounded
         }
         let id = request.id.flatMap { $0.isEmpty ? nil : $0 }
         let driverID = request.driverID.flatMap { $0.isEmpty ? nil : $0 }
-        if let id { try identifier("id", id) }
-        try identifier("rider_id", request.riderID)
-        if let driverID { try identifier("driver_id", driverID) }
         let category = request.category.flatMap { $0.isEmpty ? nil : $0 }
-        if let category, category.utf8.count > RequestBodies.maximumVehicleWord * 4 {
-            throw .invalid(
-                field: "category", "category must have at most \(RequestBodies.maximumVehicleWord) characters.")
-        }
+        try check("id", id.flatMap { Identifier.violation(of: "id", $0) })
+        try check("rider_id", Identifier.violation(of: "rider_id", request.riderID))
+        try check("driver_id", driverID.flatMap { Identifier.violation(of: "driver_id", $0) })
+        try check("category", category.flatMap { Rules.vehicleWord.violation(of: "category", $0) })
         let pickup = try place("pickup", request.pickup)
         let dropoff = try place("dropoff", request.dropoff)
         if let key = request.idempotencyKey {
-            guard TripLimits.keyLengths.contains(key.utf8.count), key.utf8.allSatisfy({ (0x20...0x7E).contains($0) })
-            else {
-                throw .invalid(
-                    field: "idempotency_key", "An idempotency key must be 1 to 255 printable ASCII characters.")
-            }
+            try check("idempotency_key", Rules.violation(ofKey: "idempotency_key", key))
         }
         return Booking(
             id: id, riderID: request.riderID, driverID: driverID, category: category, pickup: pickup, dropoff: dropoff,
@@ -120,20 +109,19 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         var filter = TripFilter(riderID: request.riderID, driverID: request.driverID)
         if let status = request.status, status != .unspecified {
             guard let known = TripStatus(status) else {
-                throw .invalidParameter(
-                    "status", "status is \(status.rawValue); it must be in_progress, completed or cancelled.")
+                throw .invalidParameter("status", Rules.sentence("status", is: "\(status)", Rules.tripStatus))
             }
             filter.status = known
         }
-        let limit = request.pageSize.map(Int.init) ?? TripLimits.defaultPageSize
-        guard TripLimits.pageSizes.contains(limit) else {
-            throw .invalidParameter("page_size", "page_size is \(limit); it must be between 1 and 100.")
+        let size = request.pageSize ?? TripLimits.defaultPageSize
+        if let violation = Rules.pageSize.violation(of: "page_size", Double(size)) {
+            throw .invalidParameter("page_size", violation)
         }
+        let limit = Int(size)
         guard let token = request.pageToken, !token.isEmpty else { return (filter, limit, nil) }
         guard let cursor = TripPageToken.cursor(token, filter) else {
             throw .invalidParameter(
-                "page_token",
-                "page_token was not made for this filter; take it from the answer before, and change nothing else.")
+                "page_token", Rules.sentence("page_token", is: Rules.quoted(token), Rules.pageToken))
         }
         return (filter, limit, cursor)
     }

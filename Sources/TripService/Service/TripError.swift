@@ -2,7 +2,7 @@ import RideDomain
 
 /// Why a request was refused. The problem codes are those of the API (public/docs/errors.html).
 enum TripError: Error, Sendable {
-    /// The request itself is wrong: which field, and the rule with the remedy.
+    /// The request itself is wrong: which field (a path of names with slashes), and the rule with the remedy.
     case invalid(field: String, String)
     /// A parameter of a list is wrong.
     case invalidParameter(String, String)

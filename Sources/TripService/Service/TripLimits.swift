@@ -4,11 +4,8 @@ import RideDomain
 enum TripLimits {
     /// Nanoseconds for a request without a deadline.
     static let defaultTimeout: UInt64 = 5_000_000_000
-    /// Trips on a page.
-    static let pageSizes = 1...100
-    static let defaultPageSize = 20
-    /// Characters of an idempotency key.
-    static let keyLengths = 1...255
+    /// Trips on a page, when the caller does not say.
+    static let defaultPageSize: UInt32 = 20
     /// Metres from a selected driver to the pickup, when no setting says otherwise.
     static let maximumPickup = 50_000.0
     /// When all of the nearest were just taken, so many are looked at once more.
