@@ -19,7 +19,7 @@ final class DriverNode {
     private let drainTimeout: Duration
     /// How long the end waits for Kafka to take the last events; readers learn of everything by their poll.
     private let flushTimeout: Duration
-    private let repository: SQLiteDriverRepository
+    private let repository: any DriverRepository
     private let health: DatabaseHealth
     private let book: DriverBook
     private let producer: KafkaProducer
@@ -42,14 +42,8 @@ final class DriverNode {
         readiness = ServiceReadiness(
             loops: [loop], dependencies: ["database", "kafka", "trip_service"], now: loop.preciseNow())
 
-        let path = String(settings.databaseURL.dropFirst("sqlite:".count))
-        let opened: SQLiteDriverRepository.Opened
-        do {
-            opened = try SQLiteDriverRepository.open(path: path, wall: loop.wallClockMilliseconds)
-        } catch {
-            throw DatabaseStartError(error)
-        }
-        repository = SQLiteDriverRepository(loop: loop, writer: opened.writer)
+        let stored: StoredDrivers
+        (repository, stored) = try settings.databaseURL.openDrivers(loop)
         health = DatabaseHealth(loop: loop, logger: Logger(label: "driver")) {
             [weak repository] writing throws(StorageError) in
             try await repository?.probe(writing: writing)
@@ -59,10 +53,10 @@ final class DriverNode {
         producer = try KafkaProducer(loop: loop, configuration: kafka)
         announcer = KafkaAnnouncer(loop: loop, producer: producer)
         book = DriverBook(
-            loop: loop, repository: repository, announcer: announcer, stored: opened.stored,
+            loop: loop, repository: repository, announcer: announcer, stored: stored,
             timeToLive: Int64(settings.driverTTLSeconds) * 1_000)
         reader = try TripEventReader(
-            loop: loop, book: book, repository: repository, configuration: kafka, cursor: opened.stored.cursor)
+            loop: loop, book: book, repository: repository, configuration: kafka, cursor: stored.cursor)
         topics = try KafkaAdmin(
             loop: loop, configuration: kafka,
             topics: [
@@ -84,8 +78,9 @@ final class DriverNode {
         logger.notice(
             "serving",
             metadata: [
-                "grpc": "\(grpcAddress)", "admin": admin.map { "\($0.address)" } ?? "off", "database": path,
-                "database_id": opened.stored.databaseID, "drivers": "\(book.registry.count)",
+                "grpc": "\(grpcAddress)", "admin": admin.map { "\($0.address)" } ?? "off",
+                "database": settings.databaseURL.path,
+                "database_id": stored.databaseID, "drivers": "\(book.registry.count)",
             ])
     }
 
@@ -154,11 +149,4 @@ final class DriverNode {
         health.stop()
         await repository.close()
     }
-}
-
-/// A database that can't be opened, with the setting that helps.
-struct DatabaseStartError: Error, CustomStringConvertible {
-    let description: String
-
-    init(_ error: any Error) { description = "\(error) (CABSTAND_DATABASE_URL names the database.)" }
 }

@@ -65,12 +65,11 @@ public struct CabstandSettings: SettingsCatalogue {
         help: "How long a topic that is made at start keeps its records."
     )
     .of("gateway", "driver", "trip", "cabstand")
-    public let databaseURL = Setting<String>(
+    public let databaseURL = Setting<DatabaseURL>(
         "DATABASE_URL", default: "sqlite:cabstand.db", allowed: "sqlite:path",
-        help: "Where the service keeps its data; for the all-in-one program a folder.", isSecret: true
-    ) { text in
-        text.hasPrefix("sqlite:") && text.count > "sqlite:".count ? text : nil
-    }
+        help: "Where the service keeps its data; for the all-in-one program a folder.", isSecret: true,
+        parse: DatabaseURL.init
+    )
     .of("driver", "trip", "cabstand")
     .withDefault("sqlite:driver.db", in: "driver")
     .withDefault("sqlite:trip.db", in: "trip")

@@ -19,7 +19,7 @@ final class TripNode {
     private let drainTimeout: Duration
     /// How long the end waits for Kafka to take what is in the outbox: the rest is sent after the next start.
     private let flushTimeout: Duration
-    private let repository: SQLiteTripRepository
+    private let repository: any TripRepository
     private let health: DatabaseHealth
     private let channel: GRPCChannel
     private let book: TripBook
@@ -40,12 +40,7 @@ final class TripNode {
         readiness = ServiceReadiness(
             loops: [loop], dependencies: ["database", "kafka", "driver_service"], now: loop.preciseNow())
 
-        let path = String(settings.databaseURL.dropFirst("sqlite:".count))
-        do {
-            repository = try SQLiteTripRepository(path: path, loop: loop, wall: loop.wallClockMilliseconds)
-        } catch {
-            throw DatabaseStartError(error)
-        }
+        repository = try settings.databaseURL.openTrips(loop)
         let start = repository.start()
         health = DatabaseHealth(loop: loop, logger: Logger(label: "trip")) {
             [weak repository] writing throws(StorageError) in
@@ -76,7 +71,8 @@ final class TripNode {
         logger.notice(
             "serving",
             metadata: [
-                "grpc": "\(grpcAddress)", "admin": admin.map { "\($0.address)" } ?? "off", "database": path,
+                "grpc": "\(grpcAddress)", "admin": admin.map { "\($0.address)" } ?? "off",
+                "database": settings.databaseURL.path,
                 "database_id": start.databaseID, "epoch": "\(start.epochs.current)",
                 "trips_in_progress": "\(start.active.count)", "outbox": "\(relay.pending)",
             ])
@@ -142,11 +138,4 @@ final class TripNode {
         health.stop()
         await repository.close()
     }
-}
-
-/// A database that can't be opened, with the setting that helps.
-struct DatabaseStartError: Error, CustomStringConvertible {
-    let description: String
-
-    init(_ error: any Error) { description = "\(error) (CABSTAND_DATABASE_URL names the database.)" }
 }

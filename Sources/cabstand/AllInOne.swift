@@ -28,7 +28,7 @@ struct AllInOne {
     /// - Throws: what is wrong with a port, the data folder or Kafka's properties.
     init(settings: ProgramSettings) throws {
         let (shared, broker) = try Self.withKafka(settings)
-        let folder = String(settings.databaseURL.dropFirst("sqlite:".count))
+        let folder = settings.databaseURL.path
         try Self.makeFolder(folder)
         // They end one after the other, in a third of the time each; only the gateway has clients that must be warned.
         let grace = settings.graceSeconds / 3
@@ -36,7 +36,7 @@ struct AllInOne {
         // A service listens where the others look for it.
         func service(_ name: String, port: UInt16) -> ProgramSettings {
             inTurn.replacing(\.grpcPort, with: "\(port)")
-                .replacing(\.databaseURL, with: "sqlite:\(folder)/\(name).db")
+                .replacing(\.databaseURL, with: "\(DatabaseURL.sqlite(path: "\(folder)/\(name).db"))")
                 .replacing(\.adminPort, with: "")
                 .replacing(\.drainDelaySeconds, with: "0")
         }

@@ -95,8 +95,7 @@ import Testing
         let folder = TemporaryFolder()
         let path = folder.file("driver.db")
         let loop = try EventLoop()
-        let opened = try SQLiteDriverRepository.open(path: path, wall: loop.wallClockMilliseconds)
-        let repository = SQLiteDriverRepository(loop: loop, writer: opened.writer)
+        let (repository, _) = try SQLiteDriverRepository.open(path: path, loop: loop, wall: 1_700_000_000_000)
         let isHeld = Flag()
         let goesOn = Flag()
         repository.writer.submit(on: loop) { _ in
@@ -125,8 +124,8 @@ import Testing
         loop.execute { goesOn.set() }
         loop.run()
         #expect(ends == ["ada": nil, "bob": .cancelled])
-        let again = try SQLiteDriverRepository.open(path: path, wall: loop.wallClockMilliseconds)
-        #expect(again.stored.drivers.map(\.id) == ["ada"])
+        let (again, stored) = try SQLiteDriverRepository.open(path: path, loop: loop, wall: 1_700_000_000_000)
+        #expect(stored.drivers.map(\.id) == ["ada"])
         again.writer.close()
         again.writer.waitUntilClosed()
     }

@@ -83,8 +83,7 @@ import Testing
         let path = folder.file("driver.db")
         let wall: Int64 = 1_700_000_000_000
         let loop = try EventLoop()
-        let repository = SQLiteDriverRepository(
-            loop: loop, writer: try SQLiteDriverRepository.open(path: path, wall: wall).writer)
+        let (repository, _) = try SQLiteDriverRepository.open(path: path, loop: loop, wall: wall)
         let driver = Driver(
             profile: DriverProfile(id: "available", name: "Ada", vehicle: Vehicle(Station.vehicle)),
             position: Position(lat: 53.55, lon: 13.26), measuredAt: wall, presence: .present, updatedAt: wall,
@@ -95,10 +94,10 @@ import Testing
             loop.stop()
         }
         loop.run()
-        let opened = try SQLiteDriverRepository.open(path: path, wall: wall)
-        #expect(opened.stored.drivers.map(\.id) == ["available"])
-        opened.writer.close { loop.stop() }
-        loop.run()
+        let (again, stored) = try SQLiteDriverRepository.open(path: path, loop: loop, wall: wall)
+        #expect(stored.drivers.map(\.id) == ["available"])
+        again.writer.close()
+        again.writer.waitUntilClosed()
     }
 
     @Test func anUnknownDriverIsNotFoundEverywhere() throws {

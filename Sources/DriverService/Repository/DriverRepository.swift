@@ -1,3 +1,5 @@
+import Operations
+import Reactor
 import RideDomain
 import SQLiteStore
 
@@ -29,6 +31,21 @@ struct StoredDrivers: Sendable {
     var tripEpoch: UInt64 = 0
     /// Names this database.
     var databaseID = ""
+}
+
+extension DatabaseURL {
+    /// Opens the driver service's data, and reads it. Blocking: before the loop runs.
+    /// - Throws: `DatabaseStartError`
+    func openDrivers(_ loop: EventLoop) throws(DatabaseStartError) -> (any DriverRepository, StoredDrivers) {
+        do {
+            switch self {
+            case .sqlite(let path):
+                return try SQLiteDriverRepository.open(path: path, loop: loop, wall: loop.wallClockMilliseconds)
+            }
+        } catch {
+            throw DatabaseStartError(error)
+        }
+    }
 }
 
 /// Where the driver service keeps its data.

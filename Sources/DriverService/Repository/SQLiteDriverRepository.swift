@@ -31,15 +31,11 @@ final class SQLiteDriverRepository: DriverRepository {
     /// Says in the file that it belongs to this service: "driv" in ASCII.
     private static let owner: Int32 = 0x6472_6976
 
-    /// What `open` gives: the writer, running, and what was stored.
-    struct Opened: Sendable {
-        let writer: SQLiteWriter
-        let stored: StoredDrivers
-    }
-
     /// Opens the file, brings its schema up to date, reads everything and reserves revisions: a crash right after the start
     /// must not give a number twice. Blocking: before the loop runs. `wall` are Unix milliseconds.
-    static func open(path: String, wall: Int64) throws -> Opened {
+    static func open(
+        path: String, loop: EventLoop, wall: Int64
+    ) throws -> (SQLiteDriverRepository, StoredDrivers) {
         var stored = StoredDrivers()
         let writer = try SQLiteWriter(path: path, name: "driver-sqlite") { database in
             try database.migrate(schema, owner: owner)
@@ -49,10 +45,10 @@ final class SQLiteDriverRepository: DriverRepository {
             }
             if let revision = stored.revisions.reservation() { try reserve(revision, database) }
         }
-        return Opened(writer: writer, stored: stored)
+        return (SQLiteDriverRepository(loop: loop, writer: writer), stored)
     }
 
-    init(loop: EventLoop, writer: SQLiteWriter) {
+    private init(loop: EventLoop, writer: SQLiteWriter) {
         self.loop = loop
         self.writer = writer
     }

@@ -1,3 +1,5 @@
+import Operations
+import Reactor
 import RideDomain
 import SQLiteStore
 import Telemetry
@@ -115,6 +117,21 @@ struct TripEpochs: Sendable, Equatable {
 
     static func == (left: TripEpochs, right: TripEpochs) -> Bool {
         left.starts.elementsEqual(right.starts) { $0 == $1 }
+    }
+}
+
+extension DatabaseURL {
+    /// Opens the trip service's data, and begins a new epoch of its numbers. Blocking: before the loop runs.
+    /// - Throws: `DatabaseStartError`
+    func openTrips(_ loop: EventLoop) throws(DatabaseStartError) -> any TripRepository {
+        do {
+            switch self {
+            case .sqlite(let path):
+                return try SQLiteTripRepository(path: path, loop: loop, wall: loop.wallClockMilliseconds)
+            }
+        } catch {
+            throw DatabaseStartError(error)
+        }
     }
 }
 
