@@ -1,7 +1,7 @@
-/// Why a request was refused by the engine. Every one ends the connection: after it nobody knows where the next request
+/// Why a message was refused by the engine. Every one ends the connection: after it nobody knows where the next message
 /// begins.
 public enum HTTP1Error: UInt8, Error, Sendable, CaseIterable {
-    /// The request line (RFC 9112 §3).
+    /// The request line (RFC 9112 §3), the version of a response, too.
     case badRequestLine, badTarget, badVersion, unsupportedVersion
     /// A line of the head (RFC 9112 §2.2, §5).
     case bareLineFeed, bareCarriageReturn, obsoleteFold, emptyFieldName, badFieldName, badFieldValue
@@ -17,19 +17,22 @@ public enum HTTP1Error: UInt8, Error, Sendable, CaseIterable {
     case badChunkSize, chunkSizeOverflow, badChunkExtension, chunkExtensionsTooLong, badChunkTerminator
     /// The fields behind the last chunk (RFC 9112 §7.1.2).
     case badTrailer, trailerTooLarge
+    /// A response (RFC 9112 §4, §8; HTTP1ResponseParser).
+    case badStatusLine, truncatedResponse, unaskedResponse
 
-    /// The status code of the answer.
+    /// The status code of the answer to a bad request; what a proxy answers when a server's response was bad.
     public var status: Int {
         switch self {
         case .targetTooLong: 414
         case .headTooLarge, .tooManyFields, .trailerTooLarge: 431
         case .unknownTransferCoding: 501
         case .unsupportedVersion: 505
+        case .badStatusLine, .truncatedResponse, .unaskedResponse: 502
         default: 400
         }
     }
 
-    /// What was wrong, for the client's developer.
+    /// What was wrong, for the other side's developer.
     public var reason: StaticString {
         switch self {
         case .badRequestLine: "The request line must be a method, a target and a version, separated by single spaces."
@@ -52,8 +55,8 @@ public enum HTTP1Error: UInt8, Error, Sendable, CaseIterable {
         case .chunkedNotLast: "The last transfer coding must be chunked, and chunked only once."
         case .unknownTransferCoding: "Only the transfer coding chunked is supported."
         case .targetTooLong: "The request target is too long."
-        case .headTooLarge: "The request's head is too large."
-        case .tooManyFields: "The request has too many fields."
+        case .headTooLarge: "The head is too large."
+        case .tooManyFields: "The head has too many fields."
         case .badChunkSize: "A chunk size must be a hexadecimal number."
         case .chunkSizeOverflow: "A chunk size is too large."
         case .badChunkExtension: "A chunk extension has a character that is not allowed."
@@ -61,6 +64,9 @@ public enum HTTP1Error: UInt8, Error, Sendable, CaseIterable {
         case .badChunkTerminator: "A chunk's data must be followed by CR LF."
         case .badTrailer: "A trailer field is malformed."
         case .trailerTooLarge: "The trailer section is too large."
+        case .badStatusLine: "The status line must be HTTP/1.1 or HTTP/1.0, a code of three digits and a reason."
+        case .truncatedResponse: "The connection has ended before the response was complete."
+        case .unaskedResponse: "Bytes came for which nobody had asked."
         }
     }
 }

@@ -26,17 +26,30 @@ extension HTTP1Parser {
             if flags.contains(.hasContentLength) { return .lengthAndTransferEncoding }
             if let error = codings.verdict { return error }
             unsafe table.pointee.flags.insert(.chunked)
-            phase = .chunkSizeStart
-            searched = 0
-            trailerBytes = 0
+            beginChunks()
         } else if unsafe table.pointee.contentLength > 0 {
-            unsafe remaining = table.pointee.contentLength
-            phase = .fixed
+            unsafe begin(fixed: table.pointee.contentLength)
         }
         return nil
     }
 
-    private func noteField(
+    /// A chunked body follows.
+    @inline(__always)
+    mutating func beginChunks() {
+        phase = .chunkSizeStart
+        searched = 0
+        trailerBytes = 0
+    }
+
+    /// A body of so many bytes, one at least, follows.
+    @inline(__always)
+    mutating func begin(fixed length: UInt64) {
+        remaining = length
+        phase = .fixed
+    }
+
+    /// Notes what a field says that concerns the head as a whole.
+    func noteField(
         _ field: HTTP1Field, _ base: UnsafePointer<UInt8>, _ table: UnsafeMutablePointer<HTTP1HeadStorage>,
         _ codings: inout HTTP1CodingList
     ) -> HTTP1Error? {

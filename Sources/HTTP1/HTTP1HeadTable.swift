@@ -84,6 +84,8 @@ struct HTTP1HeadFlags: OptionSet, Sendable {
     @usableFromInline var contentLength: UInt64 = 0
     @usableFromInline var generation: UInt64 = 0
     @usableFromInline var fields: UnsafeMutablePointer<HTTP1Field>
+    /// Of a response.
+    @usableFromInline var status: UInt16 = 0
     /// The bytes of the head that this table describes, while it has no body and is not longer than `lastCapacity`: clients
     /// send the same head again and again, and what is equal need not be judged twice.
     var last: UnsafeMutablePointer<UInt8>
