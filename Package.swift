@@ -73,6 +73,7 @@ var targets: [Target] = [
     room("Telemetry", ["Bytes", "Reactor"]),
     room("Settings"),
     room("HTTPServer", ["Basics", "Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry"]),
+    room("HTTPClient", ["Basics", "Bytes", "Memory", "Reactor", "HTTP1", "CZlib", "Telemetry"]),
     room(
         "WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "COpenSSL", "Telemetry"]),
     room(
@@ -154,6 +155,9 @@ var targets: [Target] = [
         "HTTPServer", ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"],
         exclude: ["Corpus"]
     ),
+    tests(
+        "HTTPClient", ["Bytes", "Reactor", "ReactorSim", "HTTPServer", "TestSupport"],
+        exclude: ["Corpus"]),
     tests("Operations", ["Bytes", "Reactor", "HTTPServer", "Settings"]),
     tests(
         "WebSocketServer",
@@ -192,7 +196,7 @@ var targets: [Target] = [
         name: "FuzzTargets",
         dependencies: [
             "Bytes", "Reactor", "ReactorSim", "HTTP1", "WebSockets", "HTTP2", "ProtobufWire", "JSONWire", "Telemetry",
-            "HTTPServer", "WebSocketServer", "GRPCRuntime", "RideAPI", "RideDomain", "GatewayService",
+            "HTTPServer", "HTTPClient", "WebSocketServer", "GRPCRuntime", "RideAPI", "RideDomain", "GatewayService",
         ],
         path: "Tests/Fuzz/Targets",
         // The gateway's own parts can be reached where testing is enabled: in debug builds, and in the fuzzing program.
@@ -236,6 +240,7 @@ if let wanted = environment["CABSTAND_ROOMS"], !wanted.isEmpty {
 let libraries: KeyValuePairs = [
     "Reactor": ["Reactor", "Basics", "Bytes", "Memory"],
     "HTTPServer": ["HTTPServer", "HTTP1", "JSONWire", "Telemetry", "Reactor", "Basics", "Bytes", "Memory"],
+    "HTTPClient": ["HTTPClient", "HTTP1", "Telemetry", "Reactor", "Basics", "Bytes", "Memory"],
     "WebSocketServer": [
         "WebSocketServer", "WebSockets", "HTTPServer", "HTTP1", "Telemetry", "Reactor", "Basics", "Bytes", "Memory",
     ],

@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 # The products and the rooms that their interfaces show: those of Package.swift's `libraries`.
-ROOMS = ("Basics Bytes Memory Reactor HTTP1 WebSockets ProtobufWire JSONWire Telemetry HTTPServer WebSocketServer GRPCRuntime "
+ROOMS = ("Basics Bytes Memory Reactor HTTP1 WebSockets ProtobufWire JSONWire Telemetry HTTPServer HTTPClient WebSocketServer GRPCRuntime "
          "KafkaClient").split()
 
 repository = pathlib.Path(__file__).resolve().parent.parent

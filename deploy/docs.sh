@@ -28,7 +28,7 @@ work=.build/docs/work
 rm -rf "$work" "$site"
 mkdir -p "$work" "$(dirname "$site")"
 
-libraries=(Reactor HTTPServer WebSocketServer GRPCRuntime KafkaClient)
+libraries=(Reactor HTTPServer HTTPClient WebSocketServer GRPCRuntime KafkaClient)
 if [ -z "$build" ]; then
     CABSTAND_ROOMS=$(IFS=, && echo "${libraries[*]}")
     export CABSTAND_ROOMS

@@ -67,6 +67,10 @@ extension EventLoop {
     /// The application protocol that the handshake has agreed on (RFC 7301), `h2` for instance. On the loop.
     public func applicationProtocol(_ id: ConnectionID) -> String? { session(id)?.applicationProtocol }
 
+    /// Whether the peer has said that nothing more comes, and has not only stopped: over TLS by a close_notify (RFC 8446 §6.1),
+    /// without which anybody on the way may have cut the connection. Always true over plain TCP.
+    public func endedInOrder(_ id: ConnectionID) -> Bool { session(id)?.endedInOrder ?? true }
+
     private func session(_ id: ConnectionID) -> TLSSession? {
         unsafe connection(id)?.value.tls?.takeUnretainedValue()
     }

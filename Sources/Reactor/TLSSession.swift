@@ -129,6 +129,9 @@ import COpenSSL
         return unsafe String(decoding: UnsafeBufferPointer(start: name, count: Int(size)), as: UTF8.self)
     }
 
+    /// Whether a close_notify has come.
+    var endedInOrder: Bool { unsafe SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN != 0 }
+
     private func outcome(_ result: Int32) -> Outcome {
         if result > 0 { return .done(Int(result)) }
         switch unsafe SSL_get_error(ssl, result) {

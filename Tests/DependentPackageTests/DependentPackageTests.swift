@@ -89,7 +89,7 @@ struct DependentPackageTests {
     /// What an article shows is an example, whole, which is built and run here.
     @Test(arguments: [
         ("HTTPServer", "hello"), ("HTTPServer", "notes"), ("WebSocketServer", "chat"), ("GRPCRuntime", "greeter"),
-        ("KafkaClient", "tail"),
+        ("KafkaClient", "tail"), ("HTTPClient", "fetch"),
     ])
     func articlesShowTheExamples(library: String, example: String) {
         let source = TemporaryFolder.read(Tool.repository + "/Tests/Examples/Sources/\(example)/main.swift")
@@ -112,6 +112,17 @@ struct DependentPackageTests {
         #expect(TemporaryFolder.read(Tool.repository + "/README.md").contains("```swift\n\(source)```"))
         let (child, address) = try Self.start("hello", "http")
         #expect(try DependentPackage.run("curl", ["-s", address]) == "Hello, Ada!\n")
+        #expect(child.terminate() == 0)
+    }
+
+    @Test(.enabled(if: Self.hasTools, "needs curl and stdbuf"))
+    func fetchGetsWhatOthersServe() throws {
+        let (child, address) = try Self.start("hello", "http")
+        let output = try DependentPackage.run(
+            try DependentPackage.program("fetch"), [address, "ftp://example.org/", "http://127.0.0.1:1/"])
+        #expect(
+            output.hasPrefix("200 \(address): 12 bytes\nftp://example.org/: the URL can't be used: the scheme is ftp"))
+        #expect(output.contains("127.0.0.1:1 can't be reached"))
         #expect(child.terminate() == 0)
     }
 

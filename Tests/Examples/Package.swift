@@ -16,6 +16,7 @@ let package = Package(
     targets: [
         example("hello", "HTTPServer"),
         example("notes", "HTTPServer"),
+        example("fetch", "HTTPClient"),
         example("chat", "WebSocketServer"),
         example("greeter", "GRPCRuntime"),
         example("tail", "KafkaClient"),

@@ -39,7 +39,7 @@ struct CorpusCase: Sendable, CustomTestStringConvertible {
                 let index = try #require(cases.indices.last, "\(line)")
                 let rest = line.dropFirst(2)
                 switch line.prefix(2) {
-                case "> ": cases[index].bytes += try bytes(Array(rest.utf8))
+                case "> ": cases[index].bytes += try #require(CorpusText.bytes(rest), "\(line)")
                 case "= ": cases[index].outcomes.append(String(rest))
                 case ". ":
                     try #require(rest == "open" || rest == "closed", "\(line)")
@@ -49,36 +49,6 @@ struct CorpusCase: Sendable, CustomTestStringConvertible {
             }
         }
         return cases
-    }
-
-    private static func bytes(_ text: [UInt8]) throws -> [UInt8] {
-        var bytes: [UInt8] = []
-        var rest = text[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "\\") else {
-                bytes.append(byte)
-                continue
-            }
-            let kind = rest.popFirst()
-            switch kind {
-            case UInt8(ascii: "r"): bytes.append(13)
-            case UInt8(ascii: "n"): bytes.append(10)
-            case UInt8(ascii: "t"): bytes.append(9)
-            case UInt8(ascii: "\\"): bytes.append(UInt8(ascii: "\\"))
-            case UInt8(ascii: "x"):
-                bytes.append(try #require(UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)))
-                rest = rest.dropFirst(2)
-            case UInt8(ascii: "{"):
-                let digits = rest.prefix { $0 &- 48 < 10 }
-                rest = rest.dropFirst(digits.count + 1)
-                let count = try #require(Int(String(decoding: digits, as: UTF8.self)))
-                bytes += [UInt8](repeating: try #require(rest.first), count: count)
-                try #require(rest.dropFirst().first == UInt8(ascii: "}"))
-                rest = rest.dropFirst(2)
-            default: Issue.record("\(String(decoding: text, as: UTF8.self))")
-            }
-        }
-        return bytes
     }
 }
 

@@ -67,7 +67,8 @@ public final class TemporaryFolder: Sendable {
     /// The whole of a file as text; empty if it is not there.
     public static func read(_ path: String) -> String { String(decoding: bytes(path), as: UTF8.self) }
 
-    private static func bytes(_ path: String) -> [UInt8] {
+    /// The bytes of a file; none if there is none.
+    public static func bytes(_ path: String) -> [UInt8] {
         let descriptor = unsafe open(path, O_RDONLY)
         guard descriptor >= 0 else { return [] }
         defer { close(descriptor) }

@@ -30,6 +30,7 @@ public struct FuzzTarget: Sendable {
 
     static let engines = [
         FuzzTarget("http1", fuzzHTTP1),
+        FuzzTarget("http1-response", fuzzHTTP1Responses),
         FuzzTarget("websocket", fuzzWebSocketFrames),
         FuzzTarget("hpack", fuzzHPACK),
         FuzzTarget("http2", fuzzHTTP2Session),
@@ -43,6 +44,7 @@ public struct FuzzTarget: Sendable {
 
     private static let ports = [
         FuzzTarget("http-server", fuzzHTTPServer),
+        FuzzTarget("http-client", fuzzHTTPClient),
         FuzzTarget("websocket-server", fuzzWebSocketServer),
         FuzzTarget("grpc-server", fuzzGRPCServer),
         FuzzTarget("grpc-client", fuzzGRPCClient),
