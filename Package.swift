@@ -77,7 +77,7 @@ var targets: [Target] = [
     room(
         "WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "COpenSSL", "Telemetry"]),
     room(
-        "GRPCRuntime", ["Basics", "Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "Telemetry"],
+        "GRPCRuntime", ["Basics", "Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "CZlib", "Telemetry"],
         exclude: ["protos"]),
     room("KafkaClient", ["Reactor", "CRdKafka", "CLinux", "Telemetry"]),
     room("SQLiteStore", ["Reactor", "CSQLite", "Telemetry"]),
@@ -165,7 +165,7 @@ var targets: [Target] = [
         exclude: ["autobahn.py"]),
     tests(
         "GRPCRuntime",
-        ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "Telemetry", "TestSupport"],
+        ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "CZlib", "Telemetry", "TestSupport"],
         exclude: ["protos", "grpcio_peer.py"]),
     tests("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "Telemetry", "TestSupport"]),
     tests("SQLiteStore", ["Reactor", "ReactorSim", "Telemetry", "TestSupport"]),

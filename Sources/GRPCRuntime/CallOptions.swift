@@ -12,6 +12,11 @@ public struct CallOptions: Sendable {
     public var metadata: Metadata
     /// While the backend can't be reached: wait for it (until the deadline) instead of failing with UNAVAILABLE.
     public var waitForReady: Bool
+    /// How the request's messages are compressed; nil: as `ChannelOptions.compression` says. With gzip the answer may be in gzip, too.
+    /// A server that does not understand it ends the call with UNIMPLEMENTED.
+    public var compression: MessageCompression?
+    /// Whether the server may compress its answer with gzip; nil: as `ChannelOptions.acceptsCompression` says.
+    public var acceptsCompression: Bool?
 
     package init(timeoutNanoseconds: UInt64?, metadata: Metadata = Metadata(), waitForReady: Bool = false) {
         self.timeoutNanoseconds = timeoutNanoseconds

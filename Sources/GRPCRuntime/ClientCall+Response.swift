@@ -14,23 +14,31 @@ extension ClientCall {
             remoteEnded = true
             return complete(head.outcome(status: httpStatus))
         }
-        if let problem = head.problem() { return abort(problem, .cancel) }
-        initialMetadata = head.metadata
+        if let problem = head.problem(&compression) { return abort(problem, .cancel) }
+        if !head.metadata.isEmpty { keepMetadata(\.initial, head.metadata) }
     }
 
     func receiveTrailers(_ headers: borrowing HPACKDecoder) {
         remoteEnded = true
-        complete(ResponseHead(headers).outcome(status: httpStatus))
+        let head = ResponseHead(headers)
+        if !head.metadata.isEmpty { keepMetadata(\.trailing, head.metadata) }
+        complete(head.outcome(status: httpStatus))
+    }
+
+    private func keepMetadata(_ part: ReferenceWritableKeyPath<ReceivedMetadata, Metadata>, _ metadata: Metadata) {
+        let received = received ?? ReceivedMetadata()
+        received[keyPath: part] = metadata
+        self.received = received
     }
 
     /// A part of the body. `bytes` lie in the receive buffer.
     func receiveData(_ bytes: UnsafeRawBufferPointer, endStream: Bool) {
         unconsumed += bytes.count
         var rest = unsafe bytes
-        if body.isEmpty && !isPaused && !isDelivering {
+        if body.isEmpty && hold.isEmpty && !isDelivering {
             // The usual case: whole messages, delivered where they lie.
             isDelivering = true
-            while phase == .open && !isPaused,
+            while phase == .open && hold.isEmpty,
                 let message = unsafe GRPCMessage.takeWhole(
                     &rest, limit: channel.options.maximumMessageSize)
             {
@@ -67,53 +75,93 @@ extension ClientCall {
         guard !isDelivering else { return }
         isDelivering = true
         defer { isDelivering = false }
-        while !isPaused && phase == .open {
-            if body.count >= GRPCMessage.prefixSize {
-                let length = unsafe body.withUnsafeBytes { unsafe GRPCMessage.length($0) }
-                if length > channel.options.maximumMessageSize {
-                    return abort(.tooLarge(length, channel.options.maximumMessageSize), .cancel)
-                }
-            }
-            let size = unsafe body.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
-            guard size > 0 else { break }
-            guard body[0] == 0 else { return abort(.compressed, .cancel) }
-            // The receiver may do anything with the call, so the message leaves the buffer first.
+        while hold.isEmpty && phase == .open {
             var message = ByteBuffer()
-            if body.count == size {
-                swap(&message, &body)
-            } else {
-                unsafe body.withUnsafeBytes {
-                    unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size]))
+            var start = GRPCMessage.prefixSize
+            if !compression.contains(.inflating) {
+                if body.count >= GRPCMessage.prefixSize {
+                    let length = unsafe body.withUnsafeBytes { unsafe GRPCMessage.length($0) }
+                    if length > channel.options.maximumMessageSize {
+                        return abort(.tooLarge(length, channel.options.maximumMessageSize), .cancel)
+                    }
                 }
-                body.consume(size)
-                messageSince = channel.loop.now
+                let size = unsafe body.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
+                guard size > 0 else { break }
+                // The receiver may do anything with the call, so the message leaves the buffer first.
+                take(size, into: &message)
+            }
+            if compression.contains(.inflating) || message[0] != 0 {
+                guard inflate(&message) else { break }
+                start = 0
             }
             let problem = unsafe message.withUnsafeBytes {
-                unsafe take(UnsafeRawBufferPointer(rebasing: $0[GRPCMessage.prefixSize...]))
+                unsafe take(UnsafeRawBufferPointer(rebasing: $0[start...]))
             }
             if let problem { return abort(problem, .cancel) }
+            // Messages that are not compressed are mostly delivered without coming here.
+            if unsafe onMessage != nil { compression.remove(.wasCompressed) }
         }
         guard phase == .open else { return }
         guard keep() else { return abort(.tooMuchHeld(channel.options.maximumHeldBytes), .cancel) }
-        if !isPaused && unconsumed > 0 {
+        if hold.isEmpty && unconsumed > 0 {
             if hasStream && !remoteEnded { channel.transport.consumed(self, unconsumed) }
             unconsumed = 0
         }
-        if !isPaused, let end = heldEnd {
+        if hold.isEmpty, let end = heldEnd {
             heldEnd = nil
             complete(end)
         }
     }
 
+    /// Takes the first message, of `size` bytes with its prefix, out of the body.
+    private func take(_ size: Int, into message: inout ByteBuffer) {
+        guard body.count > size else { return swap(&message, &body) }
+        unsafe body.withUnsafeBytes { unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size])) }
+        body.consume(size)
+        messageSince = channel.loop.now
+    }
+
+    /// Takes a message out of gzip, or goes on with it: `message` has its prefix, or nothing when it goes on; then what came out.
+    ///
+    /// - Returns: false: it goes on in the next turn, or the call has ended.
+    private func inflate(_ message: inout ByteBuffer) -> Bool {
+        let begins = !compression.contains(.inflating)
+        if begins {
+            guard compression.contains(.incoming), message[0] == 1 else {
+                abort(.compressed, .cancel)
+                return false
+            }
+            compression.insert(.inflating)
+        }
+        switch channel.transport.inflate(&message, of: name, begins: begins) {
+        case .whole:
+            compression.remove(.inflating)
+            compression.insert(.wasCompressed)
+            return true
+        case .unfinished:
+            hold.insert(.inflating)
+        case .failed(let error):
+            compression.remove(.inflating)
+            abort(error, .cancel)
+        }
+        return false
+    }
+
+    func goOnInflating() {
+        hold.remove(.inflating)
+        deliver()
+    }
+
     /// Counts what the call keeps of its answer. False: the connection's calls keep too much.
     private func keep() -> Bool {
         guard hasStream else { return true }
-        let bytes = body.capacity + (answer?.capacity ?? 0)
+        var bytes = body.capacity + (answer?.capacity ?? 0)
+        if compression.contains(.inflating) { bytes += channel.transport.compressor.held(name.token) }
         return bytes == held || channel.transport.account(self, bytes)
     }
 
     /// A message of the answer is half there, and nobody but the server is waited for.
-    var owesMessage: Bool { phase == .open && !isPaused && !body.isEmpty }
+    var owesMessage: Bool { phase == .open && hold.isEmpty && !body.isEmpty }
 
     /// Until when it must be whole: its bytes earn time.
     func messageDeadline(_ patience: UInt64) -> UInt64 {
@@ -124,7 +172,7 @@ extension ClientCall {
     /// The server has ended the call.
     private func complete(_ error: RPCError?) {
         guard phase == .open else { return }
-        if isPaused && !body.isEmpty {
+        if !hold.isEmpty && (hold.contains(.inflating) || !body.isEmpty) {
             heldEnd = .some(error)
             channel.transport.ended(self, isHalfClosed: isHalfClosed)
             return
@@ -144,12 +192,12 @@ extension ClientCall {
     }
 
     @usableFromInline
-    func pauseReading() { isPaused = true }
+    func pauseReading() { hold.insert(.paused) }
 
     @usableFromInline
     func resumeReading() {
-        guard isPaused else { return }
-        isPaused = false
+        guard hold.contains(.paused) else { return }
+        hold.remove(.paused)
         messageSince = channel.loop.now
         deliver()
     }

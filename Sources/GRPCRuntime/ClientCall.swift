@@ -18,6 +18,21 @@ import Reactor
 final class ClientCall {
     enum Phase { case waiting, open, ended }
 
+    /// Why messages of the answer are kept instead of delivered.
+    struct Hold: OptionSet {
+        let rawValue: UInt8
+        /// The caller has paused.
+        static let paused = Hold(rawValue: 1)
+        /// A message is on its way out of gzip.
+        static let inflating = Hold(rawValue: 2)
+    }
+
+    /// The custom metadata of an answer.
+    final class ReceivedMetadata {
+        var initial = Metadata()
+        var trailing = Metadata()
+    }
+
     /// Bytes of request that are kept to send a refused call again.
     private static let replayLimit = 256 << 10
 
@@ -48,6 +63,10 @@ final class ClientCall {
     @usableFromInline let request: PooledBuffer
     private var handedOver = 0
     var keepsRequest = true
+    /// What it has agreed on with the server about compression.
+    var compression: CallCompression
+    /// Messages up to this size go as they are; -1: none does.
+    private let plainLimit: Int
     private var wantsHalfClose = false
     private(set) var isHalfClosed = false
     private var wantsWritable = false
@@ -73,15 +92,16 @@ final class ClientCall {
     var messageSince: UInt64 = 0
     var hasHeaders = false
     var httpStatus = 0
-    @usableFromInline var initialMetadata: Metadata?
+    /// Nil: neither headers nor trailers had any.
+    var received: ReceivedMetadata?
     var body = ByteBuffer()
     /// The one message that is expected, in a buffer of the channel's.
     var answer: PooledBuffer?
     var remoteEnded = false
-    var isPaused = false
+    var hold: Hold = []
     var isDelivering = false
     var unconsumed = 0
-    /// The end that came while messages were held back by `pause`.
+    /// The end that came while messages were held back.
     var heldEnd: RPCError??
     var holdsEnd: Bool { heldEnd != nil }
 
@@ -97,6 +117,8 @@ final class ClientCall {
         var refusal: RPCError?
         if !channel.options.interceptors.isEmpty { refusal = Self.intercept(path, &options, channel) }
         self.options = options
+        compression = CallCompression(options, channel.options)
+        plainLimit = compression.contains(.outgoing) ? -1 : channel.options.maximumMessageSize
         unsafe self.onMessage = onMessage
         unsafe self.onEnd = onEnd
         deadline = options.timeoutNanoseconds.map { channel.loop.now.after(min($0, GRPCTimeout.longest)) } ?? 0
@@ -156,8 +178,11 @@ final class ClientCall {
     @usableFromInline
     func endMessage() {
         guard phase != .ended else { return request.cell.value.removeAll() }
-        if messageSize > channel.options.maximumMessageSize {
-            return abort(.tooLarge(messageSize, channel.options.maximumMessageSize), .cancel)
+        if messageSize > plainLimit {
+            guard messageSize <= channel.options.maximumMessageSize else {
+                return abort(.tooLarge(messageSize, channel.options.maximumMessageSize), .cancel)
+            }
+            compressMessage()
         }
         guard queuedBytes <= channel.options.maximumQueuedBytes,
             !isQueued || channel.queueGrew(by: messageSize + GRPCMessage.prefixSize, for: self)
@@ -168,6 +193,29 @@ final class ClientCall {
         }
         handOver()
     }
+
+    /// The message that was encoded last goes in gzip, if that makes it smaller.
+    private func compressMessage() {
+        if compression.contains(.skipsNext) {
+            compression.remove(.skipsNext)
+            return
+        }
+        let start = request.cell.value.count - messageSize
+        var packed = ByteBuffer()
+        let isSmaller = unsafe request.cell.value.withUnsafeBytes {
+            unsafe channel.transport.compressor.deflate(UnsafeRawBufferPointer(rebasing: $0[start...]), into: &packed)
+        }
+        guard isSmaller else { return }
+        messageSize = packed.count
+        request.cell.value.truncate(to: start - GRPCMessage.prefixSize)
+        request.cell.value.append(1)
+        request.cell.value.append(bigEndian: UInt32(clamping: packed.count))
+        request.cell.value.append(packed.span)
+    }
+
+    /// The next message goes as it is.
+    @usableFromInline
+    func skipCompression() { compression.insert(.skipsNext) }
 
     @usableFromInline
     func halfClose() {
@@ -271,6 +319,7 @@ final class ClientCall {
         timer = .none
         if hasStream { channel.transport.detach(self) }
         if name != .none {
+            if compression.contains(.inflating) { channel.transport.compressor.forget(name.token) }
             channel.transport.askForTurnEnd()
             channel.transport.calls.remove(name)
         }

@@ -87,6 +87,13 @@ public struct UnaryCall {
     @usableFromInline
     init(core: ClientCall) { self.core = core }
 
+    /// The server's initial metadata, nil until it has come.
+    public var initialMetadata: Metadata? { core.initialMetadata }
+    /// The metadata that came with the end of a call that has succeeded; those of an error are in it.
+    public var trailers: Metadata { core.trailers }
+    /// Whether the answer was compressed.
+    public var answerWasCompressed: Bool { core.compression.contains(.wasCompressed) }
+
     /// Ends the call with CANCELLED, if it has not ended.
     public func cancel() { core.cancel() }
 }
@@ -100,6 +107,10 @@ public final class ServerStreamingCall {
 
     /// The server's initial metadata, nil until it has come.
     public var initialMetadata: Metadata? { core.initialMetadata }
+    /// The metadata that came with the end of a call that has succeeded; those of an error are in it.
+    public var trailers: Metadata { core.trailers }
+    /// Whether the message that `onMessage` is being called with was compressed.
+    public var answerWasCompressed: Bool { core.compression.contains(.wasCompressed) }
 
     /// Ends the call with CANCELLED, if it has not ended: `onEnd` is called in this turn of the loop.
     public func cancel() { core.cancel() }
@@ -126,13 +137,21 @@ public class SendingCall<Request: ProtobufMessage> {
         set { core.onWritable = newValue }
     }
 
+    /// The server's initial metadata, nil until it has come.
+    public final var initialMetadata: Metadata? { core.initialMetadata }
+    /// The metadata that came with the end of a call that has succeeded; those of an error are in it.
+    public final var trailers: Metadata { core.trailers }
+    /// Whether the one answer was compressed; in a stream of answers, the message that `onMessage` is being called with.
+    public final var answerWasCompressed: Bool { core.compression.contains(.wasCompressed) }
+
     /// Whether the call has ended: what is sent now is lost.
     public final var isEnded: Bool { core.isEnded }
 
-    /// Sends one message.
+    /// Sends one message; `compressed: false` keeps it as it is in a call that is compressed.
     @inlinable
-    public final func send(_ request: Request) {
+    public final func send(_ request: Request, compressed: Bool = true) {
         guard !core.isEnded else { return }
+        if !compressed { core.skipCompression() }
         core.beginMessage(size: request.encodedSize)
         request.encode(into: &core.request.cell.value)
         core.endMessage()
@@ -170,9 +189,6 @@ public final class ClientStreamingCall<Request: ProtobufMessage, Response: Proto
 
 /// A call that sends and receives streams of messages. On the channel's loop.
 public final class BidirectionalCall<Request: ProtobufMessage>: SendingCall<Request> {
-    /// The server's initial metadata, nil until it has come.
-    public var initialMetadata: Metadata? { core.initialMetadata }
-
     /// Takes no more messages: the flow-control window is not refilled.
     public func pause() { core.pauseReading() }
     /// Takes messages again.

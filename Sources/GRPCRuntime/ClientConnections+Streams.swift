@@ -80,6 +80,7 @@ extension ClientConnections {
             "content-type", "application/grpc", remembered: &connection.value.contentType, into: &output)
         connection.value.session.encoder.encode(
             "user-agent", "grpc-swift-cabstand/1", remembered: &connection.value.userAgent, into: &output)
+        if !call.compression.isEmpty { writeEncodings(call.compression, connection, &output) }
         if call.deadline != 0 {
             let now = loop.now
             let text = GRPCTimeout(call.deadline > now ? call.deadline - now : 1)

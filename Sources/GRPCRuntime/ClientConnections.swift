@@ -8,9 +8,10 @@ import Telemetry
 ///
 /// Connections and calls are named by handles, which find nothing once they have ended. The parts:
 ///
-///     +Streams     what calls do with their streams
-///     +Ending      how connections end, and their calls with them
-///     +Deadlines   keepalive, and what a server owes
+///     +Streams       what calls do with their streams
+///     +Compression   messages in gzip
+///     +Ending        how connections end, and their calls with them
+///     +Deadlines     keepalive, and what a server owes
 final class ClientConnections: ConnectionHandler, TurnEnding {
     let loop: EventLoop
     /// Kept until `close`: connections must not outlive what they report to.
@@ -29,6 +30,10 @@ final class ClientConnections: ConnectionHandler, TurnEnding {
     /// Connections with calls that are to be ended or refused, oldest first.
     var ending: [Handle<ClientConnection>] = []
     var hasWorkTimer = false
+    /// Compresses and decompresses for all calls, and the calls with a message for which this turn had no time.
+    let compressor = MessageCompressor()
+    var late: [Handle<ClientCall>] = []
+    var hasLateTimer = false
     let state = Cell(State())
     lazy var timers = ClientTimers(self)
 

@@ -93,7 +93,8 @@ extension SendingCall {
     @inlinable
     func sender(_ loop: EventLoop) -> MessageSender<Request> {
         let sender = MessageSender<Request>(
-            loop, isWritable: { self.isWritable }, write: { self.send($0) }, halfClose: { self.finish() },
+            loop, isWritable: { self.isWritable }, write: { self.send($0, compressed: $1) },
+            halfClose: { self.finish() },
             cancel: { self.cancel() })
         onWritable = { [weak sender] in sender?.becameWritable() }
         return sender

@@ -67,6 +67,8 @@ public struct GRPCLimits: Sendable {
     /// Events of all connections in one turn; each connection gets `minimumEventsPerRead` at least.
     public var maximumEventsPerTurn = 2048
     static let minimumEventsPerRead = 8
+    /// Bytes of compressed messages that all calls of a server, or of a channel, may read and write in one turn to inflate them: 1 ms or so.
+    static let inflationPerTurn = 512 << 10
     /// Calls that are ended, connections that are drained or closed in one turn of what is done for thousands.
     static let workPerTurn = 256
 
@@ -148,6 +150,10 @@ public struct ChannelOptions: Sendable {
     public var tls: TLSClientContext?
     /// The `:authority` of calls. Nil: the target.
     public var authority: String?
+    /// How the messages of requests are compressed whose call says nothing of it.
+    public var compression = MessageCompression.identity
+    /// Whether servers may compress their answers with gzip, unless a call says otherwise.
+    public var acceptsCompression = false
     /// Who sees each call before it is sent, in order.
     public var interceptors: [any ClientInterceptor] = []
 

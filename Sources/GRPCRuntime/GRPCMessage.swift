@@ -60,8 +60,9 @@ extension RPCError {
     static func unknownEncoding(_ name: String) -> RPCError {
         var error = RPCError(
             code: .unimplemented,
-            message: "grpc-encoding \"\(name)\" is not supported; grpc-accept-encoding says what is")
-        error.trailers.storage.append(Metadata.Entry(key: "grpc-accept-encoding", value: Array("identity".utf8)))
+            message: "grpc-encoding \"\(name)\" is not supported; identity and gzip are")
+        error.trailers.storage.append(
+            Metadata.Entry(key: "grpc-accept-encoding", value: Array("\(MessageCompression.accepted)".utf8)))
         return error
     }
 }

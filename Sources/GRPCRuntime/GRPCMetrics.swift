@@ -9,6 +9,8 @@ import Telemetry
     private let session: Gauge
     private let queued: Gauge
     private let rejected: Counter
+    private let inflated: Counter
+    private let saved: Counter
     private let expiredCalls: Counter
     private let expiredConnections: [ServerConnections.Debt: Counter]
     private let paths: [String]
@@ -39,6 +41,11 @@ import Telemetry
             help: "Calls that were ended because the client sent or read too slowly.")
         rejected = registry.counter(
             name: .own("grpc_server_rejected_total"), help: "Requests that did not become a call of a method.")
+        inflated = registry.counter(
+            name: .own("grpc_server_inflated_bytes_total"), help: "Bytes that compressed requests have become.")
+        saved = registry.counter(
+            name: .own("grpc_server_compression_saved_bytes_total"),
+            help: "Bytes of answers that were not sent because the answers were compressed.")
         paths = methods.map(\.path)
         // They are on the page from the beginning: an alert on an increase sees the first one.
         expiredConnections = Dictionary(
@@ -62,6 +69,8 @@ import Telemetry
     func connected() { connections.add(1) }
     func disconnected() { connections.add(-1) }
     func rejectedRequest() { rejected.increment() }
+    func inflated(_ bytes: Int) { inflated.increment(by: UInt64(clamping: bytes)) }
+    func saved(_ bytes: Int) { saved.increment(by: UInt64(clamping: bytes)) }
 
     /// The number of open calls is set and not counted: a call that is answered at once costs nothing here.
     func setOpen(_ count: Int) { open.set(count) }

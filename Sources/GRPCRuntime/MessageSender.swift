@@ -6,14 +6,14 @@ import Reactor
 /// For one task of the loop that owns the call.
 public final class MessageSender<Message: ProtobufMessage> {
     private let isWritable: () -> Bool
-    private let write: (Message) -> Void
+    private let write: (Message, _ compressed: Bool) -> Void
     private let halfClose: () -> Void
     private let waiter: Waiter
     private var end: RPCError?
 
     @usableFromInline
     init(
-        _ loop: EventLoop, isWritable: @escaping () -> Bool, write: @escaping (Message) -> Void,
+        _ loop: EventLoop, isWritable: @escaping () -> Bool, write: @escaping (Message, _ compressed: Bool) -> Void,
         halfClose: @escaping () -> Void = {}, cancel: @escaping () -> Void = {}
     ) {
         self.isWritable = isWritable
@@ -27,14 +27,16 @@ public final class MessageSender<Message: ProtobufMessage> {
     ///
     /// Throws when the call has ended: with its error, or with CANCELLED. On the client, cancelling the task that waits cancels
     /// the call.
+    ///
+    /// - Parameter compressed: false keeps this message as it is in a call that is compressed.
     public func send(
-        _ message: Message, isolation: isolated (any Actor)? = #isolation
+        _ message: Message, compressed: Bool = true, isolation: isolated (any Actor)? = #isolation
     ) async throws(RPCError) {
         while end == nil, !isWritable() {
             await waiter.wait(isolation: isolation) { end != nil || isWritable() }
         }
         if let end { throw end }
-        write(message)
+        write(message, compressed)
     }
 
     /// On the client: the last message has been sent. A handler ends its stream by returning.

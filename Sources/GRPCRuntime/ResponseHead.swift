@@ -45,7 +45,9 @@ struct ResponseHead {
     }
 
     /// Why these headers are not the beginning of a gRPC response; nil when they are.
-    func problem() -> RPCError? {
+    ///
+    /// - Parameter compression: the call's, which may be gzip from now on.
+    func problem(_ compression: inout CallCompression) -> RPCError? {
         guard status == 200 else {
             return RPCError(
                 code: .fromHTTP(status: status), message: "the server answered with HTTP status \(status)",
@@ -60,8 +62,15 @@ struct ResponseHead {
                 trailers: metadata)
         }
         guard let encoding else { return nil }
+        let isOffered = compression.contains(.accepted)
+        if isOffered && encoding == "gzip" {
+            compression.insert(.incoming)
+            return nil
+        }
         return RPCError(
-            code: .internal, message: "the server answered with grpc-encoding \"\(encoding)\", which was not offered")
+            code: .internal,
+            message: "the server answered with grpc-encoding \"\(encoding)\", which was not offered; "
+                + (isOffered ? "identity and gzip were" : "identity was"))
     }
 
     /// How the call ended, read from trailers; nil: OK.

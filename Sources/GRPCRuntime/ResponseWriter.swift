@@ -17,15 +17,38 @@ struct ResponseWriter {
         session.endHeaders(start, stream: stream, endStream: false, output: &output)
     }
 
+    /// The headers with what a handler or compression adds.
+    ///
+    /// - Parameters:
+    ///   - disclosing: the client hears what is understood.
+    ///   - compressing: messages follow in gzip.
+    mutating func headers(
+        _ metadata: Metadata, disclosing: Bool, compressing: Bool, _ session: inout HTTP2Session,
+        stream: HTTP2StreamHandle, output: inout ByteBuffer
+    ) {
+        let start = session.beginHeaders(output: &output)
+        session.encoder.encode(staticIndex: Self.status200, into: &output)
+        session.encoder.encode("content-type", "application/grpc", remembered: &contentType, into: &output)
+        if compressing { session.encoder.encode("grpc-encoding", "gzip", .table, into: &output) }
+        if disclosing {
+            session.encoder.encode("grpc-accept-encoding", MessageCompression.accepted, .table, into: &output)
+        }
+        metadata.encode(&session.encoder, into: &output)
+        session.endHeaders(start, stream: stream, endStream: false, output: &output)
+    }
+
     /// The end of a call. Without headers before, it is Trailers-Only.
     mutating func end(
-        _ end: ServerCallEnd, hasHeaders: Bool, _ session: inout HTTP2Session, stream: HTTP2StreamHandle,
+        _ end: ServerCallEnd, head: ServerCall.Head, _ session: inout HTTP2Session, stream: HTTP2StreamHandle,
         output: inout ByteBuffer
     ) {
         let start = session.beginHeaders(output: &output)
-        if !hasHeaders {
+        if !head.isOut {
             session.encoder.encode(staticIndex: Self.status200, into: &output)
             session.encoder.encode("content-type", "application/grpc", remembered: &contentType, into: &output)
+            if head == .disclosing {
+                session.encoder.encode("grpc-accept-encoding", MessageCompression.accepted, .table, into: &output)
+            }
         }
         switch end {
         case .ok(let trailers) where trailers.encodedSize > GRPCLimits.maximumTrailers:

@@ -48,6 +48,22 @@ struct ServerCall: ~Copyable {
         static let late = Hold(rawValue: 4)
     }
 
+    enum Head: UInt8 {
+        /// Nothing has gone out.
+        case none
+        /// Nothing yet, and the client is to hear that gzip is understood, since it has used it.
+        case disclosing
+        /// The response's headers have gone out; messages follow as they are.
+        case plain
+        /// They have, with `grpc-encoding: gzip`.
+        case compressing
+
+        var isOut: Bool { rawValue >= Head.plain.rawValue }
+    }
+
+    /// A message is encoded into the output, into what waits for a window, or into the server's draft, to be compressed.
+    enum Target: UInt8 { case output, pending, draft }
+
     let connection: Handle<ServerConnection>
     /// The stream in the connection's session.
     let stream: HTTP2StreamHandle
@@ -58,11 +74,13 @@ struct ServerCall: ~Copyable {
     var previous = Handle<ServerCall>.none
     var phase = Phase.receiving
     var hold: Hold = []
-    /// The response's headers have gone out.
-    var hasHeaders = false
+    /// How far the response's headers are.
+    var head = Head.none
+    /// What it has agreed on with the client about compression.
+    var compression: CallCompression = []
     var remoteEnded = false
-    /// A message was put into the stream's pending buffer, not into the output.
-    var isPending = false
+    /// Where the message is encoded that is begun.
+    var target = Target.output
     /// `isWritable` was false: the receiver wants to hear of the change.
     var wantsWritable = false
     /// Messages are being delivered: `resume` inside a delivery must not begin another.

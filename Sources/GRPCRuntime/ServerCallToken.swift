@@ -46,6 +46,22 @@ struct ServerCallToken {
         endMessage()
     }
 
+    /// As above; `compressed: false` keeps this message as it is.
+    @inlinable @inline(__always)
+    func send(_ message: some ProtobufMessage, compressed: Bool) {
+        if !compressed { skipCompression() }
+        send(message)
+    }
+
+    @usableFromInline
+    func skipCompression() { server.skipCompression(call) }
+
+    func sendHeaders(_ metadata: Metadata, _ compression: MessageCompression) {
+        server.sendHeaders(call, metadata, compression)
+    }
+
+    var requestWasCompressed: Bool { server.requestWasCompressed(call) }
+
     @usableFromInline
     func finish(_ trailers: Metadata) { server.finish(call, .ok(trailers)) }
 

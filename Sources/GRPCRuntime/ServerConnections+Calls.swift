@@ -102,43 +102,58 @@ extension ServerConnections {
             forgetIfAnswered(call)
             return nil
         }
-        let stream = call.value.stream
-        if !call.value.hasHeaders {
-            call.value.hasHeaders = true
+        if call.value.head == .none {
+            call.value.head = .plain
             unsafe connection.value.writer.headers(
-                &connection.value.session, stream: stream, output: &output.pointee)
+                &connection.value.session, stream: call.value.stream, output: &output.pointee)
+        } else if call.value.head != .plain {
+            if call.value.head == .compressing { return unsafe beginDraft(call) }
+            sendHeaders(name, Metadata(), .identity)
         }
-        connection.value.pingStrikes = 0
-        let count = size + GRPCMessage.prefixSize
-        let target: UnsafeMutablePointer<ByteBuffer>
-        if unsafe connection.value.session.beginData(
-            stream, count: count, endStream: false, output: &output.pointee)
-        {
-            call.value.isPending = false
-            unsafe target = output
-        } else {
-            guard connection.value.session.pendingCount(stream) + count <= limits.maximumQueuedBytes,
-                connection.value.queuedBytes + count <= limits.maximumConnectionQueuedBytes
-            else {
-                // A slow reader's queue is full: what waits is dropped, the client sees RESOURCE_EXHAUSTED.
-                forgetIfAnswered(call)
-                leaveReceiving(call)
-                call.value.phase = .ending
-                abandon(name, call, .enhanceYourCalm)
-                return nil
-            }
-            call.value.isPending = true
-            guard let buffer = unsafe connection.value.session.pendingBuffer(stream) else { return nil }
-            unsafe target = buffer
-        }
+        guard let target = unsafe place(size, name, call, connection, output) else { return nil }
         unsafe target.pointee.append(0)
         unsafe target.pointee.append(bigEndian: UInt32(truncatingIfNeeded: size))
         return unsafe target
     }
 
+    /// Where `size` bytes of a message and their prefix go. Nil: a slow reader's queue is full, and the call has ended.
+    @inline(__always)
+    func place(
+        _ size: Int, _ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ connection: Place<ServerConnection>,
+        _ output: UnsafeMutablePointer<ByteBuffer>
+    ) -> UnsafeMutablePointer<ByteBuffer>? {
+        let stream = call.value.stream
+        connection.value.pingStrikes = 0
+        let count = size + GRPCMessage.prefixSize
+        if unsafe connection.value.session.beginData(
+            stream, count: count, endStream: false, output: &output.pointee)
+        {
+            call.value.target = .output
+            return unsafe output
+        }
+        guard connection.value.session.pendingCount(stream) + count <= limits.maximumQueuedBytes,
+            connection.value.queuedBytes + count <= limits.maximumConnectionQueuedBytes
+        else {
+            // What waits is dropped, the client sees RESOURCE_EXHAUSTED.
+            forgetIfAnswered(call)
+            leaveReceiving(call)
+            call.value.phase = .ending
+            abandon(name, call, .enhanceYourCalm)
+            return nil
+        }
+        call.value.target = .pending
+        return unsafe connection.value.session.pendingBuffer(stream)
+    }
+
     func endMessage(_ name: Handle<ServerCall>) {
-        guard let call = calls.find(name), call.value.isPending else { return }
-        call.value.isPending = false
+        guard let call = calls.find(name), call.value.target != .output else { return }
+        if call.value.target == .draft { return sendDraft(name, call) }
+        endPending(name, call)
+    }
+
+    /// A message was appended to what waits for a window.
+    func endPending(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) {
+        call.value.target = .output
         guard let connection = connections.find(call.value.connection), connection.value.phase != .closing,
             let output = unsafe loop.output(connection.value.id)
         else { return }
@@ -222,7 +237,7 @@ extension ServerConnections {
             let isWhole = connection.value.session.isRemoteEnded(stream)
             connection.value.pingStrikes = 0
             unsafe connection.value.writer.end(
-                end, hasHeaders: call.value.hasHeaders, &connection.value.session, stream: stream,
+                end, head: call.value.head, &connection.value.session, stream: stream,
                 output: &output.pointee)
             // The client is still sending: it is told to stop (RFC 9113 §8.1).
             if !isWhole {

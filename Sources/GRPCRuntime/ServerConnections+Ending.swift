@@ -101,6 +101,7 @@ extension ServerConnections {
         call.value.phase = .cancelled
         call.value.body.release()
         call.value.metadata.release()
+        if state.value.attaches { compressor.forget(name.token) }
         account(call, 0)
         connection.value.session.hold()
         waitForHandler(name, call)

@@ -28,9 +28,11 @@ extension ServerConnections {
         state.value.attaches = true
     }
 
+    /// What lay beside a call goes with it.
     func detach(_ name: Handle<ServerCall>) {
         attached[name.token] = nil
-        state.value.attaches = !attached.isEmpty
+        compressor.forget(name.token)
+        state.value.attaches = !attached.isEmpty || compressor.isInflating
     }
 
     /// Holds a new call until all have let it pass.
@@ -96,6 +98,6 @@ extension ServerConnections {
     /// Keeps what has come of a call that is not decided. The client's window is not refilled: it sends that much at most.
     func keepForLater(_ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ bytes: UnsafeRawBufferPointer) {
         unsafe call.value.body.append(bytes)
-        if let problem = keep(call) { interrupt(name, problem) }
+        if let problem = keep(name, call) { interrupt(name, problem) }
     }
 }

@@ -34,10 +34,11 @@ extension ServerConnections {
                 return armDeadline(name)
             }
             unsafe call.value.body.append(bytes)
-            if let problem = unsafe call.value.body.withUnsafeBytes({ unsafe oneMessageProblem($0) }) {
+            let mayBeGzip = call.value.compression.contains(.incoming)
+            if let problem = unsafe call.value.body.withUnsafeBytes({ unsafe oneMessageProblem($0, mayBeGzip) }) {
                 return interrupt(name, problem)
             }
-            if let problem = keep(call) { return interrupt(name, problem) }
+            if let problem = keep(name, call) { return interrupt(name, problem) }
             if endStream {
                 unsafe dispatchWhole(name, call, dispatch)
             } else {
@@ -52,6 +53,7 @@ extension ServerConnections {
         if call.value.body.isEmpty, call.value.hold.isEmpty, !call.value.isDelivering {
             // The usual case: whole messages, delivered where they lie.
             call.value.isDelivering = true
+            call.value.compression.remove(.wasCompressed)
             while call.value.hold.isEmpty, call.value.phase == .receiving,
                 let message = unsafe GRPCMessage.takeWhole(&rest, limit: limits.maximumMessageSize)
             {
@@ -75,26 +77,33 @@ extension ServerConnections {
         _ name: Handle<ServerCall>, _ call: Place<ServerCall>,
         _ dispatch: (UnsafeRawBufferPointer, ServerCallToken) -> Void
     ) {
+        guard call.value.phase == .receiving else { return }
         var body = ByteBuffer()
+        var start = GRPCMessage.prefixSize
         swap(&body, &call.value.body)
-        account(call, call.value.metadata.capacity)
-        unsafe body.withUnsafeBytes { bytes in
-            guard bytes.count >= GRPCMessage.prefixSize, unsafe bytes[0] == 0, unsafe GRPCMessage.isWhole(bytes) else {
-                return interrupt(name, unsafe GRPCMessage.problem(bytes))
+        if !call.value.compression.contains(.inflating) {
+            guard unsafe body.withUnsafeBytes({ unsafe GRPCMessage.wholeSize($0) == $0.count && $0.count > 0 }) else {
+                return interrupt(name, unsafe body.withUnsafeBytes { unsafe GRPCMessage.problem($0) })
             }
-            leaveReceiving(call)
+        }
+        if call.value.compression.contains(.inflating) || body[0] != 0 {
+            guard inflate(&body, name, call) else { return armDeadline(name) }
+            start = 0
+        }
+        account(call, call.value.metadata.capacity)
+        leaveReceiving(call)
+        unsafe body.withUnsafeBytes { bytes in
             unsafe dispatch(
-                UnsafeRawBufferPointer(rebasing: bytes[GRPCMessage.prefixSize...]),
-                ServerCallToken(server: self, call: name))
+                UnsafeRawBufferPointer(rebasing: bytes[start...]), ServerCallToken(server: self, call: name))
         }
         armDeadline(name)
     }
 
     /// Why what has come of a body can't become exactly one message, said as soon as it is known: else what follows a short
     /// message would be kept without a bound.
-    private func oneMessageProblem(_ body: UnsafeRawBufferPointer) -> RPCError? {
+    private func oneMessageProblem(_ body: UnsafeRawBufferPointer, _ mayBeGzip: Bool) -> RPCError? {
         guard body.count > 0 else { return nil }
-        if unsafe body[0] != 0 { return .compressed }
+        if unsafe body[0] != 0, unsafe !mayBeGzip || body[0] != 1 { return .compressed }
         guard body.count >= GRPCMessage.prefixSize else { return nil }
         let length = unsafe GRPCMessage.length(body)
         if length > limits.maximumMessageSize { return .tooLarge(length, limits.maximumMessageSize) }
@@ -102,8 +111,12 @@ extension ServerConnections {
     }
 
     /// Counts what a call keeps now. An error: its connection keeps too much.
-    func keep(_ call: Place<ServerCall>) -> RPCError? {
-        account(call, call.value.body.capacity + call.value.metadata.capacity)
+    func keep(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) -> RPCError? {
+        var bytes = call.value.body.capacity + call.value.metadata.capacity
+        if call.value.compression.contains(.inflating) {
+            bytes += compressor.held(name.token)
+        }
+        account(call, bytes)
         guard let connection = connections.find(call.value.connection),
             connection.value.account > limits.maximumHeldBytes, call.value.held > 0
         else { return nil }
@@ -121,32 +134,30 @@ extension ServerConnections {
         guard !call.value.isDelivering else { return }
         call.value.isDelivering = true
         while call.value.hold.isEmpty, call.value.phase == .receiving {
-            if let problem = sizeProblem(call.value.body) { return interrupt(name, problem) }
-            let size = unsafe call.value.body.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
-            guard size > 0 else {
-                guard call.value.remoteEnded else { break }
-                if !call.value.body.isEmpty { return interrupt(name, .truncated) }
-                call.value.phase = .running
-                let receiver = call.value.receiver
-                receiver?.receiveEnd()
-                guard calls.contains(name) else { return }
-                break
-            }
-            guard call.value.body[0] == 0 else { return interrupt(name, .compressed) }
-            // The message leaves the call's buffer before the handler runs: the handler may end the call.
             var message = ByteBuffer()
-            if call.value.body.count == size {
-                swap(&message, &call.value.body)
-            } else {
-                unsafe call.value.body.withUnsafeBytes {
-                    unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size]))
+            var start = GRPCMessage.prefixSize
+            if !call.value.compression.contains(.inflating) {
+                if let problem = sizeProblem(call.value.body) { return interrupt(name, problem) }
+                let size = unsafe call.value.body.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
+                guard size > 0 else {
+                    guard call.value.remoteEnded else { break }
+                    if !call.value.body.isEmpty { return interrupt(name, .truncated) }
+                    call.value.phase = .running
+                    let receiver = call.value.receiver
+                    receiver?.receiveEnd()
+                    guard calls.contains(name) else { return }
+                    break
                 }
-                call.value.body.consume(size)
-                call.value.messageSince = loop.now
+                // The message leaves the call's buffer before the handler runs: the handler may end the call.
+                take(size, of: call, into: &message)
+            }
+            if call.value.compression.contains(.inflating) || message[0] != 0 {
+                guard inflate(&message, name, call) else { break }
+                start = 0
             }
             let receiver = call.value.receiver
             unsafe message.withUnsafeBytes {
-                unsafe receiver?.receive(UnsafeRawBufferPointer(rebasing: $0[GRPCMessage.prefixSize...]))
+                unsafe receiver?.receive(UnsafeRawBufferPointer(rebasing: $0[start...]))
             }
             guard calls.contains(name) else { return }
             choke(call)
@@ -154,15 +165,24 @@ extension ServerConnections {
         }
         call.value.isDelivering = false
         guard call.value.phase == .receiving else { return }
-        if let problem = keep(call) { return interrupt(name, problem) }
+        if let problem = keep(name, call) { return interrupt(name, problem) }
         if !call.value.body.isEmpty, let connection = connections.find(call.value.connection) { watch(connection) }
         giveBack(call)
+    }
+
+    /// Takes the first message, of `size` bytes with its prefix, out of a call's body.
+    private func take(_ size: Int, of call: Place<ServerCall>, into message: inout ByteBuffer) {
+        call.value.compression.remove(.wasCompressed)
+        guard call.value.body.count > size else { return swap(&message, &call.value.body) }
+        unsafe call.value.body.withUnsafeBytes { unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size])) }
+        call.value.body.consume(size)
+        call.value.messageSince = loop.now
     }
 
     /// Answers of a call wait for room: it takes no more questions until they have left.
     @inline(__always)
     private func choke(_ call: Place<ServerCall>) {
-        guard call.value.hasHeaders, call.value.phase == .receiving,
+        guard call.value.head.isOut, call.value.phase == .receiving,
             let connection = connections.find(call.value.connection),
             connection.value.session.pendingCount(call.value.stream) >= limits.writableBelow
         else { return }
@@ -184,7 +204,7 @@ extension ServerConnections {
     // MARK: Holding
 
     /// The rest of a call's messages is delivered in the next turn.
-    private func postpone(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) {
+    func postpone(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) {
         guard call.value.phase == .receiving, !call.value.hold.contains(.late) else { return }
         call.value.hold.insert(.late)
         late.append(name.token)
@@ -195,11 +215,20 @@ extension ServerConnections {
     func deliverLate() {
         let count = late.count
         var done = 0
+        compressor.turnBegan(loop.now)
         while done < count {
             let name = Handle<ServerCall>(token: late[done])
             done += 1
             letGo(name, .late)
-            if loop.isTurnSpent() { break }
+            guard compressor.isSpent || loop.isTurnSpent() else { continue }
+            // A message that is half out of gzip goes on before others begin: else all would be kept half.
+            if late.count > count, late[late.count - 1] == name.token,
+                calls.find(name)?.value.compression.contains(.inflating) == true
+            {
+                late.removeLast()
+                done -= 1
+            }
+            break
         }
         late.removeFirst(done)
         if !late.isEmpty { scheduleWork() }
@@ -216,6 +245,10 @@ extension ServerConnections {
         guard let call = calls.find(name), call.value.hold.contains(reason) else { return }
         call.value.hold.remove(reason)
         if !call.value.body.isEmpty { call.value.messageSince = loop.now }
-        deliver(name, call)
+        if case .oneRequest(let dispatch) = methods[call.value.method].kind {
+            unsafe dispatchWhole(name, call, dispatch)
+        } else {
+            deliver(name, call)
+        }
     }
 }

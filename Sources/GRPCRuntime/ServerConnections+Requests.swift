@@ -15,6 +15,7 @@ extension ServerConnections {
         var hasTE = false
         var isHead = false
         var hasMetadata = false
+        var compression: CallCompression = []
         var timeout: UInt64 = 0
         var problem: RPCError?
         let fieldCount = connection.value.session.headers.count
@@ -36,7 +37,13 @@ extension ServerConnections {
                         message: "grpc-timeout \"\(unsafe String(clipped: field.value))\" is not a timeout")
                 }
             case .grpcEncoding:
-                if !field.valueEquals("identity") { problem = unsafe .unknownEncoding(String(clipped: field.value)) }
+                if field.valueEquals("gzip") {
+                    compression.insert(.incoming)
+                } else if !field.valueEquals("identity") {
+                    problem = unsafe .unknownEncoding(String(clipped: field.value))
+                }
+            case .grpcAcceptEncoding:
+                if unsafe CallCompression.lists(gzip: field.value) { compression.insert(.accepted) }
             default:
                 if Metadata.isCustom(field) { hasMetadata = true }
             }
@@ -58,6 +65,8 @@ extension ServerConnections {
         }
         connection.value.session.setContext(stream, name.token)
         if timeout != 0 { call.value.deadline = loop.now.after(timeout) }
+        call.value.compression = compression
+        if compression.contains(.incoming) { call.value.head = .disclosing }
         if hasMetadata {
             keepMetadata(connection, call)
             guard connection.value.account <= limits.maximumHeldBytes else {
@@ -148,7 +157,7 @@ extension ServerConnections {
         metrics.rejectedRequest()
         let isWhole = connection.value.session.isRemoteEnded(stream)
         unsafe connection.value.writer.end(
-            .failure(error), hasHeaders: false, &connection.value.session, stream: stream, output: &output.pointee)
+            .failure(error), head: .none, &connection.value.session, stream: stream, output: &output.pointee)
         if !isWhole { unsafe connection.value.session.reset(stream, .noError, now: loop.now, output: &output.pointee) }
     }
 }

@@ -10,12 +10,13 @@ import Telemetry
 /// Connections and calls lie in slabs and are named by handles, which find nothing once their connection or call has ended.
 /// Places are for the length of a function; code that has called a handler looks its handle up again. The parts:
 ///
-///     +Requests   from HEADERS to a call, or to a refusal
-///     +Messages   from DATA to messages
-///     +Calls      what handlers ask and answer
-///     +Ending     how calls and connections end
-///     +Lifecycle  pings, draining, output that waits
-///     +Deadlines  what a client owes, and until when
+///     +Requests      from HEADERS to a call, or to a refusal
+///     +Messages      from DATA to messages
+///     +Compression   messages in gzip
+///     +Calls         what handlers ask and answer
+///     +Ending        how calls and connections end
+///     +Lifecycle     pings, draining, output that waits
+///     +Deadlines     what a client owes, and until when
 @usableFromInline
 final class ServerConnections: ConnectionHandler, TurnEnding {
     @usableFromInline let loop: EventLoop
@@ -40,6 +41,9 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
     lazy var ages = SplitMix(seed: loop.preciseNow())
     /// Called when something is worth a line in the log.
     var onNotice: ((String) -> Void)?
+    /// Compresses and decompresses for all calls; a message that is to be compressed is encoded into the draft.
+    let compressor = MessageCompressor()
+    let draft = Cell(ByteBuffer())
     /// Set before the first connection is accepted.
     var interceptors: [AnyServerInterceptor] = []
     /// What interceptors have attached, by the call's handle.
@@ -59,8 +63,9 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         /// `turnEnded` was asked for.
         var awaitsTurnEnd = false
         var isDraining = false
-        /// There are interceptors, and calls with something attached.
+        /// There are interceptors.
         var intercepts = false
+        /// There are calls with something beside them: what interceptors have attached, or a message in gzip.
         var attaches = false
         /// Events that may still be handled in the turn that began at `turn`.
         var eventsLeft = 0

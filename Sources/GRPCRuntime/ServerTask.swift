@@ -22,6 +22,19 @@ public final class ServerContext {
     /// Whom the client's certificate names; nil: the connection is not TLS, or the client has shown none.
     public var peerCertificate: TLSPeerCertificate? { token.peerCertificate }
 
+    /// Whether the request message that came last was compressed.
+    public var requestWasCompressed: Bool { token.requestWasCompressed }
+
+    /// Sends the response's headers now: for metadata that go before the first message, and for compression. Without it they go out
+    /// with the first message, or with the end. Once they have gone out this does nothing.
+    ///
+    /// - Parameters:
+    ///   - metadata: at most 7 KiB, else the call ends with RESOURCE_EXHAUSTED.
+    ///   - compression: of the messages of the answer. With gzip they go as they are to a client that does not take it.
+    public func sendHeaders(_ metadata: Metadata = Metadata(), compression: MessageCompression = .identity) {
+        token.sendHeaders(metadata, compression)
+    }
+
     /// What an interceptor has attached of this type; nil if none has, or the call has ended.
     public subscript<Value>(type: Value.Type) -> Value? { token[type] }
 }
@@ -111,7 +124,7 @@ extension ReceivingServerCall {
 extension ServerCallToken {
     @inlinable
     func sender<Response: ProtobufMessage>(_ type: Response.Type) -> MessageSender<Response> {
-        MessageSender(loop, isWritable: { isWritable }, write: { send($0) })
+        MessageSender(loop, isWritable: { isWritable }, write: { send($0, compressed: $1) })
     }
 
     /// Lets a task answer the call.

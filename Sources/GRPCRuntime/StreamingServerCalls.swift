@@ -63,6 +63,19 @@ public class StreamingServerCall {
     /// What an interceptor has attached of this type; nil if none has, or the call has ended.
     public final subscript<Value>(type: Value.Type) -> Value? { token[type] }
 
+    /// Whether the request message that came last was compressed.
+    public final var requestWasCompressed: Bool { token.requestWasCompressed }
+
+    /// Sends the response's headers now: for metadata that go before the first message, and for compression. Without it they go out
+    /// with the first message, or with the end. Once they have gone out this does nothing.
+    ///
+    /// - Parameters:
+    ///   - metadata: at most 7 KiB, else the call ends with RESOURCE_EXHAUSTED.
+    ///   - compression: of the messages of the answer. With gzip they go as they are to a client that does not take it.
+    public final func sendHeaders(_ metadata: Metadata = Metadata(), compression: MessageCompression = .identity) {
+        token.sendHeaders(metadata, compression)
+    }
+
     /// Ends the call with an error, after what was sent.
     public final func fail(_ error: RPCError) { token.fail(error) }
 }
@@ -92,9 +105,9 @@ public final class ServerStreamingServerCall<Response: ProtobufMessage>: Streami
         set { whenWritable = newValue }
     }
 
-    /// Sends one message.
+    /// Sends one message; `compressed: false` keeps it as it is in a call that is compressed.
     @inlinable
-    public func send(_ response: Response) { token.send(response) }
+    public func send(_ response: Response, compressed: Bool = true) { token.send(response, compressed: compressed) }
 
     /// Ends the stream with OK, after what was sent.
     public func finish(trailers: Metadata = Metadata()) { token.finish(trailers) }
@@ -127,9 +140,9 @@ public final class BidirectionalServerCall<Request: ProtobufMessage, Response: P
         set { whenWritable = newValue }
     }
 
-    /// Sends one message. Also after the client's end.
+    /// Sends one message. Also after the client's end. `compressed: false` keeps it as it is in a call that is compressed.
     @inlinable
-    public func send(_ response: Response) { token.send(response) }
+    public func send(_ response: Response, compressed: Bool = true) { token.send(response, compressed: compressed) }
 
     /// Ends the call with OK, after what was sent. Also before the client's end: it is told to stop sending.
     public func finish(trailers: Metadata = Metadata()) { token.finish(trailers) }

@@ -33,6 +33,19 @@ public struct UnaryServerCall<Response: ProtobufMessage> {
         nonmutating set { token.onCancel = newValue }
     }
 
+    /// Whether the request message that came last was compressed.
+    public var requestWasCompressed: Bool { token.requestWasCompressed }
+
+    /// Sends the response's headers now: for metadata that go before the first message, and for compression. Without it they go out
+    /// with the first message, or with the end. Once they have gone out this does nothing.
+    ///
+    /// - Parameters:
+    ///   - metadata: at most 7 KiB, else the call ends with RESOURCE_EXHAUSTED.
+    ///   - compression: of the messages of the answer. With gzip they go as they are to a client that does not take it.
+    public func sendHeaders(_ metadata: Metadata = Metadata(), compression: MessageCompression = .identity) {
+        token.sendHeaders(metadata, compression)
+    }
+
     /// Answers with OK.
     @inlinable
     public func respond(_ response: Response, trailers: Metadata = Metadata()) {

@@ -25,11 +25,20 @@ final class EchoService: Cabstand_Test_EchoHandler {
     var ignoresCancel = false
     /// `Unary` answers a second time a moment after the first, and once more much later.
     var answersTwice = false
+    /// What is sent before the first message: compression, and metadata.
+    var answerCompression: MessageCompression?
+    var initialMetadata: [(String, String)] = []
+    /// Answers of streams that are not compressed, by their count.
+    var plainAnswers: Set<Int32> = []
+    /// Requests that were compressed.
+    private(set) var compressedRequests = 0
     /// Handlers that were told of an end twice, or after they had answered.
     private(set) var endedTwice = 0
 
     func unary(_ request: EchoRequest, _ call: UnaryServerCall<EchoResponse>) {
         received += 1
+        if call.requestWasCompressed { compressedRequests += 1 }
+        sendHeaders { call.sendHeaders($0, compression: $1) }
         timeouts.append(call.deadline.map { $0 - min($0, call.loop.now) })
         let metadata = call.metadata
         let answer = { [self] in
@@ -72,10 +81,10 @@ final class EchoService: Cabstand_Test_EchoHandler {
             if pausesCollect { call.pause() }
             if request.failCode != 0 { call.fail(failure(request)) }
         }
-        call.onEnd = { [unowned call] in
+        call.onEnd = { [self, unowned call] in
             var response = EchoResponse()
             response.count = count
-            response.payload = bytes
+            response.payload = answerSize.map { Array(repeating: 1, count: $0) } ?? bytes
             response.text = texts.joined(separator: ",")
             call.respond(response)
         }
@@ -87,8 +96,18 @@ final class EchoService: Cabstand_Test_EchoHandler {
         for call in collecting { call.resume() }
     }
 
+    private func sendHeaders(_ send: (Metadata, MessageCompression) -> Void) {
+        guard answerCompression != nil || !initialMetadata.isEmpty else { return }
+        var metadata = Metadata()
+        for (key, value) in initialMetadata {
+            if key.hasSuffix("-bin") { metadata.add(key, binary: Array(value.utf8)) } else { metadata.add(key, value) }
+        }
+        send(metadata, answerCompression ?? .identity)
+    }
+
     func expand(_ request: EchoRequest, _ call: ServerStreamingServerCall<EchoResponse>) {
         expanding.append(call)
+        sendHeaders { call.sendHeaders($0, compression: $1) }
         call.onCancel = { [self] in cancelled += 1 }
         var sent: Int32 = 0
         let send = { [self, unowned call] in
@@ -96,7 +115,7 @@ final class EchoService: Cabstand_Test_EchoHandler {
                 sent += 1
                 var response = response(request)
                 response.count = sent
-                call.send(response)
+                call.send(response, compressed: !plainAnswers.contains(sent))
             }
             guard sent == request.repeat, !call.isCancelled, !request.stayOpen else { return }
             if request.failCode != 0 { call.fail(failure(request)) } else { call.finish() }
@@ -106,14 +125,16 @@ final class EchoService: Cabstand_Test_EchoHandler {
     }
 
     func talk(_ call: BidirectionalServerCall<EchoRequest, EchoResponse>) {
+        sendHeaders { call.sendHeaders($0, compression: $1) }
         call.onCancel = { [self] in cancelled += 1 }
         call.onMessage = { [self, unowned call] request in
             received += 1
+            if call.requestWasCompressed { compressedRequests += 1 }
             if request.failCode != 0 { return call.fail(failure(request)) }
             for count in 1...max(request.repeat, 1) {
                 var response = response(request)
                 response.count = count
-                call.send(response)
+                call.send(response, compressed: !plainAnswers.contains(count))
             }
         }
         call.onEnd = { [unowned call] in call.finish() }

@@ -70,7 +70,7 @@ private enum TLSPair {
             #require(Self.python),
             [Self.peer, Self.descriptor, "client", "\(server.port)"] + (isTLS ? TLSPair.arguments : []), timeout: 120)
         #expect(result.status == 0, "\(result.output)\(result.errors)")
-        #expect(result.output.split(separator: "\n").count == 18)
+        #expect(result.output.split(separator: "\n").count == 19)
     }
 
     @Test(
@@ -123,6 +123,15 @@ private enum TLSPair {
         #expect(response?.text == "grüße")
         #expect(response?.payload.count == 1_000_000)
         #expect(response?.metadata == ["x-key=value", "x-raw-bin=[0, 255, 1]"])
+
+        var inGzip = options
+        inGzip.compression = .gzip
+        var packed = EchoRequest(text: "in gzip")
+        packed.payload = Array(repeating: 7, count: 1_000_000)
+        var inGzipResult: Result<EchoResponse, RPCError>?
+        let inGzipCall = echo.unary(packed, options: inGzip) { inGzipResult = $0 }
+        #expect(try wait { inGzipResult }.success?.payload.count == 1_000_000)
+        #expect(inGzipCall.answerWasCompressed)
 
         let error = try unary(options) {
             $0.failCode = 9

@@ -114,11 +114,12 @@ def client(port, *tls):
         check("unimplemented", False)
     except grpc.RpcError as error:
         check("unimplemented", error.code() == grpc.StatusCode.UNIMPLEMENTED, error)
+    check("compression", unary(Request(text="x" * 1000), timeout=20, compression=grpc.Compression.Gzip).text == "x" * 1000)
     try:
-        unary(Request(text="x" * 1000), timeout=20, compression=grpc.Compression.Gzip)
-        check("compression", False)
+        unary(Request(text="x" * 1000), timeout=20, compression=grpc.Compression.Deflate)
+        check("unknown compression", False)
     except grpc.RpcError as error:
-        check("compression", error.code() == grpc.StatusCode.UNIMPLEMENTED, error)
+        check("unknown compression", error.code() == grpc.StatusCode.UNIMPLEMENTED, error)
 
     with futures.ThreadPoolExecutor(8) as executor:
         answers = list(executor.map(lambda i: unary(Request(text=str(i)), timeout=30).text, range(500)))
@@ -128,6 +129,8 @@ def client(port, *tls):
 
 def server(*tls):
     def unary(request, context):
+        if request.text == "in gzip":
+            context.set_compression(grpc.Compression.Gzip)
         if request.delay_ms:
             context.add_callback(lambda: print("ended", flush=True))
             time.sleep(request.delay_ms / 1000)

@@ -58,6 +58,29 @@ enum Frames {
         [0] + bigEndian(UInt32(truncatingIfNeeded: claims ?? payload.count)) + payload
     }
 
+    /// A message whose flag says that it is compressed.
+    static func compressed(_ payload: [UInt8]) -> [UInt8] { [1] + message(payload).dropFirst() }
+
+    /// A gzip member (RFC 1952) with one stored block: 64 KiB at most.
+    static func gzip(_ bytes: [UInt8]) -> [UInt8] {
+        func littleEndian(_ value: UInt32) -> [UInt8] { bigEndian(value).reversed() }
+        let count = UInt16(truncatingIfNeeded: bytes.count)
+        let lengths = littleEndian(UInt32(count) | UInt32(~count) << 16)
+        var sum = UInt32.max
+        for byte in bytes {
+            sum ^= UInt32(byte)
+            for _ in 0..<8 { sum = sum >> 1 ^ (sum & 1 == 0 ? 0 : 0xedb8_8320) }
+        }
+        return [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1] + lengths + bytes + littleEndian(~sum)
+            + littleEndian(UInt32(bytes.count))
+    }
+
+    /// 4,096 zeros in gzip.
+    static let packedZeros: [UInt8] = [
+        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3, 0xed, 0xc1, 1, 0x0d, 0, 0, 0, 0xc2, 0xa0, 0xf7, 0x4f, 0x6d, 0x0f, 7, 0x14,
+        0, 0, 0, 0xf0, 0x6e, 0x11, 0, 0x1c, 0xc7, 0, 0x10, 0, 0,
+    ]
+
     static func bigEndian(_ value: UInt32) -> [UInt8] {
         [UInt8(value >> 24), UInt8(value >> 16 & 255), UInt8(value >> 8 & 255), UInt8(value & 255)]
     }

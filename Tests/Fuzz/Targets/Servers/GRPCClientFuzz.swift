@@ -82,6 +82,8 @@ private final class ClientAttack {
         var options = CallOptions()
         options.timeoutNanoseconds = timeout[Int(choice >> 2) & 3]
         options.waitForReady = choice & 0x40 != 0
+        if choice & 0x80 != 0 { options.compression = .gzip }
+        if choice & 0x20 != 0 { options.acceptsCompression = true }
         let call = Call()
         calls.append(call)
         let kind = choice & 3
@@ -115,7 +117,7 @@ private final class ClientAttack {
                 call.ends += 1
             }
             call.cancel = { handle.cancel() }
-            call.send = { handle.send($0) }
+            call.send = { handle.send($0, compressed: $0.value.utf8.count < 1000) }
             call.finish = { handle.finish() }
         }
     }
@@ -165,9 +167,13 @@ private final class ClientAttack {
         case 12, 13:
             let text = Text(value: "~\(peer.number).\(stream)~").encoded()
             let choice = input.byte()
-            peer.end.send(
-                Frames.data(
-                    stream, Frames.message(text, claims: choice & 2 == 0 ? nil : 100_000), endStream: choice & 1 != 0))
+            var message = Frames.message(text, claims: choice & 2 == 0 ? nil : 100_000)
+            if choice & 4 != 0 {
+                let member = Frames.gzip(text)
+                let forms = [member, member + [1], Array(member.dropLast()), Frames.packedZeros]
+                message = Frames.compressed(forms[Int(choice >> 3) & 3])
+            }
+            peer.end.send(Frames.data(stream, message, endStream: choice & 1 != 0))
         case 14: peer.end.send(Frames.headers(stream, [("grpc-status", status(input.byte()))], endStream: true))
         case 15: peer.end.send(Frames.reset(stream, UInt32(input.byte() % 16)))
         case 16: peer.end.send(Frames.goAway(UInt32(input.byte() % 12) * 2 + 1, UInt32(input.byte() % 16)))

@@ -104,6 +104,8 @@ private final class GRPCAttack {
         case 8: fields.append(("grpc-encoding", "gzip"))
         case 9: fields.append(("Upper", "case"))
         case 10: fields.append(("content-length", "3"))
+        case 11: fields += [("grpc-encoding", "gzip"), ("grpc-accept-encoding", "gzip")]
+        case 12: fields.append(("grpc-accept-encoding", "identity,gzip"))
         default: break
         }
         return fields
@@ -131,6 +133,12 @@ private final class GRPCAttack {
         let stream = stream(peer, &input)
         let choice = input.byte()
         var message = Frames.message(text(peer), claims: choice & 4 == 0 ? nil : 100_000)
+        if choice & 8 != 0 {
+            // Whole, cut by what follows, twice the same, more than may come out.
+            let member = Frames.gzip(text(peer))
+            let forms = [member, member + [1], member + Frames.gzip([]), Frames.packedZeros]
+            message = Frames.compressed(forms[Int(choice >> 4) & 3])
+        }
         if choice & 2 != 0 { message = Array(message.prefix(Int(choice >> 4))) }
         peer.end.send(Frames.data(stream, message, endStream: choice & 1 != 0))
     }
@@ -223,6 +231,7 @@ private final class Handlers {
 
     func register(in registry: ServiceRegistry) {
         registry.unary(service: "f.F", method: "Now") { (request: Text, call: UnaryServerCall<Text>) in
+            call.sendHeaders(compression: .gzip)
             call.respond(request)
             call.respond(request)
         }
@@ -236,6 +245,7 @@ private final class Handlers {
             let record = record()
             call.onCancel = { record.cancelled += 1 }
             expanding.append((call, request.value, record))
+            call.sendHeaders(compression: .gzip)
             call.send(request)
         }
         registry.clientStreaming(service: "f.F", method: "Collect") {
@@ -261,7 +271,7 @@ private final class Handlers {
             case 2, 3:
                 guard !expanding.isEmpty else { return }
                 let (call, text, record) = expanding[place % expanding.count]
-                for _ in 0..<(choice >> 4) { call.send(Text(value: text)) }
+                for _ in 0..<(choice >> 4) { call.send(Text(value: text), compressed: choice & 8 == 0) }
                 if choice & 8 != 0 {
                     if !call.isCancelled { record.answered = true }
                     call.finish()
