@@ -36,7 +36,7 @@ extension ClientCore {
         exchange.value.stage = .body
         exchange.value.response = response
         let hasBody = !connection.value.parser.isIdle
-        if hasBody, exchange.value.request.decodesGzip, Self.isGzip(response.fields) {
+        if hasBody, exchange.value.request.offersGzip, Self.isGzip(response.fields) {
             guard canHold(GzipDecoder.memory), let decoder = GzipDecoder() else {
                 return finish(name, .failure(.busy("\(held) bytes of bodies are held already")))
             }

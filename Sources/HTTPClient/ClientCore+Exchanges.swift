@@ -82,7 +82,7 @@ extension ClientCore {
             output.append("\r\nUser-Agent: ")
             output.append(utf8: userAgent)
         }
-        if request.decodesGzip, request.fields["accept-encoding"] == nil { output.append("\r\nAccept-Encoding: gzip") }
+        if request.offersGzip { output.append("\r\nAccept-Encoding: gzip") }
         output.append("\r\n")
         // A server expects a body with these, and must be told that there is none (RFC 9110 §8.6).
         let means = request.method == .post || request.method == .put || request.method == .patch

@@ -18,7 +18,8 @@ public struct HTTPClientRequest: Sendable {
     /// How many redirects are followed (RFC 9110 §15.4); 0: a redirect is a response like others. Never from https to http; what is
     /// for one origin (Authorization, Cookie) does not go to another.
     public var redirects: Int
-    /// Says that gzip is understood, and decodes it: the response's body is what it was before. Its fields stay as they came.
+    /// Says that gzip is understood, and decodes it: the response's body is what it was before. Its fields stay as they came. Without
+    /// effect on a request that itself says what it accepts, or that asks for a range.
     public var decodesGzip = true
 
     /// A request for `url`.
@@ -44,6 +45,9 @@ public struct HTTPClientRequest: Sendable {
             method, try HTTPURL(url), fields: fields, body: body.map { SharedBytes($0) }, timeout: timeout,
             redirects: redirects)
     }
+
+    /// Whether the client offers gzip of its own accord. A part of a compressed body could not be decoded.
+    var offersGzip: Bool { decodesGzip && fields["accept-encoding"] == nil && fields["range"] == nil }
 
     /// Whether doing it twice is doing it once (RFC 9110 §9.2.2).
     var isIdempotent: Bool {

@@ -180,6 +180,19 @@ import Testing
         world.expectNothingIsLeft()
     }
 
+    @Test func whoSaysWhatTheyAcceptGetsItAsItComes() throws {
+        let world = try SimulatedServer()
+        for fields in [["Accept-Encoding": "gzip"], ["Range": "bytes=0-3"]] as [HTTPClientFields] {
+            let answer = try world.get(fields: fields)
+            let (peer, request) = try world.acceptRequest()
+            #expect(request.contains("Accept-Encoding") == (fields["range"] == nil))
+            peer.answer("raw", fields: "Content-Encoding: gzip\r\nConnection: close\r\n")
+            world.run()
+            #expect(answer.said == "200 raw")
+        }
+        world.expectNothingIsLeft()
+    }
+
     @Test(.enabled(if: Tool.python(importing: ["gzip"]) != nil, "needs python3"))
     func whatIsNoGzipIsNoBody() throws {
         let world = try SimulatedServer()
