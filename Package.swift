@@ -133,8 +133,12 @@ var targets: [Target] = [
         path: "Tests/Benchmarks", exclude: ["protos"]),
     program(
         "conformance",
-        ["Bytes", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "WebSocketServer", "GRPCRuntime", "ProtobufWire"],
-        path: "Tests/Conformance", exclude: ["protos", "suites"]),
+        [
+            "Basics", "Bytes", "Reactor", "HTTP1", "HTTPServer", "HTTPClient", "WebSockets", "WebSocketServer",
+            "GRPCRuntime",
+            "ProtobufWire",
+        ],
+        path: "Tests/Conformance", exclude: ["peers", "protos", "suites"]),
 
     // Tests mirror the rooms. TestSupport starts and stops real programs.
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
