@@ -61,6 +61,11 @@ extension UnaryServerCall {
     public var origin: RequestOrigin { token.origin }
 }
 
+extension StreamingServerCall {
+    /// The request that the call is made for, as far as the client's metadata says it.
+    public final var origin: RequestOrigin { token.origin }
+}
+
 extension ServerCallToken {
     @usableFromInline var origin: RequestOrigin { server.origin(call) }
 }

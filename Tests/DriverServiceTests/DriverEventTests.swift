@@ -27,7 +27,7 @@ import Testing
         #expect(events[2].lat == north(20).lat && Set(events.map(\.eventID)).count == 4)
     }
 
-    /// A change that a request or an event made is announced with the trace of it; what phones and clocks do has none.
+    /// A change that a request, a stream or an event made is announced with the trace of it.
     @Test func aChangeIsAnnouncedWithTheTraceOfWhatMadeIt() throws {
         let station = try Station()
         defer { station.close() }
@@ -41,6 +41,8 @@ import Testing
                 $0)
         }
         _ = try station.report("ada", [north(10)])
+        // What is known of trips is known by events alone: a comparison that came first would have no trace.
+        station.trips.isAway = true
         let created = station.trips.add("t1", driver: "ada")
         station.publish(created, .created, trace: TraceContext(Array(parent("2").utf8).span))
         try station.wait(for: "ada") { $0.status == .unavailable }
@@ -55,6 +57,33 @@ import Testing
         station.turn("five events") { station.events.count >= 5 }
         #expect(
             station.traces.map { $0.isNone ? "" : $0.traceparent } == [parent("1"), "", parent("2"), "", parent("3")])
+    }
+
+    @Test func positionsAndTheSilenceBehindThemHaveTheTraceOfTheirStream() throws {
+        let station = try Station(["CABSTAND_DRIVER_TTL_S": "1"])
+        defer { station.close() }
+        try station.register("ada")
+        station.turn("the registration") { station.events.count == 1 }
+        let parent = "00-\(String(repeating: "5", count: 32))-00f067aa0ba902b7-01"
+        var options = CallOptions()
+        options.metadata.add("traceparent", parent)
+        for isBidirectional in [true, false] {
+            let before = station.events.count
+            let position = Driver_V1_ReportLocationsRequest(driverID: "ada", lat: home.lat, lon: home.lon)
+            if isBidirectional {
+                station.client.streamLocations(options: options, onMessage: { _ in }, onEnd: { _ in }).send(position)
+            } else {
+                station.client.reportLocations(options: options).send(position)
+            }
+            station.turn("the silence") { station.events.last?.reason == .expired && station.events.count > before + 1 }
+            #expect(station.events[before...].map(\.reason) == [.location, .expired])
+            #expect(station.traces[before...].map(\.traceparent) == [parent, parent])
+        }
+        // What has no trace takes over nobody's.
+        let before = station.events.count
+        _ = try station.report("ada", [home])
+        station.turn("the silence") { station.events.count > before + 1 }
+        #expect(station.traces[before...].map(\.isNone) == [true, true])
     }
 
     @Test func behaviour39_silenceExpiresOnceAndTheNextPositionReturns() throws {

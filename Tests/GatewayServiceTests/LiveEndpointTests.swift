@@ -384,6 +384,19 @@ import Testing
         #expect(app.closeCode == nil)
     }
 
+    @Test func aDriversStreamsHaveTheTraceOfTheirWebSocket() throws {
+        let world = try LiveWorld()
+        world.putDriver("d", 53.55, 13.25)
+        let parent = "00-\(String(repeating: "6", count: 32))-00f067aa0ba902b7-01"
+        let app = world.open("/ws/drivers/d/location", fields: "traceparent: \(parent)\r\n")
+        world.run(0.5)
+        app.send("{\"lat\":53.5,\"lon\":13.25}")
+        world.run(0.5)
+        #expect(world.driverWatches.map(\.call.origin.trace.traceparent) == [parent])
+        #expect(world.locationStreams.map(\.origin.trace.traceparent) == [parent])
+        #expect(world.locationStreams.allSatisfy { !$0.origin.requestID.isEmpty })
+    }
+
     @Test func contract_badPositionsAreToldAndCounted() throws {
         let world = try LiveWorld()
         world.putDriver("d", 53.55, 13.25)

@@ -83,7 +83,7 @@ import Testing
         var outcome: Result<Trip_V1_CreateTripResponse, RPCError>?
         let call = client.createTrip(
             Trip_V1_CreateTripRequest(riderID: "r1", driverID: "d0", pickup: place, dropoff: place),
-            options: CallOptions(timeout: byDeadline ? .milliseconds(300) : .seconds(4))
+            options: CallOptions(timeout: byDeadline ? .seconds(1) : .seconds(10))
         ) { outcome = $0 }
         desk.turn { isAsked }
         if !byDeadline { call.cancel() }

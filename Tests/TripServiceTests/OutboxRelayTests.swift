@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import KafkaClient
 import Reactor
 import RideAPI
@@ -55,10 +56,12 @@ import Testing
         return (consumer, arrivals)
     }
 
-    private func relay(_ broker: EmbeddedBroker, _ desk: Desk) throws -> (KafkaProducer, OutboxRelay) {
+    private func relay(
+        _ broker: EmbeddedBroker, _ desk: Desk, _ logger: Logger = Logger(label: "outbox")
+    ) throws -> (KafkaProducer, OutboxRelay) {
         let producer = try KafkaProducer(loop: desk.loop, configuration: configuration(broker), order: .strict)
         let relay = OutboxRelay(
-            loop: desk.loop, repository: desk.repository, producer: producer, start: desk.start)
+            loop: desk.loop, repository: desk.repository, producer: producer, start: desk.start, logger: logger)
         desk.book.onChange = { relay.add($0) }
         return (producer, relay)
     }
@@ -130,6 +133,37 @@ import Testing
         desk.turn { traces.count == 4 }
         #expect(traces == [1: trace("1"), 2: trace("2"), 3: trace("3"), 4: .none])
         #expect(try desk.outbox().map(\.trace) == [trace("1"), trace("2"), trace("3"), .none])
+        close(desk, producer, consumer)
+        broker.stop()
+    }
+
+    @Test func aFailedDeliveryIsLoggedWithTheTraceOfItsRequest() throws {
+        var ends: [Int32] = [0, 0]
+        #expect(unsafe pipe(&ends) == 0)
+        let sink = LogSink(descriptor: ends[1], level: .info, format: .json)
+        let broker = try EmbeddedBroker(topics: [topic])
+        let desk = try Desk(drivers: 2)
+        let (consumer, arrivals) = try consume(broker, desk)
+        let (producer, relay) = try relay(broker, desk, Logger(label: "outbox", sink: sink))
+        relay.start()
+        // A first one that Kafka takes: it is there, and its topic.
+        _ = try desk.create(rider: "r0", driver: "d0").get()
+        desk.turn { relay.pending == 0 }
+        // MSG_SIZE_TOO_LARGE: refused for good.
+        broker.failProduceRequests([10])
+        let trace = TraceContext(Array("00-\(String(repeating: "7", count: 32))-00f067aa0ba902b7-01".utf8).span)
+        _ = desk.createAtOnce(
+            [desk.request(rider: "r1", driver: "d1")], origin: RequestOrigin(requestID: "q", trace: trace))
+        desk.turn { relay.pending == 0 && arrivals.kinds.count == 2 }
+        sink.flush()
+        Glibc.close(ends[1])
+        var bytes = [UInt8](repeating: 0, count: 1 << 16)
+        let count = unsafe read(ends[0], &bytes, bytes.count)
+        Glibc.close(ends[0])
+        let lines = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: "\n")
+        #expect(
+            lines.contains { $0.contains("was not delivered") && $0.contains("\"trace_id\":\"\(trace.traceID)\"") },
+            "\(lines)")
         close(desk, producer, consumer)
         broker.stop()
     }

@@ -112,7 +112,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func reportLocations(
         _ call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
     ) {
-        let report = LocationReport(book: book)
+        let report = LocationReport(book: book, trace: call.origin.trace)
         call.onMessage = { [unowned call] message in
             do throws(DriverError) {
                 try report.take(message)

@@ -1,14 +1,20 @@
 import RideAPI
 import RideDomain
+import Telemetry
 
 /// One stream of positions: of one driver, counted by what became of them. On the loop.
 final class LocationReport {
     private let book: DriverBook
+    /// Of the request that the stream belongs to.
+    private let trace: TraceContext
     private var driver: (id: String, slot: Int32)?
     private var accepted: UInt64 = 0
     private var dropped: [LocationDrop: UInt64] = [:]
 
-    init(book: DriverBook) { self.book = book }
+    init(book: DriverBook, trace: TraceContext = .none) {
+        self.book = book
+        self.trace = trace
+    }
 
     /// Takes a position; a bad one is counted, a bad stream throws.
     func take(_ message: Driver_V1_ReportLocationsRequest) throws(DriverError) {
@@ -30,7 +36,7 @@ final class LocationReport {
             slot = try book.find(message.driverID).slot
             driver = (message.driverID, slot)
         }
-        if let drop = book.report(slot, LocationPoint(message)) {
+        if let drop = book.report(slot, LocationPoint(message), trace) {
             dropped[drop, default: 0] += 1
         } else {
             accepted += 1

@@ -30,7 +30,7 @@ final class LocationStream {
 
     private init(_ book: DriverBook, _ call: Call) {
         self.call = call
-        report = LocationReport(book: book)
+        report = LocationReport(book: book, trace: call.origin.trace)
         streams = book.locationStreams
     }
 

@@ -26,6 +26,8 @@ final class DriverBook {
     private var isDirty: [Bool] = []
     private var dirty: [Int32] = []
     private var isSaving = false
+    /// Of the streams that brought the last positions, those that have one: silence is theirs.
+    private var traces: [Int32: TraceContext] = [:]
     /// Called when the storage failed.
     var onStorageFailure: (StorageError) -> Void = { _ in }
 
@@ -125,11 +127,14 @@ final class DriverBook {
 
     // MARK: Positions
 
-    /// Takes a position, or says why it is dropped.
-    func report(_ slot: Int32, _ point: LocationPoint) -> LocationDrop? {
+    /// Takes a position, or says why it is dropped. `trace` is of the stream that brought it.
+    func report(_ slot: Int32, _ point: LocationPoint, _ trace: TraceContext = .none) -> LocationDrop? {
         let drop = registry.report(slot, point, at: now)
         metrics.position(drop)
-        if drop == nil { changed(slot, .location) }
+        if drop == nil {
+            if !trace.isNone || !traces.isEmpty { traces[slot] = trace.isNone ? nil : trace }
+            changed(slot, .location, trace)
+        }
         return drop
     }
 
@@ -210,7 +215,7 @@ final class DriverBook {
     private func tick() {
         for slot in registry.expire(at: now) {
             metrics.expired.increment()
-            changed(slot, .expired)
+            changed(slot, .expired, traces.removeValue(forKey: slot) ?? .none)
         }
         if let revision = registry.revisionReservation() {
             store { [repository] () throws(StorageError) in try await repository.reserveRevision(revision) }

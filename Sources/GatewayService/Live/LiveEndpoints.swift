@@ -88,7 +88,9 @@ final class LiveEndpoints {
 
     private func openUplink(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) {
         guard let id = shakeHands(request, responder) else { return }
-        uplinks.open(id, driver: request.pathParameter("id") ?? "", requestID: request.requestID)
+        uplinks.open(
+            id, driver: request.pathParameter("id") ?? "",
+            RequestOrigin(requestID: request.requestID, trace: request.trace))
     }
 
     /// Answers the handshake with 101 or with a problem. The connection, if it is a WebSocket now.

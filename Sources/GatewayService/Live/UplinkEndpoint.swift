@@ -6,6 +6,7 @@ import ProtobufWire
 import Reactor
 import RideAPI
 import RideDomain
+import Telemetry
 import WebSocketServer
 import WebSockets
 
@@ -25,15 +26,15 @@ final class UplinkEndpoint: WebSocketHandler {
     }
 
     /// A WebSocket whose 101 is on its way belongs to `driver`'s app.
-    func open(_ id: WebSocketID, driver: String, requestID: String) {
+    func open(_ id: WebSocketID, driver: String, _ origin: RequestOrigin) {
         let place = free.popLast() ?? uplinks.count
         if place == uplinks.count { uplinks.append(nil) }
         sockets.adopt(id, handler: self, context: UInt32(place))
         guard sockets.isOpen(id) else { return }
         guard Identifier.isValid(driver) else {
-            return sockets.refuse(id, .noDriver(driver), requestID: requestID)
+            return sockets.refuse(id, .noDriver(driver), requestID: origin.requestID)
         }
-        let uplink = Uplink(id, driver, requestID, sockets: sockets, service: service, watches: watches)
+        let uplink = Uplink(id, driver, origin, sockets: sockets, service: service, watches: watches)
         uplinks[place] = uplink
         uplink.begin()
     }
@@ -81,18 +82,18 @@ final class Uplink: TripObserver {
     static let ackInterval: UInt64 = 5_000_000_000
 
     init(
-        _ id: WebSocketID, _ driver: String, _ requestID: String, sockets: WebSocketServer, service: LocationService,
-        watches: TripWatches
+        _ id: WebSocketID, _ driver: String, _ origin: RequestOrigin, sockets: WebSocketServer,
+        service: LocationService, watches: TripWatches
     ) {
         self.id = id
         self.driver = driver
-        self.requestID = requestID
+        requestID = origin.requestID
         self.sockets = sockets
         self.watches = watches
         drivers = service.client
         driverRetries = TripWatches.makeBackoff(sockets.loop)
         tripRetries = TripWatches.makeBackoff(sockets.loop)
-        options.metadata.add("x-request-id", requestID)
+        options.metadata.add(origin)
         positions = LocationSender(driver: driver, service: service, options: options)
     }
 
@@ -100,7 +101,7 @@ final class Uplink: TripObserver {
     private var driverRetries: RetryBackoff
     private var tripRetries: RetryBackoff
 
-    /// The driver service's log lines name the request that became this WebSocket.
+    /// The driver service's log lines, and its events of positions, name the request that became this WebSocket.
     private var options = CallOptions()
 
     func begin() {

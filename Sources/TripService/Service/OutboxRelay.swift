@@ -24,7 +24,7 @@ final class OutboxRelay {
     private let repository: any TripRepository
     private let producer: KafkaProducer
     private let events: TripEvents
-    private let logger = Logger(label: "outbox")
+    private let logger: Logger
 
     private var state = State.stopped
     /// Every row up to this one is acknowledged.
@@ -52,8 +52,10 @@ final class OutboxRelay {
     var onStorageFailure: (StorageError) -> Void = { _ in }
 
     init(
-        loop: EventLoop, repository: any TripRepository, producer: KafkaProducer, start: TripStart
+        loop: EventLoop, repository: any TripRepository, producer: KafkaProducer, start: TripStart,
+        logger: Logger = Logger(label: "outbox")
     ) {
+        self.logger = logger
         self.loop = loop
         self.repository = repository
         self.producer = producer
@@ -153,7 +155,7 @@ final class OutboxRelay {
         let taken = events.produce(event)
         if taken {
             sentSeq = event.seq
-            inFlight.append(event.seq)
+            inFlight.append(event)
         }
         return taken
     }
@@ -170,12 +172,13 @@ final class OutboxRelay {
         case .failure(let error):
             guard state == .sending else { return }
             if let held = failureLogs.admit(now: loop.now) {
-                logger.error(
-                    "an event was not delivered; the outbox goes on from its watermark",
-                    metadata: [
-                        "seq": "\(seq)", "error": error.description, "watermark": "\(watermark)",
-                        "held_back": "\(held)",
-                    ])
+                var line: [(String, LogValue)] = [
+                    ("seq", .text("\(seq)")), ("error", .text(error.description)),
+                    ("watermark", .text("\(watermark)")), ("held_back", .integer(held)),
+                ]
+                let trace = inFlight.trace(of: seq)
+                if !trace.isNone { line.append(("trace_id", .text(trace.traceID))) }
+                logger.log(.error, "an event was not delivered; the outbox goes on from its watermark", values: line)
             }
             state = .resetting
             producer.reset { [weak self] in
@@ -243,21 +246,28 @@ final class OutboxRelay {
 /// Rows that were sent, in order, and which of them are acknowledged: partitions answer in any order.
 private struct InFlight {
     /// A ring would save the moving; the array is compacted when half of it is done.
-    private var rows: [(seq: UInt64, done: Bool)] = []
+    private var rows: [(seq: UInt64, trace: TraceContext, done: Bool)] = []
     private var head = 0
 
-    mutating func append(_ seq: UInt64) { rows.append((seq, false)) }
+    mutating func append(_ event: OutboxEvent) { rows.append((event.seq, event.trace, false)) }
 
-    /// The last row of an unbroken run of acknowledged ones, if there is a new one.
-    mutating func acknowledge(_ seq: UInt64) -> UInt64? {
+    /// Of the request that made a row that was sent.
+    func trace(of seq: UInt64) -> TraceContext { index(of: seq).map { rows[$0].trace } ?? .none }
+
+    private func index(of seq: UInt64) -> Int? {
         var low = head
         var high = rows.count
         while low < high {
             let middle = (low + high) / 2
             if rows[middle].seq < seq { low = middle + 1 } else { high = middle }
         }
-        guard low < rows.count, rows[low].seq == seq else { return nil }
-        rows[low].done = true
+        return low < rows.count && rows[low].seq == seq ? low : nil
+    }
+
+    /// The last row of an unbroken run of acknowledged ones, if there is a new one.
+    mutating func acknowledge(_ seq: UInt64) -> UInt64? {
+        guard let row = index(of: seq) else { return nil }
+        rows[row].done = true
         var reached: UInt64?
         while head < rows.count, rows[head].done {
             reached = rows[head].seq
