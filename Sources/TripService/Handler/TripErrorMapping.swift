@@ -5,12 +5,7 @@ import RideDomain
 /// Domain errors as gRPC statuses: the API's problem codes in `grpc-status-details-bin`, and sentences that say the value, the
 /// rule and the remedy.
 extension TripError {
-    var rpcError: RPCError {
-        let status = statusCode
-        let details = problem
-        return RPCError(
-            code: status, message: details.detail, statusDetails: details.statusDetails(grpcCode: status.rawValue))
-    }
+    var rpcError: RPCError { RPCError(problem, code: statusCode) }
 
     private var statusCode: StatusCode {
         switch self {
