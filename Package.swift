@@ -63,7 +63,7 @@ var targets: [Target] = [
 
     // Floor 2: engines (no I/O, no clock, no Foundation)
     room("HTTP1", ["Bytes"]),
-    room("WebSockets", ["Bytes"]),
+    room("WebSockets", ["Bytes", "CZlib"]),
     room("HTTP2", ["Basics", "Bytes", "Memory"]),
     room("ProtobufWire", ["Bytes"], exclude: ["protos"]),
     room("JSONWire", ["Bytes"]),
@@ -127,7 +127,8 @@ var targets: [Target] = [
     program(
         "benchmarks",
         [
-            "Bytes", "Memory", "Reactor", "HTTPServer", "WebSockets", "WebSocketServer", "HTTP2", "GRPCRuntime",
+            "Basics", "Bytes", "Memory", "Reactor", "HTTPServer", "WebSockets", "WebSocketServer", "HTTP2",
+            "GRPCRuntime",
             "ProtobufWire", "JSONWire", "RideAPI",
         ],
         path: "Tests/Benchmarks", exclude: ["protos"]),
@@ -147,7 +148,7 @@ var targets: [Target] = [
     tests("Memory"),
     tests("Reactor", ["Basics", "ReactorSim", "Bytes", "TestSupport"]),
     tests("HTTP1", ["Bytes", "TestSupport"]),
-    tests("WebSockets", ["Basics", "Bytes"]),
+    tests("WebSockets", ["Basics", "Bytes", "CZlib"]),
     tests("HTTP2", ["Basics", "Bytes"]),
     tests(
         "ProtobufWire", ["Basics", "Bytes", "TestSupport", "protoc-gen-cabstand"], exclude: ["protos", "interop.py"]),

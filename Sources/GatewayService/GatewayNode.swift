@@ -34,7 +34,9 @@ final class GatewayNode {
         TripRoutes(backends: backends).register(on: api)
         live = LiveEndpoints(
             link: link, drivers: backends.drivers, trips: backends.trips,
-            configuration: .init(interval: settings.listIntervalMs))
+            configuration: .init(
+                interval: settings.listIntervalMs,
+                deflate: settings.websocketCompression == "shared" ? DeflateOptions() : nil))
         live.register(on: api)
         router.addHealth(readiness, loop: loop)
         if settings.adminPort == nil { router.addMetrics() }

@@ -106,6 +106,11 @@ public struct CabstandSettings: SettingsCatalogue {
         help: "At most one live list in this time, unless a subscriber asks for another interval."
     )
     .of("gateway", "cabstand")
+    public let websocketCompression = Setting.choice(
+        "WEBSOCKET_COMPRESSION", default: "shared", ["shared", "off"],
+        help: "What is compressed for WebSockets that offer it: lists that several look at, or nothing."
+    )
+    .of("gateway", "cabstand")
     public let pollIntervalMs = Setting.integer(
         "POLL_INTERVAL_MS", default: 5_000, 100...600_000, unit: "milliseconds",
         help: "How often live lists are fetched when nothing has changed."

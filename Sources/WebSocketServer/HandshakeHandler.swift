@@ -71,7 +71,7 @@ import Reactor
         guard let handler else { return refuse(id, 404, []) }
         guard let output = unsafe server.loop.output(id) else { return }
         let isForeign = origins.judge(head, scheme: server.loop.isTLS(id) ? .https : .unknown) == .foreign
-        if let refusal = unsafe WebSocketHandshake.check(head, isForeign: isForeign, response: &output.pointee) {
+        if let refusal = unsafe server.shakeHands(head, id, isForeign: isForeign, response: &output.pointee) {
             return refuse(id, refusal.status, refusal.headers)
         }
         server.adopt(id, handler: handler)

@@ -33,6 +33,8 @@ import WebSockets
         static let paused = Flags(rawValue: 4)
         /// The message that is open now was open at the last Ping already.
         static let longMessage = Flags(rawValue: 8)
+        /// What is sent to it alone may be compressed.
+        static let deflates = Flags(rawValue: 16)
     }
 
     var parser = FrameParser(role: .server)

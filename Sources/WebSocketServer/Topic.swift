@@ -28,6 +28,8 @@ struct Topic: ~Copyable {
     var first = WebSocketID.none
     var last = WebSocketID.none
     var subscribers = 0
+    /// Those of them that take compressed frames.
+    var takers = 0
     /// The next subscriber to be told of the newest frame; `none` when all were.
     var cursor = WebSocketID.none
     /// Its subscribers are being told, a portion a turn: it stands in the hub's queue.
@@ -44,6 +46,8 @@ struct Topic: ~Copyable {
 /// The newest frames of a topic by their numbers, each retained once: a subscriber's send retains nothing.
 @safe struct FrameRing: ~Copyable {
     private let base: UnsafeMutablePointer<Unmanaged<SharedBytes>?>
+    /// In the same places, once a compressed form was wanted.
+    private var compressed: UnsafeMutablePointer<Unmanaged<SharedBytes>?>?
     /// How many of the newest frames are kept: a reader that is further behind has lost one.
     let capacity: Int
 
@@ -51,11 +55,16 @@ struct Topic: ~Copyable {
         self.capacity = max(1, capacity)
         unsafe base = .allocate(capacity: self.capacity)
         unsafe base.initialize(repeating: nil, count: self.capacity)
+        unsafe compressed = nil
     }
 
     deinit {
-        for index in 0..<capacity { unsafe base[index]?.release() }
+        for index in 0..<capacity {
+            unsafe base[index]?.release()
+            unsafe compressed?[index]?.release()
+        }
         unsafe base.deallocate()
+        unsafe compressed?.deallocate()
     }
 
     /// Keeps `frame` in the place of the one that is `capacity` older.
@@ -63,6 +72,28 @@ struct Topic: ~Copyable {
         let place = unsafe base + index(number)
         unsafe place.pointee?.release()
         unsafe place.pointee = Unmanaged.passRetained(frame)
+        if unsafe compressed != nil { setCompressed(number, nil) }
+    }
+
+    /// The compressed form of frame `number`, which is the frame itself where that is not worth it; nil: nobody has made one.
+    func compressedFrame(_ number: UInt64) -> SharedBytes? {
+        unsafe compressed?[index(number)]?.takeUnretainedValue()
+    }
+
+    /// Keeps the compressed form of frame `number` for as long as the frame.
+    mutating func keepCompressed(_ number: UInt64, _ frame: SharedBytes) {
+        if unsafe compressed == nil {
+            let places = UnsafeMutablePointer<Unmanaged<SharedBytes>?>.allocate(capacity: capacity)
+            unsafe places.initialize(repeating: nil, count: capacity)
+            unsafe compressed = places
+        }
+        setCompressed(number, frame)
+    }
+
+    private func setCompressed(_ number: UInt64, _ frame: SharedBytes?) {
+        guard let place = unsafe compressed.map({ unsafe $0 + index(number) }) else { return }
+        unsafe place.pointee?.release()
+        unsafe place.pointee = frame.map { unsafe Unmanaged.passRetained($0) }
     }
 
     /// Sends frame `number` to a connection.
@@ -114,6 +145,8 @@ struct Subscriber: BitwiseCopyable {
     /// Its interval's; `none` without one.
     var pacer = Handle<Pacer>.none
     var flags: Flags = []
+    /// The window in which it can take compressed frames, in bits; 0: it takes none.
+    var windowBits: UInt8 = 0
     /// The tick at which it is looked whether that frame was taken whole; 0 when it is not.
     var checkedAt: UInt32 = 0
     /// The number of the newest frame that it was given.

@@ -20,6 +20,8 @@ import WebSockets
 ///     willFlush ──┼─ output waits ────────▶ `waits`, until `drained`: then the newest, not a backlog (conflation)
 ///                 └─ ready ───────────────▶ sent; the next one not before `interval`, whole within `listTimeout`
 ///
+/// Those who have agreed upon permessage-deflate are given the same frame's compressed form (`TopicHub+Deflate`).
+///
 /// Telling very many goes in portions, a turn each, so that nobody else waits for it.
 ///
 /// A topic keeps its newest frame (a list: each replaces the last), or its newest n (a broadcast: each message counts; a
@@ -33,6 +35,10 @@ public final class TopicHub: TurnEnding {
         var budget = 0
         /// Topics whose subscribers are being told, in the order in which they are served.
         var marking = Vector<UInt64>()
+        /// The turn, by its beginning, that `compressible` is of.
+        var compressing: UInt64 = 0
+        /// Bytes of frames that may still be compressed in that turn.
+        var compressible = 0
         /// The end of this turn was asked for.
         var reclaims = false
     }
@@ -224,6 +230,8 @@ public final class TopicHub: TurnEnding {
         }
         topic.value.last = id
         topic.value.subscribers += 1
+        subscriber.value.windowBits = server.sharedWindowBits(id)
+        if subscriber.value.windowBits > 0 { topic.value.takers += 1 }
         if interval > 0 { subscriber.value.pacer = joinPacer(interval) }
         if topic.value.sequence > subscriber.value.sent { mark(subscriber, loop.now) }
     }
@@ -252,6 +260,7 @@ public final class TopicHub: TurnEnding {
         }
         if topic.value.cursor == subscriber.value.id { topic.value.cursor = next }
         topic.value.subscribers -= 1
+        if subscriber.value.windowBits > 0 { topic.value.takers -= 1 }
     }
 
     /// The topic that `id` subscribes to.
@@ -278,10 +287,14 @@ public final class TopicHub: TurnEnding {
             }
             number = newest
         }
-        guard topic.value.frames.sendUnlessBacklogged(number, to: id, loop) else { return wait(subscriber) }
-        while number < newest {
-            number &+= 1
-            topic.value.frames.send(number, to: id, loop)
+        if subscriber.value.windowBits > 0 {
+            guard sendCompressed(number...newest, to: subscriber, topic) else { return wait(subscriber) }
+        } else {
+            guard topic.value.frames.sendUnlessBacklogged(number, to: id, loop) else { return wait(subscriber) }
+            while number < newest {
+                number &+= 1
+                topic.value.frames.send(number, to: id, loop)
+            }
         }
         metrics.sentShared(1)
         sent(subscriber, topic)
@@ -313,6 +326,17 @@ public final class TopicHub: TurnEnding {
                 &- cause
             freshness.observe(Double(max(0, lag)) * 0.001)
         }
+    }
+
+    /// Whether `count` bytes may be compressed in this turn, which is then taken off.
+    func mayCompress(_ count: Int, perTurn: Int) -> Bool {
+        if state.value.compressing != loop.now {
+            state.value.compressing = loop.now
+            state.value.compressible = perTurn
+        }
+        guard count <= state.value.compressible else { return false }
+        state.value.compressible -= count
+        return true
     }
 
     /// A short write's rest is out: the newest frame may follow.

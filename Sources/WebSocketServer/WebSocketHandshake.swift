@@ -1,6 +1,7 @@
 import Bytes
 import COpenSSL
 import HTTP1
+import WebSockets
 
 /// The server's half of the opening handshake (RFC 6455 §4.2).
 public enum WebSocketHandshake {
@@ -10,12 +11,24 @@ public enum WebSocketHandshake {
         case upgradeRequired(detail: StaticString)
         /// 403: the page's `Origin` is not allowed.
         case foreignOrigin
+        /// 400: `Sec-WebSocket-Extensions` can't be read (RFC 6455 §9.1).
+        case malformedExtensions
 
-        /// The status of the answer: 426 or 403.
+        /// The status of the answer: 426, 403 or 400.
         public var status: Int {
             switch self {
             case .upgradeRequired: 426
             case .foreignOrigin: 403
+            case .malformedExtensions: 400
+            }
+        }
+
+        /// What the answer is called as a problem (RFC 9457).
+        public var code: String {
+            switch self {
+            case .upgradeRequired: "upgrade-required"
+            case .foreignOrigin: "foreign-origin"
+            case .malformedExtensions: "bad-request"
             }
         }
 
@@ -24,6 +37,7 @@ public enum WebSocketHandshake {
             switch self {
             case .upgradeRequired(let detail): detail
             case .foreignOrigin: "Pages of this origin may not open a WebSocket here."
+            case .malformedExtensions: "Sec-WebSocket-Extensions must be a list as RFC 6455 section 9.1 describes it."
             }
         }
 
@@ -32,7 +46,7 @@ public enum WebSocketHandshake {
             switch self {
             case .upgradeRequired:
                 [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
-            case .foreignOrigin: []
+            case .foreignOrigin, .malformedExtensions: []
             }
         }
 
@@ -41,9 +55,13 @@ public enum WebSocketHandshake {
 
     /// Checks a request's head. Nil: it is a handshake, and `response` has got the whole 101; nothing is written otherwise.
     ///
-    /// - Parameter isForeign: a page that may not open a WebSocket has sent it (RFC 6455 §10.2; see `OriginPolicy`).
-    public static func check(
-        _ head: HTTP1Head, isForeign: Bool, response: inout ByteBuffer
+    /// - Parameters:
+    ///   - isForeign: a page that may not open a WebSocket has sent it (RFC 6455 §10.2; see `OriginPolicy`).
+    ///   - deflate: what to answer to permessage-deflate (RFC 7692); nil: nothing.
+    ///   - agreed: what was agreed upon then; nil: messages are not compressed.
+    static func check(
+        _ head: HTTP1Head, isForeign: Bool, deflate: DeflateOptions?, agreed: inout DeflateParameters?,
+        response: inout ByteBuffer
     ) -> Refusal? {
         guard head.method == .get, head.minorVersion == 1 else {
             return .upgradeRequired(detail: "A WebSocket begins with GET and HTTP/1.1.")
@@ -63,11 +81,31 @@ public enum WebSocketHandshake {
             return .upgradeRequired(detail: "Sec-WebSocket-Key must be 16 bytes in Base64.")
         }
         if isForeign { return .foreignOrigin }
+        guard let offers = extensions(head) else { return .malformedExtensions }
+        let answer = deflate?.answer(offers)
         response.append(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
         appendAccept(head.value(at: keyIndex), to: &response)
+        if let answer {
+            agreed = answer.agreed
+            response.append(utf8: "\r\nSec-WebSocket-Extensions: \(answer.text)")
+        }
         response.append("\r\n\r\n")
         return nil
+    }
+
+    /// What a head says of extensions, in one field or in several (RFC 6455 §11.3.2). Nil: that can't be read.
+    private static func extensions(_ head: HTTP1Head) -> [WebSocketExtension]? {
+        var all: [WebSocketExtension] = []
+        var index = head.index(of: "sec-websocket-extensions")
+        while index >= 0 {
+            guard let list = WebSocketExtension.list(head.value(at: index)),
+                all.count + list.count <= WebSocketExtension.maximumCount
+            else { return nil }
+            all += list
+            index = head.index(of: "sec-websocket-extensions", from: index + 1)
+        }
+        return all
     }
 
     /// RFC 6455 §4.1: 16 bytes, which make 22 digits (of RFC 4648 §4: the alphabet for addresses is another) and two `=`.

@@ -9,6 +9,10 @@ final class WebSocketMetrics {
     private let lists: Counter
     private let conflated: Counter
     private let assemblies: Gauge
+    private let deflatedMessages: Counter
+    private let deflatedFrom: Counter
+    private let deflatedTo: Counter
+    private let inflatedBytes: Counter
     private var closes: [UInt16: Counter] = [:]
     private var violations: [ProtocolViolation: Counter] = [:]
 
@@ -24,7 +28,16 @@ final class WebSocketMetrics {
             name: .own("websocket_conflated_total"),
             help: "Times that a subscriber was not ready for a new list and waits for the newest instead.")
         assemblies = registry.gauge(
-            name: .own("websocket_held_bytes"), help: "Memory of messages that are not complete.")
+            name: .own("websocket_held_bytes"), help: "Memory of messages that are not complete, and of compression.")
+        deflatedMessages = registry.counter(
+            name: .own("websocket_deflated_total"),
+            help: "Messages that were compressed; one for many subscribers counts once.")
+        deflatedFrom = registry.counter(
+            name: .own("websocket_deflated_from_bytes_total"), help: "What they were before.")
+        deflatedTo = registry.counter(
+            name: .own("websocket_deflated_to_bytes_total"), help: "What they have become.")
+        inflatedBytes = registry.counter(
+            name: .own("websocket_inflated_bytes_total"), help: "What compressed messages of clients have become.")
         // From the start: the rate of a series that begins with its first close misses that one.
         for code in [CloseCode.normal, .goingAway, .abnormal, .tooSlow, .noPong] {
             closes[Self.series(code)] = Self.closes(code)
@@ -36,7 +49,17 @@ final class WebSocketMetrics {
     func pinged() { pings.increment() }
     func sentShared(_ count: Int) { lists.increment(by: UInt64(count)) }
     func waited() { conflated.increment() }
-    /// Bytes of memory of messages that are not complete.
+    func inflated(_ count: Int) { inflatedBytes.increment(by: UInt64(clamping: count)) }
+    func deflated(from before: Int, to after: Int) {
+        deflatedMessages.increment()
+        deflatedFrom.increment(by: UInt64(clamping: before))
+        deflatedTo.increment(by: UInt64(clamping: after))
+    }
+    /// Messages that were compressed, and their bytes before and after.
+    var deflateCounts: (deflated: UInt64, from: UInt64, to: UInt64) {
+        (deflatedMessages.value, deflatedFrom.value, deflatedTo.value)
+    }
+    /// Bytes of memory of messages that are not complete, and of compression.
     var heldBytes: Int { Int(exactly: assemblies.value) ?? 0 }
     func held(_ change: Int) { if change != 0 { assemblies.add(Double(change)) } }
 

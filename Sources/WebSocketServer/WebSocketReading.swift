@@ -28,6 +28,18 @@ extension WebSocketServer {
                     guard loop.isOpen(id) else { return bytes.count }
                     endings = loop.endings
                 }
+            case .deflated(let piece):
+                let payload = unsafe UnsafeRawBufferPointer(start: base + piece.offset, count: piece.count)
+                // A KiB that was decompressed counts as a frame.
+                share &-= unsafe takeDeflated(id, socket, piece, payload, hasMore: offset < bytes.count) >> 10
+                if loop.endings != endings {
+                    guard loop.isOpen(id) else { return bytes.count }
+                    endings = loop.endings
+                }
+                if mustStop(id, socket, share, effort: 0) {
+                    socket.value.progress &+= UInt32(truncatingIfNeeded: offset)
+                    return offset
+                }
             case .ping(let start, let count):
                 unsafe answerPing(id, socket, UnsafeRawBufferPointer(start: base + start, count: count))
             case .pong:
@@ -49,10 +61,10 @@ extension WebSocketServer {
     /// Many frames came at once: the rest waits for the next turn when this turn's share is used up, or when the answers
     /// to them are more than a peer may let wait.
     @inline(never)
-    private func mustStop(_ id: WebSocketID, _ socket: Place<Socket>, _ share: Int) -> Bool {
+    private func mustStop(_ id: WebSocketID, _ socket: Place<Socket>, _ share: Int, effort: Int = 64) -> Bool {
         guard socket.value.state != .done else { return false }
         // Asked once for sixteen messages, which count as four things; long ones are counted by their bytes already.
-        let isLate = loop.isTurnSpent(after: 64)
+        let isLate = loop.isTurnSpent(after: effort)
         guard share <= 0 || isLate || loop.pendingOutput(id) > timeouts.maximumPendingOutput else { return false }
         socket.value.flags.insert(.paused)
         loop.pauseReading(id)
@@ -114,7 +126,7 @@ extension WebSocketServer {
     }
 
     @inline(__always)
-    private func deliver(_ id: WebSocketID, _ socket: Place<Socket>, isText: Bool, _ payload: Span<UInt8>) {
+    func deliver(_ id: WebSocketID, _ socket: Place<Socket>, isText: Bool, _ payload: Span<UInt8>) {
         metrics.received()
         // Proof: the table retains its handler until `connectionClosed`, which is not called inside this call's turn phase.
         unsafe socket.value.handler?._withUnsafeGuaranteedRef { handler in
@@ -143,7 +155,7 @@ extension WebSocketServer {
 
     /// RFC 6455 §7.1.7: says what was wrong, then ends without waiting for an answer.
     @inline(never)
-    private func fail(_ id: WebSocketID, _ socket: Place<Socket>, _ violation: ProtocolViolation) {
+    func fail(_ id: WebSocketID, _ socket: Place<Socket>, _ violation: ProtocolViolation) {
         metrics.violated(violation)
         if socket.value.state == .open {
             socket.value.closeCode = violation.closeCode
@@ -163,6 +175,7 @@ extension WebSocketServer {
         topics.unsubscribe(id)
         heartbeats.remove(id)
         dropAssembly(socket)
+        endDeflate(id)
         loop.closeAfterFlush(id, drain: true)
     }
 

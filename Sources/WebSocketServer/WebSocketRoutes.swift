@@ -85,7 +85,8 @@ extension WebSocketServer: LoopService {
     /// while the request's handler is being called.
     ///
     /// - Returns: the WebSocket; nil if the connection is gone or the request was answered.
-    /// - Throws: why the request does not become a WebSocket: 426, 403 (a page of a foreign origin), 503 (draining).
+    /// - Throws: why the request does not become a WebSocket: 426, 403 (a page of a foreign origin), 400 (extensions that can't
+    ///   be read), 503 (draining).
     public func upgrade(
         _ request: borrowing HTTPRequest, _ responder: HTTPResponder
     ) throws(Problem) -> WebSocketID? {
@@ -93,13 +94,12 @@ extension WebSocketServer: LoopService {
             throw Problem(503, "stopping", "The server is stopping; try again.", fields: ["Retry-After": "1"])
         }
         var response = ByteBuffer()
-        if let refusal = WebSocketHandshake.check(request.head, isForeign: request.isForeign, response: &response) {
+        let id = request.connection
+        if let refusal = shakeHands(request.head, id, isForeign: request.isForeign, response: &response) {
             var fields = HTTPFields()
             for header in refusal.headers { fields.add(header.name, header.value) }
-            let code = refusal == .foreignOrigin ? "foreign-origin" : "upgrade-required"
-            throw Problem(refusal.status, code, "\(refusal.detail)", fields: fields)
+            throw Problem(refusal.status, refusal.code, "\(refusal.detail)", fields: fields)
         }
-        let id = request.connection
         return responder.upgrade(to: self, context: 0, response: response.span) ? id : nil
     }
 }

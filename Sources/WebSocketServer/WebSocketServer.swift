@@ -20,18 +20,29 @@ import WebSockets
     public let limits: WebSocketLimits
     /// The times and bounds of connections.
     public let timeouts: WebSocketTimeouts
+    /// What is answered to permessage-deflate (RFC 7692), and what is compressed then; nil: nothing.
+    public let deflate: DeflateOptions?
     /// Lists and broadcasts to many of this server's WebSockets.
     public let topics: TopicHub
     /// WebSockets that were adopted and have not ended.
     public private(set) var count = 0
 
-    /// Bytes of memory of messages that are not complete.
+    /// Bytes of memory of messages that are not complete, and of histories of compression.
     public var heldMessageBytes: Int { metrics.heldBytes }
 
     let metrics = WebSocketMetrics()
     let sockets = PlaceTable(Socket())
     /// Messages that are not complete.
     let assemblies = Slab<ByteBuffer>(initialCount: 16)
+    /// Of WebSockets that have agreed upon permessage-deflate.
+    let contexts = PlaceTable(DeflateContext())
+    /// Histories that are needed, and one of each kind to spare.
+    let inflaters = Slab<Inflater>(initialCount: 4)
+    let deflaters = Slab<Deflater>(initialCount: 4)
+    var spareInflater = Handle<Inflater>.none
+    var spareDeflater = Handle<Deflater>.none
+    /// Compressed messages that have begun and not ended.
+    var unfinished = 0
     let heartbeats: TickTimer
     /// Fires for a WebSocket, by its token, that was paused because its share of a turn was used up.
     let resumption = OwnerTimer<WebSocketServer> { $0.resumeIfTaken(WebSocketID(token: $1)) }
@@ -39,15 +50,18 @@ import WebSockets
     /// Called when the last one has ended, after `drain`.
     private var whenDrained: (() -> Void)?
 
-    /// - Parameter freshness: observes the seconds from the cause of a topic's frame (`TopicHub.publish`) to its write, once
-    ///   per subscriber; nil: nobody does.
+    /// - Parameters:
+    ///   - deflate: what to answer to permessage-deflate; nil: no message is compressed.
+    ///   - freshness: observes the seconds from the cause of a topic's frame (`TopicHub.publish`) to its write, once per
+    ///     subscriber; nil: nobody does.
     public init(
         loop: EventLoop, limits: WebSocketLimits = .init(), timeouts: WebSocketTimeouts = .init(),
-        freshness: Histogram? = nil
+        deflate: DeflateOptions? = nil, freshness: Histogram? = nil
     ) {
         self.loop = loop
         self.limits = limits
         self.timeouts = timeouts
+        self.deflate = deflate
         heartbeats = TickTimer(loop: loop)
         topics = TopicHub(loop: loop, metrics: metrics, timeouts: timeouts, freshness: freshness)
         super.init()
@@ -82,6 +96,7 @@ import WebSockets
         handler.server = self
         unsafe socket.value.handler = Unmanaged.passRetained(handler)
         socket.value.context = token
+        if contexts.find(id) != nil { beginDeflate(socket) }
         count += 1
         metrics.opened()
         loop.clearDeadline(id)
@@ -131,9 +146,15 @@ import WebSockets
     public func sendBinary(_ id: WebSocketID, _ bytes: Span<UInt8>) -> Bool { send(id, .binary, bytes) }
 
     private func send(_ id: WebSocketID, _ opcode: Opcode, _ payload: Span<UInt8>) -> Bool {
-        guard isOpen(id), let output = unsafe loop.output(id) else { return false }
+        guard let socket = sockets.find(id), socket.value.state == .open, let output = unsafe loop.output(id) else {
+            return false
+        }
         if unsafe output.pointee.count > timeouts.maximumHeldOutput { return refuseToHold(id) }
-        unsafe FrameWriter.append(opcode, payload, to: &output.pointee)
+        if socket.value.flags.contains(.deflates) {
+            unsafe appendDeflated(id, opcode, payload, to: &output.pointee)
+        } else {
+            unsafe FrameWriter.append(opcode, payload, to: &output.pointee)
+        }
         return true
     }
 
@@ -254,6 +275,7 @@ import WebSockets
             } else if hasStuckMessage(socket) {
                 close(id, .policyViolation, reason: "the message comes too slowly")
             } else {
+                shedContext(id)
                 socket.value.flags.insert(.awaitsPong)
                 socket.value.progress = 0
                 ping(id)
@@ -318,6 +340,7 @@ import WebSockets
     }
 
     public override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
+        endDeflate(id)
         guard let socket = sockets.find(id) else { return }
         heartbeats.remove(id)
         topics.unsubscribe(id)
@@ -335,7 +358,11 @@ import WebSockets
         if isDraining && count == 0 { finishDrain() }
     }
 
-    public func turnEnded() { assemblies.reclaim() }
+    public func turnEnded() {
+        assemblies.reclaim()
+        inflaters.reclaim()
+        deflaters.reclaim()
+    }
 
     /// Reads again from a peer that has taken its output.
     func resume(_ id: WebSocketID, _ socket: Place<Socket>) {

@@ -5,6 +5,9 @@ public enum FrameEvent: Sendable, BitwiseCopyable, Equatable {
     case needsMoreBytes
     /// A piece of a message; the whole message when it is first and last.
     case message(MessagePiece)
+    /// The same of a compressed message (RFC 7692 §6.2), where the extension was agreed upon: to be decompressed (`Inflater`),
+    /// and if it is text, then to be checked (`FrameParser.acceptText`). Has at most `FrameParser.maximumDeflatedPiece` bytes.
+    case deflated(MessagePiece)
     /// RFC 6455 §5.5.2: to be answered with a Pong of the same payload.
     case ping(offset: Int, count: Int)
     /// RFC 6455 §5.5.3.

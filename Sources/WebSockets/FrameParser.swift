@@ -9,7 +9,8 @@
 /// until they are complete, which is at most 139 bytes. A violation is reported at the first byte that shows it, also in
 /// the middle of a frame. Plain data of 32 bytes: a server keeps one per connection in its slab.
 ///
-/// Extensions: none is negotiated, so every reserved bit is a violation; the check stands in one place (`check`).
+/// The one extension is permessage-deflate: where it was agreed upon, RSV1 may stand on the first frame of a message, whose
+/// pieces then are events of their own. Any other reserved bit is a violation; the check stands in one place (`check`).
 @safe public struct FrameParser: Sendable, BitwiseCopyable {
     /// Payload bytes of the open data frame that have not come yet.
     @usableFromInline var remaining: UInt64 = 0
@@ -40,12 +41,23 @@
         @inlinable static var pieceGiven: State { State(rawValue: 16) }
         /// Close or violation.
         @inlinable static var ended: State { State(rawValue: 32) }
+        /// permessage-deflate was agreed upon.
+        @inlinable static var deflates: State { State(rawValue: 64) }
+        /// The open message is compressed.
+        @inlinable static var deflated: State { State(rawValue: 128) }
     }
 
-    /// A parser at the beginning of a connection.
+    /// The longest piece of a compressed message: what becomes of one is at most half a megabyte, so that whoever takes them can
+    /// stop in time.
     @inlinable
-    public init(role: Role) {
+    public static var maximumDeflatedPiece: Int { 512 }
+
+    /// A parser at the beginning of a connection.
+    /// - Parameter deflates: permessage-deflate was agreed upon (RFC 7692).
+    @inlinable
+    public init(role: Role, deflates: Bool = false) {
         self.role = role
+        if deflates { state = .deflates }
     }
 
     /// A Close frame or a violation was reported: there will be no event any more.
@@ -78,7 +90,7 @@
         _ input: inout MutableSpan<UInt8>, _ offset: inout Int, _ limits: WebSocketLimits
     ) -> FrameEvent? {
         let available = input.count &- offset
-        guard state.subtracting(.text).isEmpty, role == .server, available >= 6 else { return nil }
+        guard state.subtracting([.text, .deflates]).isEmpty, role == .server, available >= 6 else { return nil }
         let first = input[offset]
         let second = input[offset &+ 1]
         guard first == 0x81 || first == 0x82, second >= 0x80, second < 0xFE else { return nil }
@@ -104,22 +116,30 @@
     /// Payload that is there. Nil: nothing to report (no byte there, or an empty fragment).
     @inlinable
     mutating func takePayload(_ input: inout MutableSpan<UInt8>, _ offset: inout Int) -> FrameEvent? {
-        let count = Int(min(remaining, UInt64(input.count &- offset)))
+        var count = Int(min(remaining, UInt64(input.count &- offset)))
         if count == 0 && remaining > 0 { return nil }
+        let isDeflated = state.contains(.deflated)
+        if isDeflated { count = min(count, Self.maximumDeflatedPiece) }
         let start = offset
         offset &+= count
         remaining &-= UInt64(count)
         let isLast = remaining == 0 && state.contains(.final)
-        let isText = state.contains(.text)
+        // Compressed text is looked at when it is decompressed.
+        let isText = state.intersection([.text, .deflated]) == .text
         if count > 0 && !unmask(&input, start, count, isText: isText) { return fail(.invalidUTF8) }
         if remaining == 0 { state.remove(.insideFrame) }
         if isLast && isText && !utf8.isBetweenCharacters { return fail(.invalidUTF8) }
         guard count > 0 || isLast else { return nil }
         let isFirst = !state.contains(.pieceGiven)
         if isLast {
-            state.subtract([.messageOpen, .pieceGiven])
+            state.subtract([.messageOpen, .pieceGiven, .deflated])
         } else {
             state.insert(.pieceGiven)
+        }
+        if isDeflated {
+            let isText = state.contains(.text)
+            return .deflated(
+                MessagePiece(offset: start, count: count, isText: isText, isFirst: isFirst, isLast: isLast))
         }
         return .message(MessagePiece(offset: start, count: count, isText: isText, isFirst: isFirst, isLast: isLast))
     }
@@ -174,7 +194,8 @@
             if length < (headerSize == 4 ? 126 : 65536) { return fail(.lengthNotMinimal) }
         }
         if !isControl {
-            if messageLengthAfter(first, length) > UInt64(limits.maximumMessageSize) { return fail(.messageTooBig) }
+            let size = messageLengthAfter(first, length)
+            if size > UInt64(limits.maximumMessageSize), isTooBig(size, first, limits) { return fail(.messageTooBig) }
             if framesAfter(first) > limits.maximumFramesPerMessage { return fail(.tooManyFrames) }
         }
         let keyOffset = offset &+ headerSize
@@ -194,13 +215,27 @@
     /// What the first byte of a frame alone can do wrong.
     @inlinable
     func check(_ first: UInt8) -> ProtocolViolation? {
-        if first & 0x70 != 0 { return .reservedBit }
+        if first & 0x70 != 0, !beginsDeflatedMessage(first) { return .reservedBit }
         switch first & 0x0F {
         case 0: return state.contains(.messageOpen) ? nil : .continuationWithoutMessage
         case 1, 2: return state.contains(.messageOpen) ? .messageInsideMessage : nil
         case 8, 9, 10: return first & 0x80 == 0 ? .fragmentedControlFrame : nil
         default: return .reservedOpcode
         }
+    }
+
+    /// RFC 7692 §6.1: RSV1 stands on the first frame of a message, which is text or binary.
+    @usableFromInline
+    func beginsDeflatedMessage(_ first: UInt8) -> Bool {
+        state.contains(.deflates) && first & 0x70 == 0x40 && (first & 0x0F == 1 || first & 0x0F == 2)
+    }
+
+    /// A message whose frames have `size` bytes, more than a message may have. What is compressed is judged by what becomes of
+    /// it; but incompressible bytes grow by an eighth at most (RFC 1951 §3.2.6: nine bits for some), and by the ends of blocks.
+    @usableFromInline
+    func isTooBig(_ size: UInt64, _ first: UInt8, _ limits: WebSocketLimits) -> Bool {
+        let isDeflated = first & 0x0F == 0 ? state.contains(.deflated) : first & 0x40 != 0
+        return !isDeflated || size > UInt64(limits.maximumMessageSize) + UInt64(limits.maximumMessageSize) / 8 + 1024
     }
 
     @inlinable
@@ -228,6 +263,12 @@
         }
         state.formUnion([.insideFrame, .messageOpen])
         if first & 0x80 != 0 { state.insert(.final) } else { state.remove(.final) }
+        if first & 0x40 != 0 { state.insert(.deflated) }
+    }
+
+    /// Takes the next bytes that a compressed text message has become. False: the text is not UTF-8.
+    public mutating func acceptText(_ inflated: Span<UInt8>, isLast: Bool) -> Bool {
+        utf8.accept(inflated) && (!isLast || utf8.isBetweenCharacters)
     }
 
     /// A control frame: taken whole or not at all.

@@ -15,11 +15,14 @@ public enum FrameWriter {
     }
 
     /// Appends a header; the payload, masked with `mask` if there is one, is the caller's to append.
+    /// - Parameter isDeflated: the frame begins a compressed message (RFC 7692 §6.1).
     @inlinable
     public static func appendHeader(
-        _ opcode: Opcode, payload: Int, isFinal: Bool = true, mask: UInt32? = nil, to buffer: inout ByteBuffer
+        _ opcode: Opcode, payload: Int, isFinal: Bool = true, isDeflated: Bool = false, mask: UInt32? = nil,
+        to buffer: inout ByteBuffer
     ) {
-        let first = UInt16(opcode.rawValue | (isFinal ? 0x80 : 0)) << 8 | (mask == nil ? 0 : 0x80)
+        let bits: UInt8 = (isFinal ? 0x80 : 0) | (isDeflated ? 0x40 : 0)
+        let first = UInt16(opcode.rawValue | bits) << 8 | (mask == nil ? 0 : 0x80)
         if payload < 126 {
             buffer.append(bigEndian: first | UInt16(truncatingIfNeeded: payload))
         } else if payload < 65536 {
@@ -35,11 +38,13 @@ public enum FrameWriter {
     /// Appends a whole frame: a message, a fragment of one, a Ping or a Pong.
     @inlinable
     public static func append(
-        _ opcode: Opcode, _ payload: Span<UInt8>, isFinal: Bool = true, mask: UInt32? = nil, to buffer: inout ByteBuffer
+        _ opcode: Opcode, _ payload: Span<UInt8>, isFinal: Bool = true, isDeflated: Bool = false, mask: UInt32? = nil,
+        to buffer: inout ByteBuffer
     ) {
         let count = payload.count
         buffer.reserve(count &+ 14)
-        appendHeader(opcode, payload: count, isFinal: isFinal, mask: mask, to: &buffer)
+        appendHeader(
+            opcode, payload: count, isFinal: isFinal, isDeflated: isDeflated, mask: mask, to: &buffer)
         guard count > 0 else { return }
         unsafe buffer.appendUninitialized(count) { target in
             unsafe payload.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
@@ -75,12 +80,12 @@ public enum FrameWriter {
 
     /// Writes the header of the frame that `beginFrame` began directly in front of its payload.
     @inlinable
-    public static func finishFrame(_ opcode: Opcode, in buffer: inout ByteBuffer) {
+    public static func finishFrame(_ opcode: Opcode, isDeflated: Bool = false, in buffer: inout ByteBuffer) {
         let payload = buffer.count &- maximumUnmaskedHeaderSize
         precondition(payload >= 0, "a frame that was not begun is finished")
         let size = headerSize(payload: payload)
         buffer.consume(maximumUnmaskedHeaderSize &- size)
-        buffer[0] = opcode.rawValue | 0x80
+        buffer[0] = opcode.rawValue | (isDeflated ? 0xC0 : 0x80)
         switch size {
         case 2:
             buffer[1] = UInt8(truncatingIfNeeded: payload)

@@ -4,7 +4,8 @@ public enum ProtocolViolation: UInt8, Error, Sendable, BitwiseCopyable, CaseIter
     case unmaskedClientFrame
     /// RFC 6455 §5.1.
     case maskedServerFrame
-    /// RFC 6455 §5.2: a reserved bit without an extension that gives it a meaning.
+    /// RFC 6455 §5.2: a reserved bit without an extension that gives it a meaning; RFC 7692 §6.1: the first one of a frame that
+    /// does not begin a message.
     case reservedBit
     /// RFC 6455 §5.2.
     case reservedOpcode
@@ -26,7 +27,10 @@ public enum ProtocolViolation: UInt8, Error, Sendable, BitwiseCopyable, CaseIter
     case invalidCloseCode
     /// RFC 6455 §8.1.
     case invalidUTF8
-    /// `WebSocketLimits.maximumMessageSize`.
+    /// RFC 7692 §7.2.2: a compressed message that can't be decompressed. 1007, as for text that is not UTF-8: the frames are
+    /// in order, and the message is not what it says.
+    case invalidDeflate
+    /// `WebSocketLimits.maximumMessageSize`; of a compressed message, what it becomes.
     case messageTooBig
     /// `WebSocketLimits.maximumFramesPerMessage`.
     case tooManyFrames
@@ -34,7 +38,7 @@ public enum ProtocolViolation: UInt8, Error, Sendable, BitwiseCopyable, CaseIter
     /// The code of the Close frame that answers it (RFC 6455 §7.4.1).
     public var closeCode: CloseCode {
         switch self {
-        case .invalidUTF8: .invalidData
+        case .invalidUTF8, .invalidDeflate: .invalidData
         case .messageTooBig, .tooManyFrames: .messageTooBig
         default: .protocolError
         }
@@ -45,7 +49,7 @@ public enum ProtocolViolation: UInt8, Error, Sendable, BitwiseCopyable, CaseIter
         switch self {
         case .unmaskedClientFrame: "a client's frames must be masked"
         case .maskedServerFrame: "a server's frames must not be masked"
-        case .reservedBit: "a reserved bit is set and no extension was negotiated"
+        case .reservedBit: "a reserved bit is set that means nothing here"
         case .reservedOpcode: "the opcode is reserved"
         case .continuationWithoutMessage: "there is no message to continue"
         case .messageInsideMessage: "a fragmented message has not ended"
@@ -56,6 +60,7 @@ public enum ProtocolViolation: UInt8, Error, Sendable, BitwiseCopyable, CaseIter
         case .closePayloadOfOneByte: "a close frame carries no payload or at least a code"
         case .invalidCloseCode: "the close code must not be sent"
         case .invalidUTF8: "the text is not UTF-8"
+        case .invalidDeflate: "the message can't be decompressed"
         case .messageTooBig: "the message is too big"
         case .tooManyFrames: "the message has too many frames"
         }

@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import Reactor
 import Synchronization
@@ -10,6 +11,7 @@ enum MicroBenchmarks {
         try timers()
         appending()
         masking()
+        deflating()
         CodecBenchmarks.run()
         print("\n| path | p50 us | p99 us | p99.9 us | max us |\n|---|---|---|---|---|")
         try roundTrip()
@@ -56,6 +58,44 @@ enum MicroBenchmarks {
         measure("WebSocket: 2,048 bytes unmasked", 100_000) {
             unsafe bytes.withUnsafeMutableBytes { bytes in
                 for key in 0..<100_000 as Range<UInt32> { _ = unsafe Masking.apply(key | 1, to: bytes) }
+            }
+        }
+    }
+
+    /// A live list of forty cars, as it is compressed once for all who look at it.
+    private static func deflating() {
+        var list = ByteBuffer()
+        var random = SplitMix(seed: 1)
+        while list.count < 13_000 {
+            let (id, place) = (random.next(), Double(random.next() % 10_000) / 1e5)
+            list.append(
+                utf8:
+                    "{\"id\":\"0190a1b2-\(String(id, radix: 16))\",\"name\":\"Ada Lovelace\",\"location\":{\"lat\":\(53.5 + place),"
+                    + "\"lon\":\(13.2 + place),\"heading\":\(id % 360)},\"vehicle\":{\"make\":\"Toyota\",\"model\":\"Corolla\","
+                    + "\"plate\":\"B-\(id % 10_000)\"},\"rating\":4.\(id % 100),\"status\":\"available\"},")
+        }
+        for level in [1, 6] as [Int32] {
+            var deflater = Deflater(level: level)
+            var output = ByteBuffer()
+            measure("WebSocket: a list of \(list.count) bytes compressed, level \(level)", 1_000) {
+                for _ in 0..<1_000 {
+                    output.removeAll()
+                    deflater.reset()
+                    deflater.deflate(list.span, into: &output)
+                }
+            }
+            print("| … becomes \(output.count) bytes | |")
+        }
+        var compressed = ByteBuffer()
+        var deflater = Deflater()
+        deflater.deflate(list.span, into: &compressed)
+        var inflater = Inflater()
+        var message = ByteBuffer()
+        measure("WebSocket: it is decompressed", 1_000) {
+            for _ in 0..<1_000 {
+                message.removeAll()
+                inflater.reset()
+                _ = inflater.inflate(compressed.span, isLast: true, limit: 1 << 20, into: &message)
             }
         }
     }

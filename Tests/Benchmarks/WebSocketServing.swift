@@ -32,7 +32,7 @@ enum WebSocketServing {
 
     static func run(port: UInt16) throws {
         let loop = try EventLoop()
-        let server = WebSocketServer(loop: loop)
+        let server = WebSocketServer(loop: loop, deflate: DeflateOptions())
         let topic = server.topics.makeBroadcast()
         let echo = Echo()
         let subscriber = Subscriber(topic: topic)

@@ -46,6 +46,26 @@ import Testing
         #expect(wide.messages.last.map { ids($0) } == ["a", "b"])
     }
 
+    @Test func behaviour17_aListThatSeveralLookAtComesCompressed() throws {
+        let world = try LiveWorld()
+        for number in 0..<40 { world.putDriver("d\(number)", 53.55, 13.25) }
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+        let path = "/ws/drivers/available?lat=53.55&lon=13.25&radius_m=1000"
+        let takers = (0..<3).map { _ in world.open(path, fields: offer) }
+        let plain = world.open(path)
+        world.run(0.5)
+        world.onServices { world.putDriver("e", 53.5501, 13.2501) }
+        world.record("e", 53.5501, 13.2501, seq: 2)
+        world.run(0.5)
+        #expect(plain.deflatedMessages == 0 && ids(plain.messages.last ?? "").count == 41)
+        for taker in takers {
+            #expect(taker.messages.last == plain.messages.last && taker.deflatedMessages > 0)
+            #expect(
+                taker.head.contains(
+                    "permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"))
+        }
+    }
+
     @Test func contract_theViewMovesInBandAndItsAnswerIsAList() throws {
         let world = try LiveWorld()
         world.putDriver("a", 53.55, 13.25)

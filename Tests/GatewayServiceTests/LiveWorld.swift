@@ -266,6 +266,7 @@ final class Browser: ConnectionHandler {
             offset += 1
             if head.hasSuffix("\r\n\r\n") && status == 101 {
                 isOpen = true
+                parser = FrameParser(role: .client, deflates: head.contains("permessage-deflate"))
                 unsafe loop.output(id)?.pointee.append(waiting)
             }
         }
@@ -282,6 +283,14 @@ final class Browser: ConnectionHandler {
                     messages.append(String(decoding: assembled, as: UTF8.self))
                     assembled = []
                 }
+            case .deflated(let piece):
+                let payload = unsafe Array(bytes[piece.offset..<(piece.offset + piece.count)])
+                if piece.isFirst { inflater.reset() }
+                _ = inflater.inflate(payload.span, isLast: piece.isLast, limit: 1 << 24, into: &inflated)
+                guard piece.isLast else { continue }
+                messages.append(String(decoding: inflated.array(), as: UTF8.self))
+                inflated.removeAll()
+                deflatedMessages += 1
             case .ping(let start, let count): send(.pong, unsafe Array(bytes[start..<(start + count)]))
             case .pong: break
             case .close(let code, _, _):
@@ -294,6 +303,10 @@ final class Browser: ConnectionHandler {
     }
 
     private var assembled: [UInt8] = []
+    private var inflater = Inflater()
+    private var inflated = ByteBuffer()
+    /// Messages that came compressed.
+    private(set) var deflatedMessages = 0
 
     override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) { hasEnded = true }
 }

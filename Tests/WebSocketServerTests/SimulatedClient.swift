@@ -12,6 +12,12 @@ final class SimulatedClient: ConnectionHandler {
     private var isOpen = false
     private var parser = FrameParser(role: .client)
     private var message: [UInt8] = []
+    /// What was agreed upon with the server; nil: messages are not compressed.
+    private(set) var deflate: DeflateParameters?
+    private var inflater = Inflater()
+    private var inflated = ByteBuffer()
+    /// Messages that came compressed.
+    private(set) var deflatedMessages = 0
     private let limits = WebSocketLimits(maximumMessageSize: 64 << 20)
 
     var answersPings = true
@@ -45,6 +51,8 @@ final class SimulatedClient: ConnectionHandler {
         "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
+    static let offersDeflate = handshake + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+
     var status: Int { Int(head.split(separator: " ").dropFirst().first ?? "") ?? 0 }
 
     func send(_ opcode: Opcode, _ payload: [UInt8] = [], fin: Bool = true) {
@@ -58,9 +66,12 @@ final class SimulatedClient: ConnectionHandler {
         if isOpen { unsafe loop.output(id)?.pointee.append(bytes) } else { says += bytes }
     }
 
-    static func frame(_ opcode: Opcode, _ payload: [UInt8] = [], fin: Bool = true) -> [UInt8] {
+    static func frame(
+        _ opcode: Opcode, _ payload: [UInt8] = [], fin: Bool = true, deflated: Bool = false
+    ) -> [UInt8] {
         var buffer = ByteBuffer()
-        FrameWriter.append(opcode, payload.span, isFinal: fin, mask: 0x1F2E_3D4C, to: &buffer)
+        FrameWriter.append(
+            opcode, payload.span, isFinal: fin, isDeflated: deflated, mask: 0x1F2E_3D4C, to: &buffer)
         return buffer.array()
     }
 
@@ -82,6 +93,7 @@ final class SimulatedClient: ConnectionHandler {
                 if head.hasSuffix("\r\n\r\n") && status == 101 { isOpen = true }
             }
             if !isOpen { return bytes.count }
+            agree()
             unsafe loop.output(id)?.pointee.append(says)
         }
         while true {
@@ -105,11 +117,35 @@ final class SimulatedClient: ConnectionHandler {
                 closeReason = String(decoding: payload(start, count), as: UTF8.self)
                 closedAt = loop.now
                 if answersClose { send(.close, [UInt8(code.rawValue >> 8), UInt8(code.rawValue & 255)]) }
+            case .deflated(let piece): inflate(piece, payload(piece.offset, piece.count))
             case .violation(let found):
                 violation = found
                 loop.close(id)
             }
         }
+    }
+
+    private func agree() {
+        let name = "Sec-WebSocket-Extensions: "
+        guard let line = head.split(separator: "\r\n").first(where: { $0.hasPrefix(name) }) else { return }
+        var all = DeflateOptions()
+        all.serverNoContextTakeover = false
+        all.clientNoContextTakeover = false
+        let list = WebSocketExtension.list(Array(line.utf8.dropFirst(name.utf8.count)).span)
+        deflate = list?.first.flatMap(all.accept)
+        if deflate != nil { parser = FrameParser(role: .client, deflates: true) }
+    }
+
+    private func inflate(_ piece: MessagePiece, _ payload: [UInt8]) {
+        if piece.isFirst && deflate?.serverNoContextTakeover == true { inflater.reset() }
+        let outcome = inflater.inflate(
+            payload.span, isLast: piece.isLast, limit: limits.maximumMessageSize, into: &inflated)
+        if outcome != .taken { violation = .invalidDeflate }
+        guard piece.isLast else { return }
+        messages.append(String(decoding: inflated.array(), as: UTF8.self))
+        times.append(loop.now)
+        deflatedMessages += 1
+        inflated.removeAll()
     }
 
     override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
@@ -128,12 +164,12 @@ struct SimulatedServer {
 
     init(
         seed: UInt64 = 1, options: SimulationOptions = .init(), limits: WebSocketLimits = .init(),
-        timeouts: WebSocketTimeouts = .init(), endpoint: WebSocketHandler
+        timeouts: WebSocketTimeouts = .init(), deflate: DeflateOptions? = nil, endpoint: WebSocketHandler
     ) throws {
         network = SimulatedNetwork(seed: seed, options: options)
         loop = try network.makeLoop()
         clients = try network.makeLoop()
-        let server = WebSocketServer(loop: loop, limits: limits, timeouts: timeouts)
+        let server = WebSocketServer(loop: loop, limits: limits, timeouts: timeouts, deflate: deflate)
         self.server = server
         door = HandshakeHandler(server: server) { path in path == "/missing" ? nil : endpoint }
         address = try loop.listen(.loopback(port: 80), handler: door).localAddress

@@ -17,6 +17,8 @@ final class LiveEndpoints {
         var limits = FeedLimits()
         /// Milliseconds between two lists, unless a subscriber asks for another interval.
         var interval = 100
+        /// What is answered to permessage-deflate; nil: nothing.
+        var deflate: DeflateOptions? = DeflateOptions()
     }
 
     let sockets: WebSocketServer
@@ -33,7 +35,7 @@ final class LiveEndpoints {
     ) {
         self.configuration = configuration
         sockets = WebSocketServer(
-            loop: link.loop,
+            loop: link.loop, deflate: configuration.deflate,
             freshness: MetricRegistry.shared.histogram(
                 name: "cabstand_list_freshness_seconds",
                 help:
@@ -102,17 +104,17 @@ final class LiveEndpoints {
             return nil
         }
         var response = ByteBuffer()
-        if let refusal = WebSocketHandshake.check(request.head, isForeign: request.isForeign, response: &response) {
+        let id = request.connection
+        if let refusal = sockets.shakeHands(request.head, id, isForeign: request.isForeign, response: &response) {
             var fields = HTTPFields()
             for header in refusal.headers { fields.add(header.name, header.value) }
             if refusal == .foreignOrigin {
                 responder.problem(.foreignOrigin("open a WebSocket"))
             } else {
-                responder.problem(Problem(refusal.status, "upgrade-required", "\(refusal.detail)"), fields: fields)
+                responder.problem(Problem(refusal.status, refusal.code, "\(refusal.detail)"), fields: fields)
             }
             return nil
         }
-        let id = request.connection
         return responder.upgrade(to: sockets, context: 0, response: response.span) ? id : nil
     }
 

@@ -36,6 +36,10 @@
             world = try FuzzWorld(&input)
             let choices = input.byte()
             var limits = FeedLimits()
+            // Short lists of few viewers are compressed, too.
+            var deflate = DeflateOptions()
+            deflate.minimumSharedSize = 100
+            deflate.minimumTakers = 1
             if choices & 1 != 0 {
                 limits.views = 3
                 limits.units = 20
@@ -55,7 +59,7 @@
                 configuration: .init(limits: limits))
             live = LiveEndpoints(
                 link: FeedLink.links(feed, loops: [loop])[0].value, drivers: backends.drivers, trips: backends.trips,
-                configuration: .init(limits: limits))
+                configuration: .init(limits: limits, deflate: deflate))
             let router = Router()
             let api = router.group()
             live.register(on: api)
@@ -84,6 +88,7 @@
         private static let upgrade =
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
 
         private static let paths = [
             "/ws/drivers/available?lat=53.55&lon=13.25&radius_m=5000", "/ws/drivers/available",

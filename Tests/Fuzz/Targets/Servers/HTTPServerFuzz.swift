@@ -48,10 +48,10 @@ private final class HTTPAttack {
         }
         let upgrade: HTTPHandler = { request, responder in
             var response = ByteBuffer()
-            if WebSocketHandshake.check(request.head, isForeign: request.isForeign, response: &response) != nil {
+            let id = request.connection
+            if sockets.shakeHands(request.head, id, isForeign: request.isForeign, response: &response) != nil {
                 return responder.respond(426)
             }
-            let id = request.connection
             if responder.upgrade(to: sockets, context: 0, response: response.span) {
                 sockets.adopt(id, handler: endpoint)
             }

@@ -7,7 +7,8 @@ import WebSockets
 /// The whole WebSocket server behind its own door, with a list and a broadcast that peers subscribe to, slow readers included.
 func fuzzWebSocketServer(_ bytes: [UInt8]) throws {
     var input = FuzzInput(bytes)
-    let attack = try WebSocketAttack(&input)
+    // The last byte, so that programs from before there were compressed messages mean what they meant.
+    let attack = try WebSocketAttack(&input, deflate: bytes.last ?? 0)
     while !input.isEmpty { try attack.step(&input) }
     try attack.end()
 }
@@ -21,10 +22,15 @@ private final class WebSocketAttack {
     private var isDraining = false
     private var published = 0
 
-    init(_ input: inout FuzzInput) throws {
+    init(_ input: inout FuzzInput, deflate choice: UInt8) throws {
         world = try FuzzWorld(&input)
         let limits = WebSocketLimits(maximumMessageSize: 1000, maximumFramesPerMessage: 8)
-        server = WebSocketServer(loop: world.loop, limits: limits)
+        var deflate = DeflateOptions()
+        deflate.serverNoContextTakeover = choice & 1 == 1
+        deflate.clientNoContextTakeover = choice & 2 == 2
+        deflate.minimumMessageSize = choice & 4 == 4 ? 20 : nil
+        deflate.maximumUnfinished = 2
+        server = WebSocketServer(loop: world.loop, limits: limits, deflate: choice & 8 == 8 ? nil : deflate)
         endpoint.topics = [server.topics.makeTopic(), server.topics.makeBroadcast(history: 4)]
         let door = HandshakeHandler(server: server) { [endpoint] in $0 == "/" ? endpoint : nil }
         listener = try world.loop.listen(.loopback(port: 80), handler: door)
@@ -34,12 +40,14 @@ private final class WebSocketAttack {
         let operation = input.choice(16)
         if operation == 0 || world.peers.isEmpty {
             world.connect(to: listener.localAddress)
-            world.peers.last?.send(Self.handshake)
+            world.peers.last?.send(Self.handshake(world.peers.count & 1 == 1))
         }
         guard let peer = world.peer(&input) else { return }
         switch operation {
         case 1: peer.end.send(input.run())
-        case 2: peer.send(input.bool() ? Self.handshake : "GET /none HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
+        case 2:
+            peer.send(
+                input.bool() ? Self.handshake(true) : "GET /none HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
         case 3, 4, 5, 6: frame(peer, &input)
         case 7: try world.wait(&input)
         case 8, 9, 10: publish(&input)
@@ -51,16 +59,27 @@ private final class WebSocketAttack {
         try world.settle()
     }
 
-    private static let handshake =
+    private static func handshake(_ offersDeflate: Bool) -> String {
         "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            + (offersDeflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n" : "\r\n")
+    }
 
     private func frame(_ peer: HostilePeer, _ input: inout FuzzInput) {
         let choice = input.byte()
         var buffer = ByteBuffer()
-        let payload = choice & 0x20 == 0 ? Array(peer.secret.utf8) : input.run()
+        var payload = choice & 0x20 == 0 ? Array(peer.secret.utf8) : input.run()
+        let kind = choice & 15
+        // Numbers that are no opcodes stand for compressed frames: of a message, or of anything.
+        if kind == 11 || kind == 12 {
+            var deflater = Deflater()
+            var compressed = ByteBuffer()
+            let message = kind == 11 ? payload : Array(repeatElement(payload, count: 100).joined())
+            deflater.deflate(message.span, into: &compressed)
+            payload = compressed.array()
+        }
         FrameWriter.append(
-            Opcode(rawValue: choice & 15) ?? .text, payload.span, isFinal: choice & 0x40 == 0,
+            Opcode(rawValue: kind) ?? .text, payload.span, isFinal: choice & 0x40 == 0, isDeflated: kind > 10,
             mask: choice & 0x80 == 0 ? 0x0102_0304 : nil, to: &buffer)
         peer.end.send(buffer.array())
     }
@@ -101,6 +120,7 @@ private final class WebSocketAttack {
     func end() throws {
         try world.leave()
         try promise(server.count == 0, "\(server.count) WebSockets are left")
+        try promise(server.heldMessageBytes == 0, "\(server.heldMessageBytes) bytes of messages are held for nobody")
         for topic in endpoint.topics {
             try promise(server.topics.subscriberCount(topic) == 0, "a topic has subscribers that are gone")
         }
