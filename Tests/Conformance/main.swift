@@ -1,17 +1,26 @@
 // The stack as servers and clients for conformance suites, which deploy/conformance.sh runs:
 //
 //     conformance serve [--http-port=N] [--grpc-port=N] [--certificate=FILE --key=FILE [--https-port=N] [--grpcs-port=N]]
-//
+//     conformance grpc-client --server_host=H --server_port=N --test_case=NAME [--use_tls=true [--ca_file=FILE] [--server_host_override=NAME]]
 //     conformance http-client --url=URL [--method=GET] [--field=NAME:VALUE] [--body=BYTES] [--count=1] [--at-once] [--redirects=0]
 //                 [--limit=BYTES] [--timeout-ms=20000] [--trusted=FILE]
 //
 // A port that is not given is one that is free; the first line of output says them all: `http 8080 grpc 50051`.
+import Glibc
+
 let commandLine = CommandLine.arguments
 let options = CommandOptions(commandLine.dropFirst(2))
 
 switch commandLine.dropFirst().first {
 case "serve": try ServeCommand.run(options)
 case "http-client": try HTTPClientCommand.run(options)
+case "grpc-client":
+    do {
+        try InteropClient.run(options)
+    } catch {
+        print("failed: \(error)")
+        exit(1)
+    }
 default:
     print("usage: conformance serve [--http-port=N] [--grpc-port=N] [--certificate=FILE --key=FILE]")
     print("       conformance http-client --url=URL …, as the head of its main.swift says")
