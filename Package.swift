@@ -80,6 +80,7 @@ var targets: [Target] = [
         "GRPCRuntime", ["Basics", "Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "CZlib", "Telemetry"],
         exclude: ["protos"]),
     room("KafkaClient", ["Reactor", "CRdKafka", "CLinux", "Telemetry"]),
+    room("AccessTokens", ["Bytes", "JSONWire", "COpenSSL"]),
     room("SQLiteStore", ["Reactor", "CSQLite", "Telemetry"]),
     room(
         "RideAPI", ["Bytes", "Reactor", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
@@ -101,7 +102,8 @@ var targets: [Target] = [
     room(
         "GatewayService",
         [
-            "Basics", "ProtobufWire", "WebSockets", "Bytes", "Reactor", "JSONWire", "HTTP1", "RideDomain", "Telemetry",
+            "AccessTokens", "Basics", "ProtobufWire", "WebSockets", "Bytes", "Reactor", "JSONWire", "HTTP1",
+            "RideDomain", "Telemetry",
             "Settings", "HTTPServer", "WebSocketServer", "GRPCRuntime", "KafkaClient", "RideAPI", "Operations",
         ]),
 
@@ -156,6 +158,7 @@ var targets: [Target] = [
     tests("RideDomain", ["Basics"]),
     tests("Telemetry", ["Bytes"]),
     tests("Settings"),
+    tests("AccessTokens", ["Bytes", "JSONWire", "TestSupport"], exclude: ["Corpus"]),
     tests(
         "HTTPServer", ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"],
         exclude: ["Corpus"]
@@ -192,7 +195,8 @@ var targets: [Target] = [
     tests(
         "GatewayService",
         [
-            "Basics", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim", "JSONWire", "ProtobufWire",
+            "AccessTokens", "Basics", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim", "JSONWire",
+            "ProtobufWire",
             "RideDomain", "RideAPI", "GRPCRuntime", "HTTP1", "HTTPServer", "WebSocketServer", "WebSockets",
             "TestSupport",
         ]),
@@ -200,8 +204,10 @@ var targets: [Target] = [
     .target(
         name: "FuzzTargets",
         dependencies: [
-            "Bytes", "Reactor", "ReactorSim", "HTTP1", "WebSockets", "HTTP2", "ProtobufWire", "JSONWire", "Telemetry",
-            "HTTPServer", "HTTPClient", "WebSocketServer", "GRPCRuntime", "RideAPI", "RideDomain", "GatewayService",
+            "AccessTokens", "Bytes", "Reactor", "ReactorSim", "HTTP1", "WebSockets", "HTTP2", "ProtobufWire",
+            "JSONWire",
+            "Telemetry", "HTTPServer", "HTTPClient", "WebSocketServer", "GRPCRuntime", "RideAPI", "RideDomain",
+            "GatewayService",
         ],
         path: "Tests/Fuzz/Targets",
         // The gateway's own parts can be reached where testing is enabled: in debug builds, and in the fuzzing program.

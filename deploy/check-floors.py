@@ -25,7 +25,7 @@ FLOORS = {
     1: "Basics Bytes Memory Reactor",
     2: "HTTP1 WebSockets HTTP2 ProtobufWire JSONWire RideDomain",
     2.5: "Telemetry Settings",
-    3: "HTTPServer HTTPClient GRPCRuntime KafkaClient SQLiteStore",
+    3: "HTTPServer HTTPClient GRPCRuntime KafkaClient SQLiteStore AccessTokens",
     # Its routes stand on those of HTTP.
     3.25: "WebSocketServer",
     3.5: "RideAPI Operations",
@@ -52,7 +52,7 @@ BARE_TASK = re.compile(r"\bTask\s*\{|\bTask\.(?:detached|immediate(?!\(executorP
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 # A string literal may talk about Task { } (the plugin writes Swift): its text is not code.
 TEXT = re.compile(r'"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"')
-LIBRARIES = "Basics Bytes Memory Reactor HTTP1 WebSockets HTTP2 ProtobufWire JSONWire Telemetry HTTPServer HTTPClient WebSocketServer GRPCRuntime KafkaClient"
+LIBRARIES = "AccessTokens Basics Bytes Memory Reactor HTTP1 WebSockets HTTP2 ProtobufWire JSONWire Telemetry HTTPServer HTTPClient WebSocketServer GRPCRuntime KafkaClient"
 PRODUCT_WORDS = {"cabstand", "trip", "trips", "driver", "drivers", "ride", "rides", "rider", "riders"}
 WORD = re.compile(r"[A-Z]?[a-z]+")
 # What names the implementation to a peer, as the gRPC specification wants.

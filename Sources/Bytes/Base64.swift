@@ -50,7 +50,7 @@ public enum Base64 {
         }
     }
 
-    private static func value(_ byte: UInt8) -> UInt8? {
+    static func value(_ byte: UInt8) -> UInt8? {
         switch byte {
         case 65...90: byte - 65
         case 97...122: byte - 71

@@ -38,6 +38,7 @@ public struct FuzzTarget: Sendable {
         FuzzTarget("json", fuzzJSON),
         FuzzTarget("text", fuzzText),
         FuzzTarget("events", fuzzEvents),
+        FuzzTarget("access-token", fuzzAccessToken),
     ]
 
     public static let servers = ports + gateways
