@@ -146,7 +146,7 @@ extension EVPKey {
             var name = [CChar](repeating: 0, count: 32)
             var count = 0
             guard unsafe EVP_PKEY_get_group_name(key, &name, name.count, &count) == 1,
-                name.prefix(count).elementsEqual("prime256v1".utf8.map { CChar($0) }),
+                name.prefix(count).map(UInt8.init(bitPattern:)).elementsEqual("prime256v1".utf8),
                 let x = unsafe Self.coordinate(OSSL_PKEY_PARAM_EC_PUB_X, key),
                 let y = unsafe Self.coordinate(OSSL_PKEY_PARAM_EC_PUB_Y, key)
             else { return nil }

@@ -14,6 +14,8 @@ final class GatewayNode {
     private let router = Router()
     private let backends: Backends
     private let live: LiveEndpoints
+    /// Who may do what; nil: everybody everything.
+    private let access: AccessControl?
     /// Seconds over which WebSockets are closed at the end, and for which quiet connections may still ask for something.
     private let closingTime: Duration
     /// Nanoseconds after which whoever is still connected at the end is cut off.
@@ -22,14 +24,17 @@ final class GatewayNode {
     /// On the thread that made the loop, before it runs.
     init(
         backends: Backends, link: FeedLink, settings: ProgramSettings, doors: Doors,
-        readiness: ServiceReadiness, files: StaticFiles
+        access: AccessControl.Configuration?, readiness: ServiceReadiness, files: StaticFiles
     ) {
         self.backends = backends
         let loop = backends.loop
         let grace = settings.graceSeconds
         closingTime = .seconds(min(10, grace / 4))
         patience = UInt64(grace) * 750_000_000
-        let api = router.group(["", "/v1"])
+        let metrics = AccessMetrics()
+        self.access = access.map { AccessControl(backends: backends, configuration: $0, metrics: metrics) }
+        let api = GuardedRoutes(router.group(["", "/v1"]), access: self.access)
+        self.access?.register(on: router)
         DriverRoutes(backends: backends).register(on: api)
         TripRoutes(backends: backends).register(on: api)
         live = LiveEndpoints(
@@ -54,6 +59,9 @@ final class GatewayNode {
     func serve(_ files: StaticFiles) {
         router.fallback(files.respond)
     }
+
+    /// Who may do what from now on, if that is asked at all.
+    func use(_ access: AccessControl.Configuration) { self.access?.use(access) }
 
     /// Asks clients to go on elsewhere: answers are the last of their connection, new WebSockets are refused.
     func announceEnd() {
@@ -172,8 +180,10 @@ extension CORSPolicy {
     static func gateway(_ origins: OriginPolicy) -> CORSPolicy {
         CORSPolicy(
             origins: origins,
-            allowedFields: ["content-type", "idempotency-key", "x-request-id", "traceparent", "tracestate"],
-            exposedFields: ["Location", "Retry-After", "X-Request-Id"])
+            allowedFields: [
+                "authorization", "content-type", "idempotency-key", "x-request-id", "traceparent", "tracestate",
+            ],
+            exposedFields: ["Location", "Retry-After", "WWW-Authenticate", "X-Request-Id"])
     }
 }
 

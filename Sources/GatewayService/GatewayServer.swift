@@ -22,6 +22,7 @@ public final class GatewayServer: ServerProcess {
     /// What `/readyz` says.
     public let readiness: ServiceReadiness
     private let drainDelay: UInt64
+    private let settings: ProgramSettings
     private let logger = Logger(label: "gateway")
     /// The certificate with the files that it comes from; nil: plain HTTP.
     private let tls: (context: TLSServerContext, certificate: String, key: String)?
@@ -34,6 +35,7 @@ public final class GatewayServer: ServerProcess {
     ///
     /// - Throws: what is wrong with an address, the folder, the certificate, or Kafka's properties.
     public init(settings: ProgramSettings) throws {
+        self.settings = settings
         let configured = settings.eventLoops
         group = try EventLoopGroup(count: configured == 0 ? EventLoopGroup.defaultCount : configured)
         let loops = group.loops
@@ -44,13 +46,20 @@ public final class GatewayServer: ServerProcess {
         self.readiness = readiness
 
         let doors = try Doors(settings)
+        let access = try AccessControl.Configuration.of(settings)
+        if access == nil {
+            logger.warning(
+                "nobody is asked who they are: whoever reaches this port may book as anybody and steer any car",
+                metadata: ["setting": settings.variable(\.auth)])
+        }
         let folder = try LiveFolder(settings.publicDir)
         let backends = loops.map { Backends(loop: $0, settings: settings) }
         let home = try GatewayHome(loop: loops[0], backends: backends[0], settings: settings, readiness: readiness)
         let links = FeedLink.links(home.feed, loops: loops)
         let nodes = zip(backends, links).map { backends, link in
             GatewayNode(
-                backends: backends, link: link.value, settings: settings, doors: doors, readiness: readiness,
+                backends: backends, link: link.value, settings: settings, doors: doors, access: access,
+                readiness: readiness,
                 files: folder.files)
         }
         self.home = LoopBound(home, loop: loops[0])
@@ -99,8 +108,10 @@ public final class GatewayServer: ServerProcess {
         return (context, certificate, key)
     }
 
-    /// Handshakes that begin from now on show the certificate that the files hold now.
+    /// Handshakes that begin from now on show the certificate that the files hold now, and tokens are verified with the keys that
+    /// the files hold now.
     public func reload() {
+        reloadKeys()
         guard let tls else { return }
         do {
             try tls.context.reload(certificatePath: tls.certificate, keyPath: tls.key)
@@ -108,6 +119,17 @@ public final class GatewayServer: ServerProcess {
         } catch {
             logger.error(
                 "the certificate can't be read again; the one before stays in force", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func reloadKeys() {
+        do {
+            guard let access = try AccessControl.Configuration.of(settings) else { return }
+            for node in nodes { node.loop.submit { node.value.use(access) } }
+            logger.notice("the keys of tokens were read again")
+        } catch {
+            logger.error(
+                "the keys of tokens can't be read again; those before stay in force", metadata: ["error": "\(error)"])
         }
     }
 

@@ -136,6 +136,30 @@ public struct CabstandSettings: SettingsCatalogue {
             "Proxies that end TLS and say so in Forwarded or X-Forwarded-Proto; empty: pages of either scheme are the same host's."
     )
     .of("gateway", "cabstand")
+    public let auth = Setting.choice(
+        "AUTH", default: "off", ["off", "required"],
+        help: "Whether the gateway asks who somebody is: with off, everybody may do everything."
+    )
+    .of("gateway", "cabstand")
+    public let authKey = Setting.list(
+        "AUTH_KEY", allowed: "PEM files between commas",
+        help: "Private keys (Ed25519, P-256) of this installation's own tokens: the first signs, all verify."
+    )
+    .of("gateway", "cabstand")
+    public let authIssuers = Setting.keyValues(
+        "AUTH_ISSUERS", help: "Other issuers of access tokens, each with the file of its keys (JWKS).", isSecret: false
+    )
+    .of("gateway", "cabstand")
+    public let authAudience = Setting.text(
+        "AUTH_AUDIENCE", default: "cabstand", allowed: "a word or an address",
+        help: "What a token's aud has to name."
+    )
+    .of("gateway", "cabstand")
+    public let publicLists = Setting.choice(
+        "PUBLIC_LISTS", default: "on", ["on", "off"],
+        help: "Whether lists of available drivers are for everybody when the gateway asks who somebody is."
+    )
+    .of("gateway", "cabstand")
     public let logLevel = Setting.choice(
         "LOG_LEVEL", default: "info", ["trace", "debug", "info", "notice", "warning", "error", "critical"],
         help: "What is logged, to standard error.")

@@ -5,13 +5,15 @@ extension SettingsDeclaration {
     /// `--help` and `--print-config`, 64 (EX_USAGE) after a bad value.
     ///
     /// - Parameters:
+    ///   - arguments: instead of the process's own, without the program's name.
     ///   - leaving: called before anything is printed or checked: there will be no server.
     ///   - check: does what `--check` asks for.
-    public func readOrExit(leaving: () -> Void = {}, check: (SettingsValues<Catalogue>) -> Never)
-        -> SettingsValues<Catalogue>
-    {
+    public func readOrExit(
+        arguments: [String] = Array(CommandLine.arguments.dropFirst()), leaving: () -> Void = {},
+        check: (SettingsValues<Catalogue>) -> Never
+    ) -> SettingsValues<Catalogue> {
         do {
-            switch try read(arguments: Array(CommandLine.arguments.dropFirst()), environment: Self.environment()) {
+            switch try read(arguments: arguments, environment: Self.environment()) {
             case .run(let values): return values
             case .check(let values):
                 leaving()

@@ -30,9 +30,12 @@ struct AllInOne {
         let (shared, broker) = try Self.withKafka(settings)
         let folder = settings.databaseURL.path
         try Self.makeFolder(folder)
+        let keys = Self.keys(settings)
+        if settings.auth == "required" && settings.authKey.isEmpty { try OwnIssuer.makeKeyIfNeeded(keys[0]) }
         // They end one after the other, in a third of the time each; only the gateway has clients that must be warned.
         let grace = settings.graceSeconds / 3
         let inTurn = shared.replacing(\.graceSeconds, with: "\(grace)")
+            .replacing(\.authKey, with: keys.joined(separator: ","))
         // A service listens where the others look for it.
         func service(_ name: String, port: UInt16) -> ProgramSettings {
             inTurn.replacing(\.grpcPort, with: "\(port)")
@@ -61,6 +64,9 @@ struct AllInOne {
                 "embedded broker at \(broker.bootstrapServers); it keeps nothing: "
                     + "kcat -C -b \(broker.bootstrapServers) -t \(TripEvent.topic)")
         }
+        if settings.auth == "required" {
+            lines.append("a token: cabstand token --role operator --subject NAME --ttl 1h")
+        }
         greeting = lines
     }
 
@@ -69,6 +75,11 @@ struct AllInOne {
         try trip.start()
         try gateway.start()
         try drivers?.start()
+    }
+
+    /// The files of the keys that sign tokens: those that are given, or one in the folder, which is made when it is needed.
+    static func keys(_ settings: ProgramSettings) -> [String] {
+        settings.authKey.isEmpty ? ["\(settings.databaseURL.path)/auth-key.pem"] : settings.authKey
     }
 
     /// The settings with a Kafka in them: the one that is given, or a broker of our own.

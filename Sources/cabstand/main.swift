@@ -1,7 +1,9 @@
+import GatewayService
 import Operations
 import Settings
 import Telemetry
 
+TokenCommand.runIfAsked(.cabstand, keys: AllInOne.keys)
 ServerProgram.run(
     .cabstand, check: { HealthCheck.exit($0) },
     start: { settings in

@@ -2,6 +2,7 @@ import GatewayService
 import Operations
 import Settings
 
+TokenCommand.runIfAsked(.gateway) { $0.authKey }
 ServerProgram.run(
     .gateway, check: { HealthCheck.exit($0) },
     start: { settings in

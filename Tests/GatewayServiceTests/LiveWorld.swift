@@ -45,7 +45,8 @@ final class LiveWorld {
 
     init(
         servicesAreUp: Bool = true, limits: FeedLimits = .init(), seed: UInt64 = 3,
-        options: SimulationOptions = .init(), hasLocationStreams: Bool = true
+        options: SimulationOptions = .init(), hasLocationStreams: Bool = true,
+        access: AccessControl.Configuration? = nil
     ) throws {
         self.hasLocationStreams = hasLocationStreams
         network = SimulatedNetwork(seed: seed, options: options)
@@ -63,10 +64,12 @@ final class LiveWorld {
             link: links[0].value, drivers: driverClient, trips: Trip_V1_TripServiceClient(channel: channel),
             configuration: .init(limits: limits))
         let router = Router()
-        let api = router.group(["", "/v1"])
-        live.register(on: api)
-        backends = Backends(
+        let backends = Backends(
             loop: gateway, driverService: "127.0.0.1:50051", tripService: "127.0.0.1:50051", timeout: 5_000_000_000)
+        self.backends = backends
+        let control = access.map { AccessControl(backends: backends, configuration: $0) }
+        let api = GuardedRoutes(router.group(["", "/v1"]), access: control)
+        live.register(on: api)
         TripRoutes(backends: backends).register(on: api)
         http = HTTPServer(loop: gateway, router: router)
         address = try http.listen(.loopback(port: 8080)).localAddress
@@ -147,6 +150,13 @@ final class LiveWorld {
             putTrip(id, driver: "car")
             bookings[request.riderID] = id
             call.respond(Trip_V1_CreateTripResponse(trip: trips[id]))
+        }
+        registry.unary(service: Trip_V1_TripService.name, method: "GetTrip") {
+            [unowned self] (request: Trip_V1_GetTripRequest, call: UnaryServerCall<Trip_V1_GetTripResponse>) in
+            guard let trip = trips[request.tripID] else {
+                return call.fail(RPCError(code: .notFound, message: "unknown"))
+            }
+            call.respond(Trip_V1_GetTripResponse(trip: trip))
         }
         registry.serverStreaming(service: Trip_V1_TripService.name, method: "WatchTrip") {
             [unowned self]

@@ -194,8 +194,8 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
         let loop = try EventLoopGroup(count: 1).loops[0]
         let backends = Backends(loop: loop, driverService: "127.0.0.1:1", tripService: "127.0.0.1:1", timeout: 1)
         let router = Router()
-        DriverRoutes(backends: backends).register(on: router.group())
-        TripRoutes(backends: backends).register(on: router.group())
+        DriverRoutes(backends: backends).register(on: GuardedRoutes(router.group()))
+        TripRoutes(backends: backends).register(on: GuardedRoutes(router.group()))
         let paths = router.routes.map { $0.pattern.dropFirst().split(separator: "/") }
         let words = paths.filter { $0.count == 2 && $0[1] != "{id}" }.map { String($0[1]) }
         #expect(words == ["available"] && words.allSatisfy(Identifier.reserved.contains))

@@ -106,11 +106,16 @@ final class RESTWorld: Sendable {
     let scripts = Scripts()
     let port: UInt16
     private let group: EventLoopGroup
+    private let control: LoopBound<AccessControl>?
 
     /// - Parameters:
     ///   - servesTrips: whether there is a trip service at all.
     ///   - timeout: nanoseconds of a request.
-    init(servesTrips: Bool = true, timeout: UInt64 = 5_000_000_000, origins: [String] = []) throws {
+    ///   - access: who may do what; nil: everybody everything.
+    init(
+        servesTrips: Bool = true, timeout: UInt64 = 5_000_000_000, origins: [String] = [],
+        access: AccessControl.Configuration? = nil
+    ) throws {
         group = try EventLoopGroup(count: 1)
         let loop = group.loops[0]
         let registry = ServiceRegistry()
@@ -123,7 +128,10 @@ final class RESTWorld: Sendable {
             loop: loop, driverService: "\(address)", tripService: servesTrips ? "\(address)" : "127.0.0.1:1",
             timeout: timeout)
         let router = Router()
-        let api = router.group(["", "/v1"])
+        let control = access.map { AccessControl(backends: backends, configuration: $0) }
+        self.control = control.map { LoopBound($0, loop: loop) }
+        let api = GuardedRoutes(router.group(["", "/v1"]), access: control)
+        control?.register(on: router)
         DriverRoutes(backends: backends).register(on: api)
         TripRoutes(backends: backends).register(on: api)
         let server = HTTPServer(loop: loop, router: router, cors: .gateway(try OriginPolicy(origins)))
@@ -134,6 +142,12 @@ final class RESTWorld: Sendable {
     deinit {
         group.stop()
         group.join()
+    }
+
+    /// Other keys are believed from now on.
+    func use(_ access: AccessControl.Configuration) {
+        guard let control else { return }
+        control.loop.submit { control.value.use(access) }
     }
 
     /// One request on a connection of its own.

@@ -17,13 +17,12 @@ final class DriverRoutes {
     }
 
     /// Adds the routes.
-    func register(on routes: RouteGroup) {
-        routes.get("/drivers/available", available)
-        routes.get("/drivers", list)
-        routes.get("/drivers/{id}", get)
-        let changes = routes.group(gates: [ChangeGate(needsBody: true)])
-        changes.post("/drivers", register)
-        changes.patch("/drivers/{id}/status", setStatus)
+    func register(on routes: GuardedRoutes) {
+        routes.add(.findAvailableDrivers, available)
+        routes.add(.listDrivers, list)
+        routes.add(.getDriver, get)
+        routes.add(.registerDriver, gates: [ChangeGate(needsBody: true)], register)
+        routes.add(.setDriverStatus, gates: [ChangeGate(needsBody: true)], setStatus)
     }
 
     // MARK: Lists

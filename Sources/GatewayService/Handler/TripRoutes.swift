@@ -11,32 +11,36 @@ final class TripRoutes {
 
     init(backends: Backends) { self.backends = backends }
 
-    /// What can be done to a trip: the last segment of the path.
-    private enum Action: String, CaseIterable {
+    /// What can be done to a trip.
+    private enum Action {
         case pickup, complete, cancel
     }
 
     /// Adds the routes.
-    func register(on routes: RouteGroup) {
-        routes.group(gates: [ChangeGate(needsBody: true)]).post("/trips", create)
-        routes.get("/trips", list)
-        routes.get("/trips/{id}", get)
-        let changes = routes.group(gates: [ChangeGate(needsBody: false)])
-        for action in Action.allCases {
-            let handler: HTTPHandler = { [self] request, responder throws(Problem) in
+    func register(on routes: GuardedRoutes) {
+        routes.add(.createTrip, gates: [ChangeGate(needsBody: true)], create)
+        routes.add(.listTrips, list)
+        routes.add(.getTrip, get)
+        for (operation, action) in [(.pickUpTrip, .pickup), (.completeTrip, .complete), (.cancelTrip, .cancel)]
+            as [(Operation, Action)]
+        {
+            routes.add(operation, gates: [ChangeGate(needsBody: false)]) { [self] request, responder throws(Problem) in
                 try act(action, request, responder)
             }
-            changes.post("/trips/{id}/\(action.rawValue)", handler)
-            changes.patch("/trips/{id}/\(action.rawValue)", handler)
         }
     }
 
     /// `POST /trips`, with an `Idempotency-Key` or without.
     private func create(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
         let key = try idempotencyKey(request)
-        var call = try request.readBody(RequestBodies.createTrip)
+        let principal = request[Principal.self]
+        let rider = principal.flatMap { $0.roles.contains(.rider) ? $0.subject : nil }
+        var call = try request.readBody { (body) throws(BodyError) in
+            try RequestBodies.createTrip(body, rider: rider)
+        }
+        if let principal, !principal.isRider(call.riderID) { throw .somebodyElses("rider") }
         call.id = backends.mint()
-        call.idempotencyKey = key
+        call.idempotencyKey = key.map { principal?.own($0) ?? $0 }
         let wanted = call
         backends.call(.trip, RequestScope(request, responder)) { [trips = backends.trips] options, done in
             trips.createTrip(wanted, options: options, done)
@@ -70,6 +74,7 @@ final class TripRoutes {
         var call = Trip_V1_ListTripsRequest()
         call.riderID = try parameters.identifier("rider_id")
         call.driverID = try parameters.identifier("driver_id")
+        if let principal = request[Principal.self] { try restrict(&call, to: principal) }
         call.pageSize = parameters.pageSize
         call.pageToken = parameters.pageToken
         if let word = parameters.filters["status"] {
@@ -93,6 +98,21 @@ final class TripRoutes {
                 if let token = page.nextPageToken { output.appendJSON("next_page_token", string: token) }
                 output.append("}")
             }
+        }
+    }
+
+    /// Lists of whoever is no operator have their own trips: as a driver if they ask for those, else as a rider.
+    private func restrict(_ call: inout Trip_V1_ListTripsRequest, to principal: Principal) throws(Problem) {
+        if principal.isOperator { return }
+        if call.riderID == nil && call.driverID == nil {
+            if principal.roles.contains(.rider) {
+                call.riderID = principal.subject
+            } else {
+                call.driverID = principal.subject
+            }
+        }
+        guard call.riderID.map(principal.isRider) == true || call.driverID.map(principal.isDriver) == true else {
+            throw .somebodyElses(call.riderID == nil ? "driver" : "rider")
         }
     }
 

@@ -10,7 +10,7 @@ import WebSocketServer
 ///
 ///     let links = FeedLink.links(feed, loops: group.loops)           // once, on the feed's loop, before the loops run
 ///     let live = LiveEndpoints(link: links[i].value, …)               // on each loop
-///     live.register(on: router.group(["", "/v1"]))
+///     live.register(on: GuardedRoutes(router.group(["", "/v1"]), access: access))
 final class LiveEndpoints {
     struct Configuration: Sendable {
         /// What the live lists of this loop may hold and do.
@@ -27,6 +27,7 @@ final class LiveEndpoints {
     private let trips: TripEndpoint
     private let uplinks: UplinkEndpoint
     private let refused = RefusedEndpoint()
+    private let expiry: SocketExpiry
     private var isDraining = false
 
     init(
@@ -40,6 +41,7 @@ final class LiveEndpoints {
                 name: "cabstand_list_freshness_seconds",
                 help:
                     "From the time of the Kafka record that caused a list to the list's socket write, per subscriber."))
+        expiry = SocketExpiry(sockets: sockets)
         let watches = TripWatches(loop: link.loop, client: trips)
         available = AvailableEndpoint(
             sockets: sockets, link: link, interval: configuration.interval, limits: configuration.limits)
@@ -48,10 +50,10 @@ final class LiveEndpoints {
     }
 
     /// Adds the routes.
-    func register(on routes: RouteGroup) {
-        routes.get("/ws/drivers/available", openAvailable)
-        routes.get("/ws/trips/{id}", openTrip)
-        routes.get("/ws/drivers/{id}/location", openUplink)
+    func register(on routes: GuardedRoutes) {
+        routes.add(.watchAvailableDrivers, openAvailable)
+        routes.add(.watchTrip, openTrip)
+        routes.add(.reportLocation, openUplink)
     }
 
     /// Refuses new WebSockets (503) from now on.
@@ -115,7 +117,9 @@ final class LiveEndpoints {
             }
             return nil
         }
-        return responder.upgrade(to: sockets, context: 0, response: response.span) ? id : nil
+        guard responder.upgrade(to: sockets, context: 0, response: response.span) else { return nil }
+        if let principal = request[Principal.self] { expiry.add(id, at: principal.expires) }
+        return id
     }
 
     private func refuse(_ id: WebSocketID, _ problem: Problem, _ requestID: String) {

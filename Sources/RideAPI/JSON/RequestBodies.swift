@@ -42,10 +42,14 @@ public enum RequestBodies {
     }
 
     /// `POST /trips`: `rider_id`, `driver_id`?, `category`?, `pickup`, `dropoff`.
-    public static func createTrip(_ bytes: Span<UInt8>) throws(BodyError) -> Trip_V1_CreateTripRequest {
+    ///
+    /// - Parameter rider: whom the trip is for if the body does not say; nil: it has to.
+    public static func createTrip(
+        _ bytes: Span<UInt8>, rider: String? = nil
+    ) throws(BodyError) -> Trip_V1_CreateTripRequest {
         var body = BodyReader(bytes)
         var request = Trip_V1_CreateTripRequest()
-        var riderID: String?
+        var riderID = rider
         if try body.beginObject("The body") {
             while let member = try body.nextMember() {
                 if body.isEqual(member, "rider_id") {

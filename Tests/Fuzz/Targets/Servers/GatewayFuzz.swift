@@ -61,7 +61,7 @@
                 link: FeedLink.links(feed, loops: [loop])[0].value, drivers: backends.drivers, trips: backends.trips,
                 configuration: .init(limits: limits, deflate: deflate))
             let router = Router()
-            let api = router.group()
+            let api = GuardedRoutes(router.group())
             live.register(on: api)
             DriverRoutes(backends: backends).register(on: api)
             TripRoutes(backends: backends).register(on: api)

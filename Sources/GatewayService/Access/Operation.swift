@@ -1,0 +1,90 @@
+import HTTP1
+import HTTPServer
+
+/// Everything that can be asked of the gateway, and who may: the one table. Routes are added by their operation
+/// (`GuardedRoutes`), so that none is without a row. The page, its files and health are for everybody.
+enum Operation: CaseIterable {
+    case findAvailableDrivers, listDrivers, getDriver, registerDriver, setDriverStatus
+    case createTrip, listTrips, getTrip, pickUpTrip, completeTrip, cancelTrip
+    case watchAvailableDrivers, watchTrip, reportLocation
+
+    /// Methods and path.
+    var route: (methods: [HTTP1Method], pattern: String) {
+        switch self {
+        case .findAvailableDrivers: ([.get], "/drivers/available")
+        case .listDrivers: ([.get], "/drivers")
+        case .getDriver: ([.get], "/drivers/{id}")
+        case .registerDriver: ([.post], "/drivers")
+        case .setDriverStatus: ([.patch], "/drivers/{id}/status")
+        case .createTrip: ([.post], "/trips")
+        case .listTrips: ([.get], "/trips")
+        case .getTrip: ([.get], "/trips/{id}")
+        case .pickUpTrip: ([.post, .patch], "/trips/{id}/pickup")
+        case .completeTrip: ([.post, .patch], "/trips/{id}/complete")
+        case .cancelTrip: ([.post, .patch], "/trips/{id}/cancel")
+        case .watchAvailableDrivers: ([.get], "/ws/drivers/available")
+        case .watchTrip: ([.get], "/ws/trips/{id}")
+        case .reportLocation: ([.get], "/ws/drivers/{id}/location")
+        }
+    }
+
+    /// Who may; operators always.
+    var roles: Set<Role> {
+        switch self {
+        // Who is free, and where: everybody, where lists are public.
+        case .findAvailableDrivers, .watchAvailableDrivers: [.rider, .driver]
+        case .listDrivers, .registerDriver: []
+        case .getDriver: [.rider, .driver]
+        case .setDriverStatus, .reportLocation: [.driver]
+        case .createTrip: [.rider]
+        case .listTrips, .getTrip, .watchTrip, .cancelTrip: [.rider, .driver]
+        case .pickUpTrip, .completeTrip: [.driver]
+        }
+    }
+
+    /// Whether everybody may, without saying who they are, where `CABSTAND_PUBLIC_LISTS` is on.
+    var isPublicList: Bool { self == .findAvailableDrivers || self == .watchAvailableDrivers }
+
+    /// What it is about beside its role.
+    var subject: Subject {
+        switch self {
+        case .setDriverStatus, .reportLocation: .ownDriver
+        case .getTrip, .watchTrip, .pickUpTrip, .completeTrip, .cancelTrip: .ownTrip
+        default: .any
+        }
+    }
+
+    /// Whose thing an operation is about, for whoever is no operator.
+    enum Subject {
+        /// Everybody's, or the handler looks itself.
+        case any
+        /// The driver in the path is the caller.
+        case ownDriver
+        /// The caller is the rider or the driver of the trip in the path; other trips are not there (404).
+        case ownTrip
+    }
+}
+
+/// A group to which routes are added by what they do; where access is restricted, each stands behind its gates.
+struct GuardedRoutes {
+    private let routes: RouteGroup
+    private let access: AccessControl?
+
+    /// - Parameter access: nil: everybody may do everything.
+    init(_ routes: RouteGroup, access: AccessControl? = nil) {
+        self.routes = routes
+        self.access = access
+    }
+
+    /// Adds the route of an operation. `gates` stand behind those of access.
+    func add(_ operation: Operation, gates: [any Gate] = [], _ handler: @escaping HTTPHandler) {
+        var group = routes
+        if let access {
+            group = group.group(gates: [access.gate(operation)])
+            if operation.subject == .ownTrip { group = group.group(gate: access.ownTripGate) }
+        }
+        group = group.group(gates: gates)
+        let (methods, pattern) = operation.route
+        for method in methods { group.add(method, pattern, handler) }
+    }
+}

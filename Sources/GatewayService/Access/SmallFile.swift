@@ -1,0 +1,47 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// Files of keys, read and written as a whole, before a loop runs or on the thread of signals.
+enum SmallFile {
+    /// A longer one is no file of keys.
+    private static let limit = 256 << 10
+
+    /// - Throws: `GatewayStartError`, which names the file.
+    static func read(_ path: String) throws(GatewayStartError) -> [UInt8] {
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure(path, "can't be read") }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: limit + 1)
+        var count = 0
+        while count < bytes.count {
+            let taken = unsafe bytes.withUnsafeMutableBytes { buffer in
+                unsafe Glibc.read(descriptor, buffer.baseAddress.unsafelyUnwrapped + count, buffer.count - count)
+            }
+            if taken < 0 && errno == EINTR { continue }
+            guard taken >= 0 else { throw failure(path, "can't be read") }
+            if taken == 0 { return Array(bytes.prefix(count)) }
+            count += taken
+        }
+        throw GatewayStartError(description: "\(path) is longer than a file of keys can be.")
+    }
+
+    /// Makes a file that only its owner can read. One that is there already stays as it is.
+    static func makePrivate(_ path: String, _ bytes: [UInt8]) throws(GatewayStartError) {
+        let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw failure(path, "can't be made") }
+        defer { close(descriptor) }
+        let written = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
+        guard written == bytes.count, fsync(descriptor) == 0 else {
+            let error = failure(path, "can't be written")
+            _ = unsafe unlink(path)
+            throw error
+        }
+    }
+
+    private static func failure(_ path: String, _ what: String) -> GatewayStartError {
+        unsafe GatewayStartError(description: "\(path) \(what): \(String(cString: strerror(errno))).")
+    }
+}

@@ -1,0 +1,309 @@
+import AccessTokens
+import GRPCRuntime
+import HTTP1
+import RideAPI
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import GatewayService
+
+/// Makes tokens as an issuer does.
+struct TestIssuer {
+    let name: String
+    let key: SigningKey
+
+    init(_ name: String = "https://id.example") throws {
+        self.name = name
+        key = try #require(SigningKey())
+    }
+
+    var trusted: TrustedIssuer {
+        TrustedIssuer(name: name, audience: "cabstand", keys: JSONWebKeySet([key.publicKey]))
+    }
+
+    /// The field line that carries a token.
+    func field(_ subject: String, _ roles: String..., expires: Int64 = 4_000_000_000, audience: String = "cabstand")
+        -> String
+    {
+        let token = AccessToken(
+            issuer: name, subject: subject, audience: [audience], expires: expires, issuedAt: 1_000,
+            identifier: "\(subject)-\(roles)", client: "test", scopes: Set(roles))
+        return "Authorization: Bearer \(key.sign(token) ?? "")\r\n"
+    }
+}
+
+extension AccessControl.Configuration {
+    static func trusting(_ issuers: TestIssuer..., publicLists: Bool = true) -> Self {
+        Self(
+            verifier: TokenVerifier(issuers.map(\.trusted)), firstIssuer: issuers[0].name, publicLists: publicLists,
+            keySet: "{\"keys\":[\(issuers[0].key.json)]}")
+    }
+}
+
+@Suite struct AccessTests {
+    private static let place = "\"pickup\":{\"lat\":1,\"lon\":2},\"dropoff\":{\"lat\":3,\"lon\":4}"
+
+    /// Services to which everything belongs to Ada, who is a rider and a driver.
+    private func world(_ issuers: TestIssuer..., publicLists: Bool = true) throws -> RESTWorld {
+        let world = try RESTWorld(
+            access: .init(
+                verifier: TokenVerifier(issuers.map(\.trusted)), firstIssuer: issuers[0].name, publicLists: publicLists,
+                keySet: "{\"keys\":[\(issuers[0].key.json)]}"))
+        let trip = Trip_V1_Trip(id: "t", riderID: "ada", driverID: "ada", status: .inProgress)
+        let driver = Driver_V1_Driver(id: "ada", name: "Ada")
+        world.scripts.set {
+            $0.find = { _, _ in .success(Driver_V1_FindAvailableDriversResponse()) }
+            $0.list = { _, _ in .success(Driver_V1_ListDriversResponse()) }
+            $0.get = { _, _ in .success(Driver_V1_GetDriverResponse(driver: driver)) }
+            $0.register = { _, _ in .success(Driver_V1_RegisterDriverResponse(driver: driver, created: true)) }
+            $0.setStatus = { _, _ in .success(Driver_V1_UpdateDriverStatusResponse(driver: driver)) }
+            $0.createTrip = { _, _ in .success(Trip_V1_CreateTripResponse(trip: trip)) }
+            $0.getTrip = { _, _ in .success(Trip_V1_GetTripResponse(trip: trip)) }
+            $0.listTrips = { _, _ in .success(Trip_V1_ListTripsResponse()) }
+            $0.pickUp = { _, _ in .success(Trip_V1_PickUpTripResponse(trip: trip)) }
+            $0.complete = { _, _ in .success(Trip_V1_CompleteTripResponse(trip: trip)) }
+            $0.cancel = { _, _ in .success(Trip_V1_CancelTripResponse(trip: trip)) }
+        }
+        return world
+    }
+
+    private func body(_ operation: Operation) -> String? {
+        switch operation {
+        case .registerDriver:
+            "{\"name\":\"Ada\",\"lat\":1,\"lon\":2,\"vehicle\":{\"make\":\"a\",\"model\":\"b\",\"color\":\"c\",\"plate\":\"d\",\"category\":\"e\"}}"
+        case .setDriverStatus: "{\"status\":\"offline\"}"
+        case .createTrip: "{\"rider_id\":\"ada\",\(Self.place)}"
+        default: nil
+        }
+    }
+
+    private func status(_ response: String) -> Int { Int(response.split(separator: " ")[1]) ?? 0 }
+
+    /// Every route of REST, each method, with every role and with none, against the table.
+    @Test func everyRouteIsForWhomTheTableSays() throws {
+        let issuer = try TestIssuer()
+        let world = try world(issuer)
+        let callers: [(Role?, String)] =
+            [(nil, "")] + Role.allCases.map { ($0, issuer.field("ada", $0.rawValue)) }
+        var refused = 0
+        for operation in Operation.allCases {
+            let (methods, pattern) = operation.route
+            guard !pattern.hasPrefix("/ws/") else { continue }
+            let path = pattern.replacing("{id}", with: pattern.hasPrefix("/trips") ? "t" : "ada")
+            for method in methods {
+                for (role, fields) in callers {
+                    for prefix in ["", "/v1"] {
+                        let word = method == .get ? "GET" : method == .post ? "POST" : "PATCH"
+                        let response = world.send(word, prefix + path, body: body(operation), fields: fields)
+                        let mayDo = role.map { $0 == .operator || operation.roles.contains($0) }
+                        let expected = mayDo ?? operation.isPublicList
+                        let status = status(response)
+                        refused += expected ? 0 : 1
+                        #expect(
+                            expected ? (200...201).contains(status) : status == (role == nil ? 401 : 403),
+                            "\(word) \(path) as \(role?.rawValue ?? "nobody"): \(response)")
+                    }
+                }
+            }
+        }
+        #expect(refused > 30)
+    }
+
+    @Test func listsAreForEverybodyOnlyIfTheOperatorSaysSo() throws {
+        let world = try world(try TestIssuer(), publicLists: false)
+        #expect(status(world.send("GET", "/drivers/available")) == 401)
+    }
+
+    /// Somebody else's trips are not there; somebody else's name is refused.
+    @Test func nobodyTouchesWhatIsSomebodyElses() throws {
+        let issuer = try TestIssuer()
+        let world = try world(issuer)
+        let eve = issuer.field("eve", "rider", "driver")
+        for (method, path) in [
+            ("GET", "/trips/t"), ("POST", "/trips/t/cancel"), ("POST", "/trips/t/pickup"),
+            ("PATCH", "/trips/t/complete"),
+            ("GET", "/trips/none%00"),
+        ] {
+            #expect(status(world.send(method, path, fields: eve)) == 404, "\(path)")
+        }
+        let book = body(.createTrip)
+        #expect(world.send("POST", "/trips", body: book, fields: eve).contains("\"code\":\"not-yours\""))
+        let offline = body(.setDriverStatus)
+        #expect(
+            world.send("PATCH", "/drivers/ada/status", body: offline, fields: eve).contains("\"code\":\"not-yours\""))
+        #expect(status(world.send("GET", "/trips?rider_id=ada", fields: eve)) == 403)
+        #expect(status(world.send("GET", "/trips?driver_id=ada", fields: eve)) == 403)
+        // A rider is no driver of the same name.
+        let rider = issuer.field("ada", "rider")
+        #expect(status(world.send("GET", "/trips?driver_id=ada", fields: rider)) == 403)
+        #expect(status(world.send("PATCH", "/drivers/ada/status", body: offline, fields: rider)) == 403)
+    }
+
+    @Test func listsHaveOnesOwnTrips() throws {
+        let issuer = try TestIssuer()
+        let world = try world(issuer)
+        let asked = Mutex<[Trip_V1_ListTripsRequest]>([])
+        world.scripts.set {
+            $0.listTrips = { request, _ in
+                asked.withLock { $0.append(request) }
+                return .success(Trip_V1_ListTripsResponse())
+            }
+        }
+        _ = world.send("GET", "/trips", fields: issuer.field("ada", "rider"))
+        _ = world.send("GET", "/trips", fields: issuer.field("bob", "driver"))
+        _ = world.send("GET", "/trips?driver_id=bob&rider_id=ada", fields: issuer.field("bob", "driver"))
+        _ = world.send("GET", "/trips", fields: issuer.field("olga", "operator"))
+        let requests = asked.withLock { $0 }
+        #expect(requests.map(\.riderID) == ["ada", nil, "ada", nil])
+        #expect(requests.map(\.driverID) == [nil, "bob", "bob", nil])
+    }
+
+    @Test func aRiderBooksForThemselvesAndKeysAreTheirOwn() throws {
+        let issuer = try TestIssuer()
+        let other = try TestIssuer("https://other.example")
+        let world = try world(issuer, other)
+        let asked = Mutex<[Trip_V1_CreateTripRequest]>([])
+        world.scripts.set {
+            $0.createTrip = { request, _ in
+                asked.withLock { $0.append(request) }
+                return .success(Trip_V1_CreateTripResponse(trip: Trip_V1_Trip(id: "t", riderID: request.riderID)))
+            }
+        }
+        let key = "Idempotency-Key: k1\r\n"
+        let callers = [
+            issuer.field("ada", "rider"), issuer.field("ada", "rider"), issuer.field("bob", "rider"),
+            other.field("ada", "rider"), issuer.field("auth0|7", "rider"),
+        ]
+        for caller in callers {
+            let response = world.send("POST", "/trips", body: "{\(Self.place)}", fields: caller + key)
+            #expect(status(response) == 201, "\(response)")
+        }
+        let requests = asked.withLock { $0 }
+        #expect(requests.prefix(3).map(\.riderID) == ["ada", "ada", "bob"])
+        // Two issuers' Adas are two, and each has an identifier.
+        #expect(Set(requests.map(\.riderID)).count == 4)
+        #expect(requests.allSatisfy { (1...64).contains($0.riderID.utf8.count) && !$0.riderID.contains("|") })
+        let keys = requests.map { $0.idempotencyKey ?? "" }
+        #expect(keys[0] == keys[1])
+        #expect(Set(keys).count == 4)
+        #expect(keys.allSatisfy { (1...255).contains($0.utf8.count) })
+        // An operator says whom it is for.
+        let olga = issuer.field("olga", "operator")
+        #expect(status(world.send("POST", "/trips", body: "{\(Self.place)}", fields: olga)) == 422)
+        #expect(status(world.send("POST", "/trips", body: body(.createTrip), fields: olga)) == 201)
+    }
+
+    /// RFC 6750 §3.1: no error code where nothing was sent.
+    @Test func refusalsAreThoseOfBearerTokens() throws {
+        let issuer = try TestIssuer()
+        let world = try world(issuer)
+        func challenge(_ fields: String) -> (Int, String) {
+            let response = world.send("GET", "/trips", fields: fields)
+            let line = response.split(separator: "\r\n").first { $0.lowercased().hasPrefix("www-authenticate:") }
+            return (status(response), line.map { String($0.dropFirst("www-authenticate: ".count)) } ?? "")
+        }
+        let realm = "Bearer realm=\"cabstand\""
+        #expect(challenge("") == (401, realm))
+        for other in ["Basic YTpi", "Bearer", "Bearer ", "Token x"] {
+            #expect(challenge("Authorization: \(other)\r\n") == (401, realm), "\(other)")
+        }
+        #expect(
+            challenge("Authorization: bearer x\r\n").1.hasPrefix(
+                "\(realm), error=\"invalid_token\", error_description=\""))
+        for bad in [
+            issuer.field("ada", "rider", expires: 1_600_000_000), issuer.field("ada", "rider", audience: "maps"),
+            try TestIssuer().field("ada", "rider"), try TestIssuer("https://evil.example").field("ada", "operator"),
+        ] {
+            let (status, line) = challenge(bad)
+            #expect(status == 401 && line.contains("error=\"invalid_token\""), "\(line)")
+        }
+        let twice = issuer.field("ada", "rider") + issuer.field("ada", "rider")
+        #expect(challenge(twice).0 == 400 && challenge(twice).1.contains("error=\"invalid_request\""))
+        // A token for nothing.
+        let nothing = challenge(issuer.field("ada"))
+        #expect(nothing == (403, "\(realm), error=\"insufficient_scope\", scope=\"driver operator rider\""))
+        // A token in the address is none (RFC 6750 §2.3).
+        #expect(status(world.send("GET", "/trips?access_token=x")) == 401)
+    }
+
+    @Test func aKeyThatIsGoneOpensNothing() throws {
+        let (old, new) = (try TestIssuer(), try TestIssuer())
+        let world = try world(old)
+        let fields = old.field("ada", "rider")
+        #expect(status(world.send("GET", "/trips", fields: fields)) == 200)
+        #expect(world.send("GET", "/.well-known/jwks.json").contains(old.key.publicKey.identifier ?? "?"))
+        world.use(.trusting(new))
+        #expect(status(world.send("GET", "/trips", fields: fields)) == 401)
+        #expect(status(world.send("GET", "/trips", fields: new.field("ada", "rider"))) == 200)
+        #expect(world.send("GET", "/.well-known/jwks.json").contains(new.key.publicKey.identifier ?? "?"))
+    }
+}
+
+/// WebSockets, in virtual time: it begins in 2023.
+@Suite struct SocketAccessTests {
+    @Test func socketsAreForWhomTheTableSays() throws {
+        let issuer = try TestIssuer()
+        let world = try LiveWorld(access: .trusting(issuer))
+        world.putDriver("ada", 1, 2)
+        world.putTrip("t", driver: "ada")
+        world.run(1)
+        func head(_ path: String, _ fields: String) -> String {
+            let browser = world.open(path, fields: fields)
+            world.run(1)
+            return String(browser.head.prefix(12))
+        }
+        let paths = ["/ws/drivers/available", "/ws/trips/t", "/ws/drivers/ada/location"]
+        #expect(paths.map { head($0, "") } == ["HTTP/1.1 101", "HTTP/1.1 401", "HTTP/1.1 401"])
+        let rider = issuer.field("rider", "rider")
+        #expect(paths.map { head($0, rider) } == ["HTTP/1.1 101", "HTTP/1.1 101", "HTTP/1.1 403"])
+        let stranger = issuer.field("eve", "rider")
+        #expect(paths.map { head($0, stranger) } == ["HTTP/1.1 101", "HTTP/1.1 404", "HTTP/1.1 403"])
+        let driver = issuer.field("ada", "driver")
+        #expect(paths.map { head($0, driver) } == ["HTTP/1.1 101", "HTTP/1.1 101", "HTTP/1.1 101"])
+        let another = issuer.field("bob", "driver")
+        #expect(paths.map { head($0, another) } == ["HTTP/1.1 101", "HTTP/1.1 404", "HTTP/1.1 403"])
+        let operators = issuer.field("olga", "operator")
+        #expect(paths.map { head($0, operators) } == ["HTTP/1.1 101", "HTTP/1.1 101", "HTTP/1.1 101"])
+    }
+
+    @Test func aSocketEndsWithItsToken() throws {
+        let issuer = try TestIssuer()
+        let world = try LiveWorld(access: .trusting(issuer))
+        world.putTrip("t", driver: "car")
+        // 60 seconds from the beginning, and the skew.
+        let short = world.open("/ws/trips/t", fields: issuer.field("rider", "rider", expires: 1_700_000_060))
+        let long = world.open("/ws/trips/t", fields: issuer.field("rider", "rider", expires: 1_700_100_000))
+        world.run(80)
+        #expect(short.closeCode == nil && !short.messages.isEmpty)
+        world.run(15)
+        #expect(short.closeCode == 3005)
+        #expect(long.closeCode == nil)
+        world.run(60)
+        #expect(long.closeCode == nil)
+    }
+
+    /// What comes with forged tokens costs a bounded part of the loop, and those who are known are not held up.
+    @Test func aFloodOfForgedTokensDoesNotStopWhoIsKnown() throws {
+        let issuer = try TestIssuer()
+        let world = try LiveWorld(access: .trusting(issuer))
+        world.putTrip("t", driver: "car")
+        let rider = issuer.field("rider", "rider")
+        let first = world.open("/ws/trips/t", fields: rider)
+        world.run(1)
+        #expect(first.head.hasPrefix("HTTP/1.1 101"))
+        let forged = try TestIssuer().field("rider", "rider")
+        let flood = (0..<300).map { _ in world.open("/ws/trips/t", fields: forged) }
+        let known = world.open("/ws/trips/t", fields: rider)
+        world.run(0.05)
+        let heads = flood.map { $0.head.prefix(12) }
+        #expect(heads.filter { $0 == "HTTP/1.1 401" }.count <= AccessControl.Limits.burst + 100)
+        #expect(heads.contains { $0 == "HTTP/1.1 503" })
+        #expect(known.head.hasPrefix("HTTP/1.1 101"))
+        // And then there is room again.
+        world.run(1)
+        let late = world.open("/ws/trips/t", fields: issuer.field("rider", "rider", "driver"))
+        world.run(1)
+        #expect(late.head.hasPrefix("HTTP/1.1 101"))
+    }
+}
