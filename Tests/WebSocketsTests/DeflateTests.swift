@@ -147,7 +147,7 @@ import WebSockets
         arguments: [
             [0xFF], [0x07, 0x00], [0x00, 0x05, 0x00, 0xFA, 0xFE, 0x48],
             [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x40, 0xFF], [], [0xF2],
-            [0xF2, 0x48, 0xCD], [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48], [0xF2, 0x00, 0x11, 0x00, 0x00],
+            [0xF2, 0x48, 0xCD], [0x00, 0x06, 0x00, 0xF9, 0xFF, 0x48], [0xF2, 0x00, 0x11, 0x00, 0x00],
             [0x05, 0xE0, 0x01],
         ] as [[UInt8]])
     func whatIsNoDeflateDataIs1007(payload: [UInt8]) {
@@ -155,6 +155,12 @@ import WebSockets
         var peer = Peer(deflate: takeover)
         for byte in first(payload, .binary) { peer.receive([byte]) }
         #expect(peer.said == [.violation(.invalidDeflate)])
+    }
+
+    /// RFC 7692 §7.2.2: the four bytes that are appended are data, where a block that is not compressed wants them.
+    @Test func theAppendedBytesMayBeDataOfABlock() {
+        let payload: [UInt8] = [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48]
+        #expect(hear(first(payload, .binary), deflate: takeover) == [.binary([0x48, 0, 0, 0xFF, 0xFF])])
     }
 
     /// A message that is cut off is never taken for a shorter one.
