@@ -59,7 +59,8 @@ extension ServerConnections {
             return interrupt(
                 name, RPCError(code: .resourceExhausted, message: "the answer's metadata are too large"))
         }
-        let compresses = compression == .gzip && call.value.compression.contains(.accepted)
+        let isAccepted = call.value.compression.contains(.accepted)
+        let compresses = compression == .gzip && isAccepted
         let discloses = call.value.head == .disclosing
         call.value.head = compresses ? .compressing : .plain
         unsafe connection.value.writer.headers(

@@ -12,9 +12,10 @@ extension ClientCore {
     ) {
         let status = head.status
         guard status >= 200 else {
-            connection.value.interims += 1
+            let interims = connection.value.interims + 1
+            connection.value.interims = interims
             // Nobody has asked for another protocol, nor waits for so many hints.
-            if status == 101 || connection.value.interims > limits.interimResponses {
+            if status == 101 || interims > limits.interimResponses {
                 fail(handle, .malformed(.unaskedResponse))
             }
             return
@@ -90,7 +91,8 @@ extension ClientCore {
         guard let connection = connections.find(handle), connection.value.phase != .closing else { return }
         let name = connection.value.exchange
         connection.value.exchange = .none
-        let isReusable = connection.value.parser.isReusable && excess == 0 && connection.value.idleTime > 0
+        let mayWait = connection.value.idleTime > 0
+        let isReusable = connection.value.parser.isReusable && excess == 0 && mayWait
         // Who answers before the request is complete wants the rest no more than it wants another.
         if isReusable, loop.pendingOutput(connection.value.id) == 0 {
             rest(handle, connection)

@@ -131,7 +131,8 @@ extension ClientCore {
     }
 
     private func wantsMore(_ pool: Place<OriginPool>) -> Bool {
-        pool.value.waitingCount > pool.value.connecting && pool.value.open < max(1, limits.connectionsPerOrigin)
+        let isFull = pool.value.open >= max(1, limits.connectionsPerOrigin)
+        return pool.value.waitingCount > pool.value.connecting && !isFull
     }
 
     /// Begins a connection to one of the addresses. False: none can be made now.
@@ -191,7 +192,8 @@ extension ClientCore {
         guard let pool = pools.find(name) else { return }
         pool.value.open -= 1
         pool.value.connecting -= 1
-        let goesOn = wasWanted && next < addresses.count && loop.now < connectBy && wantsMore(pool)
+        let isWanted = wasWanted && wantsMore(pool)
+        let goesOn = isWanted && next < addresses.count && loop.now < connectBy
         if goesOn, connect(name, pool, addresses, next, connectBy) { return }
         if !goesOn { connectingFailed(name, .unreachable(pool.value.origin.authority, reason)) }
         dropIfUnused(name)
