@@ -267,6 +267,23 @@ extension AccessControl.Configuration {
         #expect(paths.map { head($0, operators) } == ["HTTP/1.1 101", "HTTP/1.1 101", "HTTP/1.1 101"])
     }
 
+    /// A token lives for days, and nothing is kept for sockets that have gone.
+    @Test func whoComesAndGoesHoldsNothing() throws {
+        let issuer = try TestIssuer()
+        let world = try LiveWorld(access: .trusting(issuer))
+        world.putTrip("t", driver: "car")
+        let rider = issuer.field("rider", "rider")
+        for _ in 0..<200 {
+            let browser = world.open("/ws/trips/t", fields: rider)
+            world.run(0.1)
+            #expect(browser.head.hasPrefix("HTTP/1.1 101"))
+            browser.close()
+            world.run(0.1)
+        }
+        #expect(world.live.sockets.count == 0)
+        #expect(world.live.expiry.count <= 64)
+    }
+
     @Test func aSocketEndsWithItsToken() throws {
         let issuer = try TestIssuer()
         let world = try LiveWorld(access: .trusting(issuer))

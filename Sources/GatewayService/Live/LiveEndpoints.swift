@@ -27,7 +27,7 @@ final class LiveEndpoints {
     private let trips: TripEndpoint
     private let uplinks: UplinkEndpoint
     private let refused = RefusedEndpoint()
-    private let expiry: SocketExpiry
+    let expiry: SocketExpiry
     private var isDraining = false
 
     init(
