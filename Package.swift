@@ -86,6 +86,10 @@ var targets: [Target] = [
         "RideAPI", ["Bytes", "Reactor", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
     room("Operations", ["Bytes", "Reactor", "JSONWire", "Telemetry", "Settings", "HTTPServer", "KafkaClient"]),
 
+    room(
+        "Access",
+        ["AccessTokens", "Basics", "Bytes", "Reactor", "Telemetry", "Settings", "RideDomain", "RideAPI", "Operations"]),
+
     // Floor 4: services
     room(
         "DriverService",
@@ -102,7 +106,7 @@ var targets: [Target] = [
     room(
         "GatewayService",
         [
-            "AccessTokens", "Basics", "ProtobufWire", "WebSockets", "Bytes", "Reactor", "JSONWire", "HTTP1",
+            "Access", "AccessTokens", "Basics", "ProtobufWire", "WebSockets", "Bytes", "Reactor", "JSONWire", "HTTP1",
             "RideDomain", "Telemetry",
             "Settings", "HTTPServer", "WebSocketServer", "GRPCRuntime", "KafkaClient", "RideAPI", "Operations",
         ]),
@@ -115,14 +119,15 @@ var targets: [Target] = [
         ]),
 
     // Floor 5: programs
-    program("gateway", ["GatewayService", "Operations", "Settings"]),
+    program("gateway", ["Access", "GatewayService", "Operations", "Settings"]),
     program("driver", ["DriverService", "DriverSimulator", "GRPCRuntime", "Operations", "Settings"]),
     program("simulator", ["DriverSimulator", "Operations", "Settings"]),
     program("trip", ["TripService", "GRPCRuntime", "Operations", "Settings"]),
     program(
         "cabstand",
         [
-            "RideAPI", "GatewayService", "DriverService", "DriverSimulator", "TripService", "Operations", "KafkaClient",
+            "Access", "RideAPI", "GatewayService", "DriverService", "DriverSimulator", "TripService", "Operations",
+            "KafkaClient",
             "Settings", "Telemetry",
         ]),
     program("protoc-gen-cabstand", ["ProtobufWire", "Bytes"]),
@@ -195,7 +200,7 @@ var targets: [Target] = [
     tests(
         "GatewayService",
         [
-            "AccessTokens", "Basics", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim", "JSONWire",
+            "Access", "AccessTokens", "Basics", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim", "JSONWire",
             "ProtobufWire",
             "RideDomain", "RideAPI", "GRPCRuntime", "HTTP1", "HTTPServer", "WebSocketServer", "WebSockets",
             "TestSupport",

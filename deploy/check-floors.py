@@ -29,6 +29,8 @@ FLOORS = {
     # Its routes stand on those of HTTP.
     3.25: "WebSocketServer",
     3.5: "RideAPI Operations",
+    # Who somebody is, by the settings: for the services.
+    3.75: "Access",
     4: "GatewayService DriverService TripService DriverSimulator",
     5: "gateway driver trip simulator cabstand protoc-gen-cabstand",
 }

@@ -1,3 +1,4 @@
+import Access
 import HTTP1
 import HTTPServer
 import KafkaClient
@@ -24,7 +25,7 @@ final class GatewayNode {
     /// On the thread that made the loop, before it runs.
     init(
         backends: Backends, link: FeedLink, settings: ProgramSettings, doors: Doors,
-        access: AccessControl.Configuration?, readiness: ServiceReadiness, files: StaticFiles
+        access: AccessConfiguration?, readiness: ServiceReadiness, files: StaticFiles
     ) {
         self.backends = backends
         let loop = backends.loop
@@ -61,7 +62,7 @@ final class GatewayNode {
     }
 
     /// Who may do what from now on, if that is asked at all.
-    func use(_ access: AccessControl.Configuration) { self.access?.use(access) }
+    func use(_ access: AccessConfiguration) { self.access?.use(access) }
 
     /// Asks clients to go on elsewhere: answers are the last of their connection, new WebSockets are refused.
     func announceEnd() {

@@ -1,3 +1,4 @@
+import Access
 import HTTP1
 import HTTPServer
 import KafkaClient
@@ -46,7 +47,7 @@ public final class GatewayServer: ServerProcess {
         self.readiness = readiness
 
         let doors = try Doors(settings)
-        let access = try AccessControl.Configuration.of(settings)
+        let access = try AccessConfiguration.of(settings)
         if access == nil {
             logger.warning(
                 "nobody is asked who they are: whoever reaches this port may book as anybody and steer any car",
@@ -124,7 +125,7 @@ public final class GatewayServer: ServerProcess {
 
     private func reloadKeys() {
         do {
-            guard let access = try AccessControl.Configuration.of(settings) else { return }
+            guard let access = try AccessConfiguration.of(settings) else { return }
             for node in nodes { node.loop.submit { node.value.use(access) } }
             logger.notice("the keys of tokens were read again")
         } catch {

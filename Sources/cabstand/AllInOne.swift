@@ -1,3 +1,4 @@
+import Access
 import DriverService
 import DriverSimulator
 import GatewayService

@@ -1,3 +1,4 @@
+import Access
 import GatewayService
 import Operations
 import Settings

@@ -1,3 +1,4 @@
+import Access
 import AccessTokens
 import GRPCRuntime
 import HTTP1
@@ -33,7 +34,7 @@ struct TestIssuer {
     }
 }
 
-extension AccessControl.Configuration {
+extension AccessConfiguration {
     static func trusting(_ issuers: TestIssuer..., publicLists: Bool = true) -> Self {
         Self(
             verifier: TokenVerifier(issuers.map(\.trusted)), firstIssuer: issuers[0].name, publicLists: publicLists,
@@ -314,7 +315,7 @@ extension AccessControl.Configuration {
         let known = world.open("/ws/trips/t", fields: rider)
         world.run(0.05)
         let heads = flood.map { $0.head.prefix(12) }
-        #expect(heads.filter { $0 == "HTTP/1.1 401" }.count <= AccessControl.Limits.burst + 100)
+        #expect(heads.filter { $0 == "HTTP/1.1 401" }.count <= Authenticator.Limits.burst + 100)
         #expect(heads.contains { $0 == "HTTP/1.1 503" })
         #expect(known.head.hasPrefix("HTTP/1.1 101"))
         // And then there is room again.

@@ -1,3 +1,4 @@
+import Access
 import Bytes
 import GRPCRuntime
 import HTTPServer
@@ -46,7 +47,7 @@ final class LiveWorld {
     init(
         servicesAreUp: Bool = true, limits: FeedLimits = .init(), seed: UInt64 = 3,
         options: SimulationOptions = .init(), hasLocationStreams: Bool = true,
-        access: AccessControl.Configuration? = nil
+        access: AccessConfiguration? = nil
     ) throws {
         self.hasLocationStreams = hasLocationStreams
         network = SimulatedNetwork(seed: seed, options: options)

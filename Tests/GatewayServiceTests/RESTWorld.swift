@@ -1,3 +1,4 @@
+import Access
 import GRPCRuntime
 import Glibc
 import HTTP1
@@ -114,7 +115,7 @@ final class RESTWorld: Sendable {
     ///   - access: who may do what; nil: everybody everything.
     init(
         servesTrips: Bool = true, timeout: UInt64 = 5_000_000_000, origins: [String] = [],
-        access: AccessControl.Configuration? = nil
+        access: AccessConfiguration? = nil
     ) throws {
         group = try EventLoopGroup(count: 1)
         let loop = group.loops[0]
@@ -145,7 +146,7 @@ final class RESTWorld: Sendable {
     }
 
     /// Other keys are believed from now on.
-    func use(_ access: AccessControl.Configuration) {
+    func use(_ access: AccessConfiguration) {
         guard let control else { return }
         control.loop.submit { control.value.use(access) }
     }

@@ -1,53 +1,24 @@
+import Access
 import AccessTokens
-import Basics
 import Bytes
 import GRPCRuntime
 import HTTPServer
-import Reactor
 import RideAPI
 import RideDomain
 
 /// Who a request of one loop comes from, and whether they may what they ask for. Belongs to its loop.
 final class AccessControl {
-    /// What of access is configured: the same for all loops.
-    struct Configuration: Sendable {
-        var verifier: TokenVerifier
-        /// The issuer whose subjects are riders and drivers by their own names.
-        var firstIssuer: String
-        /// Lists of available drivers are for everybody.
-        var publicLists: Bool
-        /// The public keys of this issuer's own tokens, as a JSON Web Key Set; nil: it makes none.
-        var keySet: String?
-    }
-
-    enum Limits {
-        /// Tokens that are verified at once, and in a second, on one loop. Reason: 50 µs each: a flood of forged tokens takes a
-        /// tenth of the loop's time, and whoever's token is known already is not held up.
-        static let burst = 200
-        static let interval: Duration = .milliseconds(100)
-        /// Tokens that are remembered.
-        static let known = 10_000
-    }
-
-    private let loop: EventLoop
     private let backends: Backends
-    private(set) var configuration: Configuration
-    private let known = VerifiedTokens<Principal>(capacity: Limits.known)
-    private var budget = RateLimit(burst: Limits.burst, interval: Limits.interval)
-    private let metrics: AccessMetrics
+    private let authenticator: Authenticator
+    var configuration: AccessConfiguration { authenticator.configuration }
 
-    init(backends: Backends, configuration: Configuration, metrics: AccessMetrics = AccessMetrics()) {
-        loop = backends.loop
+    init(backends: Backends, configuration: AccessConfiguration, metrics: AccessMetrics = AccessMetrics()) {
         self.backends = backends
-        self.configuration = configuration
-        self.metrics = metrics
+        authenticator = Authenticator(loop: backends.loop, configuration: configuration, metrics: metrics)
     }
 
     /// What counts from now on; what was verified with the keys before is verified again.
-    func use(_ configuration: Configuration) {
-        self.configuration = configuration
-        known.forget { _ in true }
-    }
+    func use(_ configuration: AccessConfiguration) { authenticator.use(configuration) }
 
     /// The gate of an operation: who may.
     func gate(_ operation: Operation) -> any Gate { RoleGate(access: self, operation: operation) }
@@ -85,31 +56,21 @@ final class AccessControl {
     }
 
     private func verify(_ token: Span<UInt8>) throws(Problem) -> Principal {
-        let now = loop.wallClockMilliseconds / 1000
-        if let principal = known.find(token, at: now) {
-            metrics.recalled.increment()
-            return principal
-        }
-        guard budget.take(now: loop.now) else {
-            count("busy")
-            throw Problem(
-                503, "authentication-busy", "Too many new tokens come at once; try again in a moment.",
-                fields: ["Retry-After": "1"])
-        }
-        do throws(TokenRefusal) {
-            let principal = Principal(
-                try configuration.verifier.verify(token, at: now), first: configuration.firstIssuer)
-            metrics.verified.increment()
-            known.remember(token, principal, expires: principal.expires)
-            return principal
+        do throws(Authenticator.Failure) {
+            return try authenticator.principal(of: token)
         } catch {
-            count(error.label)
-            throw .invalidToken(error)
+            switch error {
+            case .refused(let refusal): throw .invalidToken(refusal)
+            case .busy:
+                throw Problem(
+                    503, "authentication-busy", "Too many new tokens come at once; try again in a moment.",
+                    fields: ["Retry-After": "1"])
+            }
         }
     }
 
     /// Counts a request that is refused; `reason` is one of few words.
-    func count(_ reason: String) { metrics.refused(reason) }
+    func count(_ reason: String) { authenticator.metrics.refused(reason) }
 }
 
 /// Lets through whose role allows an operation, and attaches who they are.

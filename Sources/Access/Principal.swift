@@ -4,7 +4,7 @@ import RideAPI
 import RideDomain
 
 /// What somebody is to Cabstand: a word of a token's `scope` or `roles`.
-enum Role: String, CaseIterable, Sendable {
+public enum Role: String, CaseIterable, Sendable {
     /// Books for themselves, and follows their own trips.
     case rider
     /// Streams their own position, sets their own status, drives their own trips.
@@ -14,19 +14,34 @@ enum Role: String, CaseIterable, Sendable {
 }
 
 /// Who a request comes from, once their token is verified. A gate attaches it to the request.
-final class Principal: Sendable {
+public final class Principal: Sendable {
     /// A rider's or a driver's id: the token's `sub`, of the first issuer that is believed.
-    let subject: String
-    let roles: Set<Role>
+    public let subject: String
+    public let roles: Set<Role>
     /// Unix seconds from which on the token is not valid any more.
-    let expires: Int64
+    public let expires: Int64
+    /// Unix seconds when the token was made, by its issuer's clock.
+    public let issuedAt: Int64
+    /// The token's own name, `jti`; empty: it has none.
+    public let tokenID: String
 
     /// - Parameter issuer: the one whose subjects are riders and drivers by their own names.
-    init(_ token: AccessToken, first issuer: String) {
+    public init(_ token: AccessToken, first issuer: String) {
         subject = Self.subject(token, issuer)
         roles = Set(Role.allCases.filter { token.scopes.contains($0.rawValue) })
         // A clock that goes slow by the skew sees the token as long.
         expires = min(token.expires, .max - TokenVerifier.skew) + TokenVerifier.skew
+        issuedAt = token.issuedAt
+        tokenID = token.identifier
+    }
+
+    /// Somebody whom another part of the installation has identified.
+    public init(subject: String, roles: Set<Role>, expires: Int64, issuedAt: Int64, tokenID: String) {
+        self.subject = subject
+        self.roles = roles
+        self.expires = expires
+        self.issuedAt = issuedAt
+        self.tokenID = tokenID
     }
 
     /// Two issuers may each have an Ada, and a subject may be no identifier here (`auth0|5f7c…`): those are known by a digest of
@@ -37,18 +52,18 @@ final class Principal: Sendable {
     }
 
     /// An idempotency key as the trip service knows it: the same key of two callers is two.
-    func own(_ key: String) -> String {
+    public func own(_ key: String) -> String {
         Base64URL.encode(SHA256.digest(Array("\(subject)\0\(key)".utf8).span).span)
     }
 
-    var isOperator: Bool { roles.contains(.operator) }
+    public var isOperator: Bool { roles.contains(.operator) }
 
     /// Whether this is that rider, or may act for them.
-    func isRider(_ id: String) -> Bool { isOperator || roles.contains(.rider) && subject == id }
+    public func isRider(_ id: String) -> Bool { isOperator || roles.contains(.rider) && subject == id }
 
     /// Whether this is that driver, or may act for them.
-    func isDriver(_ id: String) -> Bool { isOperator || roles.contains(.driver) && subject == id }
+    public func isDriver(_ id: String) -> Bool { isOperator || roles.contains(.driver) && subject == id }
 
     /// Whether the trip is theirs, as its rider or as its driver.
-    func owns(_ trip: Trip_V1_Trip) -> Bool { isRider(trip.riderID) || isDriver(trip.driverID) }
+    public func owns(_ trip: Trip_V1_Trip) -> Bool { isRider(trip.riderID) || isDriver(trip.driverID) }
 }

@@ -12,13 +12,13 @@ public enum OwnIssuer {
     /// tokens are still in use.
     ///
     /// - Parameter setting: the variable that names them.
-    /// - Throws: `GatewayStartError`, which names both.
-    public static func keys(_ paths: [String], named setting: String) throws(GatewayStartError) -> [SigningKey] {
+    /// - Throws: `AccessSettingError`, which names both.
+    public static func keys(_ paths: [String], named setting: String) throws(AccessSettingError) -> [SigningKey] {
         var keys: [SigningKey] = []
         for path in paths {
             let pem = try SmallFile.read(path)
             guard let key = SigningKey(pem: pem.span) else {
-                throw GatewayStartError(
+                throw AccessSettingError(
                     description:
                         "\(setting): \(path) is no private key of Ed25519 or P-256 in PEM without a passphrase; "
                         + "openssl genpkey -algorithm ed25519 makes one.")
@@ -29,11 +29,38 @@ public enum OwnIssuer {
     }
 }
 
-extension AccessControl.Configuration {
+/// Why a program can't tell who somebody is, with the setting that helps.
+public struct AccessSettingError: Error, CustomStringConvertible {
+    public let description: String
+}
+
+/// What of access is configured: the same for all loops of a program.
+public struct AccessConfiguration: Sendable {
+    public var verifier: TokenVerifier
+    /// The issuer whose subjects are riders and drivers by their own names.
+    public var firstIssuer: String
+    /// Lists of available drivers are for everybody.
+    public var publicLists: Bool
+    /// Makes this installation's own tokens; nil: it has no key for that.
+    public var signer: TokenSigner?
+    /// The public keys of this installation's own tokens, as a JSON Web Key Set; nil: it makes none.
+    public var keySet: String?
+
+    public init(
+        verifier: TokenVerifier, firstIssuer: String, publicLists: Bool, signer: TokenSigner? = nil,
+        keySet: String? = nil
+    ) {
+        self.verifier = verifier
+        self.firstIssuer = firstIssuer
+        self.publicLists = publicLists
+        self.signer = signer
+        self.keySet = keySet
+    }
+
     /// What the settings say of access; nil: everybody may do everything.
     ///
-    /// - Throws: `GatewayStartError` for what would let nobody in, with the setting that helps.
-    static func of(_ settings: ProgramSettings) throws(GatewayStartError) -> Self? {
+    /// - Throws: `AccessSettingError` for what would let nobody in, with the setting that helps.
+    public static func of(_ settings: ProgramSettings) throws(AccessSettingError) -> Self? {
         guard settings.auth == "required" else { return nil }
         var issuers: [TrustedIssuer] = []
         let keys = try OwnIssuer.keys(settings.authKey, named: settings.variable(\.authKey))
@@ -47,7 +74,7 @@ extension AccessControl.Configuration {
         }
         guard let first = issuers.first else {
             let (key, others) = (settings.variable(\.authKey), settings.variable(\.authIssuers))
-            throw GatewayStartError(
+            throw AccessSettingError(
                 description:
                     "\(settings.variable(\.auth)) is required, and nobody's tokens could be verified: give \(key) a "
                     + "private key (openssl genpkey -algorithm ed25519 -out key.pem), or \(others) an issuer with its keys."
@@ -55,22 +82,23 @@ extension AccessControl.Configuration {
         }
         return Self(
             verifier: TokenVerifier(issuers), firstIssuer: first.name, publicLists: settings.publicLists == "on",
+            signer: keys.first.map { TokenSigner(key: $0, audience: settings.authAudience) },
             keySet: keys.isEmpty ? nil : "{\"keys\":[\(keys.map(\.json).joined(separator: ","))]}")
     }
 
     /// The keys of a file.
-    private static func keySet(_ path: String, named setting: String) throws(GatewayStartError) -> JSONWebKeySet {
+    private static func keySet(_ path: String, named setting: String) throws(AccessSettingError) -> JSONWebKeySet {
         let text = try SmallFile.read(path)
         let set: JSONWebKeySet
         do throws(JSONWebKeySetError) {
             set = try JSONWebKeySet(text.span)
         } catch {
-            throw GatewayStartError(description: "\(setting): \(path) is \(error).")
+            throw AccessSettingError(description: "\(setting): \(path) is \(error).")
         }
         let logger = Logger(label: "access")
         for line in set.refused { logger.warning("a key can't be used", metadata: ["file": path, "why": line]) }
         guard !set.keys.isEmpty else {
-            throw GatewayStartError(description: "\(setting): \(path) has no key that tokens can be verified with.")
+            throw AccessSettingError(description: "\(setting): \(path) has no key that tokens can be verified with.")
         }
         return set
     }

@@ -35,38 +35,32 @@ public enum TokenCommand {
             }
         }
         let settings = declaration.readOrExit(arguments: rest, check: { _ in stop("--check is not for token.") })
-        let role = own["--role"] ?? ""
-        guard Role(rawValue: role) != nil else {
+        guard let role = Role(rawValue: own["--role"] ?? "") else {
             stop("--role is one of \(Role.allCases.map(\.rawValue).joined(separator: ", ")).")
         }
         guard let subject = own["--subject"], !subject.isEmpty else { stop("--subject NAME says whom it stands for.") }
         guard let seconds = seconds(own["--ttl"] ?? "1h") else {
             stop("--ttl is how long it is valid: 90s, 15m, 1h, 7d; 30d at most.")
         }
-        do throws(GatewayStartError) {
+        do throws(AccessSettingError) {
             guard let key = try OwnIssuer.keys(keys(settings), named: settings.variable(\.authKey)).first else {
                 stop("--auth-key FILE, or CABSTAND_AUTH_KEY, names the private key.")
             }
-            guard let text = key.sign(token(role, subject, seconds, audience: settings.authAudience)) else {
-                stop("OpenSSL can't sign.")
-            }
+            let milliseconds = SystemClock.unixMilliseconds()
+            var identifiers = UUIDv7Generator()
+            var random = SystemRandomNumberGenerator()
+            let signer = TokenSigner(key: key, audience: settings.authAudience)
+            guard
+                let text = signer.token(
+                    for: subject, [role], seconds: seconds, at: milliseconds / 1000,
+                    id: identifiers.next(milliseconds: milliseconds, using: &random).text, client: "cabstand token")
+            else { stop("OpenSSL can't sign.") }
             LogSink.output.write(line: text)
             LogSink.output.flush(within: 1_000)
             exit(0)
         } catch {
             stop(error.description)
         }
-    }
-
-    private static func token(_ role: String, _ subject: String, _ seconds: Int64, audience: String) -> AccessToken {
-        let milliseconds = SystemClock.unixMilliseconds()
-        var identifiers = UUIDv7Generator()
-        var random = SystemRandomNumberGenerator()
-        return AccessToken(
-            issuer: OwnIssuer.name, subject: subject, audience: [audience], expires: milliseconds / 1000 + seconds,
-            issuedAt: milliseconds / 1000,
-            identifier: identifiers.next(milliseconds: milliseconds, using: &random).text, client: "cabstand token",
-            scopes: [role])
     }
 
     /// Seconds of a time such as `15m`.
@@ -88,10 +82,10 @@ public enum TokenCommand {
 extension OwnIssuer {
     /// The file's key, which is made if there is none: for a program that has a folder of its own.
     ///
-    /// - Throws: `GatewayStartError`, which names the file.
-    public static func makeKeyIfNeeded(_ path: String) throws(GatewayStartError) {
+    /// - Throws: `AccessSettingError`, which names the file.
+    public static func makeKeyIfNeeded(_ path: String) throws(AccessSettingError) {
         guard unsafe access(path, F_OK) != 0 else { return }
-        guard let pem = SigningKey()?.pem else { throw GatewayStartError(description: "OpenSSL can't make a key.") }
+        guard let pem = SigningKey()?.pem else { throw AccessSettingError(description: "OpenSSL can't make a key.") }
         try SmallFile.makePrivate(path, pem)
     }
 }

@@ -1,12 +1,12 @@
 import Telemetry
 
 /// What one loop tells of access. They are there from the start, also where nobody is asked.
-final class AccessMetrics {
+public final class AccessMetrics {
     let verified: Counter
     let recalled: Counter
     private var refusals: [String: Counter] = [:]
 
-    init() {
+    public init() {
         let registry = MetricRegistry.shared
         verified = registry.counter(
             name: "cabstand_tokens_verified_total", help: "Access tokens whose signature was verified.")
@@ -16,7 +16,7 @@ final class AccessMetrics {
     }
 
     /// Counts a request that is refused; `reason` is one of few words.
-    func refused(_ reason: String) {
+    public func refused(_ reason: String) {
         let counter = refusals[reason] ?? Self.refusal(reason)
         refusals[reason] = counter
         counter.increment()

@@ -9,8 +9,8 @@ enum SmallFile {
     /// A longer one is no file of keys.
     private static let limit = 256 << 10
 
-    /// - Throws: `GatewayStartError`, which names the file.
-    static func read(_ path: String) throws(GatewayStartError) -> [UInt8] {
+    /// - Throws: `AccessSettingError`, which names the file.
+    static func read(_ path: String) throws(AccessSettingError) -> [UInt8] {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw failure(path, "can't be read") }
         defer { close(descriptor) }
@@ -25,11 +25,11 @@ enum SmallFile {
             if taken == 0 { return Array(bytes.prefix(count)) }
             count += taken
         }
-        throw GatewayStartError(description: "\(path) is longer than a file of keys can be.")
+        throw AccessSettingError(description: "\(path) is longer than a file of keys can be.")
     }
 
     /// Makes a file that only its owner can read. One that is there already stays as it is.
-    static func makePrivate(_ path: String, _ bytes: [UInt8]) throws(GatewayStartError) {
+    static func makePrivate(_ path: String, _ bytes: [UInt8]) throws(AccessSettingError) {
         let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw failure(path, "can't be made") }
         defer { close(descriptor) }
@@ -41,7 +41,7 @@ enum SmallFile {
         }
     }
 
-    private static func failure(_ path: String, _ what: String) -> GatewayStartError {
-        unsafe GatewayStartError(description: "\(path) \(what): \(String(cString: strerror(errno))).")
+    private static func failure(_ path: String, _ what: String) -> AccessSettingError {
+        unsafe AccessSettingError(description: "\(path) \(what): \(String(cString: strerror(errno))).")
     }
 }

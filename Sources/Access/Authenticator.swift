@@ -1,0 +1,65 @@
+import AccessTokens
+import Basics
+import Reactor
+
+/// Says whom an access token stands for: verifies what is new, and remembers it. Belongs to its loop.
+public final class Authenticator {
+    public enum Limits {
+        /// Tokens that are verified at once, and in a second, on one loop. Reason: 50 µs each: a flood of forged tokens takes a
+        /// tenth of the loop's time, and whoever's token is known already is not held up.
+        public static let burst = 200
+        static let interval: Duration = .milliseconds(100)
+        /// Tokens that are remembered.
+        static let known = 10_000
+    }
+
+    /// Why nobody is known by a token.
+    public enum Failure: Error, Equatable {
+        /// It is not a good one.
+        case refused(TokenRefusal)
+        /// Too many new tokens come at once; a second later there is time again.
+        case busy
+    }
+
+    private let loop: EventLoop
+    public private(set) var configuration: AccessConfiguration
+    private let known = VerifiedTokens<Principal>(capacity: Limits.known)
+    private var budget = RateLimit(burst: Limits.burst, interval: Limits.interval)
+    /// What it has counted.
+    public let metrics: AccessMetrics
+
+    public init(loop: EventLoop, configuration: AccessConfiguration, metrics: AccessMetrics = AccessMetrics()) {
+        self.loop = loop
+        self.configuration = configuration
+        self.metrics = metrics
+    }
+
+    /// What counts from now on; what was verified with the keys before is verified again.
+    public func use(_ configuration: AccessConfiguration) {
+        self.configuration = configuration
+        known.forget { _ in true }
+    }
+
+    /// Whom a token in its compact form stands for. Refusals are counted.
+    public func principal(of token: Span<UInt8>) throws(Failure) -> Principal {
+        let now = loop.wallClockMilliseconds / 1000
+        if let principal = known.find(token, at: now) {
+            metrics.recalled.increment()
+            return principal
+        }
+        guard budget.take(now: loop.now) else {
+            metrics.refused("busy")
+            throw .busy
+        }
+        do throws(TokenRefusal) {
+            let principal = Principal(
+                try configuration.verifier.verify(token, at: now), first: configuration.firstIssuer)
+            metrics.verified.increment()
+            known.remember(token, principal, expires: principal.expires)
+            return principal
+        } catch {
+            metrics.refused(error.label)
+            throw .refused(error)
+        }
+    }
+}
