@@ -12,6 +12,7 @@ enum MicroBenchmarks {
         appending()
         masking()
         deflating()
+        limiting()
         CodecBenchmarks.run()
         print("\n| path | p50 us | p99 us | p99.9 us | max us |\n|---|---|---|---|---|")
         try roundTrip()
@@ -58,6 +59,26 @@ enum MicroBenchmarks {
         measure("WebSocket: 2,048 bytes unmasked", 100_000) {
             unsafe bytes.withUnsafeMutableBytes { bytes in
                 for key in 0..<100_000 as Range<UInt32> { _ = unsafe Masking.apply(key | 1, to: bytes) }
+            }
+        }
+    }
+
+    /// Limits of ten thousand clients, which the caches hold, and of a million, which they do not.
+    private static func limiting() {
+        let quota = RateQuota(50, per: .seconds(1))
+        for count in [10_000, 1_000_000] {
+            var random = SplitMix(seed: 1)
+            let keys = (0..<count).map { _ in random.next() }
+            let table = RateTable(capacity: count * 5 / 4)
+            var now: UInt64 = 1
+            let name = "rate limit: one of \(count) keys, \(table.capacity * 16 / count) bytes each"
+            measure(name, count * (1_000_000 / count)) {
+                for _ in 0..<(1_000_000 / count) {
+                    for key in keys {
+                        now &+= 1_000
+                        _ = table.take(key, quota, now: now)
+                    }
+                }
             }
         }
     }
