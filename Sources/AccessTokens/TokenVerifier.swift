@@ -45,6 +45,9 @@ public struct TokenVerifier: Sendable {
 
     private let issuers: [String: TrustedIssuer]
 
+    /// The names of the issuers whose tokens are believed.
+    public var issuerNames: [String] { issuers.keys.sorted() }
+
     /// Verifies tokens of these issuers, whose names are different.
     public init(_ issuers: [TrustedIssuer]) {
         self.issuers = Dictionary(issuers.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })

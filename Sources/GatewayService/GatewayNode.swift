@@ -33,9 +33,15 @@ final class GatewayNode {
         closingTime = .seconds(min(10, grace / 4))
         patience = UInt64(grace) * 750_000_000
         let metrics = AccessMetrics()
-        self.access = access.map { AccessControl(backends: backends, configuration: $0, metrics: metrics) }
+        self.access = access.map {
+            AccessControl(
+                backends: backends, configuration: $0, origins: doors.origins, metrics: metrics)
+        }
         let api = GuardedRoutes(router.group(["", "/v1"]), access: self.access)
-        self.access?.register(on: router)
+        if let access = self.access {
+            WellKnownRoutes(access: access).register(on: router)
+            SignInRoutes(SignIn(backends: backends, access: access)).register(on: api)
+        }
         DriverRoutes(backends: backends).register(on: api)
         TripRoutes(backends: backends).register(on: api)
         live = LiveEndpoints(

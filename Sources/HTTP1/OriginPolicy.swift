@@ -47,6 +47,14 @@ public struct OriginPolicy: Sendable {
     public let allowsEveryone: Bool
     private let listed: [[UInt8]]
 
+    /// The same hosts without "every origin": for what a browser sends along by itself, such as cookies.
+    public var listedOnly: OriginPolicy { OriginPolicy(listed: listed) }
+
+    private init(listed: [[UInt8]]) {
+        allowsEveryone = false
+        self.listed = listed
+    }
+
     /// Pages of the same host may, and no others.
     public init() {
         allowsEveryone = false

@@ -64,6 +64,15 @@ import Telemetry
     /// the answer only: one that changes something is to be refused.
     public var isForeign: Bool { unsafe context.value.extras.contains(.origin) && context.value.allowedOrigin == nil }
 
+    /// How the client has sent it: over TLS, be it up to a trusted proxy, or in the clear.
+    public var scheme: OriginPolicy.Scheme {
+        unsafe context.value.server?._withUnsafeGuaranteedRef { $0.scheme(of: head) } ?? .unknown
+    }
+
+    /// What it says of the page that sent it, by another policy than the server's own: a stricter one for what a browser
+    /// sends along by itself.
+    public func verdict(by origins: OriginPolicy) -> OriginPolicy.Verdict { origins.judge(head, scheme: scheme) }
+
     /// What a gate has attached of this type; nil if none has.
     public subscript<Value>(type: Value.Type) -> Value? {
         // What lies there without the mark is another request's.

@@ -137,10 +137,14 @@ extension HTTPServer {
 
     /// What the head of this context's request says of the page that sent it.
     func judgeOrigin(_ head: HTTP1Head) -> OriginPolicy.Verdict {
+        core.value.cors.origins.judge(head, scheme: scheme(of: head))
+    }
+
+    /// How the client has sent this context's request.
+    func scheme(of head: HTTP1Head) -> OriginPolicy.Scheme {
         let connection = context.value.connection
-        let scheme = core.value.proxies.scheme(
+        return core.value.proxies.scheme(
             of: head, from: loop.peerAddress(connection), isTLS: loop.isTLS(connection))
-        return core.value.cors.origins.judge(head, scheme: scheme)
     }
 
     @inline(__always)

@@ -28,13 +28,16 @@ extension WebSocketServer {
     /// Checks a request's head. Nil: it is a handshake, `response` has got the whole 101, and `adopt` has to follow for this
     /// connection; nothing is written otherwise.
     ///
-    /// - Parameter isForeign: a page that may not open a WebSocket has sent it (RFC 6455 §10.2; see `OriginPolicy`).
+    /// - Parameters:
+    ///   - isForeign: a page that may not open a WebSocket has sent it (RFC 6455 §10.2; see `OriginPolicy`).
+    ///   - protocols: the subprotocols that are spoken here (RFC 6455 §1.9): the client's first among them is agreed upon.
     public func shakeHands(
-        _ head: HTTP1Head, _ id: WebSocketID, isForeign: Bool, response: inout ByteBuffer
+        _ head: HTTP1Head, _ id: WebSocketID, isForeign: Bool, protocols: [StaticString] = [],
+        response: inout ByteBuffer
     ) -> WebSocketHandshake.Refusal? {
         var agreed: DeflateParameters?
         let refusal = WebSocketHandshake.check(
-            head, isForeign: isForeign, deflate: deflate, agreed: &agreed, response: &response)
+            head, isForeign: isForeign, protocols: protocols, deflate: deflate, agreed: &agreed, response: &response)
         if let agreed { agree(id, agreed) }
         return refusal
     }

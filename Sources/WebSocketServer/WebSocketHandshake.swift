@@ -57,11 +57,12 @@ public enum WebSocketHandshake {
     ///
     /// - Parameters:
     ///   - isForeign: a page that may not open a WebSocket has sent it (RFC 6455 §10.2; see `OriginPolicy`).
+    ///   - protocols: the subprotocols that are spoken here.
     ///   - deflate: what to answer to permessage-deflate (RFC 7692); nil: nothing.
     ///   - agreed: what was agreed upon then; nil: messages are not compressed.
     static func check(
-        _ head: HTTP1Head, isForeign: Bool, deflate: DeflateOptions?, agreed: inout DeflateParameters?,
-        response: inout ByteBuffer
+        _ head: HTTP1Head, isForeign: Bool, protocols: [StaticString] = [], deflate: DeflateOptions?,
+        agreed: inout DeflateParameters?, response: inout ByteBuffer
     ) -> Refusal? {
         guard head.method == .get, head.minorVersion == 1 else {
             return .upgradeRequired(detail: "A WebSocket begins with GET and HTTP/1.1.")
@@ -86,11 +87,30 @@ public enum WebSocketHandshake {
         response.append(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
         appendAccept(head.value(at: keyIndex), to: &response)
+        if let subprotocol = first(of: protocols, in: head) {
+            response.append("\r\nSec-WebSocket-Protocol: ")
+            response.append(subprotocol)
+        }
         if let answer {
             agreed = answer.agreed
             response.append(utf8: "\r\nSec-WebSocket-Extensions: \(answer.text)")
         }
         response.append("\r\n\r\n")
+        return nil
+    }
+
+    /// The client's first among the subprotocols that are spoken here. Their names' case counts (RFC 6455 §11.5).
+    private static func first(of protocols: [StaticString], in head: HTTP1Head) -> StaticString? {
+        if protocols.isEmpty { return nil }
+        var index = head.index(of: "sec-websocket-protocol")
+        while index >= 0 {
+            let value = head.value(at: index)
+            var list = HTTP1List(count: value.count)
+            while let range = list.next(in: value) {
+                for name in protocols where ASCII.equals(value.extracting(range), name) { return name }
+            }
+            index = head.index(of: "sec-websocket-protocol", from: index + 1)
+        }
         return nil
     }
 

@@ -72,6 +72,7 @@ final class LiveWorld {
         let api = GuardedRoutes(router.group(["", "/v1"]), access: control)
         live.register(on: api)
         TripRoutes(backends: backends).register(on: api)
+        if let control { SignInRoutes(SignIn(backends: backends, access: control)).register(on: api) }
         http = HTTPServer(loop: gateway, router: router)
         address = try http.listen(.loopback(port: 8080)).localAddress
         if servicesAreUp { try startServices() }
@@ -169,6 +170,7 @@ final class LiveWorld {
             call.send(Trip_V1_WatchTripResponse(trip: trip))
             if trip.hasEnded { call.finish() }
         }
+        Auth_V1_AuthService.register(AuthStub(), in: registry)
         let server = GRPCServer(loop: services, registry: registry)
         try server.listen(.loopback(port: 50051))
         grpc = server
@@ -192,6 +194,18 @@ final class LiveWorld {
     func connect() -> SimulatedPeer { network.connect(to: address) }
 
     func run(_ seconds: Double) { network.run(for: UInt64(seconds * 1e9)) }
+
+    /// A request of REST and its answer.
+    func ask(_ method: String, _ path: String, body: String, fields: String = "") -> String {
+        let peer = connect()
+        peer.send(
+            Array(
+                ("\(method) \(path) HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\n"
+                    + "Content-Length: \(body.utf8.count)\r\n\(fields)\r\n\(body)").utf8))
+        run(1)
+        defer { peer.close() }
+        return String(decoding: peer.takeReceived(), as: UTF8.self)
+    }
 
     func open(_ path: String, fields: String = "") -> Browser {
         Browser(loop: browsers, address: address, path: path, fields: fields)

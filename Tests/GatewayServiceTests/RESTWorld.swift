@@ -121,6 +121,7 @@ final class RESTWorld: Sendable {
         let loop = group.loops[0]
         let registry = ServiceRegistry()
         Driver_V1_DriverService.register(DriverStub(scripts), in: registry)
+        Auth_V1_AuthService.register(AuthStub(), in: registry)
         if servesTrips { Trip_V1_TripService.register(TripStub(scripts), in: registry) }
         let services = GRPCServer(loop: loop, registry: registry)
         let address = try services.listen(.loopback(port: 0)).localAddress
@@ -129,13 +130,17 @@ final class RESTWorld: Sendable {
             loop: loop, driverService: "\(address)", tripService: servesTrips ? "\(address)" : "127.0.0.1:1",
             timeout: timeout)
         let router = Router()
-        let control = access.map { AccessControl(backends: backends, configuration: $0) }
+        let policy = try OriginPolicy(origins)
+        let control = access.map { AccessControl(backends: backends, configuration: $0, origins: policy) }
         self.control = control.map { LoopBound($0, loop: loop) }
         let api = GuardedRoutes(router.group(["", "/v1"]), access: control)
-        control?.register(on: router)
+        if let control {
+            WellKnownRoutes(access: control).register(on: router)
+            SignInRoutes(SignIn(backends: backends, access: control)).register(on: api)
+        }
         DriverRoutes(backends: backends).register(on: api)
         TripRoutes(backends: backends).register(on: api)
-        let server = HTTPServer(loop: loop, router: router, cors: .gateway(try OriginPolicy(origins)))
+        let server = HTTPServer(loop: loop, router: router, cors: .gateway(policy))
         port = try server.listen(.loopback(port: 0)).localAddress.port
         try group.start { _ in }
     }

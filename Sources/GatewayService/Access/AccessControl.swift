@@ -1,7 +1,7 @@
 import Access
 import AccessTokens
 import Bytes
-import GRPCRuntime
+import HTTP1
 import HTTPServer
 import RideAPI
 import RideDomain
@@ -10,49 +10,83 @@ import RideDomain
 final class AccessControl {
     private let backends: Backends
     private let authenticator: Authenticator
+    /// Whose pages a browser's session is for: a cookie is sent along by itself, and so `*` does not count.
+    private let origins: OriginPolicy
     var configuration: AccessConfiguration { authenticator.configuration }
 
-    init(backends: Backends, configuration: AccessConfiguration, metrics: AccessMetrics = AccessMetrics()) {
+    init(
+        backends: Backends, configuration: AccessConfiguration, origins: OriginPolicy = .init(),
+        metrics: AccessMetrics = AccessMetrics()
+    ) {
         self.backends = backends
+        self.origins = origins.listedOnly
         authenticator = Authenticator(loop: backends.loop, configuration: configuration, metrics: metrics)
     }
 
     /// What counts from now on; what was verified with the keys before is verified again.
     func use(_ configuration: AccessConfiguration) { authenticator.use(configuration) }
 
-    /// The gate of an operation: who may.
-    func gate(_ operation: Operation) -> any Gate { RoleGate(access: self, operation: operation) }
-
-    /// The gate of operations on a trip: whose trip.
-    var ownTripGate: any AsyncGate { OwnTripGate(backends: backends) }
-
-    /// Adds what others verify this issuer's tokens with (RFC 7517 §5).
-    func register(on router: Router) {
-        router.get("/.well-known/jwks.json") { [self] _, responder in
-            guard let set = configuration.keySet else {
-                return responder.problem(Problem(404, "not-found", "Tokens are made by other issuers."))
-            }
-            responder.respond(200, "application/jwk-set+json", fields: ["Cache-Control": "max-age=600"]) {
-                $0.append(utf8: set)
-            }
-        }
+    /// The gates of an operation: by whose ticket, who may, whose thing it is about.
+    func guarded(_ routes: RouteGroup, _ operation: Operation) -> RouteGroup {
+        if operation.isForEverybody { return routes }
+        var group = routes
+        if operation.isSocket { group = group.group(gate: TicketGate(access: self, backends: backends)) }
+        group = group.group(gates: [RoleGate(access: self, operation: operation)])
+        return operation.subject == .ownTrip ? group.group(gate: OwnTripGate(backends: backends)) : group
     }
 
     // MARK: Who
 
-    /// Who sends a request; nil: they do not say (RFC 6750 §2.1: the field is the only way).
+    /// Who sends a request; nil: they do not say. By a ticket, by the field (RFC 6750 §2.1), by a subprotocol of a handshake, or
+    /// by a browser's session.
     func principal(of request: borrowing HTTPRequest) throws(Problem) -> Principal? {
+        if let known = request[Principal.self] { return known }
         switch request.head.count(of: "authorization") {
-        case 0: return nil
-        case 1: break
+        case 0: break
+        case 1: return try verify(try bearer(request))
         default: throw .invalidRequest("Authorization is given more than once; give it once.")
         }
+        switch BearerSubprotocol.find(in: request.head) {
+        case .none: return try principalOfSession(request)
+        case .malformed:
+            throw .invalidRequest("The token of Sec-WebSocket-Protocol must be there once, in base64url.")
+        case .token(let token):
+            let principal = try verify(token.span)
+            request.attach(CallerToken(text: String(decoding: token, as: UTF8.self)))
+            return principal
+        }
+    }
+
+    @_lifetime(copy request)
+    private func bearer(_ request: borrowing HTTPRequest) throws(Problem) -> Span<UInt8> {
         guard let value = request.head.value("authorization"), value.count > 7,
             ASCII.equalsIgnoringCase(value.extracting(..<7), "bearer ")
         else { throw .unauthenticated("Authorization has another scheme than Bearer, or nothing behind it.") }
         var start = 7
         while start < value.count && value[start] == UInt8(ascii: " ") { start += 1 }
-        return try verify(value.extracting(start...))
+        return value.extracting(start...)
+    }
+
+    /// Who a browser's session stands for. One that has expired is none: the page begins the next one.
+    private func principalOfSession(_ request: borrowing HTTPRequest) throws(Problem) -> Principal? {
+        guard let token = SessionCookie.access.value(in: request) else { return nil }
+        guard isOwnPage(request) else { throw .foreignOrigin("use a session") }
+        do throws(Authenticator.Failure) {
+            let principal = try authenticator.principal(of: token.span)
+            request.attach(CallerToken(text: String(decoding: token, as: UTF8.self)))
+            return principal
+        } catch {
+            if error == .busy { throw .authenticationBusy }
+            return nil
+        }
+    }
+
+    /// Whether a browser's session may count: its cookies come with whatever a page does. A page of this gateway's own origin, or
+    /// of one that is listed, has sent what changes something or opens a WebSocket; browsers leave `Origin` out of a plain GET
+    /// of one's own.
+    func isOwnPage(_ request: borrowing HTTPRequest) -> Bool {
+        let verdict = request.verdict(by: origins)
+        return verdict == .allowed || verdict == .none && request.method == .get && !request.head.has("upgrade")
     }
 
     private func verify(_ token: Span<UInt8>) throws(Problem) -> Principal {
@@ -61,16 +95,28 @@ final class AccessControl {
         } catch {
             switch error {
             case .refused(let refusal): throw .invalidToken(refusal)
-            case .busy:
-                throw Problem(
-                    503, "authentication-busy", "Too many new tokens come at once; try again in a moment.",
-                    fields: ["Retry-After": "1"])
+            case .busy: throw .authenticationBusy
             }
         }
     }
 
     /// Counts a request that is refused; `reason` is one of few words.
     func count(_ reason: String) { authenticator.metrics.refused(reason) }
+
+    // MARK: Tokens of our own
+
+    /// A new access token of this installation.
+    ///
+    /// - Throws: a problem if this gateway makes none.
+    func token(for subject: String, _ roles: Set<Role>, seconds: Int64) throws(Problem) -> String {
+        guard let signer = configuration.signer else { throw .madeElsewhere }
+        let now = backends.loop.wallClockMilliseconds / 1000
+        guard
+            let text = signer.token(
+                for: subject, roles, seconds: seconds, at: now, id: backends.mint(), client: "cabstand")
+        else { throw Problem(500, "internal", "No token can be made; the gateway is out of memory.") }
+        return text
+    }
 }
 
 /// Lets through whose role allows an operation, and attaches who they are.
@@ -108,23 +154,50 @@ private struct OwnTripGate: AsyncGate {
         guard Identifier.isValid(id),
             let scope = request.view({ (request) throws(Never) in RequestScope(request, responder) })
         else { throw .noTrip(id) }
-        let trip = try await backends.trip(id, scope)
+        let answer = try await backends.ask(.trip, scope) { [trips = backends.trips] options, done in
+            trips.getTrip(Trip_V1_GetTripRequest(tripID: id), options: options, done)
+        }
+        guard let trip = answer.trip else { throw .backendBroken(.trip) }
         guard principal.owns(trip) else { throw .noTrip(id) }
         return .pass
     }
 }
 
-extension Backends {
-    /// A trip, for a REST request.
-    fileprivate func trip(_ id: String, _ scope: RequestScope) async throws(Problem) -> Trip_V1_Trip {
-        let result = await withCheckedContinuation { continuation in
-            call(.trip, scope) { [trips] options, done in
-                trips.getTrip(Trip_V1_GetTripRequest(tripID: id), options: options, done)
-            } _: { (result: Result<Trip_V1_GetTripResponse, Problem>) in
-                continuation.resume(returning: result.promised(\.trip, by: .trip))
-            }
+/// Changes the ticket of a handshake into who has it (`?ticket=…`).
+private struct TicketGate: AsyncGate {
+    let access: AccessControl
+    let backends: Backends
+
+    func admit(_ request: HeldRequest, _ responder: HTTPResponder) async throws(Problem) -> Admission {
+        let tickets = (request.queryPairs() ?? []).filter { $0.name == "ticket" }
+        guard let ticket = tickets.first?.value else { return .pass }
+        let wanted = request.view { (request) throws(Never) in
+            (
+                scope: RequestScope(request, responder), path: request.pathText,
+                isAlone: tickets.count == 1 && !request.head.has("authorization")
+            )
         }
-        return try result.get().message
+        guard let wanted else { return .answered }
+        guard wanted.isAlone else { throw .invalidRequest("A ticket stands alone: give one, and no other token.") }
+        let call = Auth_V1_RedeemTicketRequest(ticket: ticket, path: wanted.path)
+        let answer = try await backends.ask(.driver, wanted.scope, mayRepeat: false) {
+            [auth = backends.auth] options, done in
+            auth.redeemTicket(call, options: options, done)
+        }
+        guard let identity = answer.identity, let expires = answer.tokenExpiresAt?.seconds else {
+            throw .backendBroken(.driver)
+        }
+        let now = backends.loop.wallClockMilliseconds / 1000
+        let principal = Principal(
+            subject: identity.subject, roles: Set(identity.roles.compactMap(Role.init)), expires: expires,
+            issuedAt: now, tokenID: answer.tokenID)
+        request.attach(principal)
+        if access.configuration.signer != nil {
+            let seconds = max(1, expires - now)
+            request.attach(
+                CallerToken(text: try access.token(for: principal.subject, principal.roles, seconds: seconds)))
+        }
+        return .pass
     }
 }
 
@@ -132,7 +205,7 @@ extension Backends {
 
 /// RFC 6750 §3: what is wrong, and with which scheme to come.
 extension Problem {
-    private static func challenge(_ parameters: String = "") -> HTTPFields {
+    static func challenge(_ parameters: String = "") -> HTTPFields {
         ["WWW-Authenticate": "Bearer realm=\"cabstand\"" + parameters]
     }
 
@@ -152,6 +225,16 @@ extension Problem {
             401, "invalid-token", "\(refusal)",
             fields: challenge(", error=\"invalid_token\", error_description=\"\(refusal)\""))
     }
+
+    /// More new tokens come than are verified in the time that is for it.
+    static var authenticationBusy: Problem {
+        Problem(
+            503, "authentication-busy", "Too many new tokens come at once; try again in a moment.",
+            fields: ["Retry-After": "1"])
+    }
+
+    /// There is no key here to make tokens with.
+    static var madeElsewhere: Problem { Problem(404, "not-found", "Tokens are made by other issuers.") }
 
     static func insufficientScope(_ roles: Set<Role>) -> Problem {
         let words = roles.map(\.rawValue).sorted()

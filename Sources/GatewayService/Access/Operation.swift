@@ -8,6 +8,9 @@ enum Operation: CaseIterable {
     case findAvailableDrivers, listDrivers, getDriver, registerDriver, setDriverStatus
     case createTrip, listTrips, getTrip, pickUpTrip, completeTrip, cancelTrip
     case watchAvailableDrivers, watchTrip, reportLocation
+    case signInAsGuest, signInAsDriver, refreshTokens, signOut
+    case beginSession, showSession, endSession
+    case createEnrolment, createTicket, revoke
 
     /// Methods and path.
     var route: (methods: [HTTP1Method], pattern: String) {
@@ -26,6 +29,16 @@ enum Operation: CaseIterable {
         case .watchAvailableDrivers: ([.get], "/ws/drivers/available")
         case .watchTrip: ([.get], "/ws/trips/{id}")
         case .reportLocation: ([.get], "/ws/drivers/{id}/location")
+        case .signInAsGuest: ([.post], "/auth/guest")
+        case .signInAsDriver: ([.post], "/auth/driver")
+        case .refreshTokens: ([.post], "/auth/refresh")
+        case .signOut: ([.post], "/auth/sign-out")
+        case .beginSession: ([.post], "/auth/session")
+        case .showSession: ([.get], "/auth/session")
+        case .endSession: ([.delete], "/auth/session")
+        case .createEnrolment: ([.post], "/drivers/{id}/enrolment")
+        case .createTicket: ([.post], "/ws/tickets")
+        case .revoke: ([.post], "/auth/revocations")
         }
     }
 
@@ -40,8 +53,22 @@ enum Operation: CaseIterable {
         case .createTrip: [.rider]
         case .listTrips, .getTrip, .watchTrip, .cancelTrip: [.rider, .driver]
         case .pickUpTrip, .completeTrip: [.driver]
+        case .showSession, .createTicket: [.rider, .driver]
+        case .createEnrolment, .revoke: []
+        case .signInAsGuest, .signInAsDriver, .refreshTokens, .signOut, .beginSession, .endSession: []
         }
     }
+
+    /// Whether everybody may, whatever they say of themselves: signing in, and out.
+    var isForEverybody: Bool {
+        switch self {
+        case .signInAsGuest, .signInAsDriver, .refreshTokens, .signOut, .beginSession, .endSession: true
+        default: false
+        }
+    }
+
+    /// Whether it opens a WebSocket, for which a ticket is good, too.
+    var isSocket: Bool { self == .watchAvailableDrivers || self == .watchTrip || self == .reportLocation }
 
     /// Whether everybody may, without saying who they are, where `CABSTAND_PUBLIC_LISTS` is on.
     var isPublicList: Bool { self == .findAvailableDrivers || self == .watchAvailableDrivers }
@@ -80,12 +107,22 @@ struct GuardedRoutes {
     /// Adds the route of an operation. `gates` stand behind those of access.
     func add(_ operation: Operation, gates: [any Gate] = [], _ handler: @escaping HTTPHandler) {
         var group = routes
-        if let access {
-            group = group.group(gates: [access.gate(operation)])
-            if operation.subject == .ownTrip { group = group.group(gate: access.ownTripGate) }
-        }
+        if let access { group = access.guarded(group, operation) }
         group = group.group(gates: gates)
         let (methods, pattern) = operation.route
         for method in methods { group.add(method, pattern, handler) }
+    }
+    /// Adds the route of an operation whose handler may wait, `patience` at most.
+    func add(
+        _ operation: Operation, gates: [any Gate] = [], within patience: Duration,
+        _ handler: @escaping (HeldRequest, RequestScope) async throws(Problem) -> HTTPResponse
+    ) {
+        add(operation, gates: gates) { request, responder in
+            let scope = RequestScope(request, responder)
+            let held = HeldRequest(request)
+            responder.wait(for: held, within: patience) { () async throws(Problem) in
+                responder.respond(try await handler(held, scope))
+            }
+        }
     }
 }

@@ -13,6 +13,9 @@ extension HTTPRequest {
         return pairs
     }
 
+    /// The path as it was sent.
+    var pathText: String { unsafe path.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) } }
+
     /// The identifier in the path; nil if it can't be one, and so names nothing.
     func identifier() -> String? {
         guard let id = pathParameter("id"), Identifier.isValid(id) else { return nil }

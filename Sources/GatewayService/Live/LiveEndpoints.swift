@@ -78,7 +78,8 @@ final class LiveEndpoints {
             return refuse(id, Problem(400, "invalid-parameter", detail), request.requestID)
         }
         do throws(ParameterError) {
-            let parameters = try AreaParameters(pairs, .live)
+            // A ticket has been taken at the door.
+            let parameters = try AreaParameters(pairs.filter { $0.name != "ticket" }, .live)
             available.open(
                 id, try parameters.query(), interval: parameters.interval, requestID: request.requestID)
         } catch {
@@ -108,7 +109,9 @@ final class LiveEndpoints {
         }
         var response = ByteBuffer()
         let id = request.connection
-        if let refusal = sockets.shakeHands(request.head, id, isForeign: request.isForeign, response: &response) {
+        if let refusal = sockets.shakeHands(
+            request.head, id, isForeign: request.isForeign, protocols: [BearerSubprotocol.spoken], response: &response)
+        {
             var fields = HTTPFields()
             for header in refusal.headers { fields.add(header.name, header.value) }
             if refusal == .foreignOrigin {

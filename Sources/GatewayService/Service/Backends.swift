@@ -17,6 +17,8 @@ final class Backends {
     let loop: EventLoop
     let drivers: Driver_V1_DriverServiceClient
     let trips: Trip_V1_TripServiceClient
+    /// What is remembered of signing in: behind the driver service's port.
+    let auth: Auth_V1_AuthServiceClient
     let driverChannel: GRPCChannel
     let tripChannel: GRPCChannel
     /// Nanoseconds from a request's dispatch to its deadline.
@@ -34,6 +36,7 @@ final class Backends {
         tripChannel = GRPCChannel(loop: loop, target: tripService, options: .betweenServices)
         drivers = Driver_V1_DriverServiceClient(channel: driverChannel)
         trips = Trip_V1_TripServiceClient(channel: tripChannel)
+        auth = Auth_V1_AuthServiceClient(channel: driverChannel)
     }
 
     func close() {
@@ -50,14 +53,27 @@ final class Backends {
     /// Calls a service for a REST request, within what is left of the request's time.
     ///
     /// A call that the service did not answer (UNAVAILABLE: a connection was lost, or is being made anew) is tried again,
-    /// twice at most: every call that the gateway makes has the same effect once or more often. While no connection can be
+    /// twice at most, if it has the same effect once or more often. While no connection can be
     /// made at all, nobody is kept waiting.
+    ///
+    /// - Parameter mayRepeat: false for a call that has another effect the second time.
     func call<Response>(
-        _ backend: Backend, _ request: RequestScope,
+        _ backend: Backend, _ request: RequestScope, mayRepeat: Bool = true,
         _ attempt: @escaping (CallOptions, @escaping (Result<Response, RPCError>) -> Void) -> Void,
         _ completion: @escaping (Result<Response, Problem>) -> Void
     ) {
-        tryCall(backend, request, 0, attempt, completion)
+        tryCall(backend, request, mayRepeat ? 0 : Self.delays.count, attempt, completion)
+    }
+
+    /// Calls a service as `call` does, for a task of this loop.
+    func ask<Response: Sendable>(
+        _ backend: Backend, _ request: RequestScope, mayRepeat: Bool = true,
+        _ attempt: @escaping (CallOptions, @escaping (Result<Response, RPCError>) -> Void) -> Void
+    ) async throws(Problem) -> Response {
+        let result = await withCheckedContinuation { continuation in
+            call(backend, request, mayRepeat: mayRepeat, attempt) { continuation.resume(returning: $0) }
+        }
+        return try result.get()
     }
 
     /// Nanoseconds before the second and the third attempt.

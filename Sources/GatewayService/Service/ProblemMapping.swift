@@ -19,6 +19,10 @@ extension Problem {
     private static func status(_ code: String) -> Int? {
         switch code {
         case "invalid-parameter", "invalid-json": 400
+        case "refresh-token-invalid", "refresh-token-reused", "enrolment-invalid", "ticket-invalid", "unauthenticated",
+            "invalid-token":
+            401
+        case "insufficient-scope", "not-yours": 403
         case "driver-not-found", "trip-not-found", "not-found": 404
         case "driver-exists", "driver-on-trip", "driver-unavailable", "rider-has-active-trip", "no-driver-available",
             "trip-already-ended", "key-in-progress":
@@ -50,7 +54,8 @@ extension Problem {
             }
             members.append("]")
         }
-        var fields = HTTPFields()
+        // RFC 9110 §15.5.2
+        var fields = status == 401 ? Self.challenge() : HTTPFields()
         let retryAfter = details.retryAfter ?? (status == 503 || details.code == "key-in-progress" ? 1000 : nil)
         if let retryAfter { fields.add("Retry-After", String(max(1, (retryAfter + 999) / 1000))) }
         self.init(

@@ -1,0 +1,226 @@
+import Access
+import Bytes
+import HTTPServer
+import JSONWire
+import ProtobufWire
+import RideAPI
+import RideDomain
+
+/// The routes of signing in, on one loop: for apps, which keep their tokens, and for pages, whose browser keeps them in cookies.
+final class SignInRoutes {
+    private let signIn: SignIn
+    private let access: AccessControl
+    private let backends: Backends
+    private let patience: Duration
+
+    init(_ signIn: SignIn) {
+        self.signIn = signIn
+        access = signIn.access
+        backends = signIn.backends
+        // What a service does not answer in a request's time is answered for it; this is behind it.
+        patience = .nanoseconds(Int64(clamping: signIn.backends.timeout)) + .seconds(1)
+    }
+
+    /// Adds the routes.
+    func register(on routes: GuardedRoutes) {
+        let (plain, withBody) = (ChangeGate(needsBody: false), ChangeGate(needsBody: true))
+        routes.add(.signInAsGuest, gates: [plain], within: patience) {
+            [signIn] _, scope async throws(Problem) -> HTTPResponse in
+            try await signIn.guest(scope).response(201)
+        }
+        routes.add(.signInAsDriver, gates: [withBody], within: patience) {
+            [signIn] request, scope async throws(Problem) -> HTTPResponse in
+            try await signIn.driver(code: request.member("code"), scope).response(200)
+        }
+        routes.add(.refreshTokens, gates: [withBody], within: patience) {
+            [signIn] request, scope async throws(Problem) -> HTTPResponse in
+            try await signIn.refresh(request.member("refresh_token"), scope).response(200)
+        }
+        routes.add(.signOut, gates: [withBody], within: patience) {
+            [signIn] request, scope async throws(Problem) -> HTTPResponse in
+            try await signIn.end(request.member("refresh_token"), scope)
+            return HTTPResponse(204)
+        }
+        routes.add(.createEnrolment, gates: [plain], within: patience, enrol)
+        routes.add(.createTicket, gates: [withBody], within: patience, ticket)
+        routes.add(.revoke, gates: [withBody], within: patience, revoke)
+        let ownPage = OwnPageGate(access: access)
+        routes.add(.beginSession, gates: [plain, ownPage], within: patience, beginSession)
+        routes.add(.endSession, gates: [ownPage], within: patience, endSession)
+        routes.add(.showSession) { request, responder in
+            guard let principal = request[Principal.self] else { return }
+            responder.respond(200, "application/json", fields: ["Cache-Control": "no-store"]) { output in
+                output.beginJSONObject()
+                principal.describe(to: &output)
+                output.appendJSON("expires_at", instant: principal.expires * 1000)
+                output.endJSONObject()
+            }
+        }
+    }
+
+    // MARK: Pages
+
+    /// `POST /auth/session`: the page's session goes on, or one of a new guest begins.
+    private func beginSession(_ request: HeldRequest, _ scope: RequestScope) async throws(Problem) -> HTTPResponse {
+        let isSecure = request.view { (request) throws(Never) in request.isSecure } ?? true
+        if let old = request.refreshToken {
+            do {
+                return page(try await signIn.refresh(old, scope), isSecure)
+            } catch {
+                // It has ended somewhere else. That a service is away ends no session.
+                guard error.status == 401 else { throw error }
+            }
+        }
+        return page(try await signIn.guest(scope), isSecure)
+    }
+
+    /// The tokens go into cookies, and who somebody is to the page.
+    private func page(_ tokens: SignIn.Tokens, _ isSecure: Bool) -> HTTPResponse {
+        var fields: HTTPFields = ["Cache-Control": "no-store"]
+        fields.add(
+            "Set-Cookie",
+            SessionCookie.access.line(tokens.access, seconds: SignIn.Limits.accessSeconds, secure: isSecure))
+        fields.add(
+            "Set-Cookie",
+            SessionCookie.refresh.line(tokens.refresh, seconds: tokens.refreshSeconds, secure: isSecure))
+        return .json(fields: fields) { output in
+            output.appendJSON("subject", string: tokens.subject)
+            output.appendJSON(roles: tokens.roles)
+            output.appendJSON("expires_in", integer: SignIn.Limits.accessSeconds)
+        }
+    }
+
+    /// `DELETE /auth/session`
+    private func endSession(_ request: HeldRequest, _ scope: RequestScope) async throws(Problem) -> HTTPResponse {
+        let isSecure = request.view { (request) throws(Never) in request.isSecure } ?? true
+        if let token = request.refreshToken { try await signIn.end(token, scope) }
+        var fields = HTTPFields()
+        for cookie in [SessionCookie.access, .refresh] {
+            fields.add("Set-Cookie", cookie.line("", seconds: 0, secure: isSecure))
+        }
+        return HTTPResponse(204, fields: fields)
+    }
+
+    // MARK: Operators, tickets
+
+    /// `POST /drivers/{id}/enrolment`
+    private func enrol(_ request: HeldRequest, _ scope: RequestScope) async throws(Problem) -> HTTPResponse {
+        let id = request.pathParameter("id") ?? ""
+        guard Identifier.isValid(id) else { throw .noDriver(id) }
+        let answer = try await backends.ask(.driver, scope) { [auth = backends.auth] options, done in
+            auth.createEnrolment(Auth_V1_CreateEnrolmentRequest(driverID: id), options: options, done)
+        }
+        guard !answer.code.isEmpty, let expires = answer.expiresAt else { throw .backendBroken(.driver) }
+        return .json(status: 201, fields: ["Cache-Control": "no-store"]) { output in
+            output.appendJSON("driver_id", string: id)
+            output.appendJSON("code", string: answer.code)
+            output.appendJSON("expires_at", instant: expires.unixMilliseconds)
+        }
+    }
+
+    /// `POST /ws/tickets`
+    private func ticket(_ request: HeldRequest, _ scope: RequestScope) async throws(Problem) -> HTTPResponse {
+        guard let principal = request[Principal.self] else { throw .unauthenticated("A ticket is for somebody.") }
+        let path = try request.member("path", limit: 256)
+        guard path.hasPrefix("/ws/") || path.hasPrefix("/v1/ws/"), path.utf8.allSatisfy({ 0x21...0x7E ~= $0 }),
+            !path.contains("?")
+        else {
+            let detail = "path must be that of a WebSocket, such as /ws/drivers/available, without a query."
+            throw Problem(422, "invalid-body", detail, errors: [Problem.Item(pointer: "/path", detail: detail)])
+        }
+        var call = Auth_V1_CreateTicketRequest(
+            identity: Auth_V1_Identity(subject: principal.subject, roles: principal.roles.map(\.rawValue).sorted()),
+            path: path)
+        call.tokenExpiresAt = Google_Protobuf_Timestamp(seconds: principal.expires)
+        call.tokenID = principal.tokenID
+        let wanted = call
+        let answer = try await backends.ask(.driver, scope) { [auth = backends.auth] options, done in
+            auth.createTicket(wanted, options: options, done)
+        }
+        guard !answer.ticket.isEmpty, let expires = answer.expiresAt else { throw .backendBroken(.driver) }
+        return .json(status: 201, fields: ["Cache-Control": "no-store"]) { output in
+            output.appendJSON("ticket", string: answer.ticket)
+            output.appendJSON("path", string: path)
+            output.appendJSON("expires_at", instant: expires.unixMilliseconds)
+        }
+    }
+
+    /// `POST /auth/revocations`
+    private func revoke(_ request: HeldRequest, _ scope: RequestScope) async throws(Problem) -> HTTPResponse {
+        let call = try request.readBody(RequestBodies.revocation)
+        let answer = try await backends.ask(.driver, scope) { [auth = backends.auth] options, done in
+            auth.revoke(call, options: options, done)
+        }
+        guard let instant = answer.revokedAt else { throw .backendBroken(.driver) }
+        return .json(status: 201) { output in
+            switch call.what {
+            case .subject(let subject)?: output.appendJSON("subject", string: subject)
+            case .tokenID(let token)?: output.appendJSON("token_id", string: token)
+            case nil: break
+            }
+            output.appendJSON("revoked_at", instant: instant.unixMilliseconds)
+        }
+    }
+}
+
+/// Before the sessions of pages: another site can make a browser send what it likes, but never from this origin.
+private struct OwnPageGate: Gate {
+    let access: AccessControl
+
+    func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
+        guard access.isOwnPage(request) else {
+            throw Problem(
+                403, "foreign-origin",
+                "A session in cookies is for pages of this origin (send Origin); POST /auth/guest gives tokens to apps."
+            )
+        }
+        return .pass
+    }
+}
+
+extension HeldRequest {
+    /// The refresh token of a browser's session.
+    fileprivate var refreshToken: String? {
+        let value = view { (request) throws(Never) in SessionCookie.refresh.value(in: request) } ?? nil
+        return value.flatMap { String(validating: $0, as: UTF8.self) }
+    }
+
+    fileprivate func readBody<Value>(
+        _ read: (Span<UInt8>) throws(BodyError) -> Value
+    ) throws(Problem) -> Value {
+        let body = body
+        do throws(BodyError) { return try read(body.span) } catch { throw Problem(body: error) }
+    }
+
+    /// The only member of the body.
+    fileprivate func member(_ name: StaticString, limit: Int = 1024) throws(Problem) -> String {
+        try readBody { (body) throws(BodyError) in
+            try RequestBodies.strings(body, [name], required: 1, limit: limit)
+        }[0] ?? ""
+    }
+}
+
+extension Principal {
+    /// Appends `"subject","roles"`.
+    fileprivate func describe(to output: inout ByteBuffer) {
+        output.appendJSON("subject", string: subject)
+        output.appendJSON(roles: roles)
+    }
+}
+
+extension ByteBuffer {
+    fileprivate mutating func appendJSON(roles: Set<Role>) {
+        appendJSON("roles", strings: roles.map(\.rawValue).sorted())
+    }
+
+    /// Appends a member that is a list of texts.
+    mutating func appendJSON(_ name: StaticString, strings: [String]) {
+        appendJSON(name: name)
+        beginJSONArray()
+        for text in strings {
+            appendJSONSeparator()
+            appendJSON(string: text)
+        }
+        endJSONArray()
+    }
+}
