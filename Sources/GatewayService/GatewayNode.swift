@@ -41,6 +41,8 @@ final class GatewayNode {
         if let access = self.access {
             WellKnownRoutes(access: access).register(on: router)
             SignInRoutes(SignIn(backends: backends, access: access)).register(on: api)
+        } else {
+            SignInRoutes.registerOpenSession(on: api)
         }
         DriverRoutes(backends: backends).register(on: api)
         TripRoutes(backends: backends).register(on: api)

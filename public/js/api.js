@@ -4,6 +4,14 @@
 
 const answerMs = 10_000;
 
+/** What is done about a 401 before a request is sent once more. @type {() => Promise<boolean>} */
+let renew = async () => false;
+
+/** Lets `sign` sign in when the gateway asks who sends a request. @param {() => Promise<boolean>} sign */
+export function whenRefused(sign) {
+  renew = sign;
+}
+
 /** No answer came: the connection failed, it took too long, or what came was not an answer of the gateway. */
 export class NoAnswer extends Error {}
 
@@ -15,12 +23,24 @@ export class NoAnswer extends Error {}
  */
 
 /**
- * @param {'GET' | 'POST'} method
+ * @param {'GET' | 'POST' | 'DELETE'} method
  * @param {string} path without a leading slash
- * @param {{body?: string, key?: string}} [options] `key`: the Idempotency-Key
+ * @param {{body?: string, key?: string, renews?: boolean}} [options] `key`: the Idempotency-Key; `renews`: sign in when that is asked for
  * @returns {Promise<Answer>}
  */
-export async function call(method, path, { body, key } = {}) {
+export async function call(method, path, { body, key, renews = true } = {}) {
+  const answer = await send(method, path, { body, key });
+  if (answer.status !== 401 || !renews || !(await renew())) return answer;
+  return send(method, path, { body, key });
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {{body?: string, key?: string}} options
+ * @returns {Promise<Answer>}
+ */
+async function send(method, path, { body, key }) {
   /** @type {Record<string, string>} */
   const headers = { accept: 'application/json, application/problem+json' };
   if (body !== undefined) headers['content-type'] = 'application/json';
@@ -41,6 +61,7 @@ export async function call(method, path, { body, key } = {}) {
   } finally {
     clearTimeout(timer);
   }
+  if (response.status === 204) return { status: 204, body: null, problem: null };
   if (response.ok && json === null) throw new NoAnswer(`HTTP ${response.status} without JSON`);
   if (response.ok) return { status: response.status, body: json, problem: null };
   const problem = typeof json === 'object' && json !== null ? json : {};

@@ -36,13 +36,15 @@ export class App {
    * @param {import('./stage.js').Stage} parts.stage
    * @param {import('./roads.js').RoadService} parts.roads
    * @param {import('./places.js').Gazetteer} parts.gazetteer
+   * @param {import('./session.js').Session} parts.session
    * @param {() => void} parts.onTripConnection
    */
-  constructor({ store, stage, roads, gazetteer, onTripConnection }) {
+  constructor({ store, stage, roads, gazetteer, session, onTripConnection }) {
     this.store = store;
     this.stage = stage;
     this.roads = roads;
     this.gazetteer = gazetteer;
+    this.session = session;
     this.announcer = new Announcer();
     this.state = freshState();
     this.ride = new Ride(this, onTripConnection);

@@ -18,7 +18,7 @@ import { NoAnswer, call, randomID } from './api.js';
 const pendingKey = 'cabstand.booking';
 const riderKey = 'cabstand.rider';
 
-/** This browser's rider; there are no accounts yet. */
+/** This browser's rider, where the gateway asks nobody who they are. */
 export function rider() {
   try {
     const known = localStorage.getItem(riderKey);

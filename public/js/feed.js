@@ -12,6 +12,8 @@ const goodAfterMs = 10_000;
 const silenceMs = 10_000;
 const answerMs = 5_000;
 const openMs = 10_000;
+/** The token with which a socket was opened has expired. */
+const tokenExpired = 3005;
 /** So many failures in a row are called offline. */
 const offlineAfter = 5;
 
@@ -39,8 +41,10 @@ export class Feed {
    * @param {(message: any) => void} options.onMessage
    * @param {(state: FeedState) => void} options.onState
    * @param {boolean} options.pings whether the server answers `{"type":"ping"}` here
+   * @param {import('./session.js').Session} options.session with which it is opened
    */
-  constructor({ url, onMessage, onState, pings }) {
+  constructor({ url, onMessage, onState, pings, session }) {
+    this.session = session;
     this.url = url;
     this.onMessage = onMessage;
     this.onState = onState;
@@ -50,6 +54,8 @@ export class Feed {
     /** @type {FeedState} */
     this.state = { kind: 'connecting', failures: 0, retryAt: 0, code: 0 };
     this.failures = 0;
+    /** Counts attempts: one that has waited too long opens nothing. */
+    this.attempt = 0;
     this.heard = 0;
     this.retryTimer = 0;
     this.goodTimer = 0;
@@ -69,11 +75,20 @@ export class Feed {
     this.drop();
     clearTimeout(this.retryTimer);
     this.set('connecting');
+    const attempt = ++this.attempt;
+    const ready = this.session.ensure();
+    if (!ready) this.open();
+    else void ready.then(() => attempt === this.attempt && this.state.kind === 'connecting' && this.open());
+  }
+
+  open() {
     const socket = new WebSocket(this.url);
+    let hasOpened = false;
     this.socket = socket;
     this.watchTimer = window.setTimeout(() => this.lost(1006), openMs);
     socket.addEventListener('open', () => {
       if (this.socket !== socket) return;
+      hasOpened = true;
       this.heard = performance.now();
       this.pinged = 0;
       this.goodTimer = window.setTimeout(() => (this.failures = 0), goodAfterMs);
@@ -83,7 +98,10 @@ export class Feed {
       if (this.socket === socket) this.message(event.data);
     });
     socket.addEventListener('close', (event) => {
-      if (this.socket === socket) this.lost(event.code);
+      if (this.socket !== socket) return;
+      // A browser hides why a handshake was refused. Twice in a row: maybe for want of a session.
+      if (event.code === tokenExpired || (!hasOpened && this.failures === 1)) this.session.isDoubtful = true;
+      this.lost(event.code);
     });
   }
 
@@ -137,7 +155,8 @@ export class Feed {
       this.set('ended', 0, code);
       return;
     }
-    const wait = Math.random() * Math.min(waitMostMs, waitFirstMs * 2 ** this.failures);
+    // Whose token has expired comes back with the next one at once.
+    const wait = code === tokenExpired ? 0 : Math.random() * Math.min(waitMostMs, waitFirstMs * 2 ** this.failures);
     this.failures++;
     this.set('waiting', performance.now() + wait, code);
     this.retryTimer = window.setTimeout(() => this.connect(), wait);
@@ -145,6 +164,7 @@ export class Feed {
 
   /** Forgets the present socket: nothing that it still says is heard. */
   drop() {
+    this.attempt++;
     clearTimeout(this.watchTimer);
     clearTimeout(this.goodTimer);
     const socket = this.socket;

@@ -1,5 +1,6 @@
 // Starts the page: the map first, then the feed, then the buildings.
 
+import { Account } from './account.js';
 import { App } from './app.js';
 import { Badge } from './badge.js';
 import { CarStore } from './cars.js';
@@ -7,9 +8,11 @@ import { Feed, socketURL } from './feed.js';
 import { Gazetteer } from './places.js';
 import { MapInput } from './input.js';
 import { RoadService } from './roads.js';
+import { Session } from './session.js';
 import { Stage } from './stage.js';
 import { Theme } from './theme.js';
 import { button, byID, setAttribute, setText } from './dom.js';
+import { whenRefused } from './api.js';
 import { loadBuildings, loadLand, loadRoads } from './data.js';
 
 /** The list is asked for by area once so many cars match that it is cut. */
@@ -38,7 +41,13 @@ async function start() {
     },
   });
 
+  const session = new Session();
+  // Who has signed out is signed in again by a booking, not by whatever the page asks for.
+  whenRefused(async () => session.state !== 'signed-out' && session.begin());
+  const signedIn = session.begin();
+
   const { file, roads } = await loadRoads();
+  await signedIn;
   const theme = new Theme((palette) => {
     stage?.recolour(palette);
     setAttribute(button('theme'), 'aria-pressed', String(theme.name === 'dark'));
@@ -62,7 +71,13 @@ async function start() {
     badge.update(feed.state.kind === 'live' && trip && trip.kind !== 'live' ? trip : feed.state);
     app.setStale(feed.state.kind !== 'live' || badge.delayed);
   };
-  const app = new App({ store, stage: map, roads: graph, gazetteer, onTripConnection: showConnection });
+  const app = new App({ store, stage: map, roads: graph, gazetteer, session, onTripConnection: showConnection });
+  const account = new Account(session);
+  session.onChange = () => {
+    account.render();
+    // A trip is followed by whoever may see it.
+    if (session.state === 'signed-out' && app.ride.tracker) app.ride.again();
+  };
 
   let partial = false;
   const sendView = () => {
@@ -73,6 +88,7 @@ async function start() {
   feed = new Feed({
     url: socketURL('ws/drivers/available?interval_ms=1000'),
     pings: true,
+    session,
     onMessage: (message) => {
       badge.delayed = message.stale === true;
       if (message.type !== 'drivers' || !Array.isArray(message.drivers)) return;

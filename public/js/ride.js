@@ -28,7 +28,6 @@ export class Ride {
   constructor(app, onConnection) {
     this.app = app;
     this.onConnection = onConnection;
-    this.rider = rider();
     /** @type {Tracker | null} */
     this.tracker = null;
     /** Of the trip's socket. @type {import('./feed.js').FeedState | null} */
@@ -54,7 +53,7 @@ export class Ride {
     this.app.fail({});
     this.app.change({ busy: true });
     const outcome = await book({
-      riderID: this.rider.id, driverID: driver.id, pickup: latLon(state.pickup.at), dropoff: latLon(state.dropoff.at),
+      riderID: await this.riderID(), driverID: driver.id, pickup: latLon(state.pickup.at), dropoff: latLon(state.dropoff.at),
     });
     this.app.change({ busy: false, retry: false });
     if (outcome.kind === 'booked') {
@@ -74,6 +73,13 @@ export class Ride {
     } else {
       this.refused(outcome.problem);
     }
+  }
+
+  /** For whom is booked: whoever is signed in, which a booking does if need be; where nobody is asked, this browser's rider. */
+  async riderID() {
+    const { session } = this.app;
+    if (session.state !== 'open' && session.state !== 'signed-in') await session.begin();
+    return session.subject || rider().id;
   }
 
   /** @param {import('./types.js').Problem} problem */
@@ -102,7 +108,7 @@ export class Ride {
       mode: 'tracking', trip: null, tripReach: null, tripRoute: null, offer: null, unknown: false, confirming: false,
       cancelling: false, armed: null,
     });
-    const tracker = new Tracker(tripID, this.app.roads, {
+    const tracker = new Tracker(tripID, this.app.roads, this.app.session, {
       changed: (changed) => this.tripChanged(changed),
       moved: (position) => this.tripMoved(position),
       unknown: (detail) => {
@@ -239,8 +245,12 @@ export class Ride {
       if (named !== this.tracker?.tripID) this.track(named);
       return;
     }
-    if (this.rider.isNew || this.tracker) return;
-    const trip = await activeTrip(this.rider.id);
+    if (this.tracker || this.app.session.state === 'signed-out') return;
+    await this.app.session.ensure();
+    const { subject } = this.app.session;
+    const own = rider();
+    if (!subject && own.isNew) return;
+    const trip = await activeTrip(subject || own.id);
     if (trip && this.app.state.mode === 'idle' && !this.app.state.dropoff) this.track(trip.id, trip);
   }
 }

@@ -25,13 +25,14 @@ export class Tracker {
   /**
    * @param {string} tripID
    * @param {import('./roads.js').RoadService} roads
+   * @param {import('./session.js').Session} session
    * @param {object} actions
    * @param {(tracker: Tracker) => void} actions.changed
    * @param {(position: TripPosition) => void} actions.moved
    * @param {(detail: string) => void} actions.unknown there is no such trip
    * @param {(state: import('./feed.js').FeedState) => void} actions.connection
    */
-  constructor(tripID, roads, actions) {
+  constructor(tripID, roads, session, actions) {
     this.tripID = tripID;
     this.roads = roads;
     this.actions = actions;
@@ -49,6 +50,7 @@ export class Tracker {
       onMessage: (message) => this.message(message),
       onState: (state) => this.connection(state),
       pings: false,
+      session,
     });
     this.feed.connect();
   }

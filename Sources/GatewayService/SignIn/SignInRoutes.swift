@@ -58,6 +58,15 @@ final class SignInRoutes {
         }
     }
 
+    /// Where nobody is asked who they are: pages learn so.
+    static func registerOpenSession(on routes: GuardedRoutes) {
+        routes.add(.beginSession) { _, responder in
+            responder.respond(200, "application/json", fields: ["Cache-Control": "no-store"]) {
+                $0.append("{\"subject\":null}")
+            }
+        }
+    }
+
     // MARK: Pages
 
     /// `POST /auth/session`: the page's session goes on, or one of a new guest begins.
