@@ -84,7 +84,8 @@ var targets: [Target] = [
     room("SQLiteStore", ["Reactor", "CSQLite", "Telemetry"]),
     room(
         "RideAPI", ["Bytes", "Reactor", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
-    room("Operations", ["Bytes", "Reactor", "JSONWire", "Telemetry", "Settings", "HTTPServer", "KafkaClient"]),
+    room(
+        "Operations", ["Basics", "Bytes", "Reactor", "JSONWire", "Telemetry", "Settings", "HTTPServer", "KafkaClient"]),
 
     room(
         "Access",

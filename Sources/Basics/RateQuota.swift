@@ -18,10 +18,9 @@ public struct RateQuota: Sendable, Hashable {
     ///   - count: how many in `span`; at least 1.
     ///   - burst: how many at once; `count`, unless it is said.
     public init(_ count: Int, per span: Duration, burst: Int? = nil) {
-        let count = UInt64(clamping: max(count, 1))
-        interval = min(max(span.nanoseconds / count, 1), Self.century)
-        let (product, overflow) = interval.multipliedReportingOverflow(
-            by: UInt64(clamping: max(burst ?? Int(count), 1)))
+        interval = min(max(span.nanoseconds / UInt64(clamping: max(count, 1)), 1), Self.century)
+        let burst = UInt64(clamping: max(burst ?? count, 1))
+        let (product, overflow) = interval.multipliedReportingOverflow(by: burst)
         // Beyond a century nobody waits, and the sums below stay clear of the end of the numbers.
         tolerance = overflow ? Self.century : max(min(product, Self.century), interval)
     }
@@ -34,10 +33,11 @@ public struct RateQuota: Sendable, Hashable {
     private static let century: UInt64 = 3_155_760_000_000_000_000
 
     /// The same burst times `factor`, and as much faster.
-    public func times(_ factor: UInt64) -> RateQuota {
-        let interval = max(interval / max(factor, 1), 1)
+    public func times(_ factor: Int) -> RateQuota {
+        let factor = UInt64(clamping: max(factor, 1))
+        let interval = max(interval / factor, 1)
         let (product, overflow) = interval.multipliedReportingOverflow(by: burst)
-        let (all, over) = product.multipliedReportingOverflow(by: max(factor, 1))
+        let (all, over) = product.multipliedReportingOverflow(by: factor)
         return RateQuota(interval: interval, tolerance: overflow || over ? Self.century : min(all, Self.century))
     }
 

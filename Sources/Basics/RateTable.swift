@@ -31,7 +31,7 @@ import Synchronization
     private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
     /// What was allocated: `words` is the first cache line in it.
     private nonisolated(unsafe) let memory: UnsafeMutableRawPointer
-    private let bucketMask: Int
+    private let buckets: Int
     private let takenPlaces = Atomic<Int>(0)
     private let forgivenKeys = Atomic<Int>(0)
 
@@ -44,11 +44,10 @@ import Synchronization
 
     /// Memory that no key has touched yet costs none: the system hands it out page by page.
     ///
-    /// - Parameter capacity: places; rounded up to a power of two. 16 bytes each.
+    /// - Parameter capacity: places of 16 bytes, rounded up to four. With three places for two keys one in thirteen finds its
+    ///   bucket full when all of them are in debt at once.
     public init(capacity: Int) {
-        var buckets = 1
-        while buckets * Self.places < capacity && buckets < 1 << 40 { buckets *= 2 }
-        bucketMask = buckets - 1
+        buckets = max(1, (capacity + Self.places - 1) / Self.places)
         let count = buckets * Self.bucketWords
         // Memory that is zeroed before it is touched; without any the program ends, as with every object.
         unsafe memory = calloc(count * 8 + Self.cacheLine, 1)!
@@ -59,7 +58,7 @@ import Synchronization
     deinit { unsafe free(memory) }
 
     /// Keys that there is room for.
-    public var capacity: Int { (bucketMask + 1) * Self.places }
+    public var capacity: Int { buckets * Self.places }
 
     /// Places that have ever been used.
     public var usedPlaces: Int { takenPlaces.load(ordering: .relaxed) }
@@ -75,7 +74,8 @@ import Synchronization
     public func take(_ key: UInt64, _ quota: RateQuota, now: UInt64) -> RateDecision {
         // 0 is an empty place.
         let key = key == 0 ? 1 : key
-        let bucket = unsafe words + (Int(truncatingIfNeeded: key >> 16) & bucketMask) * Self.bucketWords
+        let index = Int(truncatingIfNeeded: key.multipliedFullWidth(by: UInt64(truncatingIfNeeded: buckets)).high)
+        let bucket = unsafe words + index * Self.bucketWords
         while true {
             var victim = 0
             var least = UInt64.max
@@ -128,10 +128,10 @@ import Synchronization
 
     /// About how many keys are in debt: counted in the first thousand buckets, which are as good as any.
     public func indebted(now: UInt64) -> Int {
-        let buckets = min(bucketMask + 1, Self.sample)
+        let sample = min(buckets, Self.sample)
         var count = 0
-        for place in 0..<(buckets * Self.places)
+        for place in 0..<(sample * Self.places)
         where unsafe words[2 * place + 1].load(ordering: .relaxed) > now { count += 1 }
-        return count * ((bucketMask + 1) / buckets)
+        return count * buckets / sample
     }
 }

@@ -37,7 +37,9 @@ final class GatewayNode {
             AccessControl(
                 backends: backends, configuration: $0, origins: doors.origins, metrics: metrics)
         }
-        let api = GuardedRoutes(router.group(["", "/v1"]), access: self.access)
+        let limitMetrics = LimitMetrics()
+        let limits = doors.limits.map { LoopLimits($0, loop: loop, metrics: limitMetrics) }
+        let api = GuardedRoutes(router.group(["", "/v1"]), access: self.access, limits: limits)
         if let access = self.access {
             WellKnownRoutes(access: access).register(on: router)
             SignInRoutes(SignIn(backends: backends, access: access)).register(on: api)
@@ -50,14 +52,15 @@ final class GatewayNode {
             link: link, drivers: backends.drivers, trips: backends.trips,
             configuration: .init(
                 interval: settings.listIntervalMs,
-                deflate: settings.websocketCompression == "shared" ? DeflateOptions() : nil))
+                deflate: settings.websocketCompression == "shared" ? DeflateOptions() : nil),
+            limits: limits)
         live.register(on: api)
         router.addHealth(readiness, loop: loop)
         if settings.adminPort == nil { router.addMetrics() }
-        var limits = HTTPLimits()
-        limits.idleTime = .seconds(settings.keepAliveSeconds)
+        var httpLimits = HTTPLimits()
+        httpLimits.idleTime = .seconds(settings.keepAliveSeconds)
         server = HTTPServer(
-            loop: loop, router: router, limits: limits, cors: .gateway(doors.origins),
+            loop: loop, router: router, limits: httpLimits, cors: .gateway(doors.origins),
             proxies: doors.proxies, hosts: doors.hosts, problemTypes: Product.problemTypes,
             metrics: .shared,
             logger: Logger(label: "http"))
@@ -96,11 +99,13 @@ final class GatewayNode {
     func close() { backends.close() }
 }
 
-/// Who may come in: whose pages, through which proxies, and by which names.
+/// Who may come in: whose pages, through which proxies, by which names, and how often.
 struct Doors: Sendable {
     let origins: OriginPolicy
     let proxies: TrustedProxies
     let hosts: HostNames
+    /// nil: as often as they like.
+    let limits: ClientLimits?
 
     /// - Throws: `GatewayStartError`, which names the setting, for what could match nobody.
     init(_ settings: ProgramSettings) throws {
@@ -114,6 +119,8 @@ struct Doors: Sendable {
         } catch {
             throw GatewayStartError(description: "\(settings.variable(\.trustedProxies)): \(error).")
         }
+        let policies = settings.rateLimit.policies(isGuarded: settings.auth == "required")
+        limits = policies.map(ClientLimits.init)
         let isLocal = try settings.listenAddress(port: 0).isLoopback
         hosts = isLocal && !origins.allowsEveryone ? .local(and: origins.listedHosts) : .all
     }
@@ -192,7 +199,9 @@ extension CORSPolicy {
             allowedFields: [
                 "authorization", "content-type", "idempotency-key", "x-request-id", "traceparent", "tracestate",
             ],
-            exposedFields: ["Location", "Retry-After", "WWW-Authenticate", "X-Request-Id"])
+            exposedFields: [
+                "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate", "X-Request-Id",
+            ])
     }
 }
 

@@ -47,6 +47,7 @@ public final class GatewayServer: ServerProcess {
         self.readiness = readiness
 
         let doors = try Doors(settings)
+        ClientLimits.tell(of: doors.limits)
         let access = try AccessConfiguration.of(settings)
         if access == nil {
             logger.warning(

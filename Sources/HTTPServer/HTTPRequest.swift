@@ -60,6 +60,12 @@ import Telemetry
     /// The connection that it came on.
     public var connection: ConnectionID { context.value.connection }
 
+    /// Whom it comes from: whom the proxies name that are trusted, else the other side of the connection. The port is of no
+    /// meaning. nil: the connection is gone.
+    public var clientAddress: SocketAddress? {
+        unsafe context.value.server?._withUnsafeGuaranteedRef { $0.clientAddress(of: head) }
+    }
+
     /// Whether a page of an origin that is not allowed has sent it. A browser lets such a page send some requests, and hides
     /// the answer only: one that changes something is to be refused.
     public var isForeign: Bool { unsafe context.value.extras.contains(.origin) && context.value.allowedOrigin == nil }

@@ -147,6 +147,11 @@ extension HTTPServer {
             of: head, from: loop.peerAddress(connection), isTLS: loop.isTLS(connection))
     }
 
+    /// Whom the request of this context, which has this head, comes from.
+    func clientAddress(of head: HTTP1Head) -> SocketAddress? {
+        loop.peerAddress(context.value.connection).map { core.value.proxies.client(of: head, from: $0) }
+    }
+
     @inline(__always)
     private func findRoute(_ head: HTTP1Head) -> Verdict {
         let path = head.path

@@ -32,11 +32,13 @@ public struct Problem: Error, Sendable {
     public var members: [UInt8]
     /// Further header fields of the answer, such as Retry-After.
     public var fields: HTTPFields
+    /// A type that others have defined, instead of the one of the code.
+    public var type: String?
 
     /// A problem with its status, code and detail, and what else is to be said.
     public init(
         _ status: Int, _ code: String, _ detail: String, errors: [Item] = [], members: [UInt8] = [],
-        fields: HTTPFields = .init()
+        fields: HTTPFields = .init(), type: String? = nil
     ) {
         self.status = status
         self.code = code
@@ -44,6 +46,7 @@ public struct Problem: Error, Sendable {
         self.errors = errors
         self.members = members
         self.fields = fields
+        self.type = type
     }
 
     /// The code as a short English phrase: `invalid-parameter` is "Invalid parameter".
@@ -61,7 +64,7 @@ public struct Problem: Error, Sendable {
     ///     RFC 9457 reads as `about:blank`.
     public func write(to output: inout ByteBuffer, requestID: Span<UInt8>, types: String? = nil) {
         output.beginJSONObject()
-        if let types { output.appendJSON("type", string: types + code) }
+        if let type = type ?? types.map({ $0 + code }) { output.appendJSON("type", string: type) }
         output.appendJSON("code", string: code)
         output.appendJSON("title", string: title)
         output.appendJSON("status", integer: status)

@@ -1,8 +1,8 @@
 import HTTP1
 import Reactor
 
-/// The proxies in front of a server whose word counts. They end TLS, and say how a request came to them: in `Forwarded`
-/// (RFC 7239) or in `X-Forwarded-Proto`. From anybody else these fields mean nothing, because anybody can send them.
+/// The proxies in front of a server whose word counts. They end TLS, and say how a request came to them, and from whom: in
+/// `Forwarded` (RFC 7239), or in `X-Forwarded-Proto` and `X-Forwarded-For`. From anybody else these fields mean nothing, because anybody can send them.
 public struct TrustedProxies: Sendable {
     /// A text that stands for no addresses.
     public struct InvalidAddresses: Error, CustomStringConvertible, Hashable {
@@ -42,6 +42,44 @@ public struct TrustedProxies: Sendable {
         return said.first ?? (isTLS ? .https : .unknown)
     }
 
+    /// Whom a request comes from that `peer` has sent here: the first on the way back that is no trusted proxy. What stands
+    /// further left in the fields was written by the client, or before it.
+    ///
+    /// A proxy that hides whom it heard from (`unknown`, `_name`), or says what can't be read, stands for them itself. So does
+    /// the last one where the two fields name different clients: somebody has sent one of them past a proxy that writes the
+    /// other.
+    func client(of head: HTTP1Head, from peer: SocketAddress) -> SocketAddress {
+        if blocks.isEmpty || !isTrusted(peer) { return peer }
+        let one = Self.senders(inForwarded: head).map { firstUntrusted($0, from: peer) }
+        let other = head.joinedText("x-forwarded-for").map { text in
+            firstUntrusted(Self.elements(text, ",", keepingEmpty: true), from: peer)
+        }
+        guard let one, let other else { return one ?? other ?? peer }
+        return one == other ? one : peer
+    }
+
+    private func firstUntrusted(_ senders: [Substring], from peer: SocketAddress) -> SocketAddress {
+        var last = peer
+        for sender in senders.reversed() {
+            guard let address = Self.address(sender) else { return last }
+            last = address
+            if !isTrusted(address) { break }
+        }
+        return last
+    }
+
+    /// What each element of `Forwarded` says of whom its proxy heard from, empty where it says nothing, or nothing clear.
+    /// nil: there is no such field.
+    private static func senders(inForwarded head: HTTP1Head) -> [Substring]? {
+        guard let text = head.joinedText("forwarded") else { return nil }
+        // A quotation mark of the client's that is never closed would swallow what a proxy has written behind it.
+        guard text.utf8.count(where: { $0 == UInt8(ascii: "\"") }).isMultiple(of: 2) else { return [""] }
+        return elements(text, ",", keepingEmpty: true).map { element in
+            let named = elements(element, ";").filter { $0.prefix(4).lowercased() == "for=" }
+            return named.count == 1 ? unquoted(named[0].dropFirst(4)) : ""
+        }
+    }
+
     private func isTrusted(_ address: SocketAddress) -> Bool { blocks.contains { $0.contains(address) } }
 
     /// What the first trusted proxy says in `Forwarded`: each adds an element about whom it heard from, so that the way leads
@@ -78,10 +116,12 @@ public struct TrustedProxies: Sendable {
 
     // MARK: Text
 
-    /// The parts between separators that are not quoted, without the white space around them; empty ones are left out.
-    private static func elements(_ text: some StringProtocol, _ separator: Character) -> [Substring] {
+    /// The parts between separators that are not quoted, without the white space around them.
+    private static func elements(
+        _ text: some StringProtocol, _ separator: Character, keepingEmpty: Bool = false
+    ) -> [Substring] {
         var isQuoted = false
-        return Substring(text).split { character in
+        return Substring(text).split(omittingEmptySubsequences: !keepingEmpty) { character in
             if character == "\"" { isQuoted.toggle() }
             return character == separator && !isQuoted
         }
@@ -91,7 +131,7 @@ public struct TrustedProxies: Sendable {
             while part.last == " " || part.last == "\t" { part.removeLast() }
             return part
         }
-        .filter { !$0.isEmpty }
+        .filter { keepingEmpty || !$0.isEmpty }
     }
 
     private static func unquoted(_ text: Substring) -> Substring {

@@ -133,7 +133,7 @@ public struct CabstandSettings: SettingsCatalogue {
     public let trustedProxies = Setting.list(
         "TRUSTED_PROXIES", allowed: "addresses between commas, such as 10.0.0.0/8,fd00::/8",
         help:
-            "Proxies that end TLS and say so in Forwarded or X-Forwarded-Proto; empty: pages of either scheme are the same host's."
+            "Proxies whose word counts on how and from whom a request came (Forwarded, X-Forwarded-Proto, X-Forwarded-For)."
     )
     .of("gateway", "cabstand")
     public let auth = Setting.choice(
@@ -158,6 +158,13 @@ public struct CabstandSettings: SettingsCatalogue {
     public let publicLists = Setting.choice(
         "PUBLIC_LISTS", default: "on", ["on", "off"],
         help: "Whether lists of available drivers are for everybody when the gateway asks who somebody is."
+    )
+    .of("gateway", "cabstand")
+    public let rateLimit = Setting<RateLimits>(
+        "RATE_LIMIT", default: "", allowed: RateLimits.allowed,
+        help:
+            "How much each client may ask; empty: what is generous to people, where CABSTAND_AUTH is required. For each gateway by itself.",
+        parse: RateLimits.init
     )
     .of("gateway", "cabstand")
     public let logLevel = Setting.choice(

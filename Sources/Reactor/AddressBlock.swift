@@ -25,13 +25,27 @@ public struct AddressBlock: Sendable, Hashable {
     /// Whether the address is one of them, whatever its port.
     public func contains(_ address: SocketAddress) -> Bool { Self.bits(address) & mask == bits }
 
-    private static func bits(_ address: SocketAddress) -> UInt128 {
+    fileprivate static let mapped = AddressBlock(bits: UInt128(0xFFFF) << 32, mask: ~UInt128(UInt32.max))
+
+    private init(bits: UInt128, mask: UInt128) {
+        self.bits = bits
+        self.mask = mask
+    }
+
+    fileprivate static func bits(_ address: SocketAddress) -> UInt128 {
         let prefix = address.isIPv6 ? 0 : UInt128(0xFFFF) << 32
         return UInt128(address.high) << 64 | prefix | UInt128(address.low)
     }
 }
 
 extension SocketAddress {
+    /// What one subscriber of a network has: an IPv4 address, however it is written, or the /64 of an IPv6 address (RFC 6177 §2:
+    /// a site gets at least that much, and every device in it as many addresses as it likes).
+    public var network: UInt128 {
+        let bits = AddressBlock.bits(self)
+        return AddressBlock.mapped.contains(self) ? bits : bits & ~UInt128(UInt64.max)
+    }
+
     /// Whether no other machine can reach it.
     public var isLoopback: Bool { AddressBlock.loopback.contains { $0.contains(self) } }
 }

@@ -141,8 +141,10 @@ public final class SimulatedPeerListener {
 
 extension SimulatedNetwork {
     /// A connection from nowhere to a listener of this world. It begins when the network runs.
-    public func connect(to address: SocketAddress) -> SimulatedPeer {
-        let socket = SimulatedSocket(self, .connecting, local: .loopback(port: newPort()), peer: address)
+    public func connect(to address: SocketAddress, from local: SocketAddress? = nil) -> SimulatedPeer {
+        let port = newPort()
+        let local = (local ?? .loopback(port: 0)).with(port: port)
+        let socket = SimulatedSocket(self, .connecting, local: local, peer: address)
         socket.connect(to: address)
         return SimulatedPeer(self, socket)
     }

@@ -105,7 +105,7 @@ import Testing
     @Test func threadsShareEachLimit() async {
         let table = RateTable(capacity: 1 << 10)
         let quota = RateQuota(1, per: .seconds(1), burst: 1_000)
-        let keys = (1...8).map { UInt64($0) << 16 }
+        let keys = (1...8).map { UInt64($0) << 60 }
         for key in keys { _ = table.take(key, quota, now: 0) }
         let admitted = await withTaskGroup(of: Int.self) { group in
             for _ in 0..<4 {

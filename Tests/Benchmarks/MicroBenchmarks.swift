@@ -69,7 +69,7 @@ enum MicroBenchmarks {
         for count in [10_000, 1_000_000] {
             var random = SplitMix(seed: 1)
             let keys = (0..<count).map { _ in random.next() }
-            let table = RateTable(capacity: count * 5 / 4)
+            let table = RateTable(capacity: count * 3 / 2)
             var now: UInt64 = 1
             let name = "rate limit: one of \(count) keys, \(table.capacity * 16 / count) bytes each"
             measure(name, count * (1_000_000 / count)) {

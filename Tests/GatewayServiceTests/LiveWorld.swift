@@ -47,7 +47,7 @@ final class LiveWorld {
     init(
         servicesAreUp: Bool = true, limits: FeedLimits = .init(), seed: UInt64 = 3,
         options: SimulationOptions = .init(), hasLocationStreams: Bool = true,
-        access: AccessConfiguration? = nil
+        access: AccessConfiguration? = nil, rates: ClientLimits? = nil, proxies: TrustedProxies = .init()
     ) throws {
         self.hasLocationStreams = hasLocationStreams
         network = SimulatedNetwork(seed: seed, options: options)
@@ -60,20 +60,23 @@ final class LiveWorld {
             loop: gateway, source: DriverServiceAreas(client: driverClient, timeout: 2_000_000_000),
             cars: DriverServiceCars(client: driverClient, timeout: 2_000_000_000),
             configuration: .init(limits: limits))
+        let loop = gateway
+        let loopLimits = rates.map { LoopLimits($0, loop: loop) }
         let links = FeedLink.links(feed, loops: [gateway])
         live = LiveEndpoints(
             link: links[0].value, drivers: driverClient, trips: Trip_V1_TripServiceClient(channel: channel),
-            configuration: .init(limits: limits))
+            configuration: .init(limits: limits), limits: loopLimits)
         let router = Router()
         let backends = Backends(
             loop: gateway, driverService: "127.0.0.1:50051", tripService: "127.0.0.1:50051", timeout: 5_000_000_000)
         self.backends = backends
         let control = access.map { AccessControl(backends: backends, configuration: $0) }
-        let api = GuardedRoutes(router.group(["", "/v1"]), access: control)
+        let api = GuardedRoutes(router.group(["", "/v1"]), access: control, limits: loopLimits)
         live.register(on: api)
         TripRoutes(backends: backends).register(on: api)
+        DriverRoutes(backends: backends).register(on: api)
         if let control { SignInRoutes(SignIn(backends: backends, access: control)).register(on: api) }
-        http = HTTPServer(loop: gateway, router: router)
+        http = HTTPServer(loop: gateway, router: router, proxies: proxies)
         address = try http.listen(.loopback(port: 8080)).localAddress
         if servicesAreUp { try startServices() }
     }
@@ -191,7 +194,7 @@ final class LiveWorld {
     }
 
     /// A connection of its own to the gateway's port, without a loop.
-    func connect() -> SimulatedPeer { network.connect(to: address) }
+    func connect(from local: SocketAddress? = nil) -> SimulatedPeer { network.connect(to: address, from: local) }
 
     func run(_ seconds: Double) { network.run(for: UInt64(seconds * 1e9)) }
 

@@ -98,4 +98,74 @@ import Testing
         #expect(absolute.body.contains("\"code\":\"misdirected-request\""))
         #expect(client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").response().status == 200)
     }
+
+    // MARK: Who
+
+    /// What `clientAddress` is behind proxies on 127.0.0.0/8 and in 10.0.0.0/8; nil: the proxy that has sent it, 127.0.0.1.
+    @Test(arguments: [
+        ("", nil),
+        ("X-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1"),
+        ("X-Forwarded-For: 192.0.2.1:4711\r\n", "192.0.2.1"),
+        ("X-Forwarded-For: 2001:db8::1\r\n", "2001:db8::1"),
+        ("X-Forwarded-For: [2001:db8::1]:4711\r\n", "2001:db8::1"),
+        // What stands further left was written by the client.
+        ("X-Forwarded-For: 9.9.9.9, 192.0.2.1\r\n", "192.0.2.1"),
+        ("X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1"),
+        ("X-Forwarded-For: 10.1.1.1, 192.0.2.1, 127.0.0.9,10.0.0.3\r\n", "192.0.2.1"),
+        ("X-Forwarded-For: 10.0.0.2, 10.0.0.3\r\n", "10.0.0.2"),
+        // A client that only proxies have heard of.
+        ("X-Forwarded-For: 192.0.2.1, unknown\r\n", nil), ("X-Forwarded-For: 192.0.2.1, _x\r\n", nil),
+        ("X-Forwarded-For: unknown, 10.0.0.2\r\n", "10.0.0.2"), ("X-Forwarded-For: 192.0.2.1,\r\n", nil),
+        ("X-Forwarded-For: \r\n", nil), ("X-Forwarded-For: 192.0.2.1.5\r\n", nil),
+        ("X-Forwarded-For: ::1%eth0\r\n", nil),
+        ("X-Forwarded-For: 192.0.2.1, \"\r\n", nil), ("X-Forwarded-For: \", 192.0.2.1\r\n", nil),
+        ("Forwarded: for=192.0.2.1\r\n", "192.0.2.1"), ("forwarded: FOR=\"192.0.2.1:80\";proto=http\r\n", "192.0.2.1"),
+        ("Forwarded: proto=http;for=\"[2001:db8::1]:80\"\r\n", "2001:db8::1"),
+        ("Forwarded: for=\"[2001:db8::1]\"\r\n", "2001:db8::1"),
+        ("Forwarded: for=9.9.9.9, for=192.0.2.1;by=10.0.0.1, for=10.0.0.1\r\n", "192.0.2.1"),
+        ("Forwarded: for=9.9.9.9\r\nForwarded: for=192.0.2.1\r\n", "192.0.2.1"),
+        ("Forwarded: for=192.0.2.1, for=unknown\r\n", nil), ("Forwarded: for=192.0.2.1, for=_SEVKISEK\r\n", nil),
+        ("Forwarded: for=_a, for=10.0.0.7\r\n", "10.0.0.7"), ("Forwarded: for=192.0.2.1, proto=http\r\n", nil),
+        ("Forwarded: for=9.9.9.9;for=192.0.2.1\r\n", nil), ("Forwarded: for=9.9.9.9, \r\n", nil),
+        // A quotation mark of the client's would swallow what the proxy adds.
+        ("Forwarded: for=9.9.9.9;x=\", for=192.0.2.1\r\n", nil),
+        ("Forwarded: for=9.9.9.9;x=\"\r\nForwarded: for=192.0.2.1\r\n", nil),
+        ("Forwarded: for=9.9.9.9;x=\", for=\"[2001:db8::1]\"\r\n", nil),
+        ("Forwarded: for=9.9.9.9;x=\"\\\"\", for=192.0.2.1\r\n", nil),
+        ("Forwarded: for=9.9.9.9;x=\"\\\", for=192.0.2.1\r\n", "192.0.2.1"),
+        // Both: the same, or one has been sent past a proxy that writes the other.
+        ("Forwarded: for=192.0.2.1:7\r\nX-Forwarded-For: 9.9.9.9, 192.0.2.1\r\n", "192.0.2.1"),
+        ("Forwarded: for=9.9.9.9\r\nX-Forwarded-For: 192.0.2.1\r\n", nil),
+        ("Forwarded: for=unknown\r\nX-Forwarded-For: 192.0.2.1\r\n", nil),
+    ])
+    func whoHasSentIt(fields: String, client: String?) throws {
+        let server = try LiveServer(proxies: try TrustedProxies(["10.0.0.0/8", "127.0.0.0/8"])) { _, router in
+            router.get("/") { request, responder in responder.text(request.clientAddress?.ip ?? "nobody") }
+        }
+        let response = Client(server.port).send("GET / HTTP/1.1\r\nHost: h\r\n\(fields)\r\n").response()
+        #expect(response.hasSuffix("\r\n\r\n\(client ?? "127.0.0.1")"), "\(fields)\(response)")
+    }
+
+    /// From whom nobody trusts, the fields are words.
+    @Test(arguments: [[], ["10.0.0.0/8"]])
+    func whoNobodyTrustsSpeaksForThemselves(proxies: [String]) throws {
+        let server = try LiveServer(proxies: try TrustedProxies(proxies)) { _, router in
+            router.get("/") { request, responder in responder.text(request.clientAddress?.ip ?? "nobody") }
+        }
+        let fields = "X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\n"
+        let response = Client(server.port).send("GET / HTTP/1.1\r\nHost: h\r\n\(fields)\r\n").response()
+        #expect(response.hasSuffix("\r\n\r\n127.0.0.1"))
+    }
+
+    /// A line that is no text is not left out: behind it an older one would stand at the right.
+    @Test func aLineThatIsNoTextHidesWhoHasSentIt() throws {
+        let server = try LiveServer(proxies: try TrustedProxies(["127.0.0.1"])) { _, router in
+            router.get("/") { request, responder in responder.text(request.clientAddress?.ip ?? "nobody") }
+        }
+        for name in ["X-Forwarded-For: ", "Forwarded: for="] {
+            let head = Array("GET / HTTP/1.1\r\nHost: h\r\n\(name)9.9.9.9\r\n\(name)".utf8)
+            let response = Client(server.port).send(bytes: head + [0xFF] + Array(", 192.0.2.1\r\n\r\n".utf8)).response()
+            #expect(response.hasSuffix("\r\n\r\n127.0.0.1"), "\(response)")
+        }
+    }
 }

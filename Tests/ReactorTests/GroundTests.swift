@@ -199,6 +199,16 @@ actor Resident {
         #expect(!block.contains(try #require(SocketAddress(ip: outside, port: 80))))
     }
 
+    @Test(arguments: [
+        ("10.1.2.3", "::ffff:10.1.2.3", "10.1.2.4"), ("2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8:0:1::1"),
+        ("::1", "::2", "0.0.0.1"),
+    ])
+    func whatOneSubscriberOfANetworkHas(one: String, same: String, other: String) throws {
+        let network = try #require(SocketAddress(ip: one, port: 1)).network
+        #expect(try #require(SocketAddress(ip: same, port: 2)).network == network)
+        #expect(try #require(SocketAddress(ip: other, port: 1)).network != network)
+    }
+
     @Test func everyAddressOfIPv6() throws {
         let all = try #require(AddressBlock("::/0"))
         for text in ["::", "ffff::1", "1.2.3.4"] {

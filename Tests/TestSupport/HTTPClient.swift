@@ -18,8 +18,11 @@ public final class Client {
 
     /// Sends bytes as they are.
     @discardableResult
-    public func send(_ text: String) -> Client {
-        let bytes = Array(text.utf8)
+    public func send(_ text: String) -> Client { send(bytes: Array(text.utf8)) }
+
+    /// The same for what is no text.
+    @discardableResult
+    public func send(bytes: [UInt8]) -> Client {
         var sent = 0
         while sent < bytes.count {
             let count = unsafe bytes.withUnsafeBytes { bytes in

@@ -26,12 +26,12 @@ final class AccessControl {
     /// What counts from now on; what was verified with the keys before is verified again.
     func use(_ configuration: AccessConfiguration) { authenticator.use(configuration) }
 
-    /// The gates of an operation: by whose ticket, who may, whose thing it is about.
-    func guarded(_ routes: RouteGroup, _ operation: Operation) -> RouteGroup {
-        if operation.isForEverybody { return routes }
+    /// The gates of an operation: by whose ticket, who may, how often (`limit`), whose thing it is about.
+    func guarded(_ routes: RouteGroup, _ operation: Operation, limit: [any Gate]) -> RouteGroup {
+        if operation.isForEverybody { return routes.group(gates: limit) }
         var group = routes
         if operation.isSocket { group = group.group(gate: TicketGate(access: self, backends: backends)) }
-        group = group.group(gates: [RoleGate(access: self, operation: operation)])
+        group = group.group(gates: [RoleGate(access: self, operation: operation)] + limit)
         return operation.subject == .ownTrip ? group.group(gate: OwnTripGate(backends: backends)) : group
     }
 

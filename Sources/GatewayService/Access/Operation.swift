@@ -1,6 +1,7 @@
 import Access
 import HTTP1
 import HTTPServer
+import Operations
 
 /// Everything that can be asked of the gateway, and who may: the one table. Routes are added by their operation
 /// (`GuardedRoutes`), so that none is without a row. The page, its files and health are for everybody.
@@ -73,6 +74,19 @@ enum Operation: CaseIterable {
     /// Whether everybody may, without saying who they are, where `CABSTAND_PUBLIC_LISTS` is on.
     var isPublicList: Bool { self == .findAvailableDrivers || self == .watchAvailableDrivers }
 
+    /// As what it counts when somebody asks too much.
+    var limit: LimitClass {
+        switch self {
+        case .findAvailableDrivers, .listDrivers, .getDriver, .listTrips, .getTrip, .showSession: .read
+        case .registerDriver, .setDriverStatus, .pickUpTrip, .completeTrip, .cancelTrip: .write
+        case .createEnrolment, .revoke: .write
+        case .createTrip: .booking
+        case .signInAsGuest, .signInAsDriver, .refreshTokens, .signOut: .token
+        case .beginSession, .endSession, .createTicket: .token
+        case .watchAvailableDrivers, .watchTrip, .reportLocation: .connect
+        }
+    }
+
     /// What it is about beside its role.
     var subject: Subject {
         switch self {
@@ -97,21 +111,27 @@ enum Operation: CaseIterable {
 struct GuardedRoutes {
     private let routes: RouteGroup
     private let access: AccessControl?
+    private let limits: LoopLimits?
 
-    /// - Parameter access: nil: everybody may do everything.
-    init(_ routes: RouteGroup, access: AccessControl? = nil) {
+    /// - Parameters:
+    ///   - access: nil: everybody may do everything.
+    ///   - limits: nil: as much as they like.
+    init(_ routes: RouteGroup, access: AccessControl? = nil, limits: LoopLimits? = nil) {
         self.routes = routes
         self.access = access
+        self.limits = limits
     }
 
     /// Adds the route of an operation. `gates` stand behind those of access.
     func add(_ operation: Operation, gates: [any Gate] = [], _ handler: @escaping HTTPHandler) {
         var group = routes
-        if let access { group = access.guarded(group, operation) }
+        let limit = limits?.gate(operation.limit).map { [$0] } ?? []
+        group = access?.guarded(group, operation, limit: limit) ?? group.group(gates: limit)
         group = group.group(gates: gates)
         let (methods, pattern) = operation.route
         for method in methods { group.add(method, pattern, handler) }
     }
+
     /// Adds the route of an operation whose handler may wait, `patience` at most.
     func add(
         _ operation: Operation, gates: [any Gate] = [], within patience: Duration,

@@ -13,12 +13,14 @@ final class AvailableEndpoint: WebSocketHandler {
         /// The view's number; 0: it was refused, or was closed before it had one.
         var view: UInt64
         var interval: Int
+        var sent = SentMessages()
     }
 
     private let loop: EventLoop
     private let sockets: WebSocketServer
     private let lists: LoopLists
     private let defaultInterval: Int
+    private let messages: MessageLimit?
     /// By the view's number.
     private var topics: [UInt64: TopicID] = [:]
     /// By the number that a WebSocket has as its context.
@@ -26,10 +28,14 @@ final class AvailableEndpoint: WebSocketHandler {
     private var freeViewers: [Int] = []
 
     /// - Parameter interval: milliseconds between two lists, unless a subscriber asks for another one.
-    init(sockets: WebSocketServer, link: FeedLink, interval: Int, limits: FeedLimits = .init()) {
+    init(
+        sockets: WebSocketServer, link: FeedLink, interval: Int, limits: FeedLimits = .init(),
+        messages: MessageLimit? = nil
+    ) {
         loop = link.loop
         self.sockets = sockets
         defaultInterval = interval
+        self.messages = messages
         lists = LoopLists(loop: link.loop, limits: limits) { [unowned link] in link.ask($0) }
         super.init()
         link.onUpdate = { [unowned self] in lists.take($0) }
@@ -64,6 +70,11 @@ final class AvailableEndpoint: WebSocketHandler {
     override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
         // Reading it, and being shown another area: far more than what the server counts for a message.
         loop.charge(16)
+        let place = Int(sockets.context(id))
+        if let messages {
+            let verdict = viewers[place]?.sent.take(messages.rule, now: loop.now)
+            guard messages.admits(id, verdict) else { return }
+        }
         let message: LiveMessage
         do throws(Problem) {
             message = try LiveMessage(text)
@@ -78,13 +89,13 @@ final class AvailableEndpoint: WebSocketHandler {
             buffer.appendPong(lists.snapshot)
             sockets.sendText(id, buffer.span)
         case .view(let query, let interval):
-            let place = Int(sockets.context(id))
             guard let old = viewers[place], old.view != 0 else { return }
             let interval = interval ?? old.interval
             do throws(LiveRefusal) {
                 // In this order: an area that stays the same is not left in between.
                 let view = try lists.add(query, interval: interval)
-                viewers[place] = Viewer(view: view, interval: interval)
+                viewers[place]?.view = view
+                viewers[place]?.interval = interval
                 sockets.topics.subscribe(id, to: topic(of: view), interval: interval)
                 lists.remove(old.view, interval: old.interval)
             } catch {

@@ -33,7 +33,7 @@ final class LiveEndpoints {
 
     init(
         link: FeedLink, drivers: Driver_V1_DriverServiceClient, trips: Trip_V1_TripServiceClient,
-        configuration: Configuration = .init()
+        configuration: Configuration = .init(), limits: LoopLimits? = nil
     ) {
         self.configuration = configuration
         sockets = WebSocketServer(
@@ -45,9 +45,11 @@ final class LiveEndpoints {
         expiry = SocketExpiry(sockets: sockets)
         let watches = TripWatches(loop: link.loop, client: trips)
         available = AvailableEndpoint(
-            sockets: sockets, link: link, interval: configuration.interval, limits: configuration.limits)
+            sockets: sockets, link: link, interval: configuration.interval, limits: configuration.limits,
+            messages: limits?.messages(.view, sockets))
         self.trips = TripEndpoint(sockets: sockets, watches: watches, link: link)
-        uplinks = UplinkEndpoint(sockets: sockets, drivers: drivers, watches: watches)
+        uplinks = UplinkEndpoint(
+            sockets: sockets, drivers: drivers, watches: watches, messages: limits?.messages(.uplink, sockets))
     }
 
     /// Adds the routes.

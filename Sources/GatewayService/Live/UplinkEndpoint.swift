@@ -15,14 +15,19 @@ final class UplinkEndpoint: WebSocketHandler {
     private let sockets: WebSocketServer
     private let service: LocationService
     private let watches: TripWatches
+    private let messages: MessageLimit?
     /// By the number that a WebSocket has as its context.
     private var uplinks: [Uplink?] = []
     private var free: [Int] = []
 
-    init(sockets: WebSocketServer, drivers: Driver_V1_DriverServiceClient, watches: TripWatches) {
+    init(
+        sockets: WebSocketServer, drivers: Driver_V1_DriverServiceClient, watches: TripWatches,
+        messages: MessageLimit? = nil
+    ) {
         self.sockets = sockets
         service = LocationService(client: drivers)
         self.watches = watches
+        self.messages = messages
     }
 
     /// A WebSocket whose 101 is on its way belongs to `driver`'s app.
@@ -41,6 +46,10 @@ final class UplinkEndpoint: WebSocketHandler {
 
     override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
         guard let uplink = uplinks[Int(sockets.context(id))] else { return }
+        if let messages {
+            let verdict = uplink.sent.take(messages.rule, now: sockets.loop.now)
+            guard messages.admits(id, verdict) else { return }
+        }
         do throws(BodyError) {
             uplink.report(try RequestBodies.driverPosition(text))
         } catch {
@@ -75,6 +84,7 @@ final class Uplink: TripObserver {
     private var watch: ServerStreamingCall?
     private var retry: TimerID?
     private var hasEnded = false
+    var sent = SentMessages()
     /// The trip that the driver service names; nil inside is none, nil outside is not known yet.
     private var activeTrip: String??
 

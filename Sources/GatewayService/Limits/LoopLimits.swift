@@ -1,0 +1,176 @@
+import Access
+import Basics
+import HTTPServer
+import Operations
+import Reactor
+import Telemetry
+import WebSocketServer
+
+/// The limits as one loop asks for them. Belongs to its loop.
+final class LoopLimits {
+    typealias Kind = ClientLimits.Kind
+
+    private let loop: EventLoop
+    private let shared: ClientLimits
+    private let metrics: LimitMetrics
+
+    init(_ shared: ClientLimits, loop: EventLoop, metrics: LimitMetrics = LimitMetrics()) {
+        self.shared = shared
+        self.loop = loop
+        self.metrics = metrics
+    }
+
+    /// The gate of a class of requests; nil: it is not limited.
+    func gate(_ limit: LimitClass) -> (any Gate)? {
+        shared.policy(limit).map { LimitGate(limits: self, rule: LimitRule(limit, $0)) }
+    }
+
+    /// How much each of these WebSockets may send of a class; nil: as much as it likes.
+    func messages(_ limit: LimitClass, _ sockets: WebSocketServer) -> MessageLimit? {
+        shared.policy(limit).map { MessageLimit(limits: self, rule: LimitRule(limit, $0), sockets: sockets) }
+    }
+
+    func refused(_ limit: LimitClass, _ kind: Kind) { metrics.refused(limit, kind) }
+
+    /// Takes one of what a request's client may ask. A client at its limit takes nothing of what its address may ask, so that
+    /// its neighbours are not held up.
+    ///
+    /// - Returns: what is left of the narrowest limit that was asked.
+    /// - Throws: 429.
+    fileprivate func take(_ rule: LimitRule, _ request: borrowing HTTPRequest) throws(Problem) -> RateDecision? {
+        var left: RateDecision?
+        let address = request.clientAddress
+        if let principal = request[Principal.self] {
+            let quota = principal.isOperator ? rule.crowd : rule.policy.quota
+            left = try take(rule, .principal, shared.digest(principal: principal.subject), quota)
+            if let address { _ = try take(rule, .address, shared.digest(address: address), rule.crowd) }
+        } else if let address {
+            left = try take(rule, .anonymous, shared.digest(address: address), rule.policy.quota)
+        }
+        return left
+    }
+
+    private func take(
+        _ rule: LimitRule, _ kind: Kind, _ client: UInt64, _ quota: RateQuota
+    ) throws(Problem) -> RateDecision {
+        // A client's classes are apart from each other, and in other buckets.
+        var mixer = SplitMix(seed: client &+ rule.number &* 4 &+ kind.number)
+        let decision = shared.table.take(mixer.next(), quota, now: loop.now)
+        guard decision.isAdmitted else {
+            refused(rule.limit, kind)
+            throw .rateLimited(rule, kind, quota, decision)
+        }
+        return decision
+    }
+}
+
+/// A class with what holds of it.
+struct LimitRule {
+    let limit: LimitClass
+    let policy: LimitPolicy
+    /// What an address as a whole may.
+    let crowd: RateQuota
+    fileprivate let number: UInt64
+
+    init(_ limit: LimitClass, _ policy: LimitPolicy) {
+        self.limit = limit
+        self.policy = policy
+        crowd = policy.quota.times(ClientLimits.Limits.crowd)
+        number = UInt64(clamping: LimitClass.allCases.firstIndex(of: limit) ?? 0)
+    }
+
+    /// `"read";q=50;w=1`
+    func field(isCrowd: Bool) -> String {
+        let factor = isCrowd ? ClientLimits.Limits.crowd : 1
+        return "\"\(limit.rawValue)\";q=\(policy.count * factor);w=\(policy.window)"
+    }
+
+    /// `"read";r=7;t=3`: what is left now, and the seconds until all of it is there again.
+    func left(_ quota: RateQuota, _ decision: RateDecision) -> String {
+        "\"\(limit.rawValue)\";r=\(quota.remaining(decision));t=\(decision.debt.wholeSeconds)"
+    }
+}
+
+extension ClientLimits.Kind {
+    fileprivate var number: UInt64 { UInt64(clamping: Self.allCases.firstIndex(of: self) ?? 0) }
+}
+
+extension UInt64 {
+    /// Nanoseconds as seconds, rounded up.
+    fileprivate var wholeSeconds: UInt64 { self / 1_000_000_000 + (self % 1_000_000_000 == 0 ? 0 : 1) }
+}
+
+/// Lets requests of one class through as long as their client and its address have not asked too much.
+///
+/// What is left is told with the answers of what changes something, and with every refusal. Answers to questions go without:
+/// there are far more of them, each would be a hundred bytes longer, and who asks learns the limit when it matters.
+private struct LimitGate: Gate {
+    let limits: LoopLimits
+    let rule: LimitRule
+
+    func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
+        let left = try limits.take(rule, request)
+        switch rule.limit {
+        case .booking, .write, .token:
+            guard let left else { break }
+            let isCrowd = request[Principal.self]?.isOperator ?? false
+            request.addResponseField("RateLimit-Policy", rule.field(isCrowd: isCrowd))
+            request.addResponseField("RateLimit", rule.left(isCrowd ? rule.crowd : rule.policy.quota, left))
+        case .read, .connect, .uplink, .view: break
+        }
+        return .pass
+    }
+}
+
+extension Problem {
+    /// Somebody asks too much (RFC 6585 §4, draft-ietf-httpapi-ratelimit-headers).
+    fileprivate static func rateLimited(
+        _ rule: LimitRule, _ kind: LoopLimits.Kind, _ quota: RateQuota, _ decision: RateDecision
+    ) -> Problem {
+        let who =
+            switch kind {
+            case .principal: "You ask"
+            case .address: "Your network's address asks"
+            case .anonymous: "Your address asks, without a token,"
+            case .socket: "This WebSocket sends"
+            }
+        let wait = max(1, quota.wait(decision).wholeSeconds)
+        let isCrowd = quota == rule.crowd
+        return Problem(
+            429, "rate-limited",
+            "\(who) for more than is given to one in the class \(rule.limit.rawValue); try again in \(wait) s.",
+            members: Array("\"violated-policies\":[\"\(rule.limit.rawValue)\"]".utf8),
+            fields: [
+                "Retry-After": "\(wait)", "RateLimit-Policy": rule.field(isCrowd: isCrowd),
+                "RateLimit": rule.left(quota, decision),
+            ],
+            type: "https://iana.org/assignments/http-problem-types#quota-exceeded")
+    }
+
+    /// A WebSocket sends too much; what it sent this time is not looked at.
+    static func rateLimited(_ rule: LimitRule, _ decision: RateDecision) -> Problem {
+        rateLimited(rule, .socket, rule.policy.quota, decision)
+    }
+}
+
+/// What one loop tells of limits.
+final class LimitMetrics {
+    /// By class and kind, as they are asked for.
+    private var refusals: [LimitClass: [ClientLimits.Kind: Counter]] = [:]
+
+    init() {
+        refusals[.read] = [.principal: Self.refusal(.read, .principal)]
+    }
+
+    func refused(_ limit: LimitClass, _ kind: ClientLimits.Kind) {
+        let counter = refusals[limit]?[kind] ?? Self.refusal(limit, kind)
+        refusals[limit, default: [:]][kind] = counter
+        counter.increment()
+    }
+
+    private static func refusal(_ limit: LimitClass, _ kind: ClientLimits.Kind) -> Counter {
+        MetricRegistry.shared.counter(
+            name: "cabstand_rate_limit_refusals_total", help: "What was refused because a client asked too much.",
+            labels: ["class": limit.rawValue, "kind": kind.rawValue])
+    }
+}

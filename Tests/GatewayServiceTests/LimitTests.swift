@@ -1,0 +1,226 @@
+import Access
+import HTTPServer
+import Operations
+import Reactor
+import ReactorSim
+import Settings
+import Testing
+
+@testable import GatewayService
+
+/// A gateway with limits, in virtual time.
+private final class LimitedWorld {
+    let world: LiveWorld
+    let issuer: TestIssuer
+
+    /// - Parameter rates: `CABSTAND_RATE_LIMIT`.
+    init(_ rates: String, asks: Bool = true) throws {
+        issuer = try TestIssuer()
+        world = try LiveWorld(
+            access: asks ? .trusting(issuer) : nil, rates: try Self.limits(rates, auth: asks ? "required" : "off"),
+            proxies: try TrustedProxies(["127.0.0.1"]))
+        world.putTrip("t", driver: "car")
+        world.putDriver("car", 1, 2)
+        world.run(1)
+    }
+
+    static func limits(_ text: String, auth: String = "required") throws -> ClientLimits? {
+        let environment = ["CABSTAND_RATE_LIMIT": text, "CABSTAND_AUTH": auth]
+        guard case .run(let settings) = try SettingsDeclaration.gateway.read(arguments: [], environment: environment)
+        else { return nil }
+        return settings.rateLimit.policies(isGuarded: auth == "required").map(ClientLimits.init)
+    }
+
+    /// One request on a connection of its own, through a proxy that names `address`.
+    func ask(
+        _ method: String = "GET", _ path: String = "/trips/t", as fields: String = "",
+        from address: String = "192.0.2.1",
+        body: String? = nil
+    ) -> String {
+        let peer = world.connect()
+        var text = "\(method) \(path) HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 9.9.9.9, \(address)\r\n\(fields)"
+        if let body { text += "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n" }
+        peer.send(Array("\(text)\r\n\(body ?? "")".utf8))
+        world.run(0.01)
+        let answer = String(decoding: peer.takeReceived(), as: UTF8.self)
+        peer.close()
+        return answer
+    }
+
+    func status(_ answer: String) -> Int { Int(answer.split(separator: " ").dropFirst().first ?? "") ?? 0 }
+}
+
+extension String {
+    /// The value of a field of an answer.
+    fileprivate func field(_ name: String) -> String? {
+        split(separator: "\r\n").first { $0.lowercased().hasPrefix(name + ": ") }
+            .map { String($0.dropFirst(name.count + 2)) }
+    }
+}
+
+@Suite struct LimitTests {
+    private static let place = "{\"pickup\":{\"lat\":1,\"lon\":2},\"dropoff\":{\"lat\":3,\"lon\":4}}"
+    private static let list = "/drivers/available?lat=1&lon=2"
+
+    @Test func aPrincipalIsLimitedAcrossAddressesAndNobodyElseIs() throws {
+        let world = try LimitedWorld("read=2/m")
+        let (rider, driver) = (world.issuer.field("rider", "rider"), world.issuer.field("car", "driver"))
+        #expect(world.status(world.ask(as: rider, from: "192.0.2.1")) == 200)
+        #expect(world.status(world.ask(as: rider, from: "198.51.100.1")) == 200)
+        let refusal = world.ask(as: rider, from: "203.0.113.1")
+        #expect(world.status(refusal) == 429)
+        #expect(world.status(world.ask(as: driver, from: "192.0.2.1")) == 200)
+        // Another class is another limit.
+        #expect(world.status(world.ask("POST", "/trips", as: rider, body: Self.place)) == 201)
+        #expect(refusal.field("retry-after") == "30")
+        #expect(refusal.field("ratelimit-policy") == "\"read\";q=2;w=60")
+        #expect(refusal.field("ratelimit") == "\"read\";r=0;t=60")
+        #expect(refusal.field("content-type") == "application/problem+json")
+        #expect(refusal.contains("\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\""))
+        #expect(refusal.contains("\"code\":\"rate-limited\"") && refusal.contains("\"violated-policies\":[\"read\"]"))
+    }
+
+    /// Twenty times what one may: the street behind an address, whoever is in it.
+    @Test func anAddressIsLimitedAcrossPrincipals() throws {
+        let world = try LimitedWorld("read=1/m")
+        func ask(_ number: Int, _ address: String) -> String {
+            world.ask("GET", "/trips", as: world.issuer.field("rider\(number)", "rider"), from: address)
+        }
+        // What becomes of the question is not the gateway's to say here: nobody lists trips.
+        let street = (0..<21).map { world.status(ask($0, "192.0.2.7")) }
+        #expect(street.dropLast().allSatisfy { $0 != 429 } && street.last == 429)
+        #expect(world.status(ask(21, "192.0.2.8")) != 429)
+        let refusal = ask(22, "192.0.2.7")
+        #expect(refusal.field("ratelimit-policy") == "\"read\";q=20;w=60" && refusal.field("retry-after") == "3")
+        // Who is refused for their own part takes nothing from the street's.
+        for _ in 0..<30 { _ = ask(23, "192.0.2.9") }
+        #expect(world.status(ask(24, "192.0.2.9")) != 429)
+        // An operator's programs act for many.
+        let olga = world.issuer.field("olga", "operator")
+        let operators = (0..<21).map { world.status(world.ask(as: olga, from: "192.0.3.\($0)")) }
+        #expect(operators == Array(repeating: 200, count: 20) + [429])
+    }
+
+    @Test func whoSaysNothingIsTheirAddress() throws {
+        let world = try LimitedWorld("read=1/m")
+        func ask(_ address: String) -> Int { world.status(world.ask("GET", Self.list, from: address)) }
+        #expect([ask("192.0.2.1"), ask("192.0.2.1:4711"), ask("192.0.2.2")] == [200, 429, 200])
+        #expect(ask("::ffff:192.0.2.1") == 429)
+        // One /64 is one subscriber.
+        #expect([ask("2001:db8:0:1::1"), ask("[2001:db8:0:1:ffff::2]:80"), ask("2001:db8:0:2::1")] == [200, 429, 200])
+        // Whom the proxy hides is the proxy.
+        #expect([ask("unknown"), ask("_hidden")] == [200, 429])
+        // Having a token is another matter than having none.
+        #expect(world.status(world.ask(as: world.issuer.field("rider", "rider"), from: "192.0.2.1")) == 200)
+    }
+
+    @Test func aBurstIsPaidForToTheMillisecond() throws {
+        let world = try LimitedWorld("booking=10/m:3")
+        let rider = world.issuer.field("rider", "rider")
+        func book() -> String { world.ask("POST", "/trips", as: rider, body: Self.place) }
+        let start = world.world.network.now
+        let answers = (0..<4).map { _ in book() }
+        #expect(answers.map(world.status) == [201, 201, 201, 429])
+        #expect(
+            answers.map { $0.field("ratelimit-policy") ?? "" } == Array(repeating: "\"booking\";q=3;w=18", count: 4))
+        #expect(
+            answers.map { $0.field("ratelimit") ?? "" } == [
+                "\"booking\";r=2;t=6", "\"booking\";r=1;t=12", "\"booking\";r=0;t=18", "\"booking\";r=0;t=18",
+            ])
+        #expect(answers[3].field("retry-after") == "6")
+        // The first of the burst is paid for six seconds after it came, which took some hundred microseconds.
+        world.world.network.run(for: start + 6_000_000_000 - world.world.network.now - 5_000_000)
+        #expect(world.status(book()) == 429)
+        #expect(world.status(book()) == 201)
+        #expect(world.status(book()) == 429)
+        // An answer that tells how much is left belongs to what changes something.
+        #expect(world.ask(as: rider).field("ratelimit") == nil)
+    }
+
+    @Test func whatIsNotLimitedIsNot() throws {
+        #expect(try LimitedWorld.limits("off") == nil)
+        #expect(try LimitedWorld.limits("", auth: "off") == nil)
+        let given = try #require(try LimitedWorld.limits("view=off,read=7/h:9", auth: "off"))
+        #expect(given.policy(.view) == nil && given.policy(.read)?.quota.burst == 9 && given.policy(.booking) != nil)
+        #expect(given.policy(.read)?.count == 7 && given.policy(.read)?.window == 3600)
+        let defaults = try #require(try LimitedWorld.limits(""))
+        for limit in LimitClass.allCases { #expect(defaults.policy(limit) != nil, "\(limit)") }
+        let world = try LimitedWorld("read=off")
+        let rider = world.issuer.field("rider", "rider")
+        for _ in 0..<300 { #expect(world.status(world.ask(as: rider)) == 200) }
+    }
+
+    /// One asks fifty times as much as it may; nobody else waits longer or is refused.
+    @Test func whoAsksFiftyTimesAsMuchHoldsNobodyUp() throws {
+        let limited = try LimitedWorld("read=20/s")
+        let greedy = limited.issuer.field("rider", "rider")
+        let neighbour = limited.issuer.field("car", "driver")
+        let flood = limited.world.connect()
+        let line = Array("GET /trips/t HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.1\r\n\(greedy)\r\n".utf8)
+        var answers = ""
+        for turn in 0..<100 {
+            for _ in 0..<20 { flood.send(line) }
+            if turn % 5 == 0 { #expect(limited.status(limited.ask(as: neighbour)) == 200) }
+            limited.world.run(0.01)
+            answers += String(decoding: flood.takeReceived(), as: UTF8.self)
+        }
+        let good = answers.ranges(of: "HTTP/1.1 200 ").count
+        let refused = answers.ranges(of: "HTTP/1.1 429 ").count
+        // A burst of twenty, and two seconds' worth.
+        #expect((40...61).contains(good) && good + refused == 2_000, "\(good) \(refused)")
+    }
+}
+
+@Suite struct SocketLimitTests {
+    @Test func tooManyViewsAreToldAndThenClosed3013() throws {
+        let limited = try LimitedWorld("view=2/s:5")
+        let viewer = limited.world.open("/ws/drivers/available?lat=1&lon=2&radius_m=500")
+        limited.world.run(1)
+        func refusals() -> Int { viewer.messages.count { $0.contains("\"code\":\"rate-limited\"") } }
+        for _ in 0..<5 { viewer.send("{\"type\":\"ping\"}") }
+        limited.world.run(0.1)
+        #expect(viewer.messages.count { $0.contains("pong") } == 5 && refusals() == 0)
+        viewer.send("{\"type\":\"view\",\"lat\":3,\"lon\":4,\"radius_m\":500}")
+        limited.world.run(0.1)
+        #expect(refusals() == 1 && viewer.closeCode == nil)
+        #expect(
+            viewer.messages.last?.hasPrefix("{\"type\":\"error\",\"problem\":{\"type\":\"https://iana.org/") == true)
+        // Who slows down is served again.
+        limited.world.run(1)
+        viewer.send("{\"type\":\"ping\"}")
+        limited.world.run(0.1)
+        #expect(viewer.messages.last?.contains("pong") == true)
+        for _ in 0..<40 { viewer.send("{\"type\":\"ping\"}") }
+        limited.world.run(1)
+        #expect(viewer.closeCode == 3013 && refusals() == 11)
+        // Its neighbour has a limit of their own.
+        let other = limited.world.open("/ws/drivers/available?lat=1&lon=2&radius_m=500")
+        other.send("{\"type\":\"ping\"}")
+        limited.world.run(1)
+        #expect(other.closeCode == nil && other.messages.contains { $0.contains("pong") })
+    }
+
+    @Test func tooManyPositionsAreToldAndThenClosed3013() throws {
+        let limited = try LimitedWorld("uplink=1/s:4")
+        let app = limited.world.open("/ws/drivers/car/location", fields: limited.issuer.field("car", "driver"))
+        limited.world.run(1)
+        for _ in 0..<6 { app.send("{\"lat\":1,\"lon\":2}") }
+        limited.world.run(0.5)
+        #expect(limited.world.reports.flatMap { $0 }.count == 4 && app.closeCode == nil)
+        #expect(app.messages.count { $0.contains("\"code\":\"rate-limited\"") } == 2)
+        for _ in 0..<20 { app.send("{\"lat\":1,\"lon\":2}") }
+        limited.world.run(1)
+        #expect(app.closeCode == 3013)
+    }
+
+    @Test func handshakesAreLimitedAsConnections() throws {
+        let limited = try LimitedWorld("connect=3/m")
+        let rider = limited.issuer.field("rider", "rider")
+        let heads = (0..<4).map { _ in
+            let browser = limited.world.open("/ws/trips/t", fields: rider)
+            limited.world.run(0.1)
+            return browser.status
+        }
+        #expect(heads == [101, 101, 101, 429])
+    }
+}
