@@ -35,6 +35,8 @@ import WebSockets
         static let longMessage = Flags(rawValue: 8)
         /// What is sent to it alone may be compressed.
         static let deflates = Flags(rawValue: 16)
+        /// What is sent to it is masked: we are its client.
+        static let masks = Flags(rawValue: 32)
     }
 
     var parser = FrameParser(role: .server)

@@ -215,6 +215,7 @@ public final class TopicHub: TurnEnding {
     /// Gives `id` the frames of `topic` instead of what it subscribed to before: the newest at once if it is a list, then
     /// one after each change, at most one per `interval` milliseconds.
     public func subscribe(_ id: WebSocketID, to topicID: TopicID, interval: Int = 0) {
+        precondition(server.role == .server, "a client masks each frame by itself")
         guard server.isOpen(id), let topic = topics.find(topicID.handle) else { return }
         unsubscribe(id)
         let subscriber = subscribers.make(id)

@@ -21,8 +21,6 @@ struct DeflateContext: BitwiseCopyable {
 
 /// permessage-deflate (RFC 7692).
 extension WebSocketServer {
-    private var role: Role { .server }
-
     // MARK: Agreement
 
     /// Checks a request's head. Nil: it is a handshake, `response` has got the whole 101, and `adopt` has to follow for this
@@ -161,13 +159,13 @@ extension WebSocketServer {
 
     // MARK: Sending
 
-    /// Appends a frame whose payload is compressed, if it is a message that is worth it.
+    /// Appends a frame that is masked, as a client's is, or whose payload is compressed, if it is a message that is worth it.
     @inline(never)
-    func appendDeflated(_ id: WebSocketID, _ opcode: Opcode, _ payload: Span<UInt8>, to output: inout ByteBuffer) {
+    func appendSpecially(_ id: WebSocketID, _ opcode: Opcode, _ payload: Span<UInt8>, to output: inout ByteBuffer) {
         guard let options = deflate, let context = contexts.find(id), opcode == .text || opcode == .binary,
             payload.count >= options.minimumMessageSize ?? .max,
             let deflater = deflaters.find(deflater(context, options))
-        else { return FrameWriter.append(opcode, payload, to: &output) }
+        else { return FrameWriter.append(opcode, payload, mask: nextMask(), to: &output) }
         // About thirty bytes a microsecond with a middling level.
         loop.charge(payload.count >> 5)
         var compressed = ByteBuffer()
@@ -175,7 +173,7 @@ extension WebSocketServer {
         context.value.isIdle = false
         if context.value.agreed.sending(as: role).noContextTakeover { dropDeflater(context) }
         metrics.deflated(from: payload.count, to: compressed.count)
-        FrameWriter.append(opcode, compressed.span, isDeflated: true, to: &output)
+        FrameWriter.append(opcode, compressed.span, isDeflated: true, mask: nextMask(), to: &output)
     }
 
     private func deflater(_ context: Place<DeflateContext>, _ options: DeflateOptions) -> Handle<Deflater> {

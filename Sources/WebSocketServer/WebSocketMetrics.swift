@@ -16,31 +16,35 @@ final class WebSocketMetrics {
     private var closes: [UInt16: Counter] = [:]
     private var violations: [ProtocolViolation: Counter] = [:]
 
-    init() {
+    private let prefix: String
+
+    init(_ role: Role) {
         let registry = MetricRegistry.shared
-        open = registry.gauge(name: .own("websocket_connections"), help: "WebSockets that are open.")
+        let prefix = role == .server ? "websocket" : "websocket_client"
+        self.prefix = prefix
+        open = registry.gauge(name: .own(prefix + "_connections"), help: "WebSockets that are open.")
         messages = registry.counter(
-            name: .own("websocket_messages_received_total"), help: "Messages that clients have sent.")
-        pings = registry.counter(name: .own("websocket_pings_total"), help: "Pings that were sent.")
+            name: .own(prefix + "_messages_received_total"), help: "Messages that clients have sent.")
+        pings = registry.counter(name: .own(prefix + "_pings_total"), help: "Pings that were sent.")
         lists = registry.counter(
-            name: .own("websocket_frames_shared_total"), help: "Shared frames that were given to subscribers.")
+            name: .own(prefix + "_frames_shared_total"), help: "Shared frames that were given to subscribers.")
         conflated = registry.counter(
-            name: .own("websocket_conflated_total"),
+            name: .own(prefix + "_conflated_total"),
             help: "Times that a subscriber was not ready for a new list and waits for the newest instead.")
         assemblies = registry.gauge(
-            name: .own("websocket_held_bytes"), help: "Memory of messages that are not complete, and of compression.")
+            name: .own(prefix + "_held_bytes"), help: "Memory of messages that are not complete, and of compression.")
         deflatedMessages = registry.counter(
-            name: .own("websocket_deflated_total"),
+            name: .own(prefix + "_deflated_total"),
             help: "Messages that were compressed; one for many subscribers counts once.")
         deflatedFrom = registry.counter(
-            name: .own("websocket_deflated_from_bytes_total"), help: "What they were before.")
+            name: .own(prefix + "_deflated_from_bytes_total"), help: "What they were before.")
         deflatedTo = registry.counter(
-            name: .own("websocket_deflated_to_bytes_total"), help: "What they have become.")
+            name: .own(prefix + "_deflated_to_bytes_total"), help: "What they have become.")
         inflatedBytes = registry.counter(
-            name: .own("websocket_inflated_bytes_total"), help: "What compressed messages of clients have become.")
+            name: .own(prefix + "_inflated_bytes_total"), help: "What compressed messages of clients have become.")
         // From the start: the rate of a series that begins with its first close misses that one.
         for code in [CloseCode.normal, .goingAway, .abnormal, .tooSlow, .noPong] {
-            closes[Self.series(code)] = Self.closes(code)
+            closes[Self.series(code)] = closeCounter(code)
         }
     }
 
@@ -66,7 +70,7 @@ final class WebSocketMetrics {
     func closed(_ code: CloseCode) {
         open.add(-1)
         let known = Self.series(code)
-        let counter = closes[known] ?? Self.closes(code)
+        let counter = closes[known] ?? closeCounter(code)
         closes[known] = counter
         counter.increment()
     }
@@ -80,10 +84,10 @@ final class WebSocketMetrics {
         }
     }
 
-    private static func closes(_ code: CloseCode) -> Counter {
-        let series = series(code)
+    private func closeCounter(_ code: CloseCode) -> Counter {
+        let series = Self.series(code)
         return MetricRegistry.shared.counter(
-            name: .own("websocket_closed_total"), help: "WebSockets that have ended.",
+            name: .own(prefix + "_closed_total"), help: "WebSockets that have ended.",
             labels: ["code": series == 4000 ? "4xxx" : series == 3000 ? "3xxx" : "\(series)"])
     }
 
@@ -91,7 +95,7 @@ final class WebSocketMetrics {
         let counter =
             violations[violation]
             ?? MetricRegistry.shared.counter(
-                name: .own("websocket_violations_total"), help: "Frames that broke RFC 6455 or a limit.",
+                name: .own(prefix + "_violations_total"), help: "Frames that broke RFC 6455 or a limit.",
                 labels: ["rule": "\(violation)"])
         violations[violation] = counter
         counter.increment()

@@ -81,7 +81,7 @@ extension WebSocketServer {
     @inline(never)
     private func answerPing(_ id: WebSocketID, _ socket: Place<Socket>, _ payload: UnsafeRawBufferPointer) {
         guard socket.value.state == .open, let output = unsafe loop.output(id) else { return }
-        unsafe FrameWriter.append(.pong, Span(_unsafeBytes: payload), to: &output.pointee)
+        unsafe FrameWriter.append(.pong, Span(_unsafeBytes: payload), mask: nextMask(), to: &output.pointee)
     }
 
     /// A whole message goes to the endpoint where it lies; pieces are put together first.
@@ -143,14 +143,14 @@ extension WebSocketServer {
     }
 
     /// RFC 6455 §5.5.1: the peer's Close frame, answered with its code unless ours is out already; the server ends the TCP
-    /// connection (§7.1.1).
+    /// connection, and a client waits for that (§7.1.1).
     @inline(never)
     private func closed(_ id: WebSocketID, _ socket: Place<Socket>, _ code: CloseCode) {
         if socket.value.state == .open {
             socket.value.closeCode = code
             sendClose(id, code, [UInt8]().span)
         }
-        end(id, socket)
+        end(id, socket, waits: role == .client)
     }
 
     /// RFC 6455 §7.1.7: says what was wrong, then ends without waiting for an answer.
@@ -170,13 +170,17 @@ extension WebSocketServer {
     /// Both sides have said what they had to say: what waits is written, then the connection ends. What the peer still sends
     /// is read and dropped for a moment, so that no reset overtakes our Close frame. How long the peer may take is the loop's
     /// affair.
-    private func end(_ id: WebSocketID, _ socket: Place<Socket>) {
+    private func end(_ id: WebSocketID, _ socket: Place<Socket>, waits: Bool = false) {
         socket.value.state = .done
         topics.unsubscribe(id)
         heartbeats.remove(id)
         dropAssembly(socket)
         endDeflate(id)
-        loop.closeAfterFlush(id, drain: true)
+        if waits {
+            heartbeats.set(id, after: timeouts.closeTimeout.ticks)
+        } else {
+            loop.closeAfterFlush(id, drain: true)
+        }
     }
 
     /// A peer that asks and does not listen is not read from until it has taken its answers.

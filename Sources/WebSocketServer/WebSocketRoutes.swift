@@ -3,18 +3,24 @@ import HTTPServer
 import Reactor
 import WebSockets
 
-/// One WebSocket of a route that was added with a closure. It belongs to its loop, and lives until its peer has gone.
+/// One WebSocket of a route that was added with a closure, or of a `WebSocketClient`. It belongs to its loop, and lives until its
+/// peer has gone.
 public final class WebSocket {
     /// Names it to its server.
     public let id: WebSocketID
-    /// Whose it is: lists and broadcasts are its `topics`.
+    /// Whose it is: lists and broadcasts are its `topics`. Of a client's, what plays the other role, without topics.
     public let server: WebSocketServer
     /// Called with each whole text message, valid UTF-8; the span is valid during the call.
     public var onText: (Span<UInt8>) -> Void = { _ in }
     /// Called with each whole binary message; the span is valid during the call. nil: one ends the WebSocket with 1003.
     public var onBinary: ((Span<UInt8>) -> Void)?
+    /// Of a client: the subprotocol that the server has chosen among those that were offered (RFC 6455 §1.9).
+    public internal(set) var subprotocol: String?
     /// Called once at the end, with the code as `WebSocketHandler.webSocketClosed` says it.
     public var onClose: (CloseCode) -> Void = { _ in }
+
+    /// Messages that wait for `receive`.
+    var inbox: MessageInbox?
 
     init(_ id: WebSocketID, _ server: WebSocketServer) {
         self.id = id
@@ -104,8 +110,8 @@ extension WebSocketServer: LoopService {
     }
 }
 
-/// The WebSockets of one route with a closure.
-private final class ClosureEndpoint: WebSocketHandler {
+/// The WebSockets of one route, or of one client, with closures.
+final class ClosureEndpoint: WebSocketHandler {
     var sockets: [WebSocketID: WebSocket] = [:]
 
     override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) { sockets[id]?.onText(text) }

@@ -14,6 +14,8 @@ import WebSockets
 /// in, in front of any list that is not begun, and are never dropped; a peer that makes the server hold more than
 /// `maximumPendingOutput` bytes is not read from until it has taken them.
 @safe public final class WebSocketServer: ConnectionHandler, TurnEnding {
+    /// Which side of its connections it plays: `WebSocketClient` has one of these, too.
+    let role: Role
     /// The loop that the server belongs to.
     public let loop: EventLoop
     /// The bounds of messages.
@@ -30,7 +32,7 @@ import WebSockets
     /// Bytes of memory of messages that are not complete, and of histories of compression.
     public var heldMessageBytes: Int { metrics.heldBytes }
 
-    let metrics = WebSocketMetrics()
+    let metrics: WebSocketMetrics
     let sockets = PlaceTable(Socket())
     /// Messages that are not complete.
     let assemblies = Slab<ByteBuffer>(initialCount: 16)
@@ -54,18 +56,27 @@ import WebSockets
     ///   - deflate: what to answer to permessage-deflate; nil: no message is compressed.
     ///   - freshness: observes the seconds from the cause of a topic's frame (`TopicHub.publish`) to its write, once per
     ///     subscriber; nil: nobody does.
-    public init(
+    public convenience init(
         loop: EventLoop, limits: WebSocketLimits = .init(), timeouts: WebSocketTimeouts = .init(),
         deflate: DeflateOptions? = nil, freshness: Histogram? = nil
     ) {
+        self.init(.server, loop, limits, timeouts, deflate, freshness)
+    }
+
+    init(
+        _ role: Role, _ loop: EventLoop, _ limits: WebSocketLimits, _ timeouts: WebSocketTimeouts,
+        _ deflate: DeflateOptions?, _ freshness: Histogram?
+    ) {
+        self.role = role
         self.loop = loop
+        metrics = WebSocketMetrics(role)
         self.limits = limits
         self.timeouts = timeouts
         self.deflate = deflate
         heartbeats = TickTimer(loop: loop)
         topics = TopicHub(loop: loop, metrics: metrics, timeouts: timeouts, freshness: freshness)
         super.init()
-        MetricRegistry.shared.addConnections(account, protocol: "websocket")
+        MetricRegistry.shared.addConnections(account, protocol: role == .server ? "websocket" : "websocket-client")
         heartbeats.due = { [unowned self] id in tick(id) }
         resumption.owner = self
         topics.server = self
@@ -96,6 +107,10 @@ import WebSockets
         handler.server = self
         unsafe socket.value.handler = Unmanaged.passRetained(handler)
         socket.value.context = token
+        if role == .client {
+            socket.value.parser = FrameParser(role: .client)
+            socket.value.flags.insert(.masks)
+        }
         if contexts.find(id) != nil { beginDeflate(socket) }
         count += 1
         metrics.opened()
@@ -150,17 +165,19 @@ import WebSockets
             return false
         }
         if unsafe output.pointee.count > timeouts.maximumHeldOutput { return refuseToHold(id) }
-        if socket.value.flags.contains(.deflates) {
-            unsafe appendDeflated(id, opcode, payload, to: &output.pointee)
+        if !socket.value.flags.isDisjoint(with: [.deflates, .masks]) {
+            unsafe appendSpecially(id, opcode, payload, to: &output.pointee)
         } else {
             unsafe FrameWriter.append(opcode, payload, to: &output.pointee)
         }
         return true
     }
 
-    /// Sends frames that were written already (`FrameWriter`, unmasked), without a copy.
+    /// Sends frames that were written already (`FrameWriter`, unmasked), without a copy. Not for a client, whose frames are masked
+    /// one by one.
     @discardableResult
     public func send(_ id: WebSocketID, frame: SharedBytes) -> Bool {
+        precondition(role == .server, "a client masks each frame by itself")
         guard isOpen(id) else { return false }
         if loop.pendingOutput(id) > timeouts.maximumHeldOutput { return refuseToHold(id) }
         loop.send(id, shared: frame)
@@ -245,7 +262,7 @@ import WebSockets
 
     private func leave(_ id: WebSocketID, _ socket: Place<Socket>) {
         socket.value.flags.insert(.leaving)
-        close(id, .goingAway, reason: "the server is stopping")
+        close(id, .goingAway, reason: role == .server ? "the server is stopping" : "the client is stopping")
     }
 
     private func finishDrain() {
@@ -256,7 +273,12 @@ import WebSockets
 
     func sendClose(_ id: WebSocketID, _ code: CloseCode, _ reason: Span<UInt8>) {
         guard let output = unsafe loop.output(id) else { return }
-        unsafe FrameWriter.appendClose(code, reason: reason, to: &output.pointee)
+        unsafe FrameWriter.appendClose(code, reason: reason, mask: nextMask(), to: &output.pointee)
+    }
+
+    /// The next frame's mask, which nobody can predict (RFC 6455 §5.3); nil: a server's are not masked.
+    func nextMask() -> UInt32? {
+        role == .server ? nil : UInt32(truncatingIfNeeded: loop.randomNumber())
     }
 
     // MARK: Heartbeat
@@ -265,7 +287,8 @@ import WebSockets
     private func tick(_ id: WebSocketID) {
         guard let socket = sockets.find(id) else { return }
         switch socket.value.state {
-        case .done: break
+        // A server that does not end the connection (RFC 6455 §7.1.1).
+        case .done: loop.close(id)
         case .closeSent: closeTimeoutPassed(id, socket)
         case .open:
             if socket.value.flags.contains(.leaving) {

@@ -2,7 +2,7 @@
 /// of a second counts as a whole one.
 public struct WebSocketTimeouts: Sendable {
     /// From one Pong (or the opening) to the next Ping. Proxies close what is silent for a
-    /// minute, some for 30 seconds.
+    /// minute, some for 30 seconds; it is 62 seconds at most.
     public var pingInterval: Duration = .seconds(25)
     /// How long a Ping waits for its Pong before the connection is closed 3012.
     public var pongTimeout: Duration = .seconds(10)

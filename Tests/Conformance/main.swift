@@ -5,6 +5,8 @@
 //     conformance http-client --url=URL [--method=GET] [--field=NAME:VALUE] [--body=BYTES] [--count=1] [--at-once] [--redirects=0]
 //                 [--limit=BYTES] [--timeout-ms=20000] [--trusted=FILE]
 //
+//     conformance websocket-client [--no-context-takeover] URL       plays all cases of Autobahn's fuzzing server at ws://host:port
+//
 // A port that is not given is one that is free; the first line of output says them all: `http 8080 grpc 50051`.
 import Glibc
 
@@ -21,7 +23,10 @@ case "grpc-client":
         print("failed: \(error)")
         exit(1)
     }
+case "websocket-client" where commandLine.count > 2:
+    try WebSocketClientCommand.run(commandLine[commandLine.count - 1], options)
 default:
     print("usage: conformance serve [--http-port=N] [--grpc-port=N] [--certificate=FILE --key=FILE]")
     print("       conformance http-client --url=URL …, as the head of its main.swift says")
+    print("       conformance websocket-client [--no-context-takeover] URL")
 }

@@ -164,7 +164,8 @@ struct SimulatedServer {
 
     init(
         seed: UInt64 = 1, options: SimulationOptions = .init(), limits: WebSocketLimits = .init(),
-        timeouts: WebSocketTimeouts = .init(), deflate: DeflateOptions? = nil, endpoint: WebSocketHandler
+        timeouts: WebSocketTimeouts = .init(), deflate: DeflateOptions? = nil, tls: TLSServerContext? = nil,
+        endpoint: WebSocketHandler
     ) throws {
         network = SimulatedNetwork(seed: seed, options: options)
         loop = try network.makeLoop()
@@ -172,7 +173,7 @@ struct SimulatedServer {
         let server = WebSocketServer(loop: loop, limits: limits, timeouts: timeouts, deflate: deflate)
         self.server = server
         door = HandshakeHandler(server: server) { path in path == "/missing" ? nil : endpoint }
-        address = try loop.listen(.loopback(port: 80), handler: door).localAddress
+        address = try loop.listen(.loopback(port: tls == nil ? 80 : 443), tls: tls, handler: door).localAddress
     }
 
     func client(path: String = "/", fields: String = SimulatedClient.handshake) -> SimulatedClient {
