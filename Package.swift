@@ -89,7 +89,10 @@ var targets: [Target] = [
 
     room(
         "Access",
-        ["AccessTokens", "Basics", "Bytes", "Reactor", "Telemetry", "Settings", "RideDomain", "RideAPI", "Operations"]),
+        [
+            "HTTPClient", "JSONWire", "AccessTokens", "Basics", "Bytes", "Reactor", "Telemetry", "Settings",
+            "RideDomain", "RideAPI", "Operations",
+        ]),
 
     // Floor 4: services
     room(
@@ -165,6 +168,7 @@ var targets: [Target] = [
     tests("Telemetry", ["Bytes"]),
     tests("Settings"),
     tests("AccessTokens", ["Bytes", "JSONWire", "TestSupport"], exclude: ["Corpus"]),
+    tests("Access", ["AccessTokens", "Bytes", "HTTPClient", "HTTPServer", "Reactor", "ReactorSim"]),
     tests(
         "HTTPServer", ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"],
         exclude: ["Corpus"]

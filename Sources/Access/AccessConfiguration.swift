@@ -45,6 +45,8 @@ public struct AccessConfiguration: Sendable {
     public var signer: TokenSigner?
     /// The public keys of this installation's own tokens, as a JSON Web Key Set; nil: it makes none.
     public var keySet: String?
+    /// Those of the issuers that publish their keys (`IssuerKeys`).
+    public var published: [PublishedIssuer] = []
 
     public init(
         verifier: TokenVerifier, firstIssuer: String, publicLists: Bool, signer: TokenSigner? = nil,
@@ -63,12 +65,24 @@ public struct AccessConfiguration: Sendable {
     public static func of(_ settings: ProgramSettings) throws(AccessSettingError) -> Self? {
         guard settings.auth == "required" else { return nil }
         var issuers: [TrustedIssuer] = []
+        var askable: [PublishedIssuer] = []
         let keys = try OwnIssuer.keys(settings.authKey, named: settings.variable(\.authKey))
         if !keys.isEmpty {
             let set = JSONWebKeySet(keys.map(\.publicKey))
             issuers.append(TrustedIssuer(name: OwnIssuer.name, audience: settings.authAudience, keys: set))
         }
         for entry in settings.authIssuers {
+            if entry.value == published {
+                guard IssuerKeys.isSafe(entry.key) else {
+                    throw AccessSettingError(
+                        description: "\(settings.variable(\.authIssuers)): \(entry.key) publishes its keys nowhere; "
+                            + "an issuer that can be asked has an address of https.")
+                }
+                issuers.append(
+                    TrustedIssuer(name: entry.key, audience: settings.authAudience, keys: JSONWebKeySet([])))
+                askable.append(PublishedIssuer(entry.key))
+                continue
+            }
             let set = try keySet(entry.value, named: settings.variable(\.authIssuers))
             issuers.append(TrustedIssuer(name: entry.key, audience: settings.authAudience, keys: set))
         }
@@ -80,11 +94,16 @@ public struct AccessConfiguration: Sendable {
                     + "private key (openssl genpkey -algorithm ed25519 -out key.pem), or \(others) an issuer with its keys."
             )
         }
-        return Self(
+        var configuration = Self(
             verifier: TokenVerifier(issuers), firstIssuer: first.name, publicLists: settings.publicLists == "on",
             signer: keys.first.map { TokenSigner(key: $0, audience: settings.authAudience) },
             keySet: keys.isEmpty ? nil : "{\"keys\":[\(keys.map(\.json).joined(separator: ","))]}")
+        configuration.published = askable
+        return configuration
     }
+
+    /// What stands for an issuer's keys in the settings if it publishes them itself.
+    private static let published = "discover"
 
     /// The keys of a file.
     private static func keySet(_ path: String, named setting: String) throws(AccessSettingError) -> JSONWebKeySet {

@@ -12,6 +12,8 @@ public final class AccessMetrics {
             name: "cabstand_tokens_verified_total", help: "Access tokens whose signature was verified.")
         recalled = registry.counter(
             name: "cabstand_tokens_recalled_total", help: "Access tokens that were known from an earlier request.")
+        // Also where no issuer publishes keys.
+        _ = FetchMetrics()
         refusals["missing"] = Self.refusal("missing")
     }
 

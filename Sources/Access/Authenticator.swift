@@ -14,9 +14,13 @@ public final class Authenticator {
     }
 
     /// Why nobody is known by a token.
-    public enum Failure: Error, Equatable {
+    public enum Failure: Error {
         /// It is not a good one.
         case refused(TokenRefusal)
+        /// It names a key that its issuer may have published by now: `IssuerKeys.refetch`, and ask again.
+        case keyMayBeNew(PublishedIssuer)
+        /// Its issuer's keys could never be had yet.
+        case issuerAway
         /// Too many new tokens come at once; a second later there is time again.
         case busy
     }
@@ -58,8 +62,22 @@ public final class Authenticator {
             known.remember(token, principal, expires: principal.expires)
             return principal
         } catch {
+            if error == .unknownKey, let issuer = publisher(of: token) {
+                if issuer.isWorthAsking(now: loop.now) { throw .keyMayBeNew(issuer) }
+                if !issuer.hasKeys {
+                    metrics.refused("issuer-away")
+                    throw .issuerAway
+                }
+            }
             metrics.refused(error.label)
             throw .refused(error)
         }
+    }
+
+    /// The issuer of a token, if it publishes its keys.
+    private func publisher(of token: Span<UInt8>) -> PublishedIssuer? {
+        if configuration.published.isEmpty { return nil }
+        guard let name = configuration.verifier.claimedIssuer(of: token) else { return nil }
+        return configuration.published.first { $0.name == name }
     }
 }

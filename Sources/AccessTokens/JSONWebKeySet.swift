@@ -54,6 +54,11 @@ public struct JSONWebKeySet: Sendable {
         }
     }
 
+    /// Whether the same tokens are verified by it.
+    public func isSame(as other: JSONWebKeySet) -> Bool {
+        keys.count == other.keys.count && zip(keys, other.keys).allSatisfy { $0.isSame(as: $1) }
+    }
+
     /// A set of these keys.
     public init(_ keys: [VerificationKey]) { self.keys = keys }
 }

@@ -53,6 +53,25 @@ public struct TokenVerifier: Sendable {
         self.issuers = Dictionary(issuers.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     }
 
+    /// The same with other keys of one issuer, if that is among those who are believed.
+    public func replacing(keys: JSONWebKeySet, of issuer: String) -> TokenVerifier {
+        TokenVerifier(
+            issuers.values.map { known in
+                guard known.name == issuer else { return known }
+                var changed = known
+                changed.keys = keys
+                return changed
+            })
+    }
+
+    /// Who made a token by its own words, if that is one who is believed. Nothing is verified.
+    public func claimedIssuer(of text: Span<UInt8>) -> String? {
+        guard let token = try? CompactToken(text), let name = (try? TokenClaims(token.claims.span))?.issuer else {
+            return nil
+        }
+        return issuers[name] == nil ? nil : name
+    }
+
     /// What a token says, if all of it is as it should be.
     ///
     /// What a token claims is looked at once its signature is verified, but for the issuer's name and the key's, by which the

@@ -15,6 +15,12 @@ public struct VerificationKey: Sendable {
         self.key = key
     }
 
+    /// Whether it is the same key under the same name, for the same algorithm.
+    func isSame(as other: VerificationKey) -> Bool {
+        guard identifier == other.identifier && algorithm == other.algorithm else { return false }
+        return unsafe key.with { mine in unsafe other.key.with { unsafe EVP_PKEY_eq(mine, $0) } } == 1
+    }
+
     /// Whether `signature` is one of `message` by this key: between 30 (Ed25519) and 60 µs (P-256) of work. Thread-safe.
     public func verifies(_ signature: Span<UInt8>, of message: Span<UInt8>) -> Bool {
         switch algorithm {

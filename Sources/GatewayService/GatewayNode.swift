@@ -1,4 +1,5 @@
 import Access
+import AccessTokens
 import HTTP1
 import HTTPServer
 import KafkaClient
@@ -25,7 +26,7 @@ final class GatewayNode {
     /// On the thread that made the loop, before it runs.
     init(
         backends: Backends, link: FeedLink, settings: ProgramSettings, doors: Doors,
-        access: AccessConfiguration?, readiness: ServiceReadiness, files: StaticFiles
+        access: AccessConfiguration?, issuers: IssuerKeysLink?, readiness: ServiceReadiness, files: StaticFiles
     ) {
         self.backends = backends
         let loop = backends.loop
@@ -35,7 +36,8 @@ final class GatewayNode {
         let metrics = AccessMetrics()
         self.access = access.map {
             AccessControl(
-                backends: backends, configuration: $0, origins: doors.origins, metrics: metrics)
+                backends: backends, configuration: $0, origins: doors.origins, metrics: metrics,
+                refetch: issuers.map { issuers in { await issuers.refetch($0.name) } })
         }
         let limitMetrics = LimitMetrics()
         let limits = doors.limits.map { LoopLimits($0, loop: loop, metrics: limitMetrics) }
@@ -74,6 +76,9 @@ final class GatewayNode {
 
     /// Who may do what from now on, if that is asked at all.
     func use(_ access: AccessConfiguration) { self.access?.use(access) }
+
+    /// An issuer's tokens are verified with these keys from now on.
+    func use(_ keys: JSONWebKeySet, of issuer: String) { access?.use(keys, of: issuer) }
 
     /// Asks clients to go on elsewhere: answers are the last of their connection, new WebSockets are refused.
     func announceEnd() {

@@ -22,6 +22,8 @@ public final class GatewayServer: ServerProcess {
     private let home: LoopBound<GatewayHome>
     /// What `/readyz` says.
     public let readiness: ServiceReadiness
+    /// The keys of issuers that publish them; nil: there are none.
+    private let issuers: IssuerKeysLink?
     private let drainDelay: UInt64
     private let settings: ProgramSettings
     private let logger = Logger(label: "gateway")
@@ -56,15 +58,18 @@ public final class GatewayServer: ServerProcess {
         }
         let folder = try LiveFolder(settings.publicDir)
         let backends = loops.map { Backends(loop: $0, settings: settings) }
+        let issuers = try access.flatMap { try IssuerKeysLink($0, loop: loops[0]) }
         let home = try GatewayHome(loop: loops[0], backends: backends[0], settings: settings, readiness: readiness)
         let links = FeedLink.links(home.feed, loops: loops)
         let nodes = zip(backends, links).map { backends, link in
             GatewayNode(
                 backends: backends, link: link.value, settings: settings, doors: doors, access: access,
+                issuers: issuers,
                 readiness: readiness,
                 files: folder.files)
         }
         self.home = LoopBound(home, loop: loops[0])
+        self.issuers = issuers
         let boundNodes = zip(nodes, loops).map { LoopBound($0, loop: $1) }
         self.nodes = boundNodes
         readiness.setPage(folder.files)
@@ -77,6 +82,9 @@ public final class GatewayServer: ServerProcess {
             for node in boundNodes { node.loop.submit { node.value.serve(files) } }
         }
 
+        issuers?.start { issuer, keys in
+            for node in boundNodes { node.loop.submit { node.value.use(keys, of: issuer) } }
+        }
         tls = try Self.certificate(settings)
         address = try Self.listen(nodes, settings, tls?.context)
         adminAddress = try home.listenForOperations(settings, readiness)
@@ -128,6 +136,7 @@ public final class GatewayServer: ServerProcess {
         do {
             guard let access = try AccessConfiguration.of(settings) else { return }
             for node in nodes { node.loop.submit { node.value.use(access) } }
+            issuers?.tellAgain()
             logger.notice("the keys of tokens were read again")
         } catch {
             logger.error(
@@ -180,6 +189,7 @@ public final class GatewayServer: ServerProcess {
     private func end(_ completion: @escaping @Sendable () -> Void) {
         let group = group
         home.loop.submit { [self] in
+            issuers?.close()
             home.value.close {
                 let counter = Countdown(self.nodes.count) {
                     group.stop()

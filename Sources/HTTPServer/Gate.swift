@@ -4,6 +4,8 @@ public enum Admission: Sendable, Hashable {
     case pass
     /// The gate has answered, or will; nobody behind it hears of the request.
     case answered
+    /// It has to wait first: a gate that is an `AsyncGate`, too, decides in that form. What is common costs no task then.
+    case undecided
 }
 
 /// Stands before handlers: decides whether a request may reach them, and can attach what it has found out (`attach`) or add
@@ -51,20 +53,33 @@ final class GatedHandler {
         for index in first..<gates.count {
             switch gates[index] {
             case .fast(let gate):
-                guard try gate.admit(request, responder) == .pass else { return }
-            case .async(let gate):
-                let held = copy ?? HeldRequest(request)
-                responder.wait(for: held) { () async throws(Problem) in
-                    guard try await gate.admit(held, responder) == .pass, responder.isOpen, !Task.isCancelled else {
-                        return
+                switch try gate.admit(request, responder) {
+                case .pass: continue
+                case .answered: return
+                case .undecided:
+                    guard let patient = gate as? any AsyncGate else {
+                        preconditionFailure("a gate that can't wait has decided nothing")
                     }
-                    try held.view { (request) throws(Problem) in
-                        try self.goOn(from: index + 1, request, responder, copy: held)
-                    }
+                    return wait(for: patient, at: index, request, responder, copy: copy)
                 }
-                return
+            case .async(let gate): return wait(for: gate, at: index, request, responder, copy: copy)
             }
         }
         try handler(request, responder)
+    }
+
+    private func wait(
+        for gate: any AsyncGate, at index: Int, _ request: borrowing HTTPRequest, _ responder: HTTPResponder,
+        copy: HeldRequest?
+    ) {
+        let held = copy ?? HeldRequest(request)
+        responder.wait(for: held) { () async throws(Problem) in
+            let admission = try await gate.admit(held, responder)
+            precondition(admission != .undecided, "a gate that has waited decides")
+            guard admission == .pass, responder.isOpen, !Task.isCancelled else { return }
+            try held.view { (request) throws(Problem) in
+                try self.goOn(from: index + 1, request, responder, copy: held)
+            }
+        }
     }
 }

@@ -147,7 +147,10 @@ public struct CabstandSettings: SettingsCatalogue {
     )
     .of("gateway", "cabstand")
     public let authIssuers = Setting.keyValues(
-        "AUTH_ISSUERS", help: "Other issuers of access tokens, each with the file of its keys (JWKS).", isSecret: false
+        "AUTH_ISSUERS",
+        help:
+            "Other issuers of access tokens, each with the file of its keys (JWKS), or with discover if it publishes them.",
+        isSecret: false
     )
     .of("gateway", "cabstand")
     public let authAudience = Setting.text(

@@ -12,44 +12,67 @@ final class AccessControl {
     private let authenticator: Authenticator
     /// Whose pages a browser's session is for: a cookie is sent along by itself, and so `*` does not count.
     private let origins: OriginPolicy
+    /// Fetches an issuer's keys anew; nil: no issuer publishes any.
+    private let refetch: ((PublishedIssuer) async -> Void)?
     var configuration: AccessConfiguration { authenticator.configuration }
 
     init(
         backends: Backends, configuration: AccessConfiguration, origins: OriginPolicy = .init(),
-        metrics: AccessMetrics = AccessMetrics()
+        metrics: AccessMetrics = AccessMetrics(), refetch: ((PublishedIssuer) async -> Void)? = nil
     ) {
+        self.refetch = refetch
         self.backends = backends
         self.origins = origins.listedOnly
         authenticator = Authenticator(loop: backends.loop, configuration: configuration, metrics: metrics)
     }
 
     /// What counts from now on; what was verified with the keys before is verified again.
-    func use(_ configuration: AccessConfiguration) { authenticator.use(configuration) }
+    ///
+    /// Issuers that publish their keys stay those that they were: which there are is settled at start.
+    func use(_ configuration: AccessConfiguration) {
+        var configuration = configuration
+        configuration.published = authenticator.configuration.published
+        authenticator.use(configuration)
+    }
+
+    /// An issuer's tokens are verified with these keys from now on.
+    func use(_ keys: JSONWebKeySet, of issuer: String) {
+        var configuration = authenticator.configuration
+        configuration.verifier = configuration.verifier.replacing(keys: keys, of: issuer)
+        authenticator.use(configuration)
+    }
 
     /// The gates of an operation: by whose ticket, who may, how often (`limit`), whose thing it is about.
     func guarded(_ routes: RouteGroup, _ operation: Operation, limit: [any Gate]) -> RouteGroup {
         if operation.isForEverybody { return routes.group(gates: limit) }
         var group = routes
-        if operation.isSocket { group = group.group(gate: TicketGate(access: self, backends: backends)) }
+        if operation.isSocket { group = group.group(gates: [TicketGate(access: self, backends: backends)]) }
         group = group.group(gates: [RoleGate(access: self, operation: operation)] + limit)
         return operation.subject == .ownTrip ? group.group(gate: OwnTripGate(backends: backends)) : group
     }
 
     // MARK: Who
 
+    /// Why it is not known who sends a request.
+    enum Doubt: Error {
+        case problem(Problem)
+        /// The issuer may have published the token's key by now.
+        case keyMayBeNew(PublishedIssuer)
+    }
+
     /// Who sends a request; nil: they do not say. By a ticket, by the field (RFC 6750 §2.1), by a subprotocol of a handshake, or
     /// by a browser's session.
-    func principal(of request: borrowing HTTPRequest) throws(Problem) -> Principal? {
+    func principal(of request: borrowing HTTPRequest) throws(Doubt) -> Principal? {
         if let known = request[Principal.self] { return known }
         switch request.head.count(of: "authorization") {
         case 0: break
         case 1: return try verify(try bearer(request))
-        default: throw .invalidRequest("Authorization is given more than once; give it once.")
+        default: throw .problem(.invalidRequest("Authorization is given more than once; give it once."))
         }
         switch BearerSubprotocol.find(in: request.head) {
         case .none: return try principalOfSession(request)
         case .malformed:
-            throw .invalidRequest("The token of Sec-WebSocket-Protocol must be there once, in base64url.")
+            throw .problem(.invalidRequest("The token of Sec-WebSocket-Protocol must be there once, in base64url."))
         case .token(let token):
             let principal = try verify(token.span)
             request.attach(CallerToken(text: String(decoding: token, as: UTF8.self)))
@@ -58,25 +81,26 @@ final class AccessControl {
     }
 
     @_lifetime(copy request)
-    private func bearer(_ request: borrowing HTTPRequest) throws(Problem) -> Span<UInt8> {
+    private func bearer(_ request: borrowing HTTPRequest) throws(Doubt) -> Span<UInt8> {
         guard let value = request.head.value("authorization"), value.count > 7,
             ASCII.equalsIgnoringCase(value.extracting(..<7), "bearer ")
-        else { throw .unauthenticated("Authorization has another scheme than Bearer, or nothing behind it.") }
+        else { throw .problem(.unauthenticated("Authorization has another scheme than Bearer, or nothing behind it.")) }
         var start = 7
         while start < value.count && value[start] == UInt8(ascii: " ") { start += 1 }
         return value.extracting(start...)
     }
 
     /// Who a browser's session stands for. One that has expired is none: the page begins the next one.
-    private func principalOfSession(_ request: borrowing HTTPRequest) throws(Problem) -> Principal? {
+    private func principalOfSession(_ request: borrowing HTTPRequest) throws(Doubt) -> Principal? {
         guard let token = SessionCookie.access.value(in: request) else { return nil }
-        guard isOwnPage(request) else { throw .foreignOrigin("use a session") }
+        guard isOwnPage(request) else { throw .problem(.foreignOrigin("use a session")) }
         do throws(Authenticator.Failure) {
             let principal = try authenticator.principal(of: token.span)
             request.attach(CallerToken(text: String(decoding: token, as: UTF8.self)))
             return principal
         } catch {
-            if error == .busy { throw .authenticationBusy }
+            if case .busy = error { throw .problem(.authenticationBusy) }
+            // A session's tokens are made here: no issuer need be asked.
             return nil
         }
     }
@@ -89,16 +113,21 @@ final class AccessControl {
         return verdict == .allowed || verdict == .none && request.method == .get && !request.head.has("upgrade")
     }
 
-    private func verify(_ token: Span<UInt8>) throws(Problem) -> Principal {
+    private func verify(_ token: Span<UInt8>) throws(Doubt) -> Principal {
         do throws(Authenticator.Failure) {
             return try authenticator.principal(of: token)
         } catch {
             switch error {
-            case .refused(let refusal): throw .invalidToken(refusal)
-            case .busy: throw .authenticationBusy
+            case .refused(let refusal): throw .problem(.invalidToken(refusal))
+            case .busy: throw .problem(.authenticationBusy)
+            case .issuerAway: throw .problem(.issuerAway)
+            case .keyMayBeNew(let issuer): throw refetch == nil ? .problem(.issuerAway) : .keyMayBeNew(issuer)
             }
         }
     }
+
+    /// Waits until an issuer has been asked for its keys.
+    fileprivate func ask(_ issuer: PublishedIssuer) async { await refetch?(issuer) }
 
     /// Counts a request that is refused; `reason` is one of few words.
     func count(_ reason: String) { authenticator.metrics.refused(reason) }
@@ -119,24 +148,53 @@ final class AccessControl {
     }
 }
 
-/// Lets through whose role allows an operation, and attaches who they are.
-private struct RoleGate: Gate {
+/// Lets through whose role allows an operation, and attaches who they are. Waits only for an issuer that may have a new key.
+private struct RoleGate: Gate, AsyncGate {
     let access: AccessControl
     let operation: Operation
 
     func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
+        do throws(AccessControl.Doubt) {
+            return try decide(request)
+        } catch {
+            switch error {
+            case .problem(let problem): throw problem
+            case .keyMayBeNew: return .undecided
+            }
+        }
+    }
+
+    func admit(_ request: HeldRequest, _ responder: HTTPResponder) async throws(Problem) -> Admission {
+        var hasAsked = false
+        while true {
+            do throws(AccessControl.Doubt) {
+                let decision = try request.view { (request) throws(AccessControl.Doubt) in try decide(request) }
+                return decision ?? .answered
+            } catch {
+                switch error {
+                case .problem(let problem): throw problem
+                case .keyMayBeNew(let issuer):
+                    if hasAsked { throw .invalidToken(.unknownKey) }
+                    hasAsked = true
+                    await access.ask(issuer)
+                }
+            }
+        }
+    }
+
+    private func decide(_ request: borrowing HTTPRequest) throws(AccessControl.Doubt) -> Admission {
         guard let principal = try access.principal(of: request) else {
             if operation.isPublicList && access.configuration.publicLists { return .pass }
             access.count("missing")
-            throw .unauthenticated("This is for those who say who they are: Authorization: Bearer TOKEN.")
+            throw .problem(.unauthenticated("This is for those who say who they are: Authorization: Bearer TOKEN."))
         }
         guard principal.isOperator || !principal.roles.isDisjoint(with: operation.roles) else {
             access.count("scope")
-            throw .insufficientScope(operation.roles.union([.operator]))
+            throw .problem(.insufficientScope(operation.roles.union([.operator])))
         }
         if operation.subject == .ownDriver, !principal.isDriver(request.pathParameter("id") ?? "") {
             access.count("other")
-            throw .somebodyElses("driver")
+            throw .problem(.somebodyElses("driver"))
         }
         request.attach(principal)
         return .pass
@@ -164,9 +222,13 @@ private struct OwnTripGate: AsyncGate {
 }
 
 /// Changes the ticket of a handshake into who has it (`?ticket=…`).
-private struct TicketGate: AsyncGate {
+private struct TicketGate: Gate, AsyncGate {
     let access: AccessControl
     let backends: Backends
+
+    func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
+        request.query.count > 0 && request.queryPairs()?.contains { $0.name == "ticket" } == true ? .undecided : .pass
+    }
 
     func admit(_ request: HeldRequest, _ responder: HTTPResponder) async throws(Problem) -> Admission {
         let tickets = (request.queryPairs() ?? []).filter { $0.name == "ticket" }
@@ -231,6 +293,13 @@ extension Problem {
         Problem(
             503, "authentication-busy", "Too many new tokens come at once; try again in a moment.",
             fields: ["Retry-After": "1"])
+    }
+
+    /// The keys of the token's issuer could not be had yet.
+    static var issuerAway: Problem {
+        Problem(
+            503, "issuer-unavailable", "The keys of the token's issuer can't be had; try again in a moment.",
+            fields: ["Retry-After": "5"])
     }
 
     /// There is no key here to make tokens with.
