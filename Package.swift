@@ -91,14 +91,15 @@ var targets: [Target] = [
         "Access",
         [
             "HTTPClient", "JSONWire", "AccessTokens", "Basics", "Bytes", "Reactor", "Telemetry", "Settings",
-            "RideDomain", "RideAPI", "Operations",
+            "KafkaClient", "RideDomain", "RideAPI", "Operations",
         ]),
 
     // Floor 4: services
     room(
         "DriverService",
         [
-            "Basics", "ProtobufWire", "Bytes", "Reactor", "RideDomain", "Telemetry", "Settings", "GRPCRuntime",
+            "Access", "AccessTokens", "Basics", "ProtobufWire", "Bytes", "Reactor", "RideDomain", "Telemetry",
+            "Settings", "GRPCRuntime",
             "KafkaClient", "SQLiteStore", "RideAPI", "Operations",
         ]),
     room(
@@ -192,7 +193,8 @@ var targets: [Target] = [
     tests(
         "DriverService",
         [
-            "Basics", "DriverSimulator", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim", "ProtobufWire",
+            "Access", "Basics", "DriverSimulator", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim",
+            "ProtobufWire",
             "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "Telemetry", "TestSupport",
         ]),
     tests(

@@ -24,6 +24,7 @@ final class DriverNode {
     private let book: DriverBook
     private let producer: KafkaProducer
     private let announcer: KafkaAnnouncer
+    private let sessions: SessionBook
     private let reader: TripEventReader
     private let topics: KafkaAdmin
     private let channel: GRPCChannel
@@ -42,8 +43,8 @@ final class DriverNode {
         readiness = ServiceReadiness(
             loops: [loop], dependencies: ["database", "kafka", "trip_service"], now: loop.preciseNow())
 
-        let stored: StoredDrivers
-        (repository, stored) = try settings.databaseURL.openDrivers(loop)
+        let (stored, sessionRepository): (StoredDrivers, any SessionRepository)
+        (repository, sessionRepository, stored) = try settings.databaseURL.openDrivers(loop)
         health = DatabaseHealth(loop: loop, logger: Logger(label: "driver")) {
             [weak repository] writing throws(StorageError) in
             try await repository?.probe(writing: writing)
@@ -55,12 +56,16 @@ final class DriverNode {
         book = DriverBook(
             loop: loop, repository: repository, announcer: announcer, stored: stored,
             timeToLive: Int64(settings.driverTTLSeconds) * 1_000)
+        sessions = SessionBook(
+            loop: loop, repository: sessionRepository,
+            announcer: KafkaRevocationAnnouncer(loop: loop, producer: producer))
         reader = try TripEventReader(
             loop: loop, book: book, repository: repository, configuration: kafka, cursor: stored.cursor)
         topics = try KafkaAdmin(
             loop: loop, configuration: kafka,
             topics: [
                 TopicSpecification(DriverLocationUpdate.topic, settings), TopicSpecification(TripEvent.topic, settings),
+                TopicSpecification.revocations(settings),
             ])
         channel = GRPCChannel(
             loop: loop, target: settings.tripService.description, options: .betweenServices)
@@ -68,6 +73,7 @@ final class DriverNode {
 
         let registry = ServiceRegistry()
         Driver_V1_DriverService.register(DriverHandler(loop: loop, book: book), in: registry)
+        Auth_V1_AuthService.register(AuthHandler(book: sessions), in: registry)
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
         grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0) }
@@ -91,6 +97,8 @@ final class DriverNode {
             readiness.set("database", failure.map { .failing($0) } ?? .ok)
         }
         book.onStorageFailure = { [health] in health.failed($0) }
+        sessions.onStorageFailure = { [health] in health.failed($0) }
+        sessions.start()
         announcer.driver = { [weak book] in book?.driver($0) }
         let kafka = KafkaHealth { [readiness] in readiness.set("kafka", $0.map { .failing($0) } ?? .ok) }
         producer.onState = kafka.member()
@@ -110,16 +118,17 @@ final class DriverNode {
         }
         reconciler.start()
         // A health check that watches must learn when the service has started: nobody asks for it.
-        server.health.set(.notServing, for: Driver_V1_DriverService.name)
-        server.health.set(.notServing)
+        for service in Self.services { server.health.set(.notServing, for: service) }
         loop.schedule(every: 250_000_000) { [weak self] in self?.tellHealth() }
     }
 
     private func tellHealth() {
         let isReady = readiness.report(now: loop.now).isReady
-        server.health.set(isReady ? .serving : .notServing, for: Driver_V1_DriverService.name)
-        server.health.set(isReady ? .serving : .notServing)
+        for service in Self.services { server.health.set(isReady ? .serving : .notServing, for: service) }
     }
+
+    /// What health is told of; the empty name is the server as a whole.
+    private static let services = [Driver_V1_DriverService.name, Auth_V1_AuthService.name, ""]
 
     // MARK: The end
 

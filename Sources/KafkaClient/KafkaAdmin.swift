@@ -12,13 +12,19 @@ public struct TopicSpecification: Sendable, Hashable {
     public let replicationFactor: Int32
     /// nil: the broker's own.
     public let retentionMilliseconds: Int64?
+    /// Whether of each key the newest record alone is kept, and none of them longer than the retention.
+    public let isCompacted: Bool
 
     /// A topic as it is to be made; without a retention the cluster's own holds.
-    public init(name: String, partitions: Int32, replicationFactor: Int32, retentionMilliseconds: Int64? = nil) {
+    public init(
+        name: String, partitions: Int32, replicationFactor: Int32, retentionMilliseconds: Int64? = nil,
+        isCompacted: Bool = false
+    ) {
         self.name = name
         self.partitions = partitions
         self.replicationFactor = replicationFactor
         self.retentionMilliseconds = retentionMilliseconds
+        self.isCompacted = isCompacted
     }
 }
 
@@ -196,6 +202,11 @@ public final class KafkaAdmin {
             unsafe made.append(new)
             if let retention = topic.retentionMilliseconds {
                 _ = unsafe rd_kafka_NewTopic_set_config(new, "retention.ms", String(retention))
+            }
+            if topic.isCompacted {
+                // With a retention older records go, too: else the newest of each key stays for ever.
+                let policy = topic.retentionMilliseconds == nil ? "compact" : "compact,delete"
+                _ = unsafe rd_kafka_NewTopic_set_config(new, "cleanup.policy", policy)
             }
         }
         guard let queue = unsafe rd_kafka_queue_new(client.handle) else { return .failure(.configuration("no queue")) }

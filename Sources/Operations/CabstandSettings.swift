@@ -62,7 +62,7 @@ public struct CabstandSettings: SettingsCatalogue {
     .of("gateway", "driver", "trip", "cabstand")
     public let kafkaRetentionMs = Setting.integer(
         "KAFKA_RETENTION_MS", default: 604_800_000, -1...Int.max / 2, unit: "milliseconds (-1 keeps everything)",
-        help: "How long a topic that is made at start keeps its records."
+        help: "How long a topic that is made at start keeps its records; auth_revocations keeps them for 31 days."
     )
     .of("gateway", "driver", "trip", "cabstand")
     public let databaseURL = Setting<DatabaseURL>(

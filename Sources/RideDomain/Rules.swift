@@ -13,6 +13,8 @@ public enum Rules {
     public static let pageSize = NumberRule(1...100, "a whole number between 1 and 100", isWhole: true)
     /// A driver's name.
     public static let name = TextRule(maximum: 100)
+    /// Why an operator did something.
+    public static let reason = TextRule(maximum: 200)
     /// Each word about a vehicle.
     public static let vehicleWord = TextRule(maximum: 50)
     /// Which status a list of drivers may be filtered by.

@@ -133,7 +133,7 @@ final class Station {
 
     private static func makeBroker() throws -> EmbeddedBroker {
         try EmbeddedBroker(
-            topics: ["driver_locations", "trip_events"].map {
+            topics: ["driver_locations", "trip_events", "auth_revocations"].map {
                 TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
             })
     }

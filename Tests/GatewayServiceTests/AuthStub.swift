@@ -1,5 +1,6 @@
 import GRPCRuntime
 import ProtobufWire
+import Reactor
 import RideAPI
 
 /// `auth.v1.AuthService` for one test: it remembers what it gave out, and nothing of time.
@@ -16,12 +17,13 @@ final class AuthStub: Auth_V1_AuthServiceHandler {
         return "\(kind)-\(count)"
     }
 
-    private func begin(_ identity: Auth_V1_Identity) -> Auth_V1_Session {
+    private func begin(_ identity: Auth_V1_Identity, _ loop: EventLoop) -> Auth_V1_Session {
         let token = secret("refresh")
         sessions[token] = identity
         return Auth_V1_Session(
             id: token, identity: identity, refreshToken: token,
-            expiresAt: Google_Protobuf_Timestamp(seconds: 4_000_000_000))
+            expiresAt: Google_Protobuf_Timestamp(seconds: 4_000_000_000),
+            issuedAt: Google_Protobuf_Timestamp(unixMilliseconds: loop.wallClockMilliseconds))
     }
 
     private func refusal(_ code: String) -> RPCError {
@@ -30,7 +32,7 @@ final class AuthStub: Auth_V1_AuthServiceHandler {
 
     func createSession(_ request: Auth_V1_CreateSessionRequest, _ call: UnaryServerCall<Auth_V1_CreateSessionResponse>)
     {
-        call.respond(Auth_V1_CreateSessionResponse(session: begin(request.identity ?? Auth_V1_Identity())))
+        call.respond(Auth_V1_CreateSessionResponse(session: begin(request.identity ?? Auth_V1_Identity(), call.loop)))
     }
 
     func refreshSession(
@@ -41,7 +43,7 @@ final class AuthStub: Auth_V1_AuthServiceHandler {
             return call.fail(refusal("refresh-token-invalid"))
         }
         used.insert(request.refreshToken)
-        call.respond(Auth_V1_RefreshSessionResponse(session: begin(identity)))
+        call.respond(Auth_V1_RefreshSessionResponse(session: begin(identity, call.loop)))
     }
 
     func endSession(_ request: Auth_V1_EndSessionRequest, _ call: UnaryServerCall<Auth_V1_EndSessionResponse>) {
@@ -65,7 +67,7 @@ final class AuthStub: Auth_V1_AuthServiceHandler {
             return call.fail(refusal("enrolment-invalid"))
         }
         let identity = Auth_V1_Identity(subject: driver, roles: ["driver"])
-        call.respond(Auth_V1_RedeemEnrolmentResponse(session: begin(identity)))
+        call.respond(Auth_V1_RedeemEnrolmentResponse(session: begin(identity, call.loop)))
     }
 
     func createTicket(_ request: Auth_V1_CreateTicketRequest, _ call: UnaryServerCall<Auth_V1_CreateTicketResponse>) {
@@ -81,7 +83,8 @@ final class AuthStub: Auth_V1_AuthServiceHandler {
         }
         call.respond(
             Auth_V1_RedeemTicketResponse(
-                identity: ticket.identity, tokenExpiresAt: ticket.tokenExpiresAt, tokenID: ticket.tokenID))
+                identity: ticket.identity, tokenExpiresAt: ticket.tokenExpiresAt, tokenID: ticket.tokenID,
+                tokenIssuedAt: ticket.tokenIssuedAt))
     }
 
     func revoke(_ request: Auth_V1_RevokeRequest, _ call: UnaryServerCall<Auth_V1_RevokeResponse>) {

@@ -3,7 +3,7 @@ import RideAPI
 
 /// Domain errors as gRPC statuses: the API's problem codes in `grpc-status-details-bin`, and sentences that say the value, the
 /// rule and the remedy.
-extension DriverError {
+extension DriverError: RPCErrorConvertible {
     var rpcError: RPCError { RPCError(problem, code: statusCode) }
 
     private var statusCode: StatusCode {
@@ -16,6 +16,8 @@ extension DriverError {
         case .deadlineExceeded: .deadlineExceeded
         case .cancelled: .cancelled
         case .tooMany: .resourceExhausted
+        case .refreshTokenInvalid, .refreshTokenReused, .enrolmentInvalid, .ticketInvalid, .tokenRevoked:
+            .unauthenticated
         }
     }
 
@@ -48,6 +50,24 @@ extension DriverError {
             ProblemDetails(code: "cancelled", detail: "The caller has gone away.")
         case .tooMany(let detail):
             ProblemDetails(code: "rate-limited", detail: detail, retryAfter: 5_000)
+        case .refreshTokenInvalid:
+            ProblemDetails(
+                code: "refresh-token-invalid", detail: "The refresh token is unknown or has ended; sign in again.")
+        case .refreshTokenReused:
+            ProblemDetails(
+                code: "refresh-token-reused",
+                detail:
+                    "The refresh token was used before, so somebody else may have it: its session has ended; sign in again."
+            )
+        case .enrolmentInvalid:
+            ProblemDetails(
+                code: "enrolment-invalid",
+                detail: "The code is unknown, used or older than 24 hours; ask the operator for another one.")
+        case .ticketInvalid:
+            ProblemDetails(
+                code: "ticket-invalid",
+                detail: "The ticket is unknown, used, older than 30 seconds or for another path; ask for another one.")
+        case .tokenRevoked: ProblemDetails(code: "invalid-token", detail: "The token was revoked.")
         }
     }
 }

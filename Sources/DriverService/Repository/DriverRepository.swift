@@ -36,11 +36,15 @@ struct StoredDrivers: Sendable {
 extension DatabaseURL {
     /// Opens the driver service's data, and reads it. Blocking: before the loop runs.
     /// - Throws: `DatabaseStartError`
-    func openDrivers(_ loop: EventLoop) throws(DatabaseStartError) -> (any DriverRepository, StoredDrivers) {
+    func openDrivers(
+        _ loop: EventLoop
+    ) throws(DatabaseStartError) -> (any DriverRepository, any SessionRepository, StoredDrivers) {
         do {
             switch self {
             case .sqlite(let path):
-                return try SQLiteDriverRepository.open(path: path, loop: loop, wall: loop.wallClockMilliseconds)
+                let (drivers, stored) = try SQLiteDriverRepository.open(
+                    path: path, loop: loop, wall: loop.wallClockMilliseconds)
+                return (drivers, drivers.sessions, stored)
             }
         } catch {
             throw DatabaseStartError(error)

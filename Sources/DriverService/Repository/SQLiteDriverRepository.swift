@@ -7,6 +7,8 @@ import SQLiteStore
 final class SQLiteDriverRepository: DriverRepository {
     private let loop: EventLoop
     let writer: SQLiteWriter
+    /// In the same file.
+    let sessions: any SessionRepository
 
     /// Schema, step by step; never change one that was released, add another.
     private static let schema = [
@@ -26,6 +28,7 @@ final class SQLiteDriverRepository: DriverRepository {
         -- Which epoch of the trip database trip_seq counts in; 0: it was not known.
         ALTER TABLE drivers ADD COLUMN trip_epoch INTEGER NOT NULL DEFAULT 0;
         """,
+        AuthSchema.tables,
     ]
 
     /// Says in the file that it belongs to this service: "driv" in ASCII.
@@ -51,6 +54,7 @@ final class SQLiteDriverRepository: DriverRepository {
     private init(loop: EventLoop, writer: SQLiteWriter) {
         self.loop = loop
         self.writer = writer
+        sessions = SQLiteSessionRepository(loop: loop, writer: writer)
     }
 
     func close() async {

@@ -262,14 +262,7 @@ final class DriverBook {
         }
     }
 
-    /// What a failure of the storage means for the caller, who is not shown its words.
     private func refusal(_ error: StorageError, by deadline: UInt64) -> DriverError {
-        switch error {
-        case .deadlineExceeded: return .deadlineExceeded("The database did not answer in time.")
-        case .cancelled where loop.now < deadline: return .cancelled
-        case .cancelled: return .deadlineExceeded("The deadline passed.")
-        case .refused, .unavailable, .corrupt: onStorageFailure(error)
-        }
-        return .unavailable("The driver service can't store anything now; try again in a moment.")
+        DriverError(error, by: deadline, at: loop.now, onStorageFailure)
     }
 }

@@ -1,4 +1,5 @@
 import RideAPI
+import SQLiteStore
 
 /// Why a request was refused. The problem codes are those of the API (public/docs/errors.html).
 enum DriverError: Error, Sendable, Equatable {
@@ -16,4 +17,28 @@ enum DriverError: Error, Sendable, Equatable {
     /// Nobody waits for the answer any more.
     case cancelled
     case tooMany(String)
+    /// The refresh token is unknown, or its session has ended.
+    case refreshTokenInvalid
+    /// The refresh token was used before; its session has ended now.
+    case refreshTokenReused
+    case enrolmentInvalid
+    case ticketInvalid
+    /// A ticket is asked for with a token that is revoked.
+    case tokenRevoked
+
+    /// What a failure of the storage means for the caller, who is not shown its words.
+    ///
+    /// - Parameters:
+    ///   - deadline: the caller's, and the loop's time now.
+    ///   - report: hears of what is the storage's own fault.
+    init(_ error: StorageError, by deadline: UInt64, at now: UInt64, _ report: (StorageError) -> Void) {
+        switch error {
+        case .deadlineExceeded: self = .deadlineExceeded("The database did not answer in time.")
+        case .cancelled where now < deadline: self = .cancelled
+        case .cancelled: self = .deadlineExceeded("The deadline passed.")
+        case .refused, .unavailable, .corrupt:
+            report(error)
+            self = .unavailable("The driver service can't store anything now; try again in a moment.")
+        }
+    }
 }

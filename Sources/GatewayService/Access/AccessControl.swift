@@ -136,13 +136,17 @@ final class AccessControl {
 
     /// A new access token of this installation.
     ///
+    /// - Parameters:
+    ///   - issued: Unix seconds, as the driver service says them: revocations go by its clock.
+    ///   - id: its own name; nil: a new one.
     /// - Throws: a problem if this gateway makes none.
-    func token(for subject: String, _ roles: Set<Role>, seconds: Int64) throws(Problem) -> String {
+    func token(
+        for subject: String, _ roles: Set<Role>, seconds: Int64, at issued: Int64, id: String? = nil
+    ) throws(Problem) -> String {
         guard let signer = configuration.signer else { throw .madeElsewhere }
-        let now = backends.loop.wallClockMilliseconds / 1000
         guard
             let text = signer.token(
-                for: subject, roles, seconds: seconds, at: now, id: backends.mint(), client: "cabstand")
+                for: subject, roles, seconds: seconds, at: issued, id: id ?? backends.mint(), client: "cabstand")
         else { throw Problem(500, "internal", "No token can be made; the gateway is out of memory.") }
         return text
     }
@@ -246,18 +250,19 @@ private struct TicketGate: Gate, AsyncGate {
             [auth = backends.auth] options, done in
             auth.redeemTicket(call, options: options, done)
         }
-        guard let identity = answer.identity, let expires = answer.tokenExpiresAt?.seconds else {
-            throw .backendBroken(.driver)
-        }
-        let now = backends.loop.wallClockMilliseconds / 1000
+        guard let identity = answer.identity, let expires = answer.tokenExpiresAt?.seconds,
+            let issued = answer.tokenIssuedAt?.seconds
+        else { throw .backendBroken(.driver) }
         let principal = Principal(
             subject: identity.subject, roles: Set(identity.roles.compactMap(Role.init)), expires: expires,
-            issuedAt: now, tokenID: answer.tokenID)
+            issuedAt: issued, tokenID: answer.tokenID)
         request.attach(principal)
         if access.configuration.signer != nil {
-            let seconds = max(1, expires - now)
-            request.attach(
-                CallerToken(text: try access.token(for: principal.subject, principal.roles, seconds: seconds)))
+            // It ends with the token that was shown for the ticket, also when that one is revoked.
+            let token = try access.token(
+                for: principal.subject, principal.roles, seconds: max(1, expires - issued), at: issued,
+                id: answer.tokenID.isEmpty ? nil : answer.tokenID)
+            request.attach(CallerToken(text: token))
         }
         return .pass
     }

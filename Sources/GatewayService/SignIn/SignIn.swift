@@ -87,13 +87,12 @@ final class SignIn {
 
     private func tokens(_ session: Auth_V1_Session?) throws(Problem) -> Tokens {
         guard let session, let identity = session.identity, !session.refreshToken.isEmpty,
-            let expires = session.expiresAt?.seconds
+            let expires = session.expiresAt?.seconds, let issued = session.issuedAt?.seconds
         else { throw .backendBroken(.driver) }
         let roles = Set(identity.roles.compactMap(Role.init))
-        let now = backends.loop.wallClockMilliseconds / 1000
         return Tokens(
             subject: identity.subject, roles: roles,
-            access: try access.token(for: identity.subject, roles, seconds: Limits.accessSeconds),
-            refresh: session.refreshToken, refreshSeconds: max(1, expires - now))
+            access: try access.token(for: identity.subject, roles, seconds: Limits.accessSeconds, at: issued),
+            refresh: session.refreshToken, refreshSeconds: max(1, expires - issued))
     }
 }

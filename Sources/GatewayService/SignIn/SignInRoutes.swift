@@ -142,6 +142,7 @@ final class SignInRoutes {
             path: path)
         call.tokenExpiresAt = Google_Protobuf_Timestamp(seconds: principal.expires)
         call.tokenID = principal.tokenID
+        call.tokenIssuedAt = Google_Protobuf_Timestamp(seconds: principal.issuedAt)
         let wanted = call
         let answer = try await backends.ask(.driver, scope) { [auth = backends.auth] options, done in
             auth.createTicket(wanted, options: options, done)

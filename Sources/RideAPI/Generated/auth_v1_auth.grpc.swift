@@ -19,12 +19,14 @@ public protocol Auth_V1_AuthServiceHandler: AnyObject {
     func createEnrolment(_ request: Auth_V1_CreateEnrolmentRequest, _ call: UnaryServerCall<Auth_V1_CreateEnrolmentResponse>)
     /// Changes a code into a session of its driver. UNAUTHENTICATED, `enrolment-invalid`: it is unknown, used or too old.
     func redeemEnrolment(_ request: Auth_V1_RedeemEnrolmentRequest, _ call: UnaryServerCall<Auth_V1_RedeemEnrolmentResponse>)
-    /// Makes a ticket by which somebody opens one WebSocket, once, within 30 seconds.
+    /// Makes a ticket by which somebody opens one WebSocket, once, within 30 seconds. UNAUTHENTICATED, `invalid-token`: the token that
+    /// was shown for it is revoked.
     func createTicket(_ request: Auth_V1_CreateTicketRequest, _ call: UnaryServerCall<Auth_V1_CreateTicketResponse>)
     /// Changes a ticket into who has it. UNAUTHENTICATED, `ticket-invalid`: it is unknown, used, too old, or for another path.
     func redeemTicket(_ request: Auth_V1_RedeemTicketRequest, _ call: UnaryServerCall<Auth_V1_RedeemTicketResponse>)
-    /// Refuses a subject's tokens that were made until now, or one token, from now on everywhere, and ends a subject's sessions. Answers
-    /// once Kafka has it. UNAVAILABLE if Kafka does not take it.
+    /// Refuses a subject's tokens that were made until now, or one token, from now on everywhere, and ends the subject's sessions, tickets
+    /// and enrolment codes. Answers once Kafka has it. UNAVAILABLE if Kafka does not take it: it is remembered, and goes out as soon
+    /// as Kafka does.
     func revoke(_ request: Auth_V1_RevokeRequest, _ call: UnaryServerCall<Auth_V1_RevokeResponse>)
 }
 
@@ -42,12 +44,14 @@ public protocol Auth_V1_AuthServiceAsyncHandler: AnyObject {
     func createEnrolment(_ request: Auth_V1_CreateEnrolmentRequest, _ context: ServerContext) async throws -> Auth_V1_CreateEnrolmentResponse
     /// Changes a code into a session of its driver. UNAUTHENTICATED, `enrolment-invalid`: it is unknown, used or too old.
     func redeemEnrolment(_ request: Auth_V1_RedeemEnrolmentRequest, _ context: ServerContext) async throws -> Auth_V1_RedeemEnrolmentResponse
-    /// Makes a ticket by which somebody opens one WebSocket, once, within 30 seconds.
+    /// Makes a ticket by which somebody opens one WebSocket, once, within 30 seconds. UNAUTHENTICATED, `invalid-token`: the token that
+    /// was shown for it is revoked.
     func createTicket(_ request: Auth_V1_CreateTicketRequest, _ context: ServerContext) async throws -> Auth_V1_CreateTicketResponse
     /// Changes a ticket into who has it. UNAUTHENTICATED, `ticket-invalid`: it is unknown, used, too old, or for another path.
     func redeemTicket(_ request: Auth_V1_RedeemTicketRequest, _ context: ServerContext) async throws -> Auth_V1_RedeemTicketResponse
-    /// Refuses a subject's tokens that were made until now, or one token, from now on everywhere, and ends a subject's sessions. Answers
-    /// once Kafka has it. UNAVAILABLE if Kafka does not take it.
+    /// Refuses a subject's tokens that were made until now, or one token, from now on everywhere, and ends the subject's sessions, tickets
+    /// and enrolment codes. Answers once Kafka has it. UNAVAILABLE if Kafka does not take it: it is remembered, and goes out as soon
+    /// as Kafka does.
     func revoke(_ request: Auth_V1_RevokeRequest, _ context: ServerContext) async throws -> Auth_V1_RevokeResponse
 }
 
@@ -235,7 +239,8 @@ public struct Auth_V1_AuthServiceClient {
         try await channel.unary("/auth.v1.AuthService/RedeemEnrolment", request, options: options)
     }
 
-    /// Makes a ticket by which somebody opens one WebSocket, once, within 30 seconds.
+    /// Makes a ticket by which somebody opens one WebSocket, once, within 30 seconds. UNAUTHENTICATED, `invalid-token`: the token that
+    /// was shown for it is revoked.
     @inlinable
     @discardableResult
     public func createTicket(
@@ -245,7 +250,8 @@ public struct Auth_V1_AuthServiceClient {
         channel.unary("/auth.v1.AuthService/CreateTicket", request, options: options, completion)
     }
 
-    /// Makes a ticket by which somebody opens one WebSocket, once, within 30 seconds.
+    /// Makes a ticket by which somebody opens one WebSocket, once, within 30 seconds. UNAUTHENTICATED, `invalid-token`: the token that
+    /// was shown for it is revoked.
     @inlinable
     public nonisolated(nonsending) func createTicket(
         _ request: Auth_V1_CreateTicketRequest, options: CallOptions = CallOptions()
@@ -271,8 +277,9 @@ public struct Auth_V1_AuthServiceClient {
         try await channel.unary("/auth.v1.AuthService/RedeemTicket", request, options: options)
     }
 
-    /// Refuses a subject's tokens that were made until now, or one token, from now on everywhere, and ends a subject's sessions. Answers
-    /// once Kafka has it. UNAVAILABLE if Kafka does not take it.
+    /// Refuses a subject's tokens that were made until now, or one token, from now on everywhere, and ends the subject's sessions, tickets
+    /// and enrolment codes. Answers once Kafka has it. UNAVAILABLE if Kafka does not take it: it is remembered, and goes out as soon
+    /// as Kafka does.
     @inlinable
     @discardableResult
     public func revoke(
@@ -282,8 +289,9 @@ public struct Auth_V1_AuthServiceClient {
         channel.unary("/auth.v1.AuthService/Revoke", request, options: options, completion)
     }
 
-    /// Refuses a subject's tokens that were made until now, or one token, from now on everywhere, and ends a subject's sessions. Answers
-    /// once Kafka has it. UNAVAILABLE if Kafka does not take it.
+    /// Refuses a subject's tokens that were made until now, or one token, from now on everywhere, and ends the subject's sessions, tickets
+    /// and enrolment codes. Answers once Kafka has it. UNAVAILABLE if Kafka does not take it: it is remembered, and goes out as soon
+    /// as Kafka does.
     @inlinable
     public nonisolated(nonsending) func revoke(
         _ request: Auth_V1_RevokeRequest, options: CallOptions = CallOptions()

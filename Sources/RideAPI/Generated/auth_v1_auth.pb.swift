@@ -64,6 +64,9 @@ public struct Auth_V1_Session: ProtobufMessage {
     public var refreshToken: String = ""
     /// When the refresh token ends if it is not used.
     public var expiresAt: Google_Protobuf_Timestamp?
+    /// What `iat` says of access tokens that are made for this answer. It is by the clock that revocations go by, and later than every
+    /// revocation of the subject; whoever makes the token takes no clock of their own for it.
+    public var issuedAt: Google_Protobuf_Timestamp?
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -72,12 +75,14 @@ public struct Auth_V1_Session: ProtobufMessage {
         id: String = "",
         identity: Auth_V1_Identity? = nil,
         refreshToken: String = "",
-        expiresAt: Google_Protobuf_Timestamp? = nil
+        expiresAt: Google_Protobuf_Timestamp? = nil,
+        issuedAt: Google_Protobuf_Timestamp? = nil
     ) {
         self.id = id
         self.identity = identity
         self.refreshToken = refreshToken
         self.expiresAt = expiresAt
+        self.issuedAt = issuedAt
     }
 
     public static var fullName: String { "auth.v1.Session" }
@@ -88,6 +93,7 @@ public struct Auth_V1_Session: ProtobufMessage {
             ProtobufField(2, "identity", "identity"),
             ProtobufField(3, "refresh_token", "refreshToken"),
             ProtobufField(4, "expires_at", "expiresAt"),
+            ProtobufField(5, "issued_at", "issuedAt"),
         ]
     }
 
@@ -97,6 +103,7 @@ public struct Auth_V1_Session: ProtobufMessage {
         size &+= ProtobufNested<Auth_V1_Identity>.fieldSize(optional: self.identity, 2)
         size &+= ProtobufString.fieldSize(self.refreshToken, 3)
         size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.expiresAt, 4)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.issuedAt, 5)
         return size
     }
 
@@ -105,6 +112,7 @@ public struct Auth_V1_Session: ProtobufMessage {
         ProtobufNested<Auth_V1_Identity>.encodeField(optional: self.identity, 2, into: &buffer)
         ProtobufString.encodeField(self.refreshToken, 3, into: &buffer)
         ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.expiresAt, 4, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.issuedAt, 5, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -115,6 +123,7 @@ public struct Auth_V1_Session: ProtobufMessage {
             case 18: try reader.merge(into: &self.identity)
             case 26: self.refreshToken = try ProtobufString.decode(&reader)
             case 34: try reader.merge(into: &self.expiresAt)
+            case 42: try reader.merge(into: &self.issuedAt)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -528,6 +537,7 @@ public struct Auth_V1_CreateTicketRequest: ProtobufMessage {
     /// When the access token ends that was shown for it, and which one it was.
     public var tokenExpiresAt: Google_Protobuf_Timestamp?
     public var tokenID: String = ""
+    public var tokenIssuedAt: Google_Protobuf_Timestamp?
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -536,12 +546,14 @@ public struct Auth_V1_CreateTicketRequest: ProtobufMessage {
         identity: Auth_V1_Identity? = nil,
         path: String = "",
         tokenExpiresAt: Google_Protobuf_Timestamp? = nil,
-        tokenID: String = ""
+        tokenID: String = "",
+        tokenIssuedAt: Google_Protobuf_Timestamp? = nil
     ) {
         self.identity = identity
         self.path = path
         self.tokenExpiresAt = tokenExpiresAt
         self.tokenID = tokenID
+        self.tokenIssuedAt = tokenIssuedAt
     }
 
     public static var fullName: String { "auth.v1.CreateTicketRequest" }
@@ -552,6 +564,7 @@ public struct Auth_V1_CreateTicketRequest: ProtobufMessage {
             ProtobufField(2, "path", "path"),
             ProtobufField(3, "token_expires_at", "tokenExpiresAt"),
             ProtobufField(4, "token_id", "tokenId"),
+            ProtobufField(5, "token_issued_at", "tokenIssuedAt"),
         ]
     }
 
@@ -561,6 +574,7 @@ public struct Auth_V1_CreateTicketRequest: ProtobufMessage {
         size &+= ProtobufString.fieldSize(self.path, 2)
         size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.tokenExpiresAt, 3)
         size &+= ProtobufString.fieldSize(self.tokenID, 4)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.tokenIssuedAt, 5)
         return size
     }
 
@@ -569,6 +583,7 @@ public struct Auth_V1_CreateTicketRequest: ProtobufMessage {
         ProtobufString.encodeField(self.path, 2, into: &buffer)
         ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.tokenExpiresAt, 3, into: &buffer)
         ProtobufString.encodeField(self.tokenID, 4, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.tokenIssuedAt, 5, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -579,6 +594,7 @@ public struct Auth_V1_CreateTicketRequest: ProtobufMessage {
             case 18: self.path = try ProtobufString.decode(&reader)
             case 26: try reader.merge(into: &self.tokenExpiresAt)
             case 34: self.tokenID = try ProtobufString.decode(&reader)
+            case 42: try reader.merge(into: &self.tokenIssuedAt)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -685,6 +701,7 @@ public struct Auth_V1_RedeemTicketResponse: ProtobufMessage {
     public var identity: Auth_V1_Identity?
     public var tokenExpiresAt: Google_Protobuf_Timestamp?
     public var tokenID: String = ""
+    public var tokenIssuedAt: Google_Protobuf_Timestamp?
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -692,11 +709,13 @@ public struct Auth_V1_RedeemTicketResponse: ProtobufMessage {
     public init(
         identity: Auth_V1_Identity? = nil,
         tokenExpiresAt: Google_Protobuf_Timestamp? = nil,
-        tokenID: String = ""
+        tokenID: String = "",
+        tokenIssuedAt: Google_Protobuf_Timestamp? = nil
     ) {
         self.identity = identity
         self.tokenExpiresAt = tokenExpiresAt
         self.tokenID = tokenID
+        self.tokenIssuedAt = tokenIssuedAt
     }
 
     public static var fullName: String { "auth.v1.RedeemTicketResponse" }
@@ -706,6 +725,7 @@ public struct Auth_V1_RedeemTicketResponse: ProtobufMessage {
             ProtobufField(1, "identity", "identity"),
             ProtobufField(2, "token_expires_at", "tokenExpiresAt"),
             ProtobufField(3, "token_id", "tokenId"),
+            ProtobufField(4, "token_issued_at", "tokenIssuedAt"),
         ]
     }
 
@@ -714,6 +734,7 @@ public struct Auth_V1_RedeemTicketResponse: ProtobufMessage {
         size &+= ProtobufNested<Auth_V1_Identity>.fieldSize(optional: self.identity, 1)
         size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.tokenExpiresAt, 2)
         size &+= ProtobufString.fieldSize(self.tokenID, 3)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.tokenIssuedAt, 4)
         return size
     }
 
@@ -721,6 +742,7 @@ public struct Auth_V1_RedeemTicketResponse: ProtobufMessage {
         ProtobufNested<Auth_V1_Identity>.encodeField(optional: self.identity, 1, into: &buffer)
         ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.tokenExpiresAt, 2, into: &buffer)
         ProtobufString.encodeField(self.tokenID, 3, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.tokenIssuedAt, 4, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -730,6 +752,7 @@ public struct Auth_V1_RedeemTicketResponse: ProtobufMessage {
             case 10: try reader.merge(into: &self.identity)
             case 18: try reader.merge(into: &self.tokenExpiresAt)
             case 26: self.tokenID = try ProtobufString.decode(&reader)
+            case 34: try reader.merge(into: &self.tokenIssuedAt)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -866,7 +889,7 @@ extension ProtobufFile {
     /// `auth/v1/auth.proto`
     public static let auth_v1_auth = ProtobufFile(
         name: "auth/v1/auth.proto",
-        descriptor: "ChJhdXRoL3YxL2F1dGgucHJvdG8SB2F1dGgudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iOgoISWRlbnRpdHkSGAoHc3ViamVjdBgBIAEoCVIHc3ViamVjdBIUCgVyb2xlcxgCIAMoCVIFcm9sZXMiqAEKB1Nlc3Npb24SDgoCaWQYASABKAlSAmlkEi0KCGlkZW50aXR5GAIgASgLMhEuYXV0aC52MS5JZGVudGl0eVIIaWRlbnRpdHkSIwoNcmVmcmVzaF90b2tlbhgDIAEoCVIMcmVmcmVzaFRva2VuEjkKCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQiRQoUQ3JlYXRlU2Vzc2lvblJlcXVlc3QSLQoIaWRlbnRpdHkYASABKAsyES5hdXRoLnYxLklkZW50aXR5UghpZGVudGl0eSJDChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USKgoHc2Vzc2lvbhgBIAEoCzIQLmF1dGgudjEuU2Vzc2lvblIHc2Vzc2lvbiI8ChVSZWZyZXNoU2Vzc2lvblJlcXVlc3QSIwoNcmVmcmVzaF90b2tlbhgBIAEoCVIMcmVmcmVzaFRva2VuIkQKFlJlZnJlc2hTZXNzaW9uUmVzcG9uc2USKgoHc2Vzc2lvbhgBIAEoCzIQLmF1dGgudjEuU2Vzc2lvblIHc2Vzc2lvbiI4ChFFbmRTZXNzaW9uUmVxdWVzdBIjCg1yZWZyZXNoX3Rva2VuGAEgASgJUgxyZWZyZXNoVG9rZW4iFAoSRW5kU2Vzc2lvblJlc3BvbnNlIjUKFkNyZWF0ZUVucm9sbWVudFJlcXVlc3QSGwoJZHJpdmVyX2lkGAEgASgJUghkcml2ZXJJZCJoChdDcmVhdGVFbnJvbG1lbnRSZXNwb25zZRISCgRjb2RlGAEgASgJUgRjb2RlEjkKCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQiLAoWUmVkZWVtRW5yb2xtZW50UmVxdWVzdBISCgRjb2RlGAEgASgJUgRjb2RlIkUKF1JlZGVlbUVucm9sbWVudFJlc3BvbnNlEioKB3Nlc3Npb24YASABKAsyEC5hdXRoLnYxLlNlc3Npb25SB3Nlc3Npb24iuQEKE0NyZWF0ZVRpY2tldFJlcXVlc3QSLQoIaWRlbnRpdHkYASABKAsyES5hdXRoLnYxLklkZW50aXR5UghpZGVudGl0eRISCgRwYXRoGAIgASgJUgRwYXRoEkQKEHRva2VuX2V4cGlyZXNfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUg50b2tlbkV4cGlyZXNBdBIZCgh0b2tlbl9pZBgEIAEoCVIHdG9rZW5JZCJpChRDcmVhdGVUaWNrZXRSZXNwb25zZRIWCgZ0aWNrZXQYASABKAlSBnRpY2tldBI5CgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJZXhwaXJlc0F0IkEKE1JlZGVlbVRpY2tldFJlcXVlc3QSFgoGdGlja2V0GAEgASgJUgZ0aWNrZXQSEgoEcGF0aBgCIAEoCVIEcGF0aCKmAQoUUmVkZWVtVGlja2V0UmVzcG9uc2USLQoIaWRlbnRpdHkYASABKAsyES5hdXRoLnYxLklkZW50aXR5UghpZGVudGl0eRJEChB0b2tlbl9leHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIOdG9rZW5FeHBpcmVzQXQSGQoIdG9rZW5faWQYAyABKAlSB3Rva2VuSWQiaAoNUmV2b2tlUmVxdWVzdBIaCgdzdWJqZWN0GAEgASgJSABSB3N1YmplY3QSGwoIdG9rZW5faWQYAiABKAlIAFIHdG9rZW5JZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbkIGCgR3aGF0IksKDlJldm9rZVJlc3BvbnNlEjkKCnJldm9rZWRfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglyZXZva2VkQXQy+AQKC0F1dGhTZXJ2aWNlEk4KDUNyZWF0ZVNlc3Npb24SHS5hdXRoLnYxLkNyZWF0ZVNlc3Npb25SZXF1ZXN0Gh4uYXV0aC52MS5DcmVhdGVTZXNzaW9uUmVzcG9uc2USUQoOUmVmcmVzaFNlc3Npb24SHi5hdXRoLnYxLlJlZnJlc2hTZXNzaW9uUmVxdWVzdBofLmF1dGgudjEuUmVmcmVzaFNlc3Npb25SZXNwb25zZRJFCgpFbmRTZXNzaW9uEhouYXV0aC52MS5FbmRTZXNzaW9uUmVxdWVzdBobLmF1dGgudjEuRW5kU2Vzc2lvblJlc3BvbnNlElQKD0NyZWF0ZUVucm9sbWVudBIfLmF1dGgudjEuQ3JlYXRlRW5yb2xtZW50UmVxdWVzdBogLmF1dGgudjEuQ3JlYXRlRW5yb2xtZW50UmVzcG9uc2USVAoPUmVkZWVtRW5yb2xtZW50Eh8uYXV0aC52MS5SZWRlZW1FbnJvbG1lbnRSZXF1ZXN0GiAuYXV0aC52MS5SZWRlZW1FbnJvbG1lbnRSZXNwb25zZRJLCgxDcmVhdGVUaWNrZXQSHC5hdXRoLnYxLkNyZWF0ZVRpY2tldFJlcXVlc3QaHS5hdXRoLnYxLkNyZWF0ZVRpY2tldFJlc3BvbnNlEksKDFJlZGVlbVRpY2tldBIcLmF1dGgudjEuUmVkZWVtVGlja2V0UmVxdWVzdBodLmF1dGgudjEuUmVkZWVtVGlja2V0UmVzcG9uc2USOQoGUmV2b2tlEhYuYXV0aC52MS5SZXZva2VSZXF1ZXN0GhcuYXV0aC52MS5SZXZva2VSZXNwb25zZWIGcHJvdG8z",
+        descriptor: "ChJhdXRoL3YxL2F1dGgucHJvdG8SB2F1dGgudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iOgoISWRlbnRpdHkSGAoHc3ViamVjdBgBIAEoCVIHc3ViamVjdBIUCgVyb2xlcxgCIAMoCVIFcm9sZXMi4QEKB1Nlc3Npb24SDgoCaWQYASABKAlSAmlkEi0KCGlkZW50aXR5GAIgASgLMhEuYXV0aC52MS5JZGVudGl0eVIIaWRlbnRpdHkSIwoNcmVmcmVzaF90b2tlbhgDIAEoCVIMcmVmcmVzaFRva2VuEjkKCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQSNwoJaXNzdWVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIIaXNzdWVkQXQiRQoUQ3JlYXRlU2Vzc2lvblJlcXVlc3QSLQoIaWRlbnRpdHkYASABKAsyES5hdXRoLnYxLklkZW50aXR5UghpZGVudGl0eSJDChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USKgoHc2Vzc2lvbhgBIAEoCzIQLmF1dGgudjEuU2Vzc2lvblIHc2Vzc2lvbiI8ChVSZWZyZXNoU2Vzc2lvblJlcXVlc3QSIwoNcmVmcmVzaF90b2tlbhgBIAEoCVIMcmVmcmVzaFRva2VuIkQKFlJlZnJlc2hTZXNzaW9uUmVzcG9uc2USKgoHc2Vzc2lvbhgBIAEoCzIQLmF1dGgudjEuU2Vzc2lvblIHc2Vzc2lvbiI4ChFFbmRTZXNzaW9uUmVxdWVzdBIjCg1yZWZyZXNoX3Rva2VuGAEgASgJUgxyZWZyZXNoVG9rZW4iFAoSRW5kU2Vzc2lvblJlc3BvbnNlIjUKFkNyZWF0ZUVucm9sbWVudFJlcXVlc3QSGwoJZHJpdmVyX2lkGAEgASgJUghkcml2ZXJJZCJoChdDcmVhdGVFbnJvbG1lbnRSZXNwb25zZRISCgRjb2RlGAEgASgJUgRjb2RlEjkKCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQiLAoWUmVkZWVtRW5yb2xtZW50UmVxdWVzdBISCgRjb2RlGAEgASgJUgRjb2RlIkUKF1JlZGVlbUVucm9sbWVudFJlc3BvbnNlEioKB3Nlc3Npb24YASABKAsyEC5hdXRoLnYxLlNlc3Npb25SB3Nlc3Npb24i/QEKE0NyZWF0ZVRpY2tldFJlcXVlc3QSLQoIaWRlbnRpdHkYASABKAsyES5hdXRoLnYxLklkZW50aXR5UghpZGVudGl0eRISCgRwYXRoGAIgASgJUgRwYXRoEkQKEHRva2VuX2V4cGlyZXNfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUg50b2tlbkV4cGlyZXNBdBIZCgh0b2tlbl9pZBgEIAEoCVIHdG9rZW5JZBJCCg90b2tlbl9pc3N1ZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUg10b2tlbklzc3VlZEF0ImkKFENyZWF0ZVRpY2tldFJlc3BvbnNlEhYKBnRpY2tldBgBIAEoCVIGdGlja2V0EjkKCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQiQQoTUmVkZWVtVGlja2V0UmVxdWVzdBIWCgZ0aWNrZXQYASABKAlSBnRpY2tldBISCgRwYXRoGAIgASgJUgRwYXRoIuoBChRSZWRlZW1UaWNrZXRSZXNwb25zZRItCghpZGVudGl0eRgBIAEoCzIRLmF1dGgudjEuSWRlbnRpdHlSCGlkZW50aXR5EkQKEHRva2VuX2V4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUg50b2tlbkV4cGlyZXNBdBIZCgh0b2tlbl9pZBgDIAEoCVIHdG9rZW5JZBJCCg90b2tlbl9pc3N1ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUg10b2tlbklzc3VlZEF0ImgKDVJldm9rZVJlcXVlc3QSGgoHc3ViamVjdBgBIAEoCUgAUgdzdWJqZWN0EhsKCHRva2VuX2lkGAIgASgJSABSB3Rva2VuSWQSFgoGcmVhc29uGAMgASgJUgZyZWFzb25CBgoEd2hhdCJLCg5SZXZva2VSZXNwb25zZRI5CgpyZXZva2VkX2F0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJcmV2b2tlZEF0MvgECgtBdXRoU2VydmljZRJOCg1DcmVhdGVTZXNzaW9uEh0uYXV0aC52MS5DcmVhdGVTZXNzaW9uUmVxdWVzdBoeLmF1dGgudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlElEKDlJlZnJlc2hTZXNzaW9uEh4uYXV0aC52MS5SZWZyZXNoU2Vzc2lvblJlcXVlc3QaHy5hdXRoLnYxLlJlZnJlc2hTZXNzaW9uUmVzcG9uc2USRQoKRW5kU2Vzc2lvbhIaLmF1dGgudjEuRW5kU2Vzc2lvblJlcXVlc3QaGy5hdXRoLnYxLkVuZFNlc3Npb25SZXNwb25zZRJUCg9DcmVhdGVFbnJvbG1lbnQSHy5hdXRoLnYxLkNyZWF0ZUVucm9sbWVudFJlcXVlc3QaIC5hdXRoLnYxLkNyZWF0ZUVucm9sbWVudFJlc3BvbnNlElQKD1JlZGVlbUVucm9sbWVudBIfLmF1dGgudjEuUmVkZWVtRW5yb2xtZW50UmVxdWVzdBogLmF1dGgudjEuUmVkZWVtRW5yb2xtZW50UmVzcG9uc2USSwoMQ3JlYXRlVGlja2V0EhwuYXV0aC52MS5DcmVhdGVUaWNrZXRSZXF1ZXN0Gh0uYXV0aC52MS5DcmVhdGVUaWNrZXRSZXNwb25zZRJLCgxSZWRlZW1UaWNrZXQSHC5hdXRoLnYxLlJlZGVlbVRpY2tldFJlcXVlc3QaHS5hdXRoLnYxLlJlZGVlbVRpY2tldFJlc3BvbnNlEjkKBlJldm9rZRIWLmF1dGgudjEuUmV2b2tlUmVxdWVzdBoXLmF1dGgudjEuUmV2b2tlUmVzcG9uc2ViBnByb3RvMw==",
         dependencies: [.google_protobuf_timestamp],
         symbols: ["auth.v1.Identity", "auth.v1.Session", "auth.v1.CreateSessionRequest", "auth.v1.CreateSessionResponse", "auth.v1.RefreshSessionRequest", "auth.v1.RefreshSessionResponse", "auth.v1.EndSessionRequest", "auth.v1.EndSessionResponse", "auth.v1.CreateEnrolmentRequest", "auth.v1.CreateEnrolmentResponse", "auth.v1.RedeemEnrolmentRequest", "auth.v1.RedeemEnrolmentResponse", "auth.v1.CreateTicketRequest", "auth.v1.CreateTicketResponse", "auth.v1.RedeemTicketRequest", "auth.v1.RedeemTicketResponse", "auth.v1.RevokeRequest", "auth.v1.RevokeResponse", "auth.v1.AuthService", "auth.v1.AuthService.CreateSession", "auth.v1.AuthService.RefreshSession", "auth.v1.AuthService.EndSession", "auth.v1.AuthService.CreateEnrolment", "auth.v1.AuthService.RedeemEnrolment", "auth.v1.AuthService.CreateTicket", "auth.v1.AuthService.RedeemTicket", "auth.v1.AuthService.Revoke"]
     )
