@@ -21,6 +21,11 @@ struct BrowserTests {
         try run("taken.py", drivers: 60)
     }
 
+    @Test func aGuestSignsInWithoutBeingAskedAndOut() throws {
+        let cabstand = try RunningCabstand(simulatedDrivers: 30, extra: ["CABSTAND_AUTH": "required"])
+        try finish(try start("account.py", cabstand, drivers: 30), cabstand)
+    }
+
     @Test func aTownWithMoreCarsThanAListHoldsIsShownByViews() throws {
         try run("crowd.py", drivers: 60)
     }

@@ -56,6 +56,8 @@ export class Feed {
     this.failures = 0;
     /** Counts attempts: one that has waited too long opens nothing. */
     this.attempt = 0;
+    /** Whether the last attempt came to an open socket. */
+    this.hasOpened = false;
     this.heard = 0;
     this.retryTimer = 0;
     this.goodTimer = 0;
@@ -83,12 +85,12 @@ export class Feed {
 
   open() {
     const socket = new WebSocket(this.url);
-    let hasOpened = false;
+    this.hasOpened = false;
     this.socket = socket;
     this.watchTimer = window.setTimeout(() => this.lost(1006), openMs);
     socket.addEventListener('open', () => {
       if (this.socket !== socket) return;
-      hasOpened = true;
+      this.hasOpened = true;
       this.heard = performance.now();
       this.pinged = 0;
       this.goodTimer = window.setTimeout(() => (this.failures = 0), goodAfterMs);
@@ -100,7 +102,7 @@ export class Feed {
     socket.addEventListener('close', (event) => {
       if (this.socket !== socket) return;
       // A browser hides why a handshake was refused. Twice in a row: maybe for want of a session.
-      if (event.code === tokenExpired || (!hasOpened && this.failures === 1)) this.session.isDoubtful = true;
+      if (event.code === tokenExpired || (!this.hasOpened && this.failures === 1)) this.session.isDoubtful = true;
       this.lost(event.code);
     });
   }

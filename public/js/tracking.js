@@ -90,12 +90,25 @@ export class Tracker {
 
   /** @param {import('./feed.js').FeedState} state */
   connection(state) {
+    if (state.kind === 'waiting' && !this.trip && !this.feed.hasOpened) void this.ask();
     if (state.kind !== 'ended' || this.ended) {
       this.actions.connection(state);
       return;
     }
     // Closed for good without a last word that we heard: ask.
     void this.refresh();
+  }
+
+  /** A browser hides why a handshake was refused. Somebody else's trip is not there. */
+  async ask() {
+    try {
+      const { problem } = await call('GET', `trips/${encodeURIComponent(this.tripID)}`);
+      if (this.closed || this.trip || problem?.status !== 404) return;
+      this.feed.close();
+      this.actions.unknown(problem.detail ?? '');
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) throw error;
+    }
   }
 
   async refresh() {
