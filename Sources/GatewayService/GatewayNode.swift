@@ -16,6 +16,8 @@ final class GatewayNode {
     private let router = Router()
     private let backends: Backends
     private let live: LiveEndpoints
+    /// Who may connect; nil: everybody.
+    let door: LoopDoor?
     /// Who may do what; nil: everybody everything.
     private let access: AccessControl?
     /// Seconds over which WebSockets are closed at the end, and for which quiet connections may still ask for something.
@@ -50,12 +52,14 @@ final class GatewayNode {
         }
         DriverRoutes(backends: backends).register(on: api)
         TripRoutes(backends: backends).register(on: api)
+        let doorMetrics = DoorMetrics()
+        door = doors.door(on: loop, limits, doorMetrics)
         live = LiveEndpoints(
             link: link, drivers: backends.drivers, trips: backends.trips,
             configuration: .init(
                 interval: settings.listIntervalMs,
                 deflate: settings.websocketCompression == "shared" ? DeflateOptions() : nil),
-            limits: limits)
+            limits: limits, door: door)
         live.register(on: api)
         router.addHealth(readiness, loop: loop)
         if settings.adminPort == nil { router.addMetrics() }
@@ -111,6 +115,10 @@ struct Doors: Sendable {
     let hosts: HostNames
     /// nil: as often as they like.
     let limits: ClientLimits?
+    /// nil: as many as there is room for.
+    let connections: ConnectionCounts?
+    /// Whether connections begin with a PROXY header.
+    let proxyProtocol: Bool
 
     /// - Throws: `GatewayStartError`, which names the setting, for what could match nobody.
     init(_ settings: ProgramSettings) throws {
@@ -126,8 +134,26 @@ struct Doors: Sendable {
         }
         let policies = settings.rateLimit.policies(isGuarded: settings.auth == "required")
         limits = policies.map(ClientLimits.init)
+        let counts = settings.connectionLimit.counts(isGuarded: settings.auth == "required")
+        connections = counts.map(ConnectionCounts.init)
+        proxyProtocol = settings.proxyProtocol == "required"
+        if proxyProtocol {
+            guard !settings.trustedProxies.isEmpty, settings.adminPort != nil else {
+                throw GatewayStartError(
+                    description:
+                        "\(settings.variable(\.proxyProtocol)) is required: give \(settings.variable(\.trustedProxies)) the "
+                        + "addresses of the proxies, and \(settings.variable(\.adminPort)) a port for questions after health, "
+                        + "which come without a header.")
+            }
+        }
         let isLocal = try settings.listenAddress(port: 0).isLoopback
         hosts = isLocal && !origins.allowsEveryone ? .local(and: origins.listedHosts) : .all
+    }
+
+    /// Who may connect to a loop; nil: everybody.
+    func door(on loop: EventLoop, _ limits: LoopLimits?, _ metrics: DoorMetrics) -> LoopDoor? {
+        if limits == nil && connections == nil && !proxyProtocol { return nil }
+        return LoopDoor(loop: loop, counts: connections, limits: limits, metrics: metrics)
     }
 }
 

@@ -86,7 +86,7 @@ public final class GatewayServer: ServerProcess {
             for node in boundNodes { node.loop.submit { node.value.use(keys, of: issuer) } }
         }
         tls = try Self.certificate(settings)
-        address = try Self.listen(nodes, settings, tls?.context)
+        address = try Self.listen(nodes, settings, tls?.context, proxyProtocol: doors.proxyProtocol)
         adminAddress = try home.listenForOperations(settings, readiness)
         MetricRegistry.shared.addLoops(loops, role: "gateway")
         readiness.install(role: "gateway")
@@ -146,7 +146,7 @@ public final class GatewayServer: ServerProcess {
 
     /// Every loop listens on the same port; a port of 0 is chosen by the first.
     private static func listen(
-        _ nodes: [GatewayNode], _ settings: ProgramSettings, _ tls: TLSServerContext?
+        _ nodes: [GatewayNode], _ settings: ProgramSettings, _ tls: TLSServerContext?, proxyProtocol: Bool
     ) throws -> SocketAddress {
         let port = settings.httpPort
         var address = try settings.listenAddress(port: port)
@@ -159,7 +159,9 @@ public final class GatewayServer: ServerProcess {
             // one, and not one of many that were hoarded.
             let options = ListenOptions(reusePort: nodes.count > 1, notSentLowAt: 128 << 10)
             for node in nodes {
-                address = try node.server.listen(address, options: options, tls: tls).localAddress
+                address = try node.server.listen(
+                    address, options: options, tls: tls, gate: node.door, proxyProtocol: proxyProtocol
+                ).localAddress
             }
             return address
         } catch let error as SystemError {

@@ -59,11 +59,19 @@ import Telemetry
     deinit { anchor.set(nil) }
 
     /// Listens on `address`, with TLS if a context is given.
+    ///
+    /// - Parameters:
+    ///   - gate: who may connect; nil: everybody.
+    ///   - proxyProtocol: all connections come from the trusted proxies, each with a PROXY header of version 2 in front.
     @discardableResult
     public func listen(
-        _ address: SocketAddress, options: ListenOptions = .init(), tls: TLSServerContext? = nil
+        _ address: SocketAddress, options: ListenOptions = .init(), tls: TLSServerContext? = nil,
+        gate: (any ConnectionGate)? = nil, proxyProtocol: Bool = false
     ) throws -> Listener {
-        let listener = try loop.listen(address, options: options, tls: tls, handler: self)
+        let proxies = core.value.proxies
+        let listener = try loop.listen(
+            address, options: options, tls: tls, handler: self, gate: gate,
+            proxies: proxyProtocol ? { proxies.isTrusted($0) } : nil)
         listeners.append(listener)
         return listener
     }

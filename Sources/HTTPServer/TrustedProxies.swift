@@ -80,7 +80,7 @@ public struct TrustedProxies: Sendable {
         }
     }
 
-    private func isTrusted(_ address: SocketAddress) -> Bool { blocks.contains { $0.contains(address) } }
+    func isTrusted(_ address: SocketAddress) -> Bool { blocks.contains { $0.contains(address) } }
 
     /// What the first trusted proxy says in `Forwarded`: each adds an element about whom it heard from, so that the way leads
     /// from the last to the first as long as that is a trusted one, too.

@@ -136,6 +136,12 @@ public struct CabstandSettings: SettingsCatalogue {
             "Proxies whose word counts on how and from whom a request came (Forwarded, X-Forwarded-Proto, X-Forwarded-For)."
     )
     .of("gateway", "cabstand")
+    public let proxyProtocol = Setting.choice(
+        "PROXY_PROTOCOL", default: "off", ["off", "required"],
+        help:
+            "Whether trusted proxies say whom each connection is from by a PROXY header of version 2, in front of TLS."
+    )
+    .of("gateway", "cabstand")
     public let auth = Setting.choice(
         "AUTH", default: "off", ["off", "required"],
         help: "Whether the gateway asks who somebody is: with off, everybody may do everything."
@@ -168,6 +174,12 @@ public struct CabstandSettings: SettingsCatalogue {
         help:
             "How much each client may ask; empty: what is generous to people, where CABSTAND_AUTH is required. For each gateway by itself.",
         parse: RateLimits.init
+    )
+    .of("gateway", "cabstand")
+    public let connectionLimit = Setting<ConnectionLimits>(
+        "CONNECTION_LIMIT", default: "", allowed: ConnectionLimits.allowed,
+        help: "How many connections there may be, and WebSockets of a principal; empty: as with CABSTAND_RATE_LIMIT.",
+        parse: ConnectionLimits.init
     )
     .of("gateway", "cabstand")
     public let logLevel = Setting.choice(

@@ -66,6 +66,8 @@ enum CloseCode: UInt8 {
     /// This side began it: the handler hears of its end also when it was never open.
     var isClient = false
     var flags: ConnectionFlags = []
+    /// One more than the index of what `ConnectionGate` knows of it; 0: nobody was asked.
+    var guest: UInt32 = 0
     /// The handler's own number or handle.
     var context: UInt64 = 0
     /// The error number of `closeCode`; for listeners and watches the index of their object.

@@ -78,6 +78,7 @@ extension EventLoop {
             LoopCounters.add(counters.handshakesFailed, 1)
         }
         unsafe place.value.handler = nil
+        sayGoodbye(place)
         hot.value.giveBack(id)
     }
 

@@ -185,9 +185,10 @@ extension EventLoop {
     /// Whether the connection speaks TLS.
     public func isTLS(_ id: ConnectionID) -> Bool { connection(id)?.value.flags.contains(.tls) ?? false }
 
-    /// The other side's address; nil if the connection is gone.
+    /// The other side's address, or whom a proxy has named in its PROXY header; nil if the connection is gone.
     public func peerAddress(_ id: ConnectionID) -> SocketAddress? {
         guard let place = connection(id), place.value.descriptor >= 0 else { return nil }
+        if let guest = guest(place) { return guest.address }
         return system.peerAddress(place.value.descriptor)
     }
 

@@ -12,6 +12,17 @@ extension EventLoop {
         armDeadline(place, token, at: hot.value.now.later(by: configuration.$handshakeTimeout))
     }
 
+    /// The same for one whose first bytes are here already.
+    func startTLS(
+        _ id: ConnectionID, _ bytes: Span<UInt8>, _ role: TLSSession.Role, alpn: [String: ConnectionHandler]
+    ) {
+        guard let place = connection(id), !place.value.flags.contains(.closed) else { return }
+        startTLS(place, id.token, role, alpn: alpn)
+        guard bytes.count > 0, place.value.flags.contains(.handshaking) else { return }
+        unsafe bytes.withUnsafeBytes { unsafe session(place).feed($0) }
+        queueHandshake(place, id.token)
+    }
+
     /// The session, kept alive for the caller.
     private func session(_ place: Place<Connection>) -> TLSSession {
         unsafe place.value.tls.unsafelyUnwrapped.takeUnretainedValue()
@@ -67,6 +78,8 @@ extension EventLoop {
             close(place, token, .peer)
         } else {
             readEnded(place, token, received)
+            // Nothing new: the first bytes came with what stood in front of TLS.
+            if !place.value.flags.contains(.closed) { continueHandshake(place, token) }
         }
         if !place.value.flags.contains(.closed) { applyInterest(place, token) }
     }

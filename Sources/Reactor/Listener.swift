@@ -19,13 +19,18 @@ public final class Listener {
     let alpn: [String: ConnectionHandler]
     /// The protocols of `alpn`, if one of them must be agreed on.
     let required: [UInt8]?
+    let gate: (any ConnectionGate)?
+    /// Whose PROXY headers count, and who takes them off; nil: none are expected.
+    let proxies: ((SocketAddress) -> Bool)?
+    let preamble: ProxyPreamble?
     private var pausedByUser = false
     private var retry = TimerID.none
     private var isClosing = false
 
     init(
         loop: EventLoop, id: ConnectionID, localAddress: SocketAddress, handler: ConnectionHandler,
-        tls: TLSServerContext?, alpn: [String: ConnectionHandler], requiresALPN: Bool
+        tls: TLSServerContext?, alpn: [String: ConnectionHandler], requiresALPN: Bool, gate: (any ConnectionGate)?,
+        proxies: ((SocketAddress) -> Bool)?
     ) {
         self.loop = loop
         self.id = id
@@ -33,7 +38,20 @@ public final class Listener {
         self.handler = handler
         self.tls = tls
         self.alpn = alpn
-        required = requiresALPN ? TLSContext.wire(alpn.keys.sorted()) : nil
+        let required = requiresALPN ? TLSContext.wire(alpn.keys.sorted()) : nil
+        self.required = required
+        self.gate = gate
+        self.proxies = proxies
+        preamble =
+            proxies == nil
+            ? nil
+            : ProxyPreamble(
+                loop: loop, handler: handler, gate: gate,
+                startsTLS: tls.map { tls in
+                    { [unowned loop] id, bytes in
+                        loop.startTLS(id, bytes, .server(tls, required: required), alpn: alpn)
+                    }
+                })
     }
 
     /// Stops listening. Connections that were accepted go on, and so do those that waited to be: closing the socket would
@@ -76,11 +94,15 @@ extension EventLoop {
     ///   - alpn: the handler for each application protocol, `h2` for instance.
     ///   - requiresALPN: with TLS, only the protocols of `alpn` are spoken, whatever `tls` says: a client that offers none of them
     ///     gets the alert no_application_protocol (RFC 7301 §3.2).
+    ///   - gate: who may connect; nil: everybody.
+    ///   - proxies: every connection comes from one of these and begins with a PROXY header of version 2, in front of TLS; whom
+    ///     it names is asked for at the gate, and is the connection's `peerAddress`. nil: no headers are expected.
     /// - Throws: `SystemError`, with the address in it, when it is taken or not allowed.
     @discardableResult
     public func listen(
         _ address: SocketAddress, options: ListenOptions = .init(), tls: TLSServerContext? = nil,
-        handler: ConnectionHandler, alpn: [String: ConnectionHandler] = [:], requiresALPN: Bool = false
+        handler: ConnectionHandler, alpn: [String: ConnectionHandler] = [:], requiresALPN: Bool = false,
+        gate: (any ConnectionGate)? = nil, proxies: ((SocketAddress) -> Bool)? = nil
     ) throws(SystemError) -> Listener {
         let descriptor = system.listen(address, options: options)
         guard descriptor >= 0 else { throw SystemError(operation: "listening on \(address)", errno: -descriptor) }
@@ -98,7 +120,7 @@ extension EventLoop {
         }
         let listener = Listener(
             loop: self, id: id, localAddress: system.localAddress(descriptor) ?? address, handler: handler, tls: tls,
-            alpn: alpn, requiresALPN: requiresALPN)
+            alpn: alpn, requiresALPN: requiresALPN, gate: gate, proxies: proxies)
         place.value.detail = Int32(addListener(listener))
         return listener
     }
@@ -182,9 +204,14 @@ extension EventLoop {
             listener.pause(for: configuration.$acceptPause)
             return false
         }
+        guard isWelcome(descriptor, place, listener) else {
+            system.close(descriptor)
+            hot.value.giveBack(id)
+            return true
+        }
         place.value.descriptor = descriptor
         place.value.interest = .readable
-        unsafe place.value.handler = Unmanaged.passRetained(listener.handler)
+        unsafe place.value.handler = Unmanaged.passRetained(listener.preamble ?? listener.handler)
         LoopCounters.add(counters.connections, 1)
         LoopCounters.add(counters.accepted, 1)
         let registered = system.register(descriptor, token: id.token, interest: .readable)
@@ -194,17 +221,31 @@ extension EventLoop {
             LoopCounters.add(counters.connections, -1)
             unsafe place.value.handler?.release()
             unsafe place.value.handler = nil
+            sayGoodbye(place)
             hot.value.giveBack(id)
             LoopCounters.add(counters.acceptPauses, 1)
             listener.pause(for: configuration.$acceptPause)
             return false
         }
-        if let tls = listener.tls {
+        if listener.preamble != nil {
+            armDeadline(place, id.token, at: hot.value.now.later(by: ProxyPreamble.timeout))
+        } else if let tls = listener.tls {
             startTLS(place, id.token, .server(tls, required: listener.required), alpn: listener.alpn)
         } else {
             place.value.flags.insert(.opened)
             listener.handler.connectionOpened(id)
         }
         return true
+    }
+
+    /// Asks who it is, where somebody wants to know.
+    private func isWelcome(_ descriptor: Int32, _ place: Place<Connection>, _ listener: Listener) -> Bool {
+        if listener.gate == nil && listener.proxies == nil { return true }
+        // One that has gone already has no address.
+        guard let peer = system.peerAddress(descriptor) else { return false }
+        guard let proxies = listener.proxies else { return welcome(place, peer, listener.gate) }
+        if proxies(peer) { return true }
+        listener.gate?.refusedProxy(peer, nil)
+        return false
     }
 }

@@ -40,6 +40,9 @@ import Memory
     /// Who asked to be called at the end of this turn.
     var turnEnds: [any TurnEnding] = []
     var listeners: [Listener?] = []
+    /// Whom connections are from that a gate has admitted, and which places are free.
+    var guests: [Guest?] = []
+    var freeGuests: [UInt32] = []
     var watches: [(() -> Void)?] = []
 
     /// What `wait` reports into.

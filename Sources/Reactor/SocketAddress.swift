@@ -36,6 +36,14 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         isIPv6 = false
     }
 
+    init(ipv6High high: UInt64, low: UInt64, port: UInt16) {
+        self.high = high
+        self.low = low
+        scope = 0
+        self.port = port
+        isIPv6 = true
+    }
+
     init(_ address: in6_addr, scope: UInt32, port: UInt16) {
         (high, low) = unsafe withUnsafeBytes(of: address) {
             unsafe (

@@ -34,6 +34,17 @@ import Testing
         }
     }
 
+    /// A header that anybody could send, and a health check that has none.
+    @Test func headersOfProxiesNeedProxiesAndAPortForHealth() throws {
+        var environment = ["CABSTAND_PROXY_PROTOCOL": "required"]
+        for (variable, text) in [("CABSTAND_TRUSTED_PROXIES", "10.0.0.0/8"), ("CABSTAND_ADMIN_PORT", "8081")] {
+            let error = #expect(throws: GatewayStartError.self) { try doors(environment) }
+            #expect(error?.description.contains(variable) == true)
+            environment[variable] = text
+        }
+        #expect(try doors(environment).proxyProtocol)
+    }
+
     @Test(arguments: [
         ("CABSTAND_ALLOWED_ORIGINS", "cars.example"), ("CABSTAND_ALLOWED_ORIGINS", "https://*.cars.example"),
         ("CABSTAND_TRUSTED_PROXIES", "proxy"), ("CABSTAND_TRUSTED_PROXIES", "10.0.0.0/64"),

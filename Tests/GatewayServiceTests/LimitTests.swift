@@ -13,22 +13,30 @@ private final class LimitedWorld {
     let world: LiveWorld
     let issuer: TestIssuer
 
-    /// - Parameter rates: `CABSTAND_RATE_LIMIT`.
-    init(_ rates: String, asks: Bool = true) throws {
+    /// - Parameters:
+    ///   - rates: `CABSTAND_RATE_LIMIT`.
+    ///   - counts: `CABSTAND_CONNECTION_LIMIT`.
+    init(_ rates: String, counts: String = "off", asks: Bool = true) throws {
         issuer = try TestIssuer()
         world = try LiveWorld(
             access: asks ? .trusting(issuer) : nil, rates: try Self.limits(rates, auth: asks ? "required" : "off"),
-            proxies: try TrustedProxies(["127.0.0.1"]))
+            proxies: try TrustedProxies(["127.0.0.1"]),
+            counts: try Self.settings(["CABSTAND_CONNECTION_LIMIT": counts])
+                .connectionLimit.counts(isGuarded: true).map(ConnectionCounts.init))
         world.putTrip("t", driver: "car")
         world.putDriver("car", 1, 2)
         world.run(1)
     }
 
     static func limits(_ text: String, auth: String = "required") throws -> ClientLimits? {
-        let environment = ["CABSTAND_RATE_LIMIT": text, "CABSTAND_AUTH": auth]
-        guard case .run(let settings) = try SettingsDeclaration.gateway.read(arguments: [], environment: environment)
-        else { return nil }
+        let settings = try settings(["CABSTAND_RATE_LIMIT": text, "CABSTAND_AUTH": auth])
         return settings.rateLimit.policies(isGuarded: auth == "required").map(ClientLimits.init)
+    }
+
+    static func settings(_ environment: [String: String]) throws -> ProgramSettings {
+        guard case .run(let settings) = try SettingsDeclaration.gateway.read(arguments: [], environment: environment)
+        else { throw GatewayStartError(description: "nothing to run") }
+        return settings
     }
 
     /// One request on a connection of its own, through a proxy that names `address`.
@@ -222,5 +230,80 @@ extension String {
             return browser.status
         }
         #expect(heads == [101, 101, 101, 429])
+    }
+}
+
+@Suite struct ConnectionLimitTests {
+    private func isOver(_ peer: SimulatedPeer) -> Bool { peer.hasEnded || peer.isBroken }
+
+    @Test func connectionsAreCountedInAllAndByAddress() throws {
+        let limited = try LimitedWorld("off", counts: "all=4,address=2")
+        let (home, next) = (SocketAddress(ip: "2001:db8::1", port: 0), SocketAddress(ip: "2001:db8::2", port: 0))
+        let other = SocketAddress(ip: "192.0.2.1", port: 0)
+        func connect(_ address: SocketAddress?) -> SimulatedPeer {
+            let peer = limited.world.connect(from: address)
+            limited.world.run(0.1)
+            return peer
+        }
+        let (first, second, third) = (connect(home), connect(next), connect(home))
+        #expect([first, second, third].map(isOver) == [false, false, true])
+        let more = [connect(other), connect(other), connect(SocketAddress(ip: "192.0.2.2", port: 0))]
+        #expect(more.map(isOver) == [false, false, true])
+        second.close()
+        limited.world.run(0.1)
+        #expect(!isOver(connect(home)) && isOver(connect(home)))
+        for peer in [first, more[0], more[1]] { peer.reset() }
+        limited.world.run(1)
+        #expect(try #require(limited.world.counts).sizes == (1, 1, 0))
+    }
+
+    /// Twenty times what one client may, since who is behind an address is not known yet.
+    @Test func newConnectionsOfAnAddressAreLimitedByRate() throws {
+        let limited = try LimitedWorld("connect=1/m", counts: "all=1000")
+        let address = SocketAddress(ip: "192.0.2.1", port: 0)
+        let peers = (0..<21).map { _ in limited.world.connect(from: address) }
+        limited.world.run(0.1)
+        #expect(peers.count(where: isOver) == 1)
+        let other = limited.world.connect(from: SocketAddress(ip: "192.0.2.2", port: 0))
+        limited.world.run(3)
+        let again = limited.world.connect(from: address)
+        limited.world.run(0.1)
+        #expect(!isOver(other) && !isOver(again))
+    }
+
+    @Test func socketsOfAPrincipalAreCountedUntilTheyEnd() throws {
+        let limited = try LimitedWorld("off", counts: "principal=2")
+        func open(_ fields: String) -> Browser {
+            let browser = limited.world.open("/ws/trips/t", fields: fields)
+            limited.world.run(0.1)
+            return browser
+        }
+        let rider = limited.issuer.field("rider", "rider")
+        let browsers = (0..<3).map { _ in open(rider) }
+        #expect(browsers.map(\.status) == [101, 101, 429])
+        #expect(browsers[2].head.lowercased().contains("retry-after: 60"))
+        #expect(open(limited.issuer.field("car", "driver")).status == 101)
+        browsers[0].close()
+        limited.world.run(0.1)
+        #expect(open(rider).status == 101 && open(rider).status == 429)
+        let olga = limited.issuer.field("olga", "operator")
+        #expect((0..<41).map { _ in open(olga).status } == Array(repeating: 101, count: 40) + [429])
+        // A handshake that is refused for another reason counts nothing, however often one connection tries.
+        let eve = limited.issuer.field("eve", "rider")
+        for _ in 0..<5 { #expect(open(eve).status == 404) }
+        #expect(try #require(limited.world.counts).sizes.principals == 3)
+    }
+
+    @Test(arguments: [
+        "on", "all", "all=", "all=0", "all=-1", "all=1,all=2", "every=1", "all=1,", "all=1x", "all=100000001",
+        "all=1,off",
+    ])
+    func anythingElseIsAnErrorThatSaysWhatIsAllowed(text: String) {
+        let error = #expect(throws: SettingsError.self) {
+            try LimitedWorld.settings(["CABSTAND_CONNECTION_LIMIT": text])
+        }
+        let line = error?.lines.first ?? ""
+        #expect(line.hasPrefix("CABSTAND_CONNECTION_LIMIT: \"\(text)\" is not allowed"))
+        for word in ConnectionLimits.Count.allCases { #expect(line.contains(word.rawValue)) }
     }
 }

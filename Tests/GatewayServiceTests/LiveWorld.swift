@@ -20,6 +20,7 @@ final class LiveWorld {
     let browsers: EventLoop
     let feed: DriverFeed
     let live: LiveEndpoints
+    let counts: ConnectionCounts?
     private let address: SocketAddress
     private let http: HTTPServer
     private var grpc: GRPCServer?
@@ -47,9 +48,11 @@ final class LiveWorld {
     init(
         servicesAreUp: Bool = true, limits: FeedLimits = .init(), seed: UInt64 = 3,
         options: SimulationOptions = .init(), hasLocationStreams: Bool = true,
-        access: AccessConfiguration? = nil, rates: ClientLimits? = nil, proxies: TrustedProxies = .init()
+        access: AccessConfiguration? = nil, rates: ClientLimits? = nil, proxies: TrustedProxies = .init(),
+        counts: ConnectionCounts? = nil
     ) throws {
         self.hasLocationStreams = hasLocationStreams
+        self.counts = counts
         network = SimulatedNetwork(seed: seed, options: options)
         gateway = try network.makeLoop()
         services = try network.makeLoop()
@@ -62,10 +65,12 @@ final class LiveWorld {
             configuration: .init(limits: limits))
         let loop = gateway
         let loopLimits = rates.map { LoopLimits($0, loop: loop) }
+        let door = counts.map { LoopDoor(loop: loop, counts: $0, limits: loopLimits) }
         let links = FeedLink.links(feed, loops: [gateway])
         live = LiveEndpoints(
             link: links[0].value, drivers: driverClient, trips: Trip_V1_TripServiceClient(channel: channel),
-            configuration: .init(limits: limits), limits: loopLimits)
+            configuration: .init(limits: limits), limits: loopLimits,
+            door: door)
         let router = Router()
         let backends = Backends(
             loop: gateway, driverService: "127.0.0.1:50051", tripService: "127.0.0.1:50051", timeout: 5_000_000_000)
@@ -77,7 +82,7 @@ final class LiveWorld {
         DriverRoutes(backends: backends).register(on: api)
         if let control { SignInRoutes(SignIn(backends: backends, access: control)).register(on: api) }
         http = HTTPServer(loop: gateway, router: router, proxies: proxies)
-        address = try http.listen(.loopback(port: 8080)).localAddress
+        address = try http.listen(.loopback(port: 8080), gate: door).localAddress
         if servicesAreUp { try startServices() }
     }
 

@@ -16,6 +16,7 @@ struct SimulatedHTTP {
 
     init(
         seed: UInt64 = 1, options: SimulationOptions = .init(), limits: HTTPLimits = .init(), tls: Bool = false,
+        proxies: TrustedProxies = .init(), gate: (any ConnectionGate)? = nil, proxyProtocol: Bool = false,
         _ routes: (EventLoop, Router) -> Void
     ) throws {
         network = SimulatedNetwork(seed: seed, options: options)
@@ -26,7 +27,7 @@ struct SimulatedHTTP {
         clients = try network.makeLoop(configuration: patient)
         let router = Router()
         routes(loop, router)
-        let server = HTTPServer(loop: loop, router: router, limits: limits)
+        let server = HTTPServer(loop: loop, router: router, limits: limits, proxies: proxies)
         self.server = server
         let certificate = TestCertificate.shared
         let context =
@@ -36,12 +37,13 @@ struct SimulatedHTTP {
         trust =
             tls
             ? try TLSClientContext(serverName: "localhost", trustedPath: certificate.certificatePath, alpn: []) : nil
-        address = try server.listen(.loopback(port: 80), tls: context).localAddress
+        address = try server.listen(.loopback(port: 80), tls: context, gate: gate, proxyProtocol: proxyProtocol)
+            .localAddress
     }
 
     /// - Parameter readRate: bytes a second that the client takes; nil: as many as come.
-    func client(_ script: String = "", readRate: Int? = nil) -> SimulatedPeer {
-        let peer = SimulatedPeer(loop: clients, to: address, tls: trust, readRate: readRate)
+    func client(_ script: String = "", readRate: Int? = nil, at place: SocketAddress? = nil) -> SimulatedPeer {
+        let peer = SimulatedPeer(loop: clients, to: place ?? address, tls: trust, readRate: readRate)
         peer.say(script)
         return peer
     }

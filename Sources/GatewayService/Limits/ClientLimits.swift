@@ -20,7 +20,7 @@ final class ClientLimits: Sendable {
     }
 
     /// Whom a limit holds for.
-    enum Kind: String, CaseIterable {
+    enum Kind: String {
         case principal, address, socket
         /// An address whose client has not said who they are.
         case anonymous
@@ -28,8 +28,6 @@ final class ClientLimits: Sendable {
 
     private let policies: [LimitClass: LimitPolicy]
     let table = RateTable(capacity: Limits.keys)
-    /// Nobody else knows it: digests can't be foreseen, even where Swift's own seed is fixed.
-    private let secret = UInt64.random(in: .min ... .max)
 
     init(_ policies: [LimitClass: LimitPolicy]) { self.policies = policies }
 
@@ -47,14 +45,18 @@ final class ClientLimits: Sendable {
 
     /// What holds of a class; nil: nothing.
     func policy(_ limit: LimitClass) -> LimitPolicy? { policies[limit] }
+}
 
-    func digest(principal: String) -> UInt64 { digest(principal) }
-    func digest(address: SocketAddress) -> UInt64 { digest(address.network) }
+/// Numbers that stand for clients, by a secret of the process: nobody can foresee one, or find another client with the same.
+enum ClientDigest {
+    /// Beside Swift's own seed, which the environment can fix.
+    private static let secret = UInt64.random(in: .min ... .max)
 
-    private func digest(_ value: some Hashable) -> UInt64 {
+    /// A number that is not 0.
+    static func of(_ client: some Hashable) -> UInt64 {
         var hasher = Hasher()
         hasher.combine(secret)
-        hasher.combine(value)
-        return UInt64(bitPattern: Int64(hasher.finalize()))
+        hasher.combine(client)
+        return max(1, UInt64(bitPattern: Int64(hasher.finalize())))
     }
 }

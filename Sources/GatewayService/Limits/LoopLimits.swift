@@ -13,11 +13,13 @@ final class LoopLimits {
     private let loop: EventLoop
     private let shared: ClientLimits
     private let metrics: LimitMetrics
+    private let connections: LimitRule?
 
     init(_ shared: ClientLimits, loop: EventLoop, metrics: LimitMetrics = LimitMetrics()) {
         self.shared = shared
         self.loop = loop
         self.metrics = metrics
+        connections = shared.policy(.connect).map { LimitRule(.connect, $0) }
     }
 
     /// The gate of a class of requests; nil: it is not limited.
@@ -28,6 +30,12 @@ final class LoopLimits {
     /// How much each of these WebSockets may send of a class; nil: as much as it likes.
     func messages(_ limit: LimitClass, _ sockets: WebSocketServer) -> MessageLimit? {
         shared.policy(limit).map { MessageLimit(limits: self, rule: LimitRule(limit, $0), sockets: sockets) }
+    }
+
+    /// Whether another connection of an address is taken.
+    func admits(_ client: SocketAddress) -> Bool {
+        guard let connections else { return true }
+        return decide(connections, .address, ClientDigest.of(client.network), connections.crowd).isAdmitted
     }
 
     func refused(_ limit: LimitClass, _ kind: Kind) { metrics.refused(limit, kind) }
@@ -42,10 +50,10 @@ final class LoopLimits {
         let address = request.clientAddress
         if let principal = request[Principal.self] {
             let quota = principal.isOperator ? rule.crowd : rule.policy.quota
-            left = try take(rule, .principal, shared.digest(principal: principal.subject), quota)
-            if let address { _ = try take(rule, .address, shared.digest(address: address), rule.crowd) }
+            left = try take(rule, .principal, ClientDigest.of(principal.subject), quota)
+            if let address { _ = try take(rule, .address, ClientDigest.of(address.network), rule.crowd) }
         } else if let address {
-            left = try take(rule, .anonymous, shared.digest(address: address), rule.policy.quota)
+            left = try take(rule, .anonymous, ClientDigest.of(address.network), rule.policy.quota)
         }
         return left
     }
@@ -53,13 +61,16 @@ final class LoopLimits {
     private func take(
         _ rule: LimitRule, _ kind: Kind, _ client: UInt64, _ quota: RateQuota
     ) throws(Problem) -> RateDecision {
+        let decision = decide(rule, kind, client, quota)
+        guard decision.isAdmitted else { throw .rateLimited(rule, kind, quota, decision) }
+        return decision
+    }
+
+    private func decide(_ rule: LimitRule, _ kind: Kind, _ client: UInt64, _ quota: RateQuota) -> RateDecision {
         // A client's classes are apart from each other, and in other buckets.
         var mixer = SplitMix(seed: client &+ rule.number &* 4 &+ kind.number)
         let decision = shared.table.take(mixer.next(), quota, now: loop.now)
-        guard decision.isAdmitted else {
-            refused(rule.limit, kind)
-            throw .rateLimited(rule, kind, quota, decision)
-        }
+        if !decision.isAdmitted { refused(rule.limit, kind) }
         return decision
     }
 }
@@ -92,7 +103,15 @@ struct LimitRule {
 }
 
 extension ClientLimits.Kind {
-    fileprivate var number: UInt64 { UInt64(clamping: Self.allCases.firstIndex(of: self) ?? 0) }
+    /// Of four.
+    fileprivate var number: UInt64 {
+        switch self {
+        case .principal: 0
+        case .address: 1
+        case .socket: 2
+        case .anonymous: 3
+        }
+    }
 }
 
 extension UInt64 {

@@ -28,14 +28,16 @@ final class LiveEndpoints {
     private let trips: TripEndpoint
     private let uplinks: UplinkEndpoint
     private let refused = RefusedEndpoint()
+    private let door: LoopDoor?
     let expiry: SocketExpiry
     private var isDraining = false
 
     init(
         link: FeedLink, drivers: Driver_V1_DriverServiceClient, trips: Trip_V1_TripServiceClient,
-        configuration: Configuration = .init(), limits: LoopLimits? = nil
+        configuration: Configuration = .init(), limits: LoopLimits? = nil, door: LoopDoor? = nil
     ) {
         self.configuration = configuration
+        self.door = door
         sockets = WebSocketServer(
             loop: link.loop, deflate: configuration.deflate,
             freshness: MetricRegistry.shared.histogram(
@@ -122,6 +124,14 @@ final class LiveEndpoints {
                 responder.problem(Problem(refusal.status, refusal.code, "\(refusal.detail)"), fields: fields)
             }
             return nil
+        }
+        if let door, let principal = request[Principal.self] {
+            do throws(Problem) {
+                try door.enter(principal, id)
+            } catch {
+                responder.problem(error)
+                return nil
+            }
         }
         guard responder.upgrade(to: sockets, context: 0, response: response.span) else { return nil }
         if let principal = request[Principal.self] { expiry.add(id, at: principal.expires) }

@@ -39,6 +39,7 @@ public struct FuzzTarget: Sendable {
         FuzzTarget("text", fuzzText),
         FuzzTarget("events", fuzzEvents),
         FuzzTarget("access-token", fuzzAccessToken),
+        FuzzTarget("proxy-header", fuzzProxyHeader),
     ]
 
     public static let servers = ports + gateways
