@@ -169,7 +169,12 @@ var targets: [Target] = [
     tests("Telemetry", ["Bytes"]),
     tests("Settings"),
     tests("AccessTokens", ["Bytes", "JSONWire", "TestSupport"], exclude: ["Corpus"]),
-    tests("Access", ["AccessTokens", "Bytes", "HTTPClient", "HTTPServer", "Reactor", "ReactorSim"]),
+    tests(
+        "Access",
+        [
+            "AccessTokens", "Basics", "Bytes", "HTTPClient", "HTTPServer", "KafkaClient", "Reactor", "ReactorSim",
+            "RideAPI",
+        ]),
     tests(
         "HTTPServer", ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"],
         exclude: ["Corpus"]

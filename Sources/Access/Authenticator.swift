@@ -1,6 +1,8 @@
 import AccessTokens
 import Basics
 import Reactor
+import RideAPI
+import Telemetry
 
 /// Says whom an access token stands for: verifies what is new, and remembers it. Belongs to its loop.
 public final class Authenticator {
@@ -28,13 +30,20 @@ public final class Authenticator {
     private let loop: EventLoop
     public private(set) var configuration: AccessConfiguration
     private let known = VerifiedTokens<Principal>(capacity: Limits.known)
+    private var revocations: Revocations
+    private var fullLogs = LogRateLimit()
     private var budget = RateLimit(burst: Limits.burst, interval: Limits.interval)
     /// What it has counted.
     public let metrics: AccessMetrics
 
-    public init(loop: EventLoop, configuration: AccessConfiguration, metrics: AccessMetrics = AccessMetrics()) {
+    /// - Parameter revocations: what is refused from the start; by default nothing, and nothing is to be read.
+    public init(
+        loop: EventLoop, configuration: AccessConfiguration, revocations: Revocations = Revocations(began: nil),
+        metrics: AccessMetrics = AccessMetrics()
+    ) {
         self.loop = loop
         self.configuration = configuration
+        self.revocations = revocations
         self.metrics = metrics
     }
 
@@ -44,9 +53,34 @@ public final class Authenticator {
         known.forget { _ in true }
     }
 
+    // MARK: Revocations
+
+    /// Refuses what is revoked from now on, also what was verified before.
+    public func revoke(_ batch: [Revocation]) {
+        if !revocations.add(batch, at: now), let held = fullLogs.admit(now: loop.now) {
+            Logger(label: "access").error(
+                "too many revocations: the oldest are one for everybody, who has to sign in again",
+                metadata: ["tokens_until": "\(revocations.floor)", "held_back": "\(held)"])
+        }
+        known.forget { revocations.refusal(of: $0, at: now) != nil }
+    }
+
+    /// All that was revoked before this program began has been told.
+    public func revocationsAreComplete() { revocations.complete() }
+
+    /// How many revocations hold.
+    public var revocationCount: Int { revocations.count }
+
+    /// Whether somebody who was known by a token has lost it since: for what goes on behind the request that brought it.
+    public func isRevoked(_ principal: Principal) -> Bool { revocations.refusal(of: principal, at: now) != nil }
+
+    private var now: Int64 { loop.wallClockMilliseconds / 1000 }
+
+    // MARK: Tokens
+
     /// Whom a token in its compact form stands for. Refusals are counted.
     public func principal(of token: Span<UInt8>) throws(Failure) -> Principal {
-        let now = loop.wallClockMilliseconds / 1000
+        let now = now
         if let principal = known.find(token, at: now) {
             metrics.recalled.increment()
             return principal
@@ -58,8 +92,9 @@ public final class Authenticator {
         do throws(TokenRefusal) {
             let principal = Principal(
                 try configuration.verifier.verify(token, at: now), first: configuration.firstIssuer)
+            if let refusal = revocations.refusal(of: principal, at: now) { throw refusal }
             metrics.verified.increment()
-            known.remember(token, principal, expires: principal.expires)
+            known.remember(token, principal, expires: revocations.end(of: principal))
             return principal
         } catch {
             if error == .unknownKey, let issuer = publisher(of: token) {

@@ -29,6 +29,8 @@ public enum TokenRefusal: Error, Hashable, Sendable, CustomStringConvertible {
     case badClaim(Claim)
     /// It, or its subject, was revoked.
     case revoked
+    /// It was made before what is known of revocations begins.
+    case tooOld
 
     /// A part of a token.
     public enum Part: String, Sendable {
@@ -61,6 +63,7 @@ public enum TokenRefusal: Error, Hashable, Sendable, CustomStringConvertible {
         case .identityToken: "identity_token"
         case .badClaim: "bad_claim"
         case .revoked: "revoked"
+        case .tooOld: "too_old"
         }
     }
 
@@ -81,6 +84,7 @@ public enum TokenRefusal: Error, Hashable, Sendable, CustomStringConvertible {
         case .identityToken: "This is an ID token; an access token is needed."
         case .badClaim(let claim): "The token's claim \(claim.rawValue) is not there, or not as it has to be."
         case .revoked: "The token was revoked."
+        case .tooOld: "The token is too old for it to be known whether it was revoked; get a new one."
         }
     }
 }

@@ -38,7 +38,8 @@ final class GatewayNode {
         let metrics = AccessMetrics()
         self.access = access.map {
             AccessControl(
-                backends: backends, configuration: $0, origins: doors.origins, metrics: metrics,
+                backends: backends, configuration: $0, origins: doors.origins,
+                revocations: Revocations(began: loop.wallClockMilliseconds / 1000), metrics: metrics,
                 refetch: issuers.map { issuers in { await issuers.refetch($0.name) } })
         }
         let limitMetrics = LimitMetrics()
@@ -83,6 +84,16 @@ final class GatewayNode {
 
     /// An issuer's tokens are verified with these keys from now on.
     func use(_ keys: JSONWebKeySet, of issuer: String) { access?.use(keys, of: issuer) }
+
+    /// Refuses what is revoked, and closes the WebSockets that came with it. Returns how many revocations hold.
+    func revoke(_ batch: [Revocation]) -> Int {
+        access?.authenticator.revoke(batch)
+        live.expiry.revoke(batch)
+        return access?.authenticator.revocationCount ?? 0
+    }
+
+    /// All that was revoked before this gateway began has been told.
+    func revocationsAreComplete() { access?.authenticator.revocationsAreComplete() }
 
     /// Asks clients to go on elsewhere: answers are the last of their connection, new WebSockets are refused.
     func announceEnd() {
@@ -163,10 +174,16 @@ final class GatewayHome {
     let feed: DriverFeed
     private let loop: EventLoop
     private let consumer: KafkaConsumer
+    /// nil: nobody is asked who they are.
+    let revocations: RevocationReader?
     private var operations: AdminPort?
     private var folder: LiveFolder?
 
-    init(loop: EventLoop, backends: Backends, settings: ProgramSettings, readiness: ServiceReadiness) throws {
+    /// - Parameter readsRevocations: tokens are verified here.
+    init(
+        loop: EventLoop, backends: Backends, settings: ProgramSettings, readiness: ServiceReadiness,
+        readsRevocations: Bool
+    ) throws {
         self.loop = loop
         let areas = DriverServiceAreas(client: backends.drivers, timeout: backends.timeout)
         feed = DriverFeed(
@@ -175,10 +192,11 @@ final class GatewayHome {
             configuration: .init(
                 pollInterval: settings.pollIntervalMs,
                 anxiousPollInterval: min(1000, settings.pollIntervalMs)))
+        let kafka = KafkaConfiguration(settings, clientID: "cabstand-gateway", group: "cabstand-gateway")
         consumer = try KafkaConsumer(
-            loop: loop,
-            configuration: KafkaConfiguration(settings, clientID: "cabstand-gateway", group: "cabstand-gateway"),
-            topic: DriverLocationUpdate.topic, start: .end)
+            loop: loop, configuration: kafka, topic: DriverLocationUpdate.topic, start: .end)
+        let metrics = RevocationMetrics(loop: loop, role: "gateway")
+        revocations = try readsRevocations ? RevocationReader(loop: loop, configuration: kafka, metrics: metrics) : nil
         watch(backends, readiness)
     }
 
@@ -188,7 +206,9 @@ final class GatewayHome {
         consumer.onPositioned = { [feed] in feed.positioned() }
         consumer.onUnpositioned = { [feed] in feed.positionLost() }
         consumer.onPositionLost = { [feed] _ in feed.positionLost() }
-        consumer.onState = KafkaHealth { readiness.set("kafka", $0.map { .failing($0) } ?? .ok) }.member()
+        let kafka = KafkaHealth { readiness.set("kafka", $0.map { .failing($0) } ?? .ok) }
+        consumer.onState = kafka.member()
+        revocations?.onState = kafka.member()
         for (name, channel) in [("driver_service", backends.driverChannel), ("trip_service", backends.tripChannel)] {
             channel.onStateChange = { state in
                 switch state {
@@ -218,6 +238,7 @@ final class GatewayHome {
     func close(_ completion: @escaping () -> Void) {
         folder?.close()
         feed.close()
+        revocations?.close()
         consumer.close(completion)
     }
 }

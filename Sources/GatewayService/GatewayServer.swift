@@ -43,14 +43,15 @@ public final class GatewayServer: ServerProcess {
         group = try EventLoopGroup(count: configured == 0 ? EventLoopGroup.defaultCount : configured)
         let loops = group.loops
         drainDelay = UInt64(settings.drainDelaySeconds) * 1_000_000_000
+        let access = try AccessConfiguration.of(settings)
         let readiness = ServiceReadiness(
-            loops: loops, dependencies: ["driver_service", "trip_service", "kafka", "page"], required: ["page"],
-            now: loops[0].preciseNow())
+            loops: loops,
+            dependencies: ["driver_service", "trip_service", "kafka", "page"] + (access == nil ? [] : ["revocations"]),
+            required: ["page"], now: loops[0].preciseNow())
         self.readiness = readiness
 
         let doors = try Doors(settings)
         ClientLimits.tell(of: doors.limits)
-        let access = try AccessConfiguration.of(settings)
         if access == nil {
             logger.warning(
                 "nobody is asked who they are: whoever reaches this port may book as anybody and steer any car",
@@ -59,7 +60,9 @@ public final class GatewayServer: ServerProcess {
         let folder = try LiveFolder(settings.publicDir)
         let backends = loops.map { Backends(loop: $0, settings: settings) }
         let issuers = try access.flatMap { try IssuerKeysLink($0, loop: loops[0]) }
-        let home = try GatewayHome(loop: loops[0], backends: backends[0], settings: settings, readiness: readiness)
+        let home = try GatewayHome(
+            loop: loops[0], backends: backends[0], settings: settings, readiness: readiness,
+            readsRevocations: access != nil)
         let links = FeedLink.links(home.feed, loops: loops)
         let nodes = zip(backends, links).map { backends, link in
             GatewayNode(
@@ -72,6 +75,7 @@ public final class GatewayServer: ServerProcess {
         self.issuers = issuers
         let boundNodes = zip(nodes, loops).map { LoopBound($0, loop: $1) }
         self.nodes = boundNodes
+        if let reader = home.revocations { Self.follow(reader, boundNodes, readiness) }
         readiness.setPage(folder.files)
         if !folder.files.serves(ServiceReadiness.page) {
             logger.warning(
@@ -96,6 +100,20 @@ public final class GatewayServer: ServerProcess {
                 "http": "\(address)", "admin": adminAddress.map { "\($0)" } ?? "on the same port",
                 "loops": "\(loops.count)", "files": "\(folder.files.paths.count)",
             ])
+    }
+
+    /// Tells every loop of what is revoked. Until all of it is there the gateway is not ready, for half a minute at most: by then
+    /// it takes the tokens that were made since it began, with Kafka or without.
+    private static func follow(
+        _ reader: RevocationReader, _ nodes: [LoopBound<GatewayNode>], _ readiness: ServiceReadiness
+    ) {
+        reader.onRevocations = { [metrics = reader.metrics] batch in
+            for node in nodes { node.loop.submit { metrics.set(node.value.revoke(batch)) } }
+        }
+        reader.onComplete = {
+            for node in nodes { node.loop.submit { node.value.revocationsAreComplete() } }
+            readiness.set("revocations", .ok)
+        }
     }
 
     /// Starts the loops' threads.

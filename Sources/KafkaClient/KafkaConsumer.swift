@@ -32,6 +32,8 @@ public final class KafkaConsumer {
     public var onRecord: (borrowing KafkaRecord) -> Void = { _ in }
     /// Records come as they are written from now on: every partition has been read up to its end, or is being read.
     public var onPositioned: () -> Void = {}
+    /// What was written to the partition until then has been read. Called each time that its end is reached.
+    public var onEnd: (_ partition: Int32) -> Void = { _ in }
     /// From now on records may be missing or late, until the next `onPositioned`.
     public var onUnpositioned: () -> Void = {}
     /// The topic is not there (any more); whoever may make it should. Called again with each look.
@@ -51,6 +53,8 @@ public final class KafkaConsumer {
     public internal(set) var clusterID: String?
     /// Every known partition has reported its end or a record, and nothing has given reason to doubt since.
     public var isPositioned: Bool { !isDoubted && table.isPositioned }
+    /// Partitions that are known.
+    public var partitionCount: Int { table.numbers.count }
     /// The next offset to be read of each partition; only those that are known.
     public var nextOffsets: [Int32: Int64] { table.nextOffsets }
 
@@ -220,7 +224,9 @@ public final class KafkaConsumer {
         switch rd_kafka_resp_err_t(rawValue: error.code) {
         case RD_KAFKA_RESP_ERR__PARTITION_EOF:
             core.isUp()
+            let isMoving = table[partition]?.isMoving ?? true
             position(partition, next: offset)
+            if !isMoving { onEnd(partition) }
         case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
             // Of a place that it is leaving.
             guard table[partition]?.isMoving == false else { return }

@@ -24,11 +24,12 @@ struct TestIssuer {
     }
 
     /// The field line that carries a token.
-    func field(_ subject: String, _ roles: String..., expires: Int64 = 4_000_000_000, audience: String = "cabstand")
-        -> String
-    {
+    func field(
+        _ subject: String, _ roles: String..., expires: Int64 = 4_000_000_000, audience: String = "cabstand",
+        issued: Int64 = 1_000
+    ) -> String {
         let token = AccessToken(
-            issuer: name, subject: subject, audience: [audience], expires: expires, issuedAt: 1_000,
+            issuer: name, subject: subject, audience: [audience], expires: expires, issuedAt: issued,
             identifier: "\(subject)-\(roles)", client: "test", scopes: Set(roles))
         return "Authorization: Bearer \(key.sign(token) ?? "")\r\n"
     }
@@ -311,6 +312,58 @@ extension AccessConfiguration {
         #expect(long.closeCode == nil)
         world.run(60)
         #expect(long.closeCode == nil)
+    }
+
+    /// What is open ends, what comes with the old token is refused, also where it was verified before; a new token is good.
+    @Test func revocationClosesTheSubjectsSocketsAndNobodyElses() throws {
+        let issuer = try TestIssuer()
+        let world = try LiveWorld(access: .trusting(issuer))
+        world.putTrip("t", driver: "car")
+        let (rider, phone) = (issuer.field("rider", "rider"), issuer.field("rider", "rider", "driver"))
+        let other = issuer.field("car", "driver")
+        let ended = [rider, rider, phone].map { world.open("/ws/trips/t", fields: $0) }
+        let kept = world.open("/ws/trips/t", fields: other)
+        world.run(1)
+        #expect((ended + [kept]).allSatisfy { $0.head.hasPrefix("HTTP/1.1 101") })
+        let now = world.gateway.wallClockMilliseconds
+        world.revoke(Revocation(target: .subject("rider"), at: now, reason: ""))
+        world.run(0.1)
+        #expect(ended.map(\.closeCode) == [3500, 3500, 3500] && kept.closeCode == nil)
+        let late = [rider, phone].map { world.open("/ws/trips/t", fields: $0) }
+        let new = world.open("/ws/trips/t", fields: issuer.field("rider", "rider", issued: now / 1000 + 1))
+        world.run(0.1)
+        #expect(late.allSatisfy { $0.head.hasPrefix("HTTP/1.1 401") && $0.head.contains("invalid_token") })
+        #expect(new.head.hasPrefix("HTTP/1.1 101"))
+        // One token by its name: the same person's other one goes on.
+        let second = world.open(
+            "/ws/trips/t", fields: issuer.field("rider", "rider", "driver", issued: now / 1000 + 1))
+        world.run(0.1)
+        world.revoke(Revocation(target: .token(#"rider-["rider", "driver"]"#), at: now + 1, reason: ""))
+        world.run(0.1)
+        #expect(second.closeCode == 3500 && new.closeCode == nil && kept.closeCode == nil)
+    }
+
+    /// A revocation that comes while a gate takes its time closes what is opened behind it.
+    @Test func whoIsRevokedWhileTheDoorOpensIsNotIn() throws {
+        let issuer = try TestIssuer()
+        let world = try LiveWorld(access: .trusting(issuer))
+        world.putTrip("t", driver: "car")
+        world.open("/ws/trips/t", fields: issuer.field("warm-up", "operator")).close()
+        world.run(1)
+        var outcomes: [String] = []
+        for _ in 0..<40 {
+            let now = world.gateway.wallClockMilliseconds / 1000
+            let rider = issuer.field("rider", "rider", issued: now + 1)
+            let browser = world.open("/ws/trips/t", fields: rider)
+            // From before the request arrives to behind its answer.
+            world.run(0.00005 * Double(outcomes.count))
+            world.revoke(Revocation(target: .subject("rider"), at: (now + 1) * 1000, reason: ""))
+            world.run(2)
+            #expect(browser.head.hasPrefix("HTTP/1.1 401") || browser.closeCode == 3500)
+            outcomes.append(String(browser.head.prefix(12)))
+        }
+        #expect(Set(outcomes) == ["HTTP/1.1 101", "HTTP/1.1 401"])
+        #expect(world.live.sockets.count == 0)
     }
 
     /// What comes with forged tokens costs a bounded part of the loop, and those who are known are not held up.

@@ -44,6 +44,7 @@ final class LiveWorld {
     /// Bookings that the trip service has made, by the rider.
     var bookings: [String: String] = [:]
     private let backends: Backends
+    private let access: AccessControl?
 
     init(
         servicesAreUp: Bool = true, limits: FeedLimits = .init(), seed: UInt64 = 3,
@@ -76,6 +77,7 @@ final class LiveWorld {
             loop: gateway, driverService: "127.0.0.1:50051", tripService: "127.0.0.1:50051", timeout: 5_000_000_000)
         self.backends = backends
         let control = access.map { AccessControl(backends: backends, configuration: $0) }
+        self.access = control
         let api = GuardedRoutes(router.group(["", "/v1"]), access: control, limits: loopLimits)
         live.register(on: api)
         TripRoutes(backends: backends).register(on: api)
@@ -200,6 +202,12 @@ final class LiveWorld {
 
     /// A connection of its own to the gateway's port, without a loop.
     func connect(from local: SocketAddress? = nil) -> SimulatedPeer { network.connect(to: address, from: local) }
+
+    /// As the gateway's node does with what its reader reads.
+    func revoke(_ revocation: Revocation) {
+        access?.authenticator.revoke([revocation])
+        live.expiry.revoke([revocation])
+    }
 
     func run(_ seconds: Double) { network.run(for: UInt64(seconds * 1e9)) }
 

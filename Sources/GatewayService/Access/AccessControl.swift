@@ -9,7 +9,7 @@ import RideDomain
 /// Who a request of one loop comes from, and whether they may what they ask for. Belongs to its loop.
 final class AccessControl {
     private let backends: Backends
-    private let authenticator: Authenticator
+    let authenticator: Authenticator
     /// Whose pages a browser's session is for: a cookie is sent along by itself, and so `*` does not count.
     private let origins: OriginPolicy
     /// Fetches an issuer's keys anew; nil: no issuer publishes any.
@@ -18,12 +18,14 @@ final class AccessControl {
 
     init(
         backends: Backends, configuration: AccessConfiguration, origins: OriginPolicy = .init(),
-        metrics: AccessMetrics = AccessMetrics(), refetch: ((PublishedIssuer) async -> Void)? = nil
+        revocations: Revocations = Revocations(began: nil), metrics: AccessMetrics = AccessMetrics(),
+        refetch: ((PublishedIssuer) async -> Void)? = nil
     ) {
         self.refetch = refetch
         self.backends = backends
         self.origins = origins.listedOnly
-        authenticator = Authenticator(loop: backends.loop, configuration: configuration, metrics: metrics)
+        authenticator = Authenticator(
+            loop: backends.loop, configuration: configuration, revocations: revocations, metrics: metrics)
     }
 
     /// What counts from now on; what was verified with the keys before is verified again.

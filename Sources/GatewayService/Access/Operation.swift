@@ -110,7 +110,7 @@ enum Operation: CaseIterable {
 /// A group to which routes are added by what they do; where access is restricted, each stands behind its gates.
 struct GuardedRoutes {
     private let routes: RouteGroup
-    private let access: AccessControl?
+    let access: AccessControl?
     private let limits: LoopLimits?
 
     /// - Parameters:

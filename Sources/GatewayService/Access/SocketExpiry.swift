@@ -1,24 +1,40 @@
+import Access
 import Reactor
+import RideAPI
 import WebSocketServer
 import WebSockets
 
-/// Closes WebSockets when the token expires with which they came: 3005, "token expired". Belongs to the loop of its server.
+/// Closes WebSockets when the token with which they came expires (3005, "token expired") or is revoked (3500, "revoked"). Belongs to
+/// the loop of its server.
 ///
-/// They are kept by the second: one timer, and eight bytes for each. Those that have closed before are dropped now and then, so
-/// that who comes and goes all day with one token holds no more than twice what is open.
+/// They are kept by the second: one timer, and 32 bytes for each. Those that have closed before are dropped now and then, so
+/// that who comes and goes all day with one token holds no more than twice what is open. A revocation looks at all of them.
 final class SocketExpiry {
     private let sockets: WebSocketServer
+    /// Whether somebody's token was revoked since it was looked at, which was before other gates took their time.
+    var isRevoked: (Principal) -> Bool = { _ in false }
+
+    /// A WebSocket and whose it is, by hashes of this process: the names themselves would take ten times as much. Two people of one
+    /// hash would only lose a connection together.
+    private struct Socket {
+        let id: WebSocketID
+        let subject: Int
+        let token: Int
+        /// Unix seconds.
+        let issuedAt: Int64
+    }
+
     private struct Second {
-        var ids: [WebSocketID] = []
+        var sockets: [Socket] = []
         /// How many there may be before the closed ones are looked for.
         var limit = 64
 
-        mutating func add(_ id: WebSocketID, to sockets: WebSocketServer) {
-            if ids.count >= limit {
-                ids.removeAll { !sockets.isOpen($0) }
-                limit = max(64, 2 * ids.count)
+        mutating func add(_ socket: Socket, to server: WebSocketServer) {
+            if sockets.count >= limit {
+                sockets.removeAll { !server.isOpen($0.id) }
+                limit = max(64, 2 * sockets.count)
             }
-            ids.append(id)
+            sockets.append(socket)
         }
     }
 
@@ -31,26 +47,56 @@ final class SocketExpiry {
 
     init(sockets: WebSocketServer) { self.sockets = sockets }
 
-    /// Closes a WebSocket at `second`, Unix.
-    func add(_ id: WebSocketID, at second: Int64) {
-        due[second, default: Second()].add(id, to: sockets)
+    /// Closes a WebSocket when the token of `principal` ends.
+    func add(_ id: WebSocketID, of principal: Principal) {
+        if isRevoked(principal) {
+            // Not inside of its own opening.
+            return sockets.loop.execute { [weak self] in self?.close([id], 3500, "revoked") }
+        }
+        let socket = Socket(
+            id: id, subject: principal.subject.hashValue, token: principal.tokenID.hashValue,
+            issuedAt: principal.issuedAt)
+        due[principal.expires, default: Second()].add(socket, to: sockets)
         if timer == nil {
             timer = sockets.loop.schedule(every: Self.look) { [weak self] in self?.closeExpired() }
         }
     }
 
     /// Those that are kept, open or not.
-    var count: Int { due.values.reduce(0) { $0 + $1.ids.count } }
+    var count: Int { due.values.reduce(0) { $0 + $1.sockets.count } }
+
+    /// Closes those whose tokens are revoked.
+    func revoke(_ batch: [Revocation]) {
+        var (subjects, tokens): ([Int: Int64], Set<Int>) = ([:], [])
+        for revocation in batch {
+            switch revocation.target {
+            case .subject(let id): subjects[id.hashValue] = max(revocation.at / 1000, subjects[id.hashValue] ?? 0)
+            case .token(let id): tokens.insert(id.hashValue)
+            }
+        }
+        var revoked: [WebSocketID] = []
+        for second in due.values {
+            for socket in second.sockets
+            where tokens.contains(socket.token) || subjects[socket.subject].map({ socket.issuedAt <= $0 }) ?? false {
+                revoked.append(socket.id)
+            }
+        }
+        close(revoked, 3500, "revoked")
+    }
 
     private func closeExpired() {
         let now = sockets.loop.wallClockMilliseconds / 1000
-        let expired = due.keys.filter { $0 <= now }.flatMap { due.removeValue(forKey: $0)?.ids ?? [] }
-        sockets.loop.inPortions(below: UInt32(clamping: expired.count)) { [sockets] in
-            // One that has closed is gone.
-            sockets.close(expired[Int($0)], CloseCode(rawValue: 3005), reason: "token expired")
-        }
+        let expired = due.keys.filter { $0 <= now }.flatMap { due.removeValue(forKey: $0)?.sockets ?? [] }
+        close(expired.map(\.id), 3005, "token expired")
         guard due.isEmpty, let timer else { return }
         sockets.loop.cancel(timer)
         self.timer = nil
+    }
+
+    private func close(_ ids: [WebSocketID], _ code: UInt16, _ reason: String) {
+        sockets.loop.inPortions(below: UInt32(clamping: ids.count)) { [sockets] in
+            // One that has closed is gone.
+            sockets.close(ids[Int($0)], CloseCode(rawValue: code), reason: reason)
+        }
     }
 }

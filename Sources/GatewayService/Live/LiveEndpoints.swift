@@ -56,6 +56,7 @@ final class LiveEndpoints {
 
     /// Adds the routes.
     func register(on routes: GuardedRoutes) {
+        if let access = routes.access { expiry.isRevoked = access.authenticator.isRevoked }
         routes.add(.watchAvailableDrivers, openAvailable)
         routes.add(.watchTrip, openTrip)
         routes.add(.reportLocation, openUplink)
@@ -134,7 +135,7 @@ final class LiveEndpoints {
             }
         }
         guard responder.upgrade(to: sockets, context: 0, response: response.span) else { return nil }
-        if let principal = request[Principal.self] { expiry.add(id, at: principal.expires) }
+        if let principal = request[Principal.self] { expiry.add(id, of: principal) }
         return id
     }
 

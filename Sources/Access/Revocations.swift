@@ -1,0 +1,110 @@
+import AccessTokens
+import RideAPI
+
+/// What is revoked, as one loop knows it: a token of a revoked subject that was made until then is refused, and a revoked one by its
+/// name. Belongs to its loop.
+///
+/// It fails closed. Until it is complete, tokens that were made before this program began are refused: all that was revoked
+/// before is about those. (So nobody who signs in again needs Kafka for it.) And when there is no room for more, the oldest
+/// revocations become one for everybody: whoever's token is not younger signs in again.
+public struct Revocations {
+    public enum Limits {
+        /// Revocations that are kept. Reason: about a hundred bytes each, and more than the driver service remembers.
+        public static let entries = 64_000
+        /// Seconds. An older token is refused: nobody knows any more whether it was revoked.
+        public static let longestLife: Int64 = 30 * 86_400
+        /// Seconds between two looks for entries that say nothing any more.
+        static let sweepInterval: Int64 = 3_600
+    }
+
+    /// By name: the second until which their tokens are refused.
+    private var subjects: [String: Int64] = [:]
+    /// By name: the second when it was revoked.
+    private var tokens: [String: Int64] = [:]
+    /// Tokens made until this second are refused, whoever's they are.
+    public private(set) var floor = Int64.min
+    /// As long as it is not complete.
+    private var incompleteFloor: Int64?
+    /// Somebody tells of revocations.
+    private let isKept: Bool
+    private var swept = Int64.min
+    private let capacity: Int
+
+    /// - Parameters:
+    ///   - began: Unix seconds when this program began, if what is revoked is still to be read; nil: nothing is.
+    ///   - capacity: how many are kept.
+    public init(began: Int64?, capacity: Int = Limits.entries) {
+        // The clock that revocations go by may be ahead.
+        incompleteFloor = began.map { $0 + TokenVerifier.skew }
+        isKept = began != nil
+        self.capacity = max(4, capacity)
+    }
+
+    /// How many are known.
+    public var count: Int { subjects.count + tokens.count }
+
+    /// Whether all that was revoked before is there.
+    public var isComplete: Bool { incompleteFloor == nil }
+
+    /// From now on it is.
+    public mutating func complete() { incompleteFloor = nil }
+
+    /// Takes revocations over, in any order, and again.
+    ///
+    /// - Parameter now: Unix seconds.
+    /// - Returns: false if the oldest had to make room, and are one for everybody now.
+    public mutating func add(_ batch: [Revocation], at now: Int64) -> Bool {
+        if now >= swept &+ Limits.sweepInterval || now < swept { sweep(now) }
+        var hasRoom = true
+        for revocation in batch where revocation.expiresAt / 1000 > now {
+            let second = revocation.at / 1000
+            switch revocation.target {
+            case .subject(let id): subjects[id] = max(second, subjects[id] ?? second)
+            case .token(let id): tokens[id] = max(second, tokens[id] ?? second)
+            }
+            if count > capacity {
+                sweep(now)
+                if count > capacity {
+                    fold()
+                    hasRoom = false
+                }
+            }
+        }
+        return hasRoom
+    }
+
+    /// Why a token of somebody is not taken; nil: nothing speaks against it.
+    ///
+    /// - Parameter now: Unix seconds.
+    public func refusal(of principal: Principal, at now: Int64) -> TokenRefusal? {
+        let issued = principal.issuedAt
+        if let until = subjects[principal.subject], issued <= until { return .revoked }
+        if !tokens.isEmpty, tokens[principal.tokenID] != nil { return .revoked }
+        if issued <= floor || isKept && issued < now - Limits.longestLife - TokenVerifier.skew { return .tooOld }
+        if let incompleteFloor, issued <= incompleteFloor { return .tooOld }
+        return nil
+    }
+
+    /// Unix seconds from which on a token is not taken any more: it has expired, or is older than what is remembered.
+    func end(of principal: Principal) -> Int64 {
+        isKept
+            ? min(principal.expires, principal.issuedAt &+ Limits.longestLife &+ TokenVerifier.skew) : principal.expires
+    }
+
+    private mutating func sweep(_ now: Int64) {
+        swept = now
+        let oldest = now - Revocation.life / 1000
+        subjects = subjects.filter { $0.value > oldest }
+        tokens = tokens.filter { $0.value > oldest }
+    }
+
+    /// The oldest quarter becomes one for everybody. A token that is revoked by its name may have been made by a clock that is
+    /// ahead.
+    private mutating func fold() {
+        let seconds = (Array(subjects.values) + Array(tokens.values)).sorted()
+        let last = seconds[seconds.count / 4]
+        floor = max(floor, last + TokenVerifier.skew)
+        subjects = subjects.filter { $0.value > last }
+        tokens = tokens.filter { $0.value > last }
+    }
+}
