@@ -283,6 +283,35 @@ import Testing
         }
     }
 
+    @Test func aNextTokenInBandKeepsASocketOpen() throws {
+        let (world, key) = try world()
+        func open(_ path: String, _ subject: String, _ role: Role) -> Browser {
+            world.open(path, fields: "Authorization: Bearer \(token(key, subject, role, seconds: 60))\r\n")
+        }
+        func message(_ text: String) -> String { "{\"type\":\"token\",\"token\":\"\(text)\"}" }
+        let (trip, list) = (open("/ws/trips/t", "rider", .rider), open("/ws/drivers/available", "rider", .rider))
+        let (uplink, other) = (open("/ws/drivers/ada/location", "ada", .driver), open("/ws/trips/t", "rider", .rider))
+        world.run(1)
+        for browser in [trip, list] { browser.send(message(token(key, "rider", .rider, seconds: 3600))) }
+        uplink.send(message(token(key, "ada", .driver, seconds: 3600)))
+        // Somebody else's, the same name in another role, one that is none.
+        for bad in [token(key, "eve", .rider, seconds: 3600), token(key, "rider", .driver, seconds: 3600), "x.y.z"] {
+            other.send(message(bad))
+        }
+        world.run(1)
+        for browser in [trip, list, uplink] {
+            #expect(browser.messages.contains { $0.hasPrefix("{\"type\":\"token\",\"expires_at\":\"2023-") })
+        }
+        let refusals = other.messages.filter { $0.contains("\"type\":\"error\"") }
+        #expect(refusals.map { $0.contains("\"code\":\"not-yours\"") } == [true, true, false])
+        #expect(refusals.last?.contains("\"code\":\"invalid-token\"") == true)
+        world.run(120)
+        #expect(other.closeCode == 3005)
+        #expect([trip, list, uplink].map(\.closeCode) == [nil, nil, nil])
+        world.run(3600)
+        #expect([trip, list, uplink].map(\.closeCode) == [3005, 3005, 3005])
+    }
+
     @Test func aTicketsSocketEndsWithTheTokenThatWasShownForIt() throws {
         let (world, key) = try world()
         let answer = world.ask(

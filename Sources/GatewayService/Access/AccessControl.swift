@@ -128,6 +128,20 @@ final class AccessControl {
         }
     }
 
+    /// Whom a token stands for that came in a message.
+    func principal(ofToken text: String) throws(Problem) -> Principal {
+        let bytes = Array(text.utf8)
+        do throws(Doubt) {
+            return try verify(bytes.span)
+        } catch {
+            switch error {
+            case .problem(let problem): throw problem
+            // A message waits for nobody; its sender may try again.
+            case .keyMayBeNew: throw .invalidToken(.unknownKey)
+            }
+        }
+    }
+
     /// Waits until an issuer has been asked for its keys.
     fileprivate func ask(_ issuer: PublishedIssuer) async { await refetch?(issuer) }
 

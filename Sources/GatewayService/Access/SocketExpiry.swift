@@ -7,7 +7,7 @@ import WebSockets
 /// Closes WebSockets when the token with which they came expires (3005, "token expired") or is revoked (3500, "revoked"). Belongs to
 /// the loop of its server.
 ///
-/// They are kept by the second: one timer, and 32 bytes for each. Those that have closed before are dropped now and then, so
+/// They are kept by the second: one timer, and 40 bytes for each. Those that have closed before are dropped now and then, so
 /// that who comes and goes all day with one token holds no more than twice what is open. A revocation looks at all of them.
 final class SocketExpiry {
     private let sockets: WebSocketServer
@@ -22,6 +22,18 @@ final class SocketExpiry {
         let token: Int
         /// Unix seconds.
         let issuedAt: Int64
+        /// A bit for each role.
+        let roles: UInt8
+
+        init(_ id: WebSocketID, _ principal: Principal) {
+            self.id = id
+            subject = principal.subject.hashValue
+            token = principal.tokenID.hashValue
+            issuedAt = principal.issuedAt
+            roles = Role.allCases.enumerated().reduce(0) {
+                $0 | (principal.roles.contains($1.element) ? 1 << $1.offset : 0)
+            }
+        }
     }
 
     private struct Second {
@@ -53,13 +65,31 @@ final class SocketExpiry {
             // Not inside of its own opening.
             return sockets.loop.execute { [weak self] in self?.close([id], 3500, "revoked") }
         }
-        let socket = Socket(
-            id: id, subject: principal.subject.hashValue, token: principal.tokenID.hashValue,
-            issuedAt: principal.issuedAt)
-        due[principal.expires, default: Second()].add(socket, to: sockets)
+        keep(Socket(id, principal), until: principal.expires)
+    }
+
+    private func keep(_ socket: Socket, until second: Int64) {
+        due[second, default: Second()].add(socket, to: sockets)
         if timer == nil {
             timer = sockets.loop.schedule(every: Self.look) { [weak self] in self?.closeExpired() }
         }
+    }
+
+    /// Lets a WebSocket stay open until another token ends of the same person, with the same roles at least; false: it is not such
+    /// a one, or the WebSocket was opened without a token.
+    ///
+    /// All that are kept are looked through, 40 bytes each: a token is renewed a few times in an hour.
+    func renew(_ id: WebSocketID, for principal: Principal) -> Bool {
+        let next = Socket(id, principal)
+        for (second, kept) in due {
+            guard let place = kept.sockets.firstIndex(where: { $0.id == id }) else { continue }
+            let old = kept.sockets[place]
+            guard old.subject == next.subject, old.roles & next.roles == old.roles else { return false }
+            due[second]?.sockets.remove(at: place)
+            keep(next, until: principal.expires)
+            return true
+        }
+        return false
     }
 
     /// Those that are kept, open or not.

@@ -27,6 +27,9 @@ final class AvailableEndpoint: WebSocketHandler {
     private var viewers: [Viewer?] = []
     private var freeViewers: [Int] = []
 
+    /// Takes messages that renew a token; nil: nobody is asked who they are.
+    var tokens: TokenRenewal?
+
     /// - Parameter interval: milliseconds between two lists, unless a subscriber asks for another one.
     init(
         sockets: WebSocketServer, link: FeedLink, interval: Int, limits: FeedLimits = .init(),
@@ -68,6 +71,7 @@ final class AvailableEndpoint: WebSocketHandler {
     }
 
     override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
+        if tokens?.take(id, text) == true { return }
         // Reading it, and being shown another area: far more than what the server counts for a message.
         loop.charge(16)
         let place = Int(sockets.context(id))

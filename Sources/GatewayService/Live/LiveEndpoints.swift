@@ -56,7 +56,11 @@ final class LiveEndpoints {
 
     /// Adds the routes.
     func register(on routes: GuardedRoutes) {
-        if let access = routes.access { expiry.isRevoked = access.authenticator.isRevoked }
+        if let access = routes.access {
+            expiry.isRevoked = access.authenticator.isRevoked
+            let renewal = TokenRenewal(access: access, expiry: expiry, sockets: sockets)
+            (available.tokens, trips.tokens, uplinks.tokens) = (renewal, renewal, renewal)
+        }
         routes.add(.watchAvailableDrivers, openAvailable)
         routes.add(.watchTrip, openTrip)
         routes.add(.reportLocation, openUplink)

@@ -34,6 +34,9 @@ final class TripEndpoint: WebSocketHandler {
     private var byDriver: [String: [FollowedTrip]] = [:]
     private var freshnessTimer: TimerID?
 
+    /// Takes messages that renew a token; nil: nobody is asked who they are.
+    var tokens: TokenRenewal?
+
     init(sockets: WebSocketServer, watches: TripWatches, link: FeedLink) {
         self.sockets = sockets
         self.watches = watches
@@ -60,6 +63,7 @@ final class TripEndpoint: WebSocketHandler {
 
     /// Nothing is expected; whoever sends is told so.
     override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
+        if tokens?.take(id, text) == true { return }
         sockets.sendError(id, Problem(422, "invalid-body", "This WebSocket takes no messages; it only tells."))
         sockets.countBadMessage(id)
     }

@@ -20,6 +20,9 @@ final class UplinkEndpoint: WebSocketHandler {
     private var uplinks: [Uplink?] = []
     private var free: [Int] = []
 
+    /// Takes messages that renew a token; nil: nobody is asked who they are.
+    var tokens: TokenRenewal?
+
     init(
         sockets: WebSocketServer, drivers: Driver_V1_DriverServiceClient, watches: TripWatches,
         messages: MessageLimit? = nil
@@ -45,6 +48,7 @@ final class UplinkEndpoint: WebSocketHandler {
     }
 
     override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
+        if tokens?.take(id, text) == true { return }
         guard let uplink = uplinks[Int(sockets.context(id))] else { return }
         if let messages {
             let verdict = uplink.sent.take(messages.rule, now: sockets.loop.now)
