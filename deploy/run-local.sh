@@ -45,20 +45,32 @@ compose() {
 run_in_docker() {
     say "No Swift on the PATH, but Docker: building and running in containers. The first build takes about ten minutes."
     CABSTAND_HTTP_PORT=$http_port compose up --build --wait
+    token=$(compose exec -T gateway gateway token --role operator --subject run-local --ttl 12h)
     print_addresses localhost:9092
     say "Logs: docker compose logs -f    End: docker compose down (with -v also the data)"
 }
 
 # print_addresses KAFKA: what can be tried now.
 print_addresses() {
-    local base=127.0.0.1:$http_port
+    local base=127.0.0.1:$http_port who=''
+    if [ -n "$token" ]; then
+        who=' -H "authorization: Bearer $TOKEN"'
+        cat <<END
+
+  For 12 hours this is an operator; it goes into \$TOKEN of the lines below:
+
+TOKEN=$token
+END
+    fi
     cat <<END
 
   Page      http://localhost:$http_port
   REST      curl -s 'http://$base/drivers/available?lat=53.5572&lon=13.2615&limit=3'
+            curl -s$who 'http://$base/trips?page_size=3'
+            curl -s$who -H 'content-type: application/json' http://$base/trips -d '{"rider_id":"me","pickup":{"lat":53.5572,"lon":13.2615},"dropoff":{"lat":53.5453,"lon":13.2945}}'
   Live      wscat -c 'ws://$base/ws/drivers/available?lat=53.5572&lon=13.2615&limit=3&interval_ms=1000'
-  gRPC      grpcurl -plaintext -d '{"lat":53.5572,"lon":13.2615,"limit":3}' 127.0.0.1:$driver_port driver.v1.DriverService/FindAvailableDrivers
-            grpcurl -plaintext -d '{"status":"TRIP_STATUS_IN_PROGRESS"}' 127.0.0.1:$trip_port trip.v1.TripService/ListTrips
+  gRPC      grpcurl -plaintext$who -d '{"lat":53.5572,"lon":13.2615,"limit":3}' 127.0.0.1:$driver_port driver.v1.DriverService/FindAvailableDrivers
+            grpcurl -plaintext$who -d '{"status":"TRIP_STATUS_IN_PROGRESS"}' 127.0.0.1:$trip_port trip.v1.TripService/ListTrips
   Kafka     kcat -b $1 -C -t trip_events -o beginning
             kcat -b $1 -C -t driver_locations -o end
   Metrics   curl -s http://$base/metrics
@@ -106,6 +118,7 @@ export CABSTAND_DRIVER_SERVICE=$driver_service CABSTAND_TRIP_SERVICE=$trip_servi
 export CABSTAND_DATABASE_URL=${CABSTAND_DATABASE_URL:-sqlite:.build/local/data}
 export CABSTAND_PUBLIC_DIR=${CABSTAND_PUBLIC_DIR:-public}
 export CABSTAND_SIMULATED_DRIVERS=${CABSTAND_SIMULATED_DRIVERS:-200}
+export CABSTAND_AUTH=${CABSTAND_AUTH:-required}
 
 .build/release/cabstand >>"$log" 2>&1 &
 program=$!
@@ -129,6 +142,8 @@ fi
 
 kafka=${CABSTAND_KAFKA_BOOTSTRAP_SERVERS:-$(grep -i broker "$log" | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1 || true)}
 say "Cabstand is running with $CABSTAND_SIMULATED_DRIVERS simulated drivers."
+token=
+[ "$CABSTAND_AUTH" = off ] || token=$(.build/release/cabstand token --role operator --subject run-local --ttl 12h)
 print_addresses "${kafka:-127.0.0.1:9092}"
 say "Its log is $log. Ctrl-C ends it; --keep goes on with the data next time."
 

@@ -13,13 +13,13 @@ import Testing
             if: Tool.find("curl") != nil && Tool.find("jq") != nil && Tool.find("python3") != nil,
             "needs curl, jq and python3"))
     func theTourPrintsWhatTheReadmeSays() throws {
-        let cabstand = try RunningCabstand()
+        let cabstand = try RunningCabstand(extra: ["CABSTAND_AUTH": "required"])
         let result = try ChildProcess.run(
             "python3",
             [
                 Tool.repository + "/Tests/EndToEndTests/tour.py", Tool.repository + "/README.md", String(cabstand.port),
                 String(cabstand.driverPort), String(cabstand.tripPort), cabstand.kafka, Tool.unpacked,
-            ], timeout: 180)
+            ], environment: ["TOKEN": cabstand.operatorToken], timeout: 180)
         #expect(result.status == 0, "\(result.output)\(result.errors)")
     }
 

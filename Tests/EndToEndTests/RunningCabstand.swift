@@ -40,6 +40,14 @@ final class RunningCabstand {
     /// Where one of them does.
     func database(_ service: String) -> String { folder.file("data/\(service).db") }
 
+    /// An operator's token, of an hour.
+    var operatorToken: String {
+        let made = try? ChildProcess.run(
+            Tool.program("cabstand"), ["token", "--role", "operator", "--subject", "olga", "--ttl", "1h"],
+            environment: ["CABSTAND_DATABASE_URL": "sqlite:" + dataFolder])
+        return made?.output.split(separator: "\n").first.map(String.init) ?? ""
+    }
+
     /// What it wrote so far.
     var words: String { process.output + process.errors }
 

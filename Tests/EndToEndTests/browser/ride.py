@@ -79,7 +79,8 @@ with Browser(url) as browser:
     until("the booked car has left the list", lambda: number_of_cars(page) <= drivers - 1)
 
     # A second window follows the same trip; so does a reload.
-    other = browser.open(f"#trip={trip_id}")
+    other = page.context.new_page()
+    other.goto(f"{url}#trip={trip_id}")
     until("a second window follows the trip", lambda: timeline(other) in ("on-the-way", "on-board"))
     page.reload()
     until("a reload follows the trip", lambda: timeline(page) in ("on-the-way", "on-board"))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -11,6 +12,9 @@ from playwright.sync_api import sync_playwright
 
 # The connection is cut on purpose in some tests: the browser itself reports that on the console.
 EXPECTED_NOISE = ("net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET", "WebSocket connection to", "ERR_EMPTY_RESPONSE")
+
+# An operator's, where the gateway asks who somebody is.
+TOKEN = os.environ.get("CABSTAND_TOKEN", "")
 
 
 def check(condition, what):
@@ -60,7 +64,10 @@ class Browser:
     def api(self, method, path, body=None):
         """What the gateway answers: (status, JSON)."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"}, method=method)
+        fields = {"content-type": "application/json"}
+        if TOKEN:
+            fields["authorization"] = f"Bearer {TOKEN}"
+        request = urllib.request.Request(self.url + path, data, fields, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, json.load(answer)
