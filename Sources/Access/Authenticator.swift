@@ -80,11 +80,20 @@ public final class Authenticator {
 
     /// Whom a token in its compact form stands for. Refusals are counted.
     public func principal(of token: Span<UInt8>) throws(Failure) -> Principal {
+        if let principal = recall(token) { return principal }
+        return try verify(token)
+    }
+
+    /// Whom a token stands for that was verified before; nil: it is new, or has expired.
+    public func recall(_ token: Span<UInt8>) -> Principal? {
+        guard let principal = known.find(token, at: now) else { return nil }
+        metrics.recalled.increment()
+        return principal
+    }
+
+    /// Whom a token stands for that `recall` does not know.
+    public func verify(_ token: Span<UInt8>) throws(Failure) -> Principal {
         let now = now
-        if let principal = known.find(token, at: now) {
-            metrics.recalled.increment()
-            return principal
-        }
         guard budget.take(now: loop.now) else {
             metrics.refused("busy")
             throw .busy

@@ -36,14 +36,14 @@ final class GatewayNode {
         closingTime = .seconds(min(10, grace / 4))
         patience = UInt64(grace) * 750_000_000
         let metrics = AccessMetrics()
+        let limitMetrics = LimitMetrics()
+        let limits = doors.limits.map { LoopLimits($0, loop: loop, metrics: limitMetrics) }
         self.access = access.map {
             AccessControl(
                 backends: backends, configuration: $0, origins: doors.origins,
-                revocations: Revocations(began: loop.wallClockMilliseconds / 1000), metrics: metrics,
+                revocations: Revocations(began: loop.wallClockMilliseconds / 1000), metrics: metrics, limits: limits,
                 refetch: issuers.map { issuers in { await issuers.refetch($0.name) } })
         }
-        let limitMetrics = LimitMetrics()
-        let limits = doors.limits.map { LoopLimits($0, loop: loop, metrics: limitMetrics) }
         let api = GuardedRoutes(router.group(["", "/v1"]), access: self.access, limits: limits)
         if let access = self.access {
             WellKnownRoutes(access: access).register(on: router)

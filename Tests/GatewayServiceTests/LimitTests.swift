@@ -158,6 +158,22 @@ extension String {
         for _ in 0..<300 { #expect(world.status(world.ask(as: rider)) == 200) }
     }
 
+    /// Each new token costs a verification: an address with nothing but forged ones is refused before that, and whose token is
+    /// known, or who comes from elsewhere, is not.
+    @Test func forgedTokensOfOneAddressAreNotEvenLookedAt() throws {
+        let world = try LimitedWorld("token=1/m")
+        let (known, new) = (world.issuer.field("rider", "rider"), world.issuer.field("car", "driver"))
+        #expect(world.status(world.ask(as: known, from: "192.0.2.1")) == 200)
+        let forger = try TestIssuer()
+        let answers = (0..<25).map {
+            world.status(world.ask(as: forger.field("rider\($0)", "rider"), from: "192.0.2.1"))
+        }
+        #expect(answers == Array(repeating: 401, count: 19) + Array(repeating: 429, count: 6))
+        #expect(world.status(world.ask(as: known, from: "192.0.2.1")) == 200)
+        #expect(world.ask(as: new, from: "192.0.2.1").field("ratelimit-policy") == "\"token\";q=20;w=60")
+        #expect(world.status(world.ask(as: new, from: "192.0.2.2")) == 200)
+    }
+
     /// One asks fifty times as much as it may; nobody else waits longer or is refused.
     @Test func whoAsksFiftyTimesAsMuchHoldsNobodyUp() throws {
         let limited = try LimitedWorld("read=20/s")

@@ -76,7 +76,7 @@ final class LiveWorld {
         let backends = Backends(
             loop: gateway, driverService: "127.0.0.1:50051", tripService: "127.0.0.1:50051", timeout: 5_000_000_000)
         self.backends = backends
-        let control = access.map { AccessControl(backends: backends, configuration: $0) }
+        let control = access.map { AccessControl(backends: backends, configuration: $0, limits: loopLimits) }
         self.access = control
         let api = GuardedRoutes(router.group(["", "/v1"]), access: control, limits: loopLimits)
         live.register(on: api)

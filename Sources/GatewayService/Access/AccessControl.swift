@@ -12,6 +12,8 @@ final class AccessControl {
     let authenticator: Authenticator
     /// Whose pages a browser's session is for: a cookie is sent along by itself, and so `*` does not count.
     private let origins: OriginPolicy
+    /// How many new tokens an address may bring; nil: as many as it likes.
+    private let limits: LoopLimits?
     /// Fetches an issuer's keys anew; nil: no issuer publishes any.
     private let refetch: ((PublishedIssuer) async -> Void)?
     var configuration: AccessConfiguration { authenticator.configuration }
@@ -19,10 +21,12 @@ final class AccessControl {
     init(
         backends: Backends, configuration: AccessConfiguration, origins: OriginPolicy = .init(),
         revocations: Revocations = Revocations(began: nil), metrics: AccessMetrics = AccessMetrics(),
+        limits: LoopLimits? = nil,
         refetch: ((PublishedIssuer) async -> Void)? = nil
     ) {
         self.refetch = refetch
         self.backends = backends
+        self.limits = limits
         self.origins = origins.listedOnly
         authenticator = Authenticator(
             loop: backends.loop, configuration: configuration, revocations: revocations, metrics: metrics)
@@ -68,7 +72,7 @@ final class AccessControl {
         if let known = request[Principal.self] { return known }
         switch request.head.count(of: "authorization") {
         case 0: break
-        case 1: return try verify(try bearer(request))
+        case 1: return try verify(try bearer(request), request)
         default: throw .problem(.invalidRequest("Authorization is given more than once; give it once."))
         }
         switch BearerSubprotocol.find(in: request.head) {
@@ -76,7 +80,7 @@ final class AccessControl {
         case .malformed:
             throw .problem(.invalidRequest("The token of Sec-WebSocket-Protocol must be there once, in base64url."))
         case .token(let token):
-            let principal = try verify(token.span)
+            let principal = try verify(token.span, request)
             request.attach(CallerToken(text: String(decoding: token, as: UTF8.self)))
             return principal
         }
@@ -96,8 +100,13 @@ final class AccessControl {
     private func principalOfSession(_ request: borrowing HTTPRequest) throws(Doubt) -> Principal? {
         guard let token = SessionCookie.access.value(in: request) else { return nil }
         guard isOwnPage(request) else { throw .problem(.foreignOrigin("use a session")) }
+        if let principal = authenticator.recall(token.span) {
+            request.attach(CallerToken(text: String(decoding: token, as: UTF8.self)))
+            return principal
+        }
+        try admitNewToken(request)
         do throws(Authenticator.Failure) {
-            let principal = try authenticator.principal(of: token.span)
+            let principal = try authenticator.verify(token.span)
             request.attach(CallerToken(text: String(decoding: token, as: UTF8.self)))
             return principal
         } catch {
@@ -113,6 +122,17 @@ final class AccessControl {
     func isOwnPage(_ request: borrowing HTTPRequest) -> Bool {
         let verdict = request.verdict(by: origins)
         return verdict == .allowed || verdict == .none && request.method == .get && !request.head.has("upgrade")
+    }
+
+    /// A new token costs a verification, whether or not it is good: one address is not to take the time of all.
+    private func admitNewToken(_ request: borrowing HTTPRequest) throws(Doubt) {
+        do throws(Problem) { try limits?.takeToken(of: request) } catch { throw .problem(error) }
+    }
+
+    private func verify(_ token: Span<UInt8>, _ request: borrowing HTTPRequest) throws(Doubt) -> Principal {
+        if let principal = authenticator.recall(token) { return principal }
+        try admitNewToken(request)
+        return try verify(token)
     }
 
     private func verify(_ token: Span<UInt8>) throws(Doubt) -> Principal {

@@ -14,12 +14,14 @@ final class LoopLimits {
     private let shared: ClientLimits
     private let metrics: LimitMetrics
     private let connections: LimitRule?
+    private let tokens: LimitRule?
 
     init(_ shared: ClientLimits, loop: EventLoop, metrics: LimitMetrics = LimitMetrics()) {
         self.shared = shared
         self.loop = loop
         self.metrics = metrics
         connections = shared.policy(.connect).map { LimitRule(.connect, $0) }
+        tokens = shared.policy(.token).map { LimitRule(.token, $0) }
     }
 
     /// The gate of a class of requests; nil: it is not limited.
@@ -36,6 +38,14 @@ final class LoopLimits {
     func admits(_ client: SocketAddress) -> Bool {
         guard let connections else { return true }
         return decide(connections, .address, ClientDigest.of(client.network), connections.crowd).isAdmitted
+    }
+
+    /// Takes one of the new tokens that an address may bring.
+    ///
+    /// - Throws: 429.
+    func takeToken(of request: borrowing HTTPRequest) throws(Problem) {
+        guard let tokens, let address = request.clientAddress else { return }
+        _ = try take(tokens, .address, ClientDigest.of(address.network), tokens.crowd)
     }
 
     func refused(_ limit: LimitClass, _ kind: Kind) { metrics.refused(limit, kind) }
