@@ -7,7 +7,7 @@ extension TopicSpecification {
     /// not count here: a shorter retention would let revoked tokens in again. One partition, since there are few.
     public static func revocations(_ settings: ProgramSettings) -> TopicSpecification {
         TopicSpecification(
-            name: Revocation.topic, partitions: 1, replicationFactor: Int32(settings.kafkaReplicationFactor),
+            name: Revocation.topic, partitions: 1, replicationFactor: Int32(clamping: settings.kafkaReplicationFactor),
             retentionMilliseconds: Revocation.life, isCompacted: true)
     }
 }

@@ -80,7 +80,7 @@ final class SessionBook {
         switch outcome {
         case .begun(let times, let identity, let displaced):
             metrics.begun.increment()
-            metrics.displaced.increment(by: UInt64(displaced))
+            metrics.displaced.increment(by: UInt64(clamping: displaced))
             return Session(id: new.id, identity: identity, refreshToken: token, times: times)
         case .full:
             throw .tooMany("There are \(AuthLimits.sessions) sessions, and no more are kept; try again later.")
@@ -228,7 +228,7 @@ final class SessionBook {
                 "There are \(AuthLimits.revocations) revocations, and no more are kept; a new key (CABSTAND_AUTH_KEY) in the place "
                     + "of the old one ends all tokens.")
         }
-        metrics.revoked.increment(by: UInt64(outcome.sessions))
+        metrics.revoked.increment(by: UInt64(clamping: outcome.sessions))
         var isDelivered = false
         // The answer that it is remembered has to arrive, too.
         let patience = min(AuthLimits.publishPatience, deadline > loop.now ? (deadline - loop.now) / 4 * 3 : 0)
@@ -268,7 +268,7 @@ final class SessionBook {
         do throws(StorageError) {
             while true {
                 let swept = try await repository.sweep(at: now)
-                metrics.expired.increment(by: UInt64(swept.expired))
+                metrics.expired.increment(by: UInt64(clamping: swept.expired))
                 metrics.sessions.set(swept.sessions)
                 if !swept.isUnfinished { return }
             }

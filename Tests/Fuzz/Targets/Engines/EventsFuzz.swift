@@ -17,6 +17,12 @@ func fuzzEvents(_ bytes: [UInt8]) throws {
 }
 
 private func event(_ bytes: [UInt8]) throws {
+    if let revocation = try? Revocation(decoding: bytes.span) {
+        var buffer = ByteBuffer()
+        revocation.encode(into: &buffer)
+        let again = try? Revocation(decoding: buffer.span)
+        try promise(again == revocation, "\(revocation) became \(String(describing: again))")
+    }
     guard let event = try? RideEvent(decoding: bytes.span) else { return }
     var buffer = ByteBuffer()
     switch event {
