@@ -14,14 +14,17 @@ import Telemetry
 public protocol ServerProcess: AnyObject, Sendable {
     /// Begins to end: readiness turns, what is in flight finishes. Thread-safe. `completion` may come on any thread.
     func drain(_ completion: @escaping @Sendable () -> Void)
-    /// Reads again what may have been replaced while it runs (certificates), on SIGHUP. What can't be read is logged, and
-    /// what was read before stays in force. May block; not on a loop that serves.
+    /// Reads again what may have been replaced while it runs (certificates, keys), on SIGHUP and when one of `files` has changed. What
+    /// can't be read is logged, and what was read before stays in force. May block; not on a loop that serves.
     func reload()
+    /// What `reload` reads.
+    var files: [String] { get }
 }
 
 extension ServerProcess {
     /// Most have nothing of the kind.
     public func reload() {}
+    public var files: [String] { [] }
 }
 
 /// The life of a program: start, run until SIGTERM or SIGINT, end in order within the grace period.
@@ -42,6 +45,9 @@ public enum ServerProgram {
         static let lastLines = 1_000
         /// The same after a second signal, which ends the program at once.
         static let lastLinesAtOnce = 100
+        /// Nanoseconds between two looks at files that may be replaced. Reason: a key that has leaked is to be out within seconds, and
+        /// a look is a system call for each file.
+        static let look: UInt64 = 2_000_000_000
     }
 
     /// - Parameters:
@@ -84,6 +90,7 @@ public enum ServerProgram {
                 }
             }
             servers.all = try start(settings)
+            watch(servers, on: loop, logger)
             loop.run()
             end(0)
         } catch {
@@ -100,6 +107,19 @@ public enum ServerProgram {
         case is StaticFilesError: "\(error); CABSTAND_PUBLIC_DIR names the folder."
         case is TLSError: "\(error); CABSTAND_TLS_CERT and CABSTAND_TLS_KEY name the files."
         default: "\(error)"
+        }
+    }
+
+    /// Lets servers read again what was replaced. On the program's own loop, which serves nobody, and may wait for a disk.
+    private static func watch(_ servers: ServerList, on loop: EventLoop, _ logger: Logger) {
+        let watched = servers.all.filter { !$0.files.isEmpty }.map { ($0, WatchedFiles($0.files)) }
+        if watched.isEmpty { return }
+        loop.schedule(every: Limits.look) {
+            if servers.isEnding { return }
+            for (server, files) in watched where files.haveChanged() {
+                logger.notice("files were replaced, reading them again")
+                server.reload()
+            }
         }
     }
 
