@@ -9,8 +9,10 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/rsa.h>
 
 // OpenSSL's macros, which Swift cannot see.
@@ -37,6 +39,27 @@ static inline int copenssl_is_no_tls(unsigned long code) {
 static inline int copenssl_alert(unsigned long code) {
     int reason = ERR_GET_REASON(code);
     return ERR_GET_LIB(code) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET ? reason - SSL_AD_REASON_OFFSET : -1;
+}
+// When a certificate expires, in seconds since 1970; 0: it does not say.
+static inline long long copenssl_not_after(const X509 *certificate) {
+    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+    int days = 0, seconds = 0;
+    int known = epoch && ASN1_TIME_diff(&days, &seconds, epoch, X509_get0_notAfter(certificate));
+    ASN1_TIME_free(epoch);
+    return known ? days * 86400LL + seconds : 0;
+}
+// When the first of a context's own certificate and the chain behind it expires; 0: it has none.
+static inline long long copenssl_expiry(SSL_CTX *context) {
+    X509 *own = SSL_CTX_get0_certificate(context);
+    if (!own) return 0;
+    long long first = copenssl_not_after(own);
+    STACK_OF(X509) *chain = NULL;
+    SSL_CTX_get0_chain_certs(context, &chain);
+    for (int i = 0; chain && i < sk_X509_num(chain); i++) {
+        long long next = copenssl_not_after(sk_X509_value(chain, i));
+        if (next < first) first = next;
+    }
+    return first;
 }
 // The subject as RFC 2253 has it, in UTF-8.
 static inline int copenssl_write_subject(BIO *bio, X509 *certificate) {

@@ -14,6 +14,8 @@ public struct Metadata: Hashable, Sendable {
         public var text: String { String(decoding: value, as: UTF8.self) }
         /// Whether the value is bytes, which go over the wire in Base64.
         public var isBinary: Bool { key.utf8.count > 4 && key.hasSuffix("-bin") }
+        /// Whether the value lets whoever has it in.
+        var isSecret: Bool { key == "authorization" }
     }
 
     @usableFromInline var storage: [Entry] = []
@@ -64,6 +66,9 @@ public struct Metadata: Hashable, Sendable {
         storage.removeAll { $0.key == key }
     }
 
+    /// Adds an entry of other metadata.
+    public mutating func add(_ entry: Entry) { storage.append(entry) }
+
     private static func isAllowed(_ key: String) -> Bool {
         guard !key.isEmpty, !key.hasPrefix("grpc-") else { return false }
         switch key {
@@ -82,4 +87,11 @@ public struct Metadata: Hashable, Sendable {
             }
         }
     }
+}
+
+/// For log lines and messages of tests: what `authorization` says is not told.
+extension Metadata.Entry: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    public var description: String { "\(key): \(isSecret ? "…" : isBinary ? "\(value)" : text)" }
+    public var debugDescription: String { description }
+    public var customMirror: Mirror { Mirror(self, children: ["entry": description]) }
 }

@@ -9,8 +9,10 @@ extension Metadata {
             var key = entry.key
             key.withUTF8 { name in
                 unsafe value.withUnsafeBytes { value in
-                    // Short ones tend to come again; long ones are request identifiers and the like.
-                    unsafe encoder.encode(UnsafeRawBufferPointer(name), value, .none, into: &output)
+                    // Short ones tend to come again; long ones are request identifiers and the like. Credentials are kept out
+                    // of every table on their way (RFC 7541 §7.1.3).
+                    unsafe encoder.encode(
+                        UnsafeRawBufferPointer(name), value, entry.isSecret ? .never : .none, into: &output)
                 }
             }
         }

@@ -28,9 +28,14 @@ extension ServerConnections {
         case .ending:
             abandon(name, call, .cancel)
         case .intercepted, .receiving, .running:
-            let error = RPCError(code: .deadlineExceeded, message: "the deadline has passed")
-            if isDeaf(call) { interruptAtWork(name, call, error) } else { interrupt(name, error) }
+            interruptCall(name, RPCError(code: .deadlineExceeded, message: "the deadline has passed"))
         }
+    }
+
+    /// Ends a call for a reason from outside, whether its handler can be told or not.
+    func interruptCall(_ name: Handle<ServerCall>, _ error: RPCError) {
+        guard let call = calls.find(name), call.value.phase.isOpen else { return }
+        if isDeaf(call) { interruptAtWork(name, call, error) } else { interrupt(name, error) }
     }
 
     /// The client waits no more, but the handler is at work.

@@ -42,7 +42,9 @@ extension ServerConnections {
         armDeadline(name)
         ask(
             name,
-            InterceptedCall(token: ServerCallToken(server: self, call: name), path: methods[call.value.method].path))
+            InterceptedCall(
+                token: ServerCallToken(server: self, call: name), path: methods[call.value.method].path,
+                method: call.value.method))
     }
 
     private func ask(_ name: Handle<ServerCall>, _ call: InterceptedCall, from first: Int = 0) {
@@ -65,6 +67,19 @@ extension ServerConnections {
             }
         }
         admit(name)
+    }
+
+    func withValue<Result>(
+        _ name: Handle<ServerCall>, of key: StaticString, _ body: (Span<UInt8>) -> Result
+    ) -> (count: Int, result: Result?) {
+        var found: (count: Int, result: Result?) = (0, nil)
+        guard let call = calls.find(name) else { return found }
+        unsafe Self.forEachEntry(of: call) { name, value in
+            guard unsafe Self.equals(name, key) else { return }
+            found.count += 1
+            if found.count == 1 { found.result = unsafe body(Span(_unsafeBytes: value)) }
+        }
+        return found
     }
 
     private func refuse(_ name: Handle<ServerCall>, _ error: RPCError) {

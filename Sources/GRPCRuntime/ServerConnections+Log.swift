@@ -50,7 +50,7 @@ extension ServerConnections {
         return RequestOrigin(requestID: requestID, trace: parents == 1 ? trace : .none)
     }
 
-    private static func equals(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+    static func equals(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
         unsafe bytes.elementsEqual(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 }

@@ -27,6 +27,13 @@ public struct InterceptedCall {
     let token: ServerCallToken
     /// `/package.Service/Method`.
     public let path: String
+    /// The method's place in `GRPCServer.methods`.
+    public let method: Int
+
+    /// Whether one message is asked and one answered.
+    public var isUnary: Bool { token.server.methods[method].isUnary }
+    /// Whether the call has not ended.
+    public var isOpen: Bool { token.server.calls.contains(token.call) }
 
     /// The loop that the call belongs to.
     public var loop: EventLoop { token.loop }
@@ -46,6 +53,18 @@ public struct InterceptedCall {
 
     /// Attaches a value of its type for the interceptors and the handler behind: a principal, a limit. A later one replaces it.
     public func attach<Value>(_ value: Value) { token.server.attach(token.call, value) }
+
+    /// Calls `body` with the first value of an ASCII key, where it lies: `metadata` would copy everything. Nil: there is none.
+    ///
+    /// - Returns: how many values the key has, and what `body` has returned.
+    public func withValue<Result>(
+        of key: StaticString, _ body: (Span<UInt8>) -> Result
+    ) -> (count: Int, result: Result?) {
+        token.server.withValue(token.call, of: key, body)
+    }
+
+    /// Ends the call with an error, also later, while its handler has it: the handler is told as of a deadline that has passed.
+    public func end(_ error: RPCError) { token.server.interruptCall(token.call, error) }
 }
 
 extension ServerCallToken {
@@ -59,6 +78,9 @@ extension UnaryServerCall {
 }
 
 extension GRPCServer {
+    /// The paths of all methods that are served, health and reflection among them: `/package.Service/Method`.
+    public var methods: [String] { connections.methods.map(\.path) }
+
     /// Lets `interceptor` see every call, behind those that were added before. Before `listen`.
     public func add(_ interceptor: any ServerInterceptor) { connections.add(.fast(interceptor)) }
 

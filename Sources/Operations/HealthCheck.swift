@@ -30,9 +30,10 @@ public enum HealthCheck {
         }
     }
 
-    /// Asks a gRPC server at an address, within a timeout in nanoseconds: whether it serves, and what it said.
+    /// Asks a gRPC server at an address, with TLS or without, within a timeout in nanoseconds: whether it serves, and what it said.
     public typealias GRPCQuestion = (
-        EventLoop, SocketAddress, _ timeout: UInt64, _ completion: @escaping (_ isServing: Bool, _ text: String) -> Void
+        EventLoop, SocketAddress, _ isTLS: Bool, _ timeout: UInt64,
+        _ completion: @escaping (_ isServing: Bool, _ text: String) -> Void
     ) -> Void
 
     /// Asks, prints one line and exits: 0 healthy, 1 not.
@@ -74,13 +75,14 @@ public enum HealthCheck {
             throw UnknownPortError(variable: settings.variable(setting), instead: settings.variable(\.adminPort))
         }
         let address = try settings.listenAddress(port: port).reachableHere
+        let isTLS = !settings.tlsCert.isEmpty
         if let overGRPC {
-            return overGRPC(loop, address, timeout) { isServing, text in
+            return overGRPC(loop, address, isTLS, timeout) { isServing, text in
                 completion(Finding(isHealthy: isServing, text: "\(text) (grpc.health.v1 at \(address))"))
             }
         }
         try ReadinessQuestion(
-            on: loop, at: address, isTLS: !settings.tlsCert.isEmpty, completion
+            on: loop, at: address, isTLS: isTLS, completion
         ).start()
     }
 }

@@ -48,6 +48,12 @@ public struct TLSIdentity: Sendable, Hashable {
     /// A session with what is in force now; nil: out of memory. Thread-safe.
     func makeSession() -> OpaquePointer? { unsafe lock.withLock { _ in unsafe SSL_new(current) } }
 
+    /// When the first of its own certificate and the chain behind it expires, in Unix seconds; nil: it has none. Thread-safe.
+    var expiry: Int64? {
+        let seconds = lock.withLock { _ in unsafe copenssl_expiry(current) }
+        return seconds == 0 ? nil : seconds
+    }
+
     private static func make(
         _ method: OpaquePointer?, _ configure: (OpaquePointer) throws(TLSError) -> Void
     ) throws(TLSError) -> OpaquePointer {
@@ -151,6 +157,9 @@ public final class TLSServerContext: Sendable {
         }
     }
 
+    /// When the certificate, or the first of the chain behind it, expires, in Unix seconds. Thread-safe.
+    public var certificateExpiry: Int64? { context.expiry }
+
     func makeSession() -> OpaquePointer? { unsafe context.makeSession() }
 
     private static func configure(
@@ -240,6 +249,9 @@ public final class TLSClientContext: Sendable {
             unsafe try Self.configure(new, trust, identity, protocols)
         }
     }
+
+    /// When the certificate that it shows, or the first of the chain behind it, expires, in Unix seconds; nil: it shows none. Thread-safe.
+    public var certificateExpiry: Int64? { context.expiry }
 
     func makeSession() -> OpaquePointer? { unsafe context.makeSession() }
 
