@@ -90,8 +90,8 @@ var targets: [Target] = [
     room(
         "Access",
         [
-            "HTTPClient", "JSONWire", "AccessTokens", "Basics", "Bytes", "Reactor", "Telemetry", "Settings",
-            "KafkaClient", "RideDomain", "RideAPI", "Operations",
+            "HTTPClient", "JSONWire", "AccessTokens", "Basics", "Bytes", "Reactor", "GRPCRuntime", "Telemetry",
+            "Settings", "KafkaClient", "RideDomain", "RideAPI", "Operations",
         ]),
 
     // Floor 4: services
@@ -105,7 +105,7 @@ var targets: [Target] = [
     room(
         "TripService",
         [
-            "Basics", "Bytes", "Reactor", "RideDomain", "Telemetry", "Settings", "GRPCRuntime", "KafkaClient",
+            "Access", "Basics", "Bytes", "Reactor", "RideDomain", "Telemetry", "Settings", "GRPCRuntime", "KafkaClient",
             "SQLiteStore", "RideAPI", "Operations",
         ]),
     room(
@@ -119,7 +119,8 @@ var targets: [Target] = [
     room(
         "DriverSimulator",
         [
-            "Basics", "Bytes", "Reactor", "JSONWire", "RideDomain", "Telemetry", "Settings", "GRPCRuntime", "RideAPI",
+            "Access", "Basics", "Bytes", "Reactor", "JSONWire", "RideDomain", "Telemetry", "Settings", "GRPCRuntime",
+            "RideAPI",
             "Operations",
         ]),
 
@@ -173,7 +174,8 @@ var targets: [Target] = [
         "Access",
         [
             "AccessTokens", "Basics", "Bytes", "HTTPClient", "HTTPServer", "KafkaClient", "Reactor", "ReactorSim",
-            "RideAPI",
+            "RideAPI", "GRPCRuntime", "Operations", "RideDomain", "Settings", "DriverService", "TripService",
+            "TestSupport",
         ]),
     tests(
         "HTTPServer", ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"],

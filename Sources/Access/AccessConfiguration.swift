@@ -27,6 +27,25 @@ public enum OwnIssuer {
         }
         return keys
     }
+
+    /// Reads public keys of files: private ones have theirs in them. A service verifies, and needs no more.
+    ///
+    /// - Parameter setting: the variable that names them.
+    /// - Throws: `AccessSettingError`, which names both.
+    static func publicKeys(_ paths: [String], named setting: String) throws(AccessSettingError) -> [VerificationKey] {
+        var keys: [VerificationKey] = []
+        for path in paths {
+            let pem = try SmallFile.read(path)
+            guard let key = VerificationKey(pem: pem.span) ?? SigningKey(pem: pem.span)?.publicKey else {
+                throw AccessSettingError(
+                    description:
+                        "\(setting): \(path) is no key of Ed25519 or P-256 in PEM; openssl pkey -in key.pem -pubout writes "
+                        + "the public half of one.")
+            }
+            keys.append(key)
+        }
+        return keys
+    }
 }
 
 /// Why a program can't tell who somebody is, with the setting that helps.
@@ -47,6 +66,8 @@ public struct AccessConfiguration: Sendable {
     public var keySet: String?
     /// Those of the issuers that publish their keys (`IssuerKeys`).
     public var published: [PublishedIssuer] = []
+    /// What other services' tokens are verified with; nil: they have none.
+    public var secret: ServiceSecret?
 
     public init(
         verifier: TokenVerifier, firstIssuer: String, publicLists: Bool, signer: TokenSigner? = nil,
@@ -64,12 +85,68 @@ public struct AccessConfiguration: Sendable {
     /// - Throws: `AccessSettingError` for what would let nobody in, with the setting that helps.
     public static func of(_ settings: ProgramSettings) throws(AccessSettingError) -> Self? {
         guard settings.auth == "required" else { return nil }
+        let keys = try OwnIssuer.keys(settings.authKey, named: settings.variable(\.authKey))
+        let issuers = try issuers(settings, own: keys.map(\.publicKey), "private key")
+        var access = Self(
+            verifier: TokenVerifier(issuers.trusted), firstIssuer: issuers.trusted[0].name,
+            publicLists: settings.publicLists == "on",
+            signer: keys.first.map { TokenSigner(key: $0, audience: settings.authAudience) },
+            keySet: keys.isEmpty ? nil : "{\"keys\":[\(keys.map(\.json).joined(separator: ","))]}")
+        access.published = issuers.published
+        return access
+    }
+
+    /// What the settings of a service behind the gateway say; nil: everybody may do everything.
+    ///
+    /// - Throws: `AccessSettingError` for what would let nobody in, or no other service, with the setting that helps.
+    public static func ofService(_ settings: ProgramSettings) throws(AccessSettingError) -> Self? {
+        guard settings.auth == "required" else { return nil }
+        let keys = try OwnIssuer.publicKeys(settings.authKey, named: settings.variable(\.authKey))
+        let issuers = try issuers(settings, own: keys, "public key")
+        var access = Self(
+            verifier: TokenVerifier(issuers.trusted), firstIssuer: issuers.trusted[0].name, publicLists: false)
+        access.published = issuers.published
+        access.secret = try ServiceSecret.of(settings)
+        guard access.secret != nil || !settings.tlsCA.isEmpty else {
+            throw AccessSettingError(
+                description:
+                    "\(settings.variable(\.auth)) is required, and no other service could prove who it is: give "
+                    + "\(settings.variable(\.serviceSecret)) a file that all have (openssl rand -hex 32), or all of them "
+                    + "certificates and \(settings.variable(\.tlsCA)).")
+        }
+        return access
+    }
+
+    /// The files of keys that the settings name.
+    public static func files(_ settings: ProgramSettings) -> [String] {
+        settings.auth == "required"
+            ? settings.authKey + settings.authIssuers.map(\.value).filter { $0 != published } : []
+    }
+
+    /// Reads what the settings name again, blocking; what can't be used is named in the log, and what was read before stays in force.
+    public static func reload(
+        _ read: () throws(AccessSettingError) -> Self?, use: (Self) -> Void
+    ) {
+        let logger = Logger(label: "access")
+        do throws(AccessSettingError) {
+            guard let access = try read() else { return }
+            use(access)
+            logger.notice("the keys of tokens were read again")
+        } catch {
+            logger.error(
+                "the keys of tokens can't be read again; those before stay in force", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Whose tokens are taken, the first first.
+    private static func issuers(
+        _ settings: ProgramSettings, own keys: [VerificationKey], _ kind: String
+    ) throws(AccessSettingError) -> (trusted: [TrustedIssuer], published: [PublishedIssuer]) {
         var issuers: [TrustedIssuer] = []
         var askable: [PublishedIssuer] = []
-        let keys = try OwnIssuer.keys(settings.authKey, named: settings.variable(\.authKey))
         if !keys.isEmpty {
-            let set = JSONWebKeySet(keys.map(\.publicKey))
-            issuers.append(TrustedIssuer(name: OwnIssuer.name, audience: settings.authAudience, keys: set))
+            issuers.append(
+                TrustedIssuer(name: OwnIssuer.name, audience: settings.authAudience, keys: JSONWebKeySet(keys)))
         }
         for entry in settings.authIssuers {
             if entry.value == published {
@@ -86,20 +163,15 @@ public struct AccessConfiguration: Sendable {
             let set = try keySet(entry.value, named: settings.variable(\.authIssuers))
             issuers.append(TrustedIssuer(name: entry.key, audience: settings.authAudience, keys: set))
         }
-        guard let first = issuers.first else {
+        guard !issuers.isEmpty else {
             let (key, others) = (settings.variable(\.authKey), settings.variable(\.authIssuers))
             throw AccessSettingError(
                 description:
                     "\(settings.variable(\.auth)) is required, and nobody's tokens could be verified: give \(key) a "
-                    + "private key (openssl genpkey -algorithm ed25519 -out key.pem), or \(others) an issuer with its keys."
+                    + "\(kind) (openssl genpkey -algorithm ed25519 -out key.pem), or \(others) an issuer with its keys."
             )
         }
-        var configuration = Self(
-            verifier: TokenVerifier(issuers), firstIssuer: first.name, publicLists: settings.publicLists == "on",
-            signer: keys.first.map { TokenSigner(key: $0, audience: settings.authAudience) },
-            keySet: keys.isEmpty ? nil : "{\"keys\":[\(keys.map(\.json).joined(separator: ","))]}")
-        configuration.published = askable
-        return configuration
+        return (issuers, askable)
     }
 
     /// What stands for an issuer's keys in the settings if it publishes them itself.

@@ -27,7 +27,7 @@ public final class Authenticator {
         case busy
     }
 
-    private let loop: EventLoop
+    let loop: EventLoop
     public private(set) var configuration: AccessConfiguration
     private let known = VerifiedTokens<Principal>(capacity: Limits.known)
     private var revocations: Revocations
@@ -51,6 +51,13 @@ public final class Authenticator {
     public func use(_ configuration: AccessConfiguration) {
         self.configuration = configuration
         known.forget { _ in true }
+    }
+
+    /// An issuer's tokens are verified with these keys from now on.
+    public func use(_ keys: JSONWebKeySet, of issuer: String) {
+        var configuration = configuration
+        configuration.verifier = configuration.verifier.replacing(keys: keys, of: issuer)
+        use(configuration)
     }
 
     // MARK: Revocations
@@ -99,8 +106,7 @@ public final class Authenticator {
             throw .busy
         }
         do throws(TokenRefusal) {
-            let principal = Principal(
-                try configuration.verifier.verify(token, at: now), first: configuration.firstIssuer)
+            let principal = try verify(token, at: now)
             if let refusal = revocations.refusal(of: principal, at: now) { throw refusal }
             metrics.verified.increment()
             known.remember(token, principal, expires: revocations.end(of: principal))
@@ -123,5 +129,12 @@ public final class Authenticator {
         if configuration.published.isEmpty { return nil }
         guard let name = configuration.verifier.claimedIssuer(of: token) else { return nil }
         return configuration.published.first { $0.name == name }
+    }
+
+    private func verify(_ token: Span<UInt8>, at now: Int64) throws(TokenRefusal) -> Principal {
+        if let secret = configuration.secret, ServiceSecret.isServiceToken(token) {
+            return try secret.principal(of: token, at: now)
+        }
+        return Principal(try configuration.verifier.verify(token, at: now), first: configuration.firstIssuer)
     }
 }

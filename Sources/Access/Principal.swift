@@ -11,6 +11,17 @@ public enum Role: String, CaseIterable, Sendable {
     case driver
     /// Does everything.
     case `operator`
+    /// Another service of this installation, by its certificate or the services' secret: never by a token of an issuer. Its
+    /// subject is a `ServiceName`.
+    case service
+
+    /// What a token of an issuer may say.
+    public static let ofTokens: [Role] = [.rider, .driver, .operator]
+}
+
+/// A program of this installation that calls others.
+public enum ServiceName: String, CaseIterable, Sendable {
+    case gateway, driver, trip, simulator
 }
 
 /// Who a request comes from, once their token is verified. A gate attaches it to the request.
@@ -28,7 +39,7 @@ public final class Principal: Sendable {
     /// - Parameter issuer: the one whose subjects are riders and drivers by their own names.
     public init(_ token: AccessToken, first issuer: String) {
         subject = Self.subject(token, issuer)
-        roles = Set(Role.allCases.filter { token.scopes.contains($0.rawValue) })
+        roles = Set(Role.ofTokens.filter { token.scopes.contains($0.rawValue) })
         // A clock that goes slow by the skew sees the token as long.
         expires = min(token.expires, .max - TokenVerifier.skew) + TokenVerifier.skew
         issuedAt = token.issuedAt
@@ -63,6 +74,15 @@ public final class Principal: Sendable {
 
     /// Whether this is that driver, or may act for them.
     public func isDriver(_ id: String) -> Bool { isOperator || roles.contains(.driver) && subject == id }
+
+    /// Whether this is another service, which asks for what is its own task.
+    public var isService: Bool { roles.contains(.service) }
+
+    /// Whether what is asked in this driver's name may be: by themselves, or by a service whose task it is (`RPCRight`).
+    public func speaksFor(driver id: String) -> Bool { isService || isDriver(id) }
+
+    /// Whether what is asked in this rider's name may be.
+    public func speaksFor(rider id: String) -> Bool { isService || isRider(id) }
 
     /// Whether the trip is theirs, as its rider or as its driver.
     public func owns(_ trip: Trip_V1_Trip) -> Bool { isRider(trip.riderID) || isDriver(trip.driverID) }

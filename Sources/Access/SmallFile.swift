@@ -28,6 +28,8 @@ enum SmallFile {
         throw AccessSettingError(description: "\(path) is longer than a file of keys can be.")
     }
 
+    static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+
     /// Makes a file that only its owner can read. One that is there already stays as it is.
     static func makePrivate(_ path: String, _ bytes: [UInt8]) throws(AccessSettingError) {
         let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)

@@ -35,8 +35,8 @@ public enum TokenCommand {
             }
         }
         let settings = declaration.readOrExit(arguments: rest, check: { _ in stop("--check is not for token.") })
-        guard let role = Role(rawValue: own["--role"] ?? "") else {
-            stop("--role is one of \(Role.allCases.map(\.rawValue).joined(separator: ", ")).")
+        guard let role = Role.ofTokens.first(where: { $0.rawValue == own["--role"] }) else {
+            stop("--role is one of \(Role.ofTokens.map(\.rawValue).joined(separator: ", ")).")
         }
         guard let subject = own["--subject"], !subject.isEmpty else { stop("--subject NAME says whom it stands for.") }
         guard let seconds = seconds(own["--ttl"] ?? "1h") else {
@@ -84,7 +84,7 @@ extension OwnIssuer {
     ///
     /// - Throws: `AccessSettingError`, which names the file.
     public static func makeKeyIfNeeded(_ path: String) throws(AccessSettingError) {
-        guard unsafe access(path, F_OK) != 0 else { return }
+        if SmallFile.exists(path) { return }
         guard let pem = SigningKey()?.pem else { throw AccessSettingError(description: "OpenSSL can't make a key.") }
         try SmallFile.makePrivate(path, pem)
     }

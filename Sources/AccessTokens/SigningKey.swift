@@ -34,6 +34,13 @@ public struct SigningKey: Sendable {
     }
 
     private init?(_ key: EVPKey) {
+        guard let described = Self.describe(key) else { return nil }
+        (publicKey, json) = described
+        self.key = key
+    }
+
+    /// A key's public half, named by its thumbprint, and the same as a JSON Web Key; nil: it is of another kind.
+    fileprivate static func describe(_ key: EVPKey) -> (VerificationKey, String)? {
         let algorithm: SignatureAlgorithm
         let members: [(StaticString, String)]
         if let x = key.rawPublicKey {
@@ -53,9 +60,10 @@ public struct SigningKey: Sendable {
         let name = Base64URL.encode(SHA256.digest(required.span).span)
         var json = ByteBuffer()
         Self.write(members + [("kid", name), ("alg", algorithm.name), ("use", "sig")], to: &json)
-        self.json = String(decoding: json.array(), as: UTF8.self)
-        self.key = key
-        publicKey = VerificationKey(identifier: name, algorithm: algorithm, key: key)
+        return (
+            VerificationKey(identifier: name, algorithm: algorithm, key: key),
+            String(decoding: json.array(), as: UTF8.self)
+        )
     }
 
     private static func write(_ members: [(StaticString, String)], to output: inout ByteBuffer) {
@@ -125,6 +133,20 @@ public struct SigningKey: Sendable {
             return Array(signature.prefix(count))
         }
         return publicKey.algorithm == .es256 ? signature.flatMap(ECDSASignature.raw) : signature
+    }
+}
+
+extension VerificationKey {
+    /// Reads a public key in PEM (`openssl pkey -pubout`), named by its thumbprint as its private key is; nil: it is none, or of
+    /// another kind than Ed25519 and P-256.
+    public init?(pem: Span<UInt8>) {
+        let key = unsafe pem.withUnsafeBytes { bytes -> EVPKey? in
+            guard let file = unsafe BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return nil }
+            defer { unsafe BIO_free(file) }
+            return unsafe EVPKey(owning: PEM_read_bio_PUBKEY(file, nil, nil, nil))
+        }
+        guard let key, let described = SigningKey.describe(key) else { return nil }
+        self = described.0
     }
 }
 

@@ -1,3 +1,4 @@
+import Access
 import GRPCRuntime
 import KafkaClient
 import Operations
@@ -30,11 +31,13 @@ final class DriverNode {
     private let channel: GRPCChannel
     private let reconciler: TripReconciler
     private let server: GRPCServer
+    /// Who may call what; nil: everybody everything.
+    private let access: RPCAccess?
     private let admin: AdminPort?
     let readiness: ServiceReadiness
 
     /// On the thread that made the loop, before it runs.
-    init(loop: EventLoop, settings: ProgramSettings) throws {
+    init(loop: EventLoop, settings: ProgramSettings, identity: ServiceIdentity) throws {
         self.loop = loop
         drainDelay = .seconds(settings.drainDelaySeconds)
         let grace = Duration.seconds(settings.graceSeconds)
@@ -68,7 +71,7 @@ final class DriverNode {
                 TopicSpecification.revocations(settings),
             ])
         channel = GRPCChannel(
-            loop: loop, target: settings.tripService.description, options: .betweenServices)
+            loop: loop, target: settings.tripService.description, options: identity.channelOptions(on: loop))
         reconciler = TripReconciler(loop: loop, book: book, directory: GRPCTripDirectory(channel: channel))
 
         let registry = ServiceRegistry()
@@ -76,7 +79,8 @@ final class DriverNode {
         Auth_V1_AuthService.register(AuthHandler(book: sessions), in: registry)
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
-        grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0) }
+        access = try RPCAccess.guarding(server, AccessConfiguration.ofService(settings))
+        grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0, tls: identity.serverTLS) }
         admin = try AdminPort(loop: loop, settings: settings, readiness: readiness)
         connect()
         MetricRegistry.shared.addLoops([loop], role: "driver")
@@ -129,6 +133,9 @@ final class DriverNode {
 
     /// What health is told of; the empty name is the server as a whole.
     private static let services = [Driver_V1_DriverService.name, Auth_V1_AuthService.name, ""]
+
+    /// What counts from now on of tokens and their keys.
+    func use(_ configuration: AccessConfiguration) { access?.use(configuration) }
 
     // MARK: The end
 

@@ -31,14 +31,18 @@ final class SimulatedFleet {
     ///   - count: how many; the numbers begin with 1.
     ///   - driverService: its `host:port`.
     ///   - tripService: its `host:port`.
-    init(loop: EventLoop, count: Int, graph: RoadGraph, driverService: String, tripService: String) {
+    ///   - options: of the channels to the driver service, and to the trip service.
+    init(
+        loop: EventLoop, count: Int, graph: RoadGraph, driverService: String, tripService: String,
+        options: (drivers: ChannelOptions, trips: ChannelOptions)
+    ) {
         self.loop = loop
-        trips = GRPCChannel(loop: loop, target: tripService, options: .betweenServices)
+        trips = GRPCChannel(loop: loop, target: tripService, options: options.trips)
         planner = SharedPlanner(RoutePlanner(graph: graph))
         var services: [LocationService] = []
         for number in 1...max(1, count) where number <= count {
             if (number - 1) % Self.driversPerConnection == 0 {
-                let channel = GRPCChannel(loop: loop, target: driverService, options: .betweenServices)
+                let channel = GRPCChannel(loop: loop, target: driverService, options: options.drivers)
                 channels.append(channel)
                 services.append(LocationService(client: Driver_V1_DriverServiceClient(channel: channel)))
             }

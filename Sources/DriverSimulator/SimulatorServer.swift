@@ -1,3 +1,4 @@
+import Access
 import GRPCRuntime
 import Operations
 import Reactor
@@ -16,6 +17,7 @@ public final class SimulatorServer: ServerProcess {
     private let fleet: LoopBound<SimulatedFleet>
     private let admin: LoopBound<AdminPort>?
     private let readiness: ServiceReadiness
+    private let identity: ServiceIdentity
 
     /// Where health and metrics are served, if a port is configured for it.
     public let adminAddress: SocketAddress?
@@ -33,9 +35,15 @@ public final class SimulatorServer: ServerProcess {
         self.readiness = readiness
         let graph = try RoadGraph(path: settings.publicDir + "/map/neubrandenburg-roads.json")
         let target = driverService?.reachableHere.description ?? settings.driverService.description
+        let identity = try ServiceIdentity(.simulator, settings: settings)
+        self.identity = identity
+        let options = identity.channelOptions(on: loop)
+        var drivers = options
+        // A service that brings its drivers along is on this machine, whatever its address.
+        if driverService != nil { drivers.authority = "localhost" }
         let fleet = SimulatedFleet(
             loop: loop, count: settings.simulatedDrivers, graph: graph, driverService: target,
-            tripService: settings.tripService.description)
+            tripService: settings.tripService.description, options: (drivers, options))
         fleet.onState = { service, failure in
             readiness.set(service, failure.map { .failing($0) } ?? .ok)
         }
@@ -64,6 +72,11 @@ public final class SimulatorServer: ServerProcess {
         let fleet = fleet
         fleet.loop.submit { fleet.value.start() }
     }
+
+    /// Certificates, and the services' secret.
+    public func reload() { identity.reload() }
+
+    public var files: [String] { identity.files }
 
     /// Everybody goes off the road; no trip is told anything.
     public func drain(_ completion: @escaping @Sendable () -> Void) {

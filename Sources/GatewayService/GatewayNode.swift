@@ -258,10 +258,10 @@ extension CORSPolicy {
 }
 
 extension Backends {
-    convenience init(loop: EventLoop, settings: ProgramSettings) {
+    convenience init(loop: EventLoop, settings: ProgramSettings, identity: ServiceIdentity) {
         self.init(
             loop: loop, driverService: settings.driverService.description,
             tripService: settings.tripService.description,
-            timeout: UInt64(settings.requestTimeoutMs) * 1_000_000)
+            timeout: UInt64(settings.requestTimeoutMs) * 1_000_000, options: identity.channelOptions(on: loop))
     }
 }

@@ -29,6 +29,9 @@ public final class GatewayServer: ServerProcess {
     private let logger = Logger(label: "gateway")
     /// The certificate with the files that it comes from; nil: plain HTTP.
     private let tls: (context: TLSServerContext, certificate: String, key: String)?
+    private let certificateExpiry = CertificateExpiry(service: "gateway", use: "http")
+    /// What the services know the gateway by.
+    private let identity: ServiceIdentity
     /// Where the page, REST and WebSocket are served.
     public let address: SocketAddress
     /// Where health and metrics are served, if a port is configured for it.
@@ -58,7 +61,9 @@ public final class GatewayServer: ServerProcess {
                 metadata: ["setting": settings.variable(\.auth)])
         }
         let folder = try LiveFolder(settings.publicDir)
-        let backends = loops.map { Backends(loop: $0, settings: settings) }
+        let identity = try ServiceIdentity(.gateway, settings: settings)
+        self.identity = identity
+        let backends = loops.map { Backends(loop: $0, settings: settings, identity: identity) }
         let issuers = try access.flatMap { try IssuerKeysLink($0, loop: loops[0]) }
         let home = try GatewayHome(
             loop: loops[0], backends: backends[0], settings: settings, readiness: readiness,
@@ -90,6 +95,7 @@ public final class GatewayServer: ServerProcess {
             for node in boundNodes { node.loop.submit { node.value.use(keys, of: issuer) } }
         }
         tls = try Self.certificate(settings)
+        certificateExpiry.set(tls?.context.certificateExpiry)
         address = try Self.listen(nodes, settings, tls?.context, proxyProtocol: doors.proxyProtocol)
         adminAddress = try home.listenForOperations(settings, readiness)
         MetricRegistry.shared.addLoops(loops, role: "gateway")
@@ -139,10 +145,17 @@ public final class GatewayServer: ServerProcess {
     /// Handshakes that begin from now on show the certificate that the files hold now, and tokens are verified with the keys that
     /// the files hold now.
     public func reload() {
-        reloadKeys()
+        identity.reload()
+        AccessConfiguration.reload { () throws(AccessSettingError) in
+            try .of(settings)
+        } use: { access in
+            for node in nodes { node.loop.submit { node.value.use(access) } }
+            issuers?.tellAgain()
+        }
         guard let tls else { return }
         do {
             try tls.context.reload(certificatePath: tls.certificate, keyPath: tls.key)
+            certificateExpiry.set(tls.context.certificateExpiry)
             logger.notice("the certificate was read again", metadata: ["certificate": tls.certificate])
         } catch {
             logger.error(
@@ -150,17 +163,7 @@ public final class GatewayServer: ServerProcess {
         }
     }
 
-    private func reloadKeys() {
-        do {
-            guard let access = try AccessConfiguration.of(settings) else { return }
-            for node in nodes { node.loop.submit { node.value.use(access) } }
-            issuers?.tellAgain()
-            logger.notice("the keys of tokens were read again")
-        } catch {
-            logger.error(
-                "the keys of tokens can't be read again; those before stay in force", metadata: ["error": "\(error)"])
-        }
-    }
+    public var files: [String] { identity.files + AccessConfiguration.files(settings) }
 
     /// Every loop listens on the same port; a port of 0 is chosen by the first.
     private static func listen(

@@ -144,26 +144,33 @@ public struct CabstandSettings: SettingsCatalogue {
     .of("gateway", "cabstand")
     public let auth = Setting.choice(
         "AUTH", default: "off", ["off", "required"],
-        help: "Whether the gateway asks who somebody is: with off, everybody may do everything."
+        help: "Whether the program asks who somebody is: with off, everybody may do everything."
     )
-    .of("gateway", "cabstand")
+    .of("gateway", "driver", "trip", "cabstand")
     public let authKey = Setting.list(
         "AUTH_KEY", allowed: "PEM files between commas",
-        help: "Private keys (Ed25519, P-256) of this installation's own tokens: the first signs, all verify."
+        help:
+            "Keys (Ed25519, P-256) of this installation's own tokens: private ones, of which the first signs; services need the public halves."
     )
-    .of("gateway", "cabstand")
+    .of("gateway", "driver", "trip", "cabstand")
     public let authIssuers = Setting.keyValues(
         "AUTH_ISSUERS",
         help:
             "Other issuers of access tokens, each with the file of its keys (JWKS), or with discover if it publishes them.",
         isSecret: false
     )
-    .of("gateway", "cabstand")
+    .of("gateway", "driver", "trip", "cabstand")
     public let authAudience = Setting.text(
         "AUTH_AUDIENCE", default: "cabstand", allowed: "a word or an address",
         help: "What a token's aud has to name."
     )
-    .of("gateway", "cabstand")
+    .of("gateway", "driver", "trip", "cabstand")
+    public let serviceSecret = Setting.text(
+        "SERVICE_SECRET", default: "", allowed: "a file",
+        help:
+            "A file with what all services know, by which they prove to each other who they are; empty: by certificates."
+    )
+    .of("gateway", "driver", "trip", "simulator", "cabstand")
     public let publicLists = Setting.choice(
         "PUBLIC_LISTS", default: "on", ["on", "off"],
         help: "Whether lists of available drivers are for everybody when the gateway asks who somebody is."
@@ -188,13 +195,29 @@ public struct CabstandSettings: SettingsCatalogue {
     public let logFormat = Setting.choice(
         "LOG_FORMAT", default: "text", ["text", "json"], help: "The form of log lines.")
     public let tlsCert = Setting.text(
-        "TLS_CERT", default: "", allowed: "a PEM file", help: "Certificate chain of the gateway; empty: plain HTTP."
+        "TLS_CERT", default: "", allowed: "a PEM file",
+        help: "The program's certificate, and the chain behind it; empty: plain HTTP and gRPC."
     )
-    .of("gateway", "cabstand")
+    .of("gateway", "driver", "trip", "simulator", "cabstand")
     public let tlsKey = Setting.text(
         "TLS_KEY", default: "", allowed: "a PEM file", help: "Private key of the certificate."
     )
-    .of("gateway", "cabstand")
+    .of("gateway", "driver", "trip", "simulator", "cabstand")
+    public let tlsCA = Setting.text(
+        "TLS_CA", default: "", allowed: "a PEM file",
+        help:
+            "Authorities of the services' certificates; with them services are called over TLS, and each shows its own."
+    )
+    .of("gateway", "driver", "trip", "simulator")
+    public let tlsClientCert = Setting.text(
+        "TLS_CLIENT_CERT", default: "", allowed: "a PEM file",
+        help: "The certificate that the gateway shows to the services; empty: CABSTAND_TLS_CERT."
+    )
+    .of("gateway")
+    public let tlsClientKey = Setting.text(
+        "TLS_CLIENT_KEY", default: "", allowed: "a PEM file", help: "Private key of that certificate."
+    )
+    .of("gateway")
 
     public init() {}
 }

@@ -1,3 +1,4 @@
+import Access
 import GRPCRuntime
 import KafkaClient
 import Operations
@@ -27,11 +28,13 @@ final class TripNode {
     private let relay: OutboxRelay
     private let topics: KafkaAdmin
     private let server: GRPCServer
+    /// Who may call what; nil: everybody everything.
+    private let access: RPCAccess?
     private let admin: AdminPort?
     let readiness: ServiceReadiness
 
     /// On the thread that made the loop, before it runs.
-    init(loop: EventLoop, settings: ProgramSettings) throws {
+    init(loop: EventLoop, settings: ProgramSettings, identity: ServiceIdentity) throws {
         self.loop = loop
         drainDelay = .seconds(settings.drainDelaySeconds)
         let grace = Duration.seconds(settings.graceSeconds)
@@ -47,7 +50,7 @@ final class TripNode {
             try await repository?.probe(writing: writing)
         }
         channel = GRPCChannel(
-            loop: loop, target: settings.driverService.description, options: .betweenServices)
+            loop: loop, target: settings.driverService.description, options: identity.channelOptions(on: loop))
         let directory = GRPCDriverDirectory(channel: channel)
         book = TripBook(
             loop: loop, repository: repository, directory: directory, start: start,
@@ -63,7 +66,8 @@ final class TripNode {
         Trip_V1_TripService.register(TripHandler(loop: loop, book: book, start: start), in: registry)
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
-        grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0) }
+        access = try RPCAccess.guarding(server, AccessConfiguration.ofService(settings))
+        grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0, tls: identity.serverTLS) }
         admin = try AdminPort(loop: loop, settings: settings, readiness: readiness)
         connect()
         MetricRegistry.shared.addLoops([loop], role: "trip")
@@ -114,6 +118,9 @@ final class TripNode {
         server.health.set(isReady ? .serving : .notServing, for: Trip_V1_TripService.name)
         server.health.set(isReady ? .serving : .notServing)
     }
+
+    /// What counts from now on of tokens and their keys.
+    func use(_ configuration: AccessConfiguration) { access?.use(configuration) }
 
     // MARK: The end
 

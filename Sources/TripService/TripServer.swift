@@ -1,3 +1,4 @@
+import Access
 import Operations
 import Reactor
 import Settings
@@ -9,6 +10,8 @@ import Settings
 ///
 /// Thread-safe from `start` on.
 public final class TripServer: ServerProcess {
+    private let settings: ProgramSettings
+    private let identity: ServiceIdentity
     private let group: EventLoopGroup
     private let node: LoopBound<TripNode>
     /// What it knows of its database and of those that it asks.
@@ -22,9 +25,11 @@ public final class TripServer: ServerProcess {
     ///
     /// - Throws: what is wrong with an address, the database or Kafka's properties.
     public init(settings: ProgramSettings) throws {
+        self.settings = settings
+        identity = try ServiceIdentity(.trip, settings: settings)
         group = try EventLoopGroup(count: 1)
         let loop = group.loops[0]
-        let node = try TripNode(loop: loop, settings: settings)
+        let node = try TripNode(loop: loop, settings: settings, identity: identity)
         grpcAddress = node.grpcAddress
         adminAddress = node.adminAddress
         readiness = node.readiness
@@ -34,6 +39,18 @@ public final class TripServer: ServerProcess {
     /// Starts the loop's thread.
     /// - Throws: `SystemError` if there is none to be had.
     public func start() throws(SystemError) { try group.start { _ in } }
+
+    /// Certificates, the services' secret and the keys of tokens.
+    public func reload() {
+        identity.reload()
+        AccessConfiguration.reload { () throws(AccessSettingError) in
+            try .ofService(settings)
+        } use: { [node] access in
+            node.loop.submit { node.value.use(access) }
+        }
+    }
+
+    public var files: [String] { identity.files + AccessConfiguration.files(settings) }
 
     public func drain(_ completion: @escaping @Sendable () -> Void) {
         node.loop.spawn { [group, node] in

@@ -32,16 +32,26 @@ struct AllInOne {
         let folder = settings.databaseURL.path
         try Self.makeFolder(folder)
         let keys = Self.keys(settings)
-        if settings.auth == "required" && settings.authKey.isEmpty { try OwnIssuer.makeKeyIfNeeded(keys[0]) }
+        var secret = settings.serviceSecret
+        if settings.auth == "required" {
+            if settings.authKey.isEmpty { try OwnIssuer.makeKeyIfNeeded(keys[0]) }
+            if secret.isEmpty {
+                secret = "\(folder)/service-secret"
+                try ServiceSecret.makeIfNeeded(secret)
+            }
+        }
         // They end one after the other, in a third of the time each; only the gateway has clients that must be warned.
         let grace = settings.graceSeconds / 3
         let inTurn = shared.replacing(\.graceSeconds, with: "\(grace)")
             .replacing(\.authKey, with: keys.joined(separator: ","))
-        // A service listens where the others look for it.
+            .replacing(\.serviceSecret, with: secret)
+        // A service listens where the others look for it. The certificate is for who comes from outside, to the gateway.
         func service(_ name: String, port: UInt16) -> ProgramSettings {
             inTurn.replacing(\.grpcPort, with: "\(port)")
                 .replacing(\.databaseURL, with: "\(DatabaseURL.sqlite(path: "\(folder)/\(name).db"))")
                 .replacing(\.adminPort, with: "")
+                .replacing(\.tlsCert, with: "")
+                .replacing(\.tlsKey, with: "")
                 .replacing(\.drainDelaySeconds, with: "0")
         }
         driver = try DriverServer(settings: service("driver", port: settings.driverService.port))

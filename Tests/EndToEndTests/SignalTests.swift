@@ -117,6 +117,12 @@ struct SignalTests {
         try cabstand.child.waitForOutput("the one before stays in force")
         #expect(cabstand.words.contains(folder.file("key.pem")))
         #expect(try subject().contains("second"))
+        // Files that are whole again are noticed without a signal.
+        try makeCertificate("third")
+        let limit = ContinuousClock.now + .seconds(20)
+        while try !subject().contains("third"), ContinuousClock.now < limit { usleep(200_000) }
+        #expect(try subject().contains("third"))
+        #expect(cabstand.words.contains("files were replaced"))
         #expect(cabstand.terminate() == 0)
     }
 

@@ -154,6 +154,40 @@ extension AccessConfiguration {
         #expect(status(world.send("PATCH", "/drivers/ada/status", body: offline, fields: rider)) == 403)
     }
 
+    @Test func servicesAreAskedInTheCallersNameAndSayNoInTheirOwnWords() throws {
+        let issuer = try TestIssuer()
+        let world = try world(issuer)
+        let seen = Mutex<[String?]>([])
+        world.scripts.set {
+            $0.find = { _, metadata in
+                seen.withLock { $0.append(metadata["authorization"]) }
+                return .success(Driver_V1_FindAvailableDriversResponse())
+            }
+        }
+        let field = issuer.field("ada", "rider")
+        _ = world.send("GET", "/drivers/available", fields: field)
+        _ = world.send("GET", "/drivers/available")
+        #expect(seen.withLock { $0 } == [String(field.dropFirst(15).dropLast()), nil])
+
+        @Sendable func refusal(_ code: StatusCode, _ reason: String) -> RPCError {
+            let challenge = ["www_authenticate": "Bearer realm=\"cabstand\", error=\"invalid_token\""]
+            return RPCError(ProblemDetails(code: reason, detail: "No.", metadata: challenge), code: code)
+        }
+        for (code, reason, expected) in [
+            (.unauthenticated, "invalid-token", 401), (.permissionDenied, "insufficient-scope", 403),
+            (.permissionDenied, "not-yours", 403),
+        ] as [(StatusCode, String, Int)] {
+            world.scripts.set { $0.find = { _, _ in .failure(refusal(code, reason)) } }
+            let response = world.send("GET", "/drivers/available", fields: field)
+            #expect(status(response) == expected && response.contains("\"code\":\"\(reason)\""))
+            #expect(response.contains("WWW-Authenticate: Bearer realm=\"cabstand\", error=\"invalid_token\"\r\n"))
+            #expect(!response.contains("www_authenticate"))
+        }
+        // Of the gateway's own token no caller can mend anything.
+        world.scripts.set { $0.find = { _, _ in .failure(refusal(.unauthenticated, "invalid-token")) } }
+        #expect(status(world.send("GET", "/drivers/available")) == 500)
+    }
+
     @Test func listsHaveOnesOwnTrips() throws {
         let issuer = try TestIssuer()
         let world = try world(issuer)

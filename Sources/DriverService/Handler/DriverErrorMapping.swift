@@ -18,6 +18,7 @@ extension DriverError: RPCErrorConvertible {
         case .tooMany: .resourceExhausted
         case .refreshTokenInvalid, .refreshTokenReused, .enrolmentInvalid, .ticketInvalid, .tokenRevoked:
             .unauthenticated
+        case .notYours: .permissionDenied
         }
     }
 
@@ -68,6 +69,8 @@ extension DriverError: RPCErrorConvertible {
                 code: "ticket-invalid",
                 detail: "The ticket is unknown, used, older than 30 seconds or for another path; ask for another one.")
         case .tokenRevoked: ProblemDetails(code: "invalid-token", detail: "The token was revoked.")
+        case .notYours:
+            ProblemDetails(code: "not-yours", detail: "The token is another driver's.")
         }
     }
 }

@@ -1,3 +1,4 @@
+import Access
 import GRPCRuntime
 import ProtobufWire
 import Reactor
@@ -44,10 +45,16 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
         _ request: Driver_V1_UpdateDriverStatusRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverStatusResponse>
     ) {
         answer(call) { [book] deadline throws(DriverError) in
+            try Self.check(call[Principal.self], speaksFor: request.driverID)
             let driver = try await book.setPresent(
                 request.driverID, try DriverRequests.isPresent(request), deadline: deadline, trace: call.origin.trace)
             call.respond(Driver_V1_UpdateDriverStatusResponse(driver: Driver_V1_Driver(driver)))
         }
+    }
+
+    /// A driver's own things are for themselves.
+    private static func check(_ caller: Principal?, speaksFor driver: String) throws(DriverError) {
+        if let caller, !caller.speaksFor(driver: driver) { throw .notYours }
     }
 
     /// Lets `work` answer, in a task that is cancelled when the client goes away or its deadline passes. A caller without a
@@ -112,7 +119,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func reportLocations(
         _ call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
     ) {
-        let report = LocationReport(book: book, trace: call.origin.trace)
+        let report = LocationReport(book: book, caller: call[Principal.self], trace: call.origin.trace)
         call.onMessage = { [unowned call] message in
             do throws(DriverError) {
                 try report.take(message)
@@ -132,6 +139,11 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func watchDriver(
         _ request: Driver_V1_WatchDriverRequest, _ call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>
     ) {
-        DriverWatch.begin(request.driverID, book, call)
+        do throws(DriverError) {
+            try Self.check(call[Principal.self], speaksFor: request.driverID)
+            DriverWatch.begin(request.driverID, book, call)
+        } catch {
+            call.fail(error.rpcError)
+        }
     }
 }

@@ -1,3 +1,4 @@
+import Access
 import RideAPI
 import RideDomain
 import Telemetry
@@ -5,14 +6,17 @@ import Telemetry
 /// One stream of positions: of one driver, counted by what became of them. On the loop.
 final class LocationReport {
     private let book: DriverBook
+    /// Who sends it, where that is known.
+    private let caller: Principal?
     /// Of the request that the stream belongs to.
     private let trace: TraceContext
     private var driver: (id: String, slot: Int32)?
     private var accepted: UInt64 = 0
     private var dropped: [LocationDrop: UInt64] = [:]
 
-    init(book: DriverBook, trace: TraceContext = .none) {
+    init(book: DriverBook, caller: Principal? = nil, trace: TraceContext = .none) {
         self.book = book
+        self.caller = caller
         self.trace = trace
     }
 
@@ -33,6 +37,8 @@ final class LocationReport {
                         pointer: "/driver_id", detail: "driver_id is missing; the first message names the driver.")
                 ])
             }
+            // Those that follow name the same driver, or none.
+            if let caller, !caller.speaksFor(driver: message.driverID) { throw .notYours }
             slot = try book.find(message.driverID).slot
             driver = (message.driverID, slot)
         }

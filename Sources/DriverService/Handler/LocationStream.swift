@@ -1,3 +1,4 @@
+import Access
 import GRPCRuntime
 import Reactor
 import RideAPI
@@ -30,7 +31,7 @@ final class LocationStream {
 
     private init(_ book: DriverBook, _ call: Call) {
         self.call = call
-        report = LocationReport(book: book, trace: call.origin.trace)
+        report = LocationReport(book: book, caller: call[Principal.self], trace: call.origin.trace)
         streams = book.locationStreams
     }
 

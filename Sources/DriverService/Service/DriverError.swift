@@ -17,6 +17,8 @@ enum DriverError: Error, Sendable, Equatable {
     /// Nobody waits for the answer any more.
     case cancelled
     case tooMany(String)
+    /// The caller is another driver.
+    case notYours
     /// The refresh token is unknown, or its session has ended.
     case refreshTokenInvalid
     /// The refresh token was used before; its session has ended now.

@@ -42,11 +42,7 @@ final class AccessControl {
     }
 
     /// An issuer's tokens are verified with these keys from now on.
-    func use(_ keys: JSONWebKeySet, of issuer: String) {
-        var configuration = authenticator.configuration
-        configuration.verifier = configuration.verifier.replacing(keys: keys, of: issuer)
-        authenticator.use(configuration)
-    }
+    func use(_ keys: JSONWebKeySet, of issuer: String) { authenticator.use(keys, of: issuer) }
 
     /// The gates of an operation: by whose ticket, who may, how often (`limit`), whose thing it is about.
     func guarded(_ routes: RouteGroup, _ operation: Operation, limit: [any Gate]) -> RouteGroup {

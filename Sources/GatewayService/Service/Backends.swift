@@ -29,11 +29,15 @@ final class Backends {
     ///   - driverService: `host:port`.
     ///   - tripService: `host:port`.
     ///   - timeout: nanoseconds that a request may take.
-    init(loop: EventLoop, driverService: String, tripService: String, timeout: UInt64) {
+    ///   - options: of both channels.
+    init(
+        loop: EventLoop, driverService: String, tripService: String, timeout: UInt64,
+        options: ChannelOptions = .betweenServices
+    ) {
         self.loop = loop
         self.timeout = timeout
-        driverChannel = GRPCChannel(loop: loop, target: driverService, options: .betweenServices)
-        tripChannel = GRPCChannel(loop: loop, target: tripService, options: .betweenServices)
+        driverChannel = GRPCChannel(loop: loop, target: driverService, options: options)
+        tripChannel = GRPCChannel(loop: loop, target: tripService, options: options)
         drivers = Driver_V1_DriverServiceClient(channel: driverChannel)
         trips = Trip_V1_TripServiceClient(channel: tripChannel)
         auth = Auth_V1_AuthServiceClient(channel: driverChannel)
@@ -96,7 +100,7 @@ final class Backends {
                 let mayRetry = error.code == .unavailable && error.statusDetails.isEmpty && retries < Self.delays.count
                 guard mayRetry, channel.state != .transientFailure, channel.state != .shutdown,
                     loop.now + Self.delays[retries] < deadline
-                else { return completion(.failure(Problem(error, from: backend))) }
+                else { return completion(.failure(Problem(error, from: backend, asking: request))) }
                 loop.schedule(after: Self.delays[retries]) {
                     self.tryCall(backend, request, retries + 1, attempt, completion)
                 }
@@ -110,8 +114,18 @@ struct RequestScope {
     let responder: HTTPResponder
     /// Loop nanoseconds.
     let startedAt: UInt64
-    /// What goes along to the services: `x-request-id`, and the W3C trace context if there is one.
-    let metadata: Metadata
+    /// What goes along to the services: `x-request-id`, the W3C trace context if there is one, and `authorization`.
+    private(set) var metadata: Metadata
+    /// Whether the services are asked in the caller's name; else in the gateway's own.
+    private(set) var passesOn = false
+
+    /// The same, but the services are asked in the gateway's own name: for what it does to find out who somebody is.
+    var asGateway: RequestScope {
+        var scope = self
+        scope.metadata.remove("authorization")
+        scope.passesOn = false
+        return scope
+    }
 
     init(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) {
         self.responder = responder
@@ -120,6 +134,10 @@ struct RequestScope {
         metadata.add(RequestOrigin(requestID: request.requestID, trace: request.trace))
         if !request.trace.isNone, let state = request.head.joinedText("tracestate"), state.utf8.count <= 512 {
             metadata.add("tracestate", state)
+        }
+        let passed = request[CallerToken.self].map { "Bearer \($0.text)" } ?? request.text("authorization")
+        if let authorization = passed {
+            passesOn = metadata.add("authorization", authorization)
         }
         self.metadata = metadata
     }

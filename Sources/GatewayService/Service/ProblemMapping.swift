@@ -15,6 +15,18 @@ extension Problem {
         }
     }
 
+    /// The same for a call that `request` is answered by. Where the gateway asked in its own name and is not known, no caller can
+    /// help it.
+    init(_ error: RPCError, from backend: Backend, asking request: RequestScope) {
+        if !request.passesOn, ["unauthenticated", "invalid-token", "insufficient-scope"].contains(error.problem?.code) {
+            self = Problem(
+                500, "internal", "The \(backend.rawValue) does not take the gateway for one; the logs of both say more."
+            )
+        } else {
+            self.init(error, from: backend)
+        }
+    }
+
     /// HTTP status by problem code.
     private static func status(_ code: String) -> Int? {
         switch code {
@@ -37,7 +49,7 @@ extension Problem {
 
     private init(_ details: ProblemDetails, _ status: Int) {
         var members = ByteBuffer()
-        for (name, value) in details.metadata.sorted(by: { $0.key < $1.key }) {
+        for (name, value) in details.metadata.sorted(by: { $0.key < $1.key }) where name != "www_authenticate" {
             if !members.isEmpty { members.append(UInt8(ascii: ",")) }
             members.appendJSON(string: name)
             members.append(UInt8(ascii: ":"))
@@ -55,7 +67,12 @@ extension Problem {
             members.append("]")
         }
         // RFC 9110 §15.5.2
-        var fields = status == 401 ? Self.challenge() : HTTPFields()
+        var fields = HTTPFields()
+        if let challenge = details.metadata["www_authenticate"] {
+            fields.add("WWW-Authenticate", challenge)
+        } else if status == 401 {
+            fields = Self.challenge()
+        }
         let retryAfter = details.retryAfter ?? (status == 503 || details.code == "key-in-progress" ? 1000 : nil)
         if let retryAfter { fields.add("Retry-After", String(max(1, (retryAfter + 999) / 1000))) }
         self.init(

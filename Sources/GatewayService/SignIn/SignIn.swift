@@ -50,7 +50,7 @@ final class SignIn {
         guard access.configuration.signer != nil else { throw .madeElsewhere }
         let identity = Auth_V1_Identity(subject: "rider-\(backends.mint())", roles: [Role.rider.rawValue])
         let request = Auth_V1_CreateSessionRequest(identity: identity)
-        let answer = try await backends.ask(.driver, scope) { [auth = backends.auth] options, done in
+        let answer = try await backends.ask(.driver, scope.asGateway) { [auth = backends.auth] options, done in
             auth.createSession(request, options: options, done)
         }
         return try tokens(answer.session)
@@ -60,7 +60,8 @@ final class SignIn {
     func driver(code: String, _ scope: RequestScope) async throws(Problem) -> Tokens {
         guard access.configuration.signer != nil else { throw .madeElsewhere }
         let request = Auth_V1_RedeemEnrolmentRequest(code: code)
-        let answer = try await backends.ask(.driver, scope, mayRepeat: false) { [auth = backends.auth] options, done in
+        let answer = try await backends.ask(.driver, scope.asGateway, mayRepeat: false) {
+            [auth = backends.auth] options, done in
             auth.redeemEnrolment(request, options: options, done)
         }
         return try tokens(answer.session)
@@ -70,7 +71,8 @@ final class SignIn {
     func refresh(_ token: String, _ scope: RequestScope) async throws(Problem) -> Tokens {
         guard access.configuration.signer != nil else { throw .madeElsewhere }
         let request = Auth_V1_RefreshSessionRequest(refreshToken: token)
-        let answer = try await backends.ask(.driver, scope, mayRepeat: false) { [auth = backends.auth] options, done in
+        let answer = try await backends.ask(.driver, scope.asGateway, mayRepeat: false) {
+            [auth = backends.auth] options, done in
             auth.refreshSession(request, options: options, done)
         }
         return try tokens(answer.session)
@@ -79,7 +81,7 @@ final class SignIn {
     /// Ends a session; one that is unknown has ended.
     func end(_ token: String, _ scope: RequestScope) async throws(Problem) {
         let request = Auth_V1_EndSessionRequest(refreshToken: token)
-        let _: Auth_V1_EndSessionResponse = try await backends.ask(.driver, scope) {
+        let _: Auth_V1_EndSessionResponse = try await backends.ask(.driver, scope.asGateway) {
             [auth = backends.auth] options, done in
             auth.endSession(request, options: options, done)
         }

@@ -144,7 +144,7 @@ final class SignInRoutes {
         call.tokenID = principal.tokenID
         call.tokenIssuedAt = Google_Protobuf_Timestamp(seconds: principal.issuedAt)
         let wanted = call
-        let answer = try await backends.ask(.driver, scope) { [auth = backends.auth] options, done in
+        let answer = try await backends.ask(.driver, scope.asGateway) { [auth = backends.auth] options, done in
             auth.createTicket(wanted, options: options, done)
         }
         guard !answer.ticket.isEmpty, let expires = answer.expiresAt else { throw .backendBroken(.driver) }

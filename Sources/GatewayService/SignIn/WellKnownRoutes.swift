@@ -35,7 +35,7 @@ final class WellKnownRoutes {
                 "authorization_servers", strings: configuration.verifier.issuerNames.filter { $0.hasPrefix("https://") }
             )
             if configuration.keySet != nil { output.appendJSON("jwks_uri", string: root + "/.well-known/jwks.json") }
-            output.appendJSON("scopes_supported", strings: Role.allCases.map(\.rawValue))
+            output.appendJSON("scopes_supported", strings: Role.ofTokens.map(\.rawValue))
             output.appendJSON("bearer_methods_supported", strings: ["header"])
             output.appendJSON("resource_name", string: "Cabstand")
             output.endJSONObject()

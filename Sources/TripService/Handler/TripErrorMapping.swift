@@ -19,6 +19,7 @@ extension TripError {
         case .unavailable: .unavailable
         case .deadlineExceeded: .deadlineExceeded
         case .cancelled: .cancelled
+        case .notYours: .permissionDenied
         }
     }
 
@@ -84,6 +85,8 @@ extension TripError {
             ProblemDetails(code: code, detail: detail)
         case .cancelled:
             ProblemDetails(code: code, detail: "The caller has gone away.")
+        case .notYours(let thing):
+            ProblemDetails(code: code, detail: "The token is another \(thing)'s.")
         }
     }
 

@@ -1,3 +1,4 @@
+import Access
 import GRPCRuntime
 import Reactor
 import RideAPI
@@ -21,14 +22,19 @@ final class TripHandler: Trip_V1_TripServiceHandler {
 
     func createTrip(_ request: Trip_V1_CreateTripRequest, _ call: UnaryServerCall<Trip_V1_CreateTripResponse>) {
         answer(call) { [book] deadline throws(TripError) in
+            let caller = call[Principal.self]
+            var request = request
+            try TripOwnership.own(&request, caller)
             let created = try await book.create(
-                try Self.checked(request), deadline: deadline, origin: call.origin)
+                try Self.checked(request, caller), deadline: deadline, origin: call.origin)
             call.respond(Trip_V1_CreateTripResponse(trip: Trip_V1_Trip(created.trip), replayed: created.replayed))
         }
     }
 
     /// The request in the domain's words; coordinates with the six decimals that the outside sees.
-    private static func checked(_ request: Trip_V1_CreateTripRequest) throws(TripError) -> Booking {
+    private static func checked(
+        _ request: Trip_V1_CreateTripRequest, _ caller: Principal?
+    ) throws(TripError) -> Booking {
         func check(_ field: @autoclosure () -> String, _ violation: String?) throws(TripError) {
             if let violation { throw .invalid(field: field(), violation) }
         }
@@ -52,7 +58,8 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         }
         return Booking(
             id: id, riderID: request.riderID, driverID: driverID, category: category, pickup: pickup, dropoff: dropoff,
-            key: request.idempotencyKey)
+            // The same key of two callers is two.
+            key: request.idempotencyKey.map { caller?.own($0) ?? $0 })
     }
 
     // MARK: Changes
@@ -74,6 +81,9 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         _ response: @escaping (Trip_V1_Trip) -> Response
     ) {
         answer(call) { [book] deadline throws(TripError) in
+            if let caller = call[Principal.self] {
+                try TripOwnership.check(caller, may: action, try await book.get(id, deadline: deadline))
+            }
             let trip = try await book.change(id, action, deadline: deadline, trace: call.origin.trace)
             call.respond(response(Trip_V1_Trip(trip)))
         }
@@ -82,17 +92,21 @@ final class TripHandler: Trip_V1_TripServiceHandler {
     // MARK: Questions
 
     func getTrip(_ request: Trip_V1_GetTripRequest, _ call: UnaryServerCall<Trip_V1_GetTripResponse>) {
-        if let trip = book.active.trip(request.tripID) {
+        let caller = call[Principal.self]
+        if caller == nil, let trip = book.active.trip(request.tripID) {
             return call.respond(Trip_V1_GetTripResponse(trip: Trip_V1_Trip(trip)))
         }
         answer(call) { [book] deadline throws(TripError) in
             let trip = try await book.get(request.tripID, deadline: deadline)
+            try TripOwnership.check(caller, sees: trip)
             call.respond(Trip_V1_GetTripResponse(trip: Trip_V1_Trip(trip)))
         }
     }
 
     func listTrips(_ request: Trip_V1_ListTripsRequest, _ call: UnaryServerCall<Trip_V1_ListTripsResponse>) {
         answer(call) { [book, epoch, databaseID] deadline throws(TripError) in
+            var request = request
+            try TripOwnership.own(&request, call[Principal.self])
             let (filter, limit, cursor) = try Self.checked(request)
             let page = try await book.list(filter, after: cursor, limit: limit, deadline: deadline)
             let next = page.hasMore ? page.trips.last.map { TripPageToken.text(after: $0, filter) } : nil
@@ -130,6 +144,9 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         let deadline = deadline(call.deadline)
         let task = loop.start { [book] in
             do throws(TripError) {
+                if let caller = call[Principal.self] {
+                    try TripOwnership.check(caller, sees: try await book.get(request.tripID, deadline: deadline))
+                }
                 let token = try await book.watch(request.tripID, deadline: deadline) { result in
                     switch result {
                     case .success(let trip): call.send(Trip_V1_WatchTripResponse(trip: Trip_V1_Trip(trip)))

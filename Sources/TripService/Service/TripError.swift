@@ -26,6 +26,8 @@ enum TripError: Error, Sendable {
     case deadlineExceeded(String)
     /// Nobody waits for the answer any more.
     case cancelled
+    /// The caller is another rider, or another driver.
+    case notYours(String)
 
     enum Reason: Sendable { case taken, absent }
 
@@ -48,6 +50,7 @@ enum TripError: Error, Sendable {
         case .unavailable: "backend-unavailable"
         case .deadlineExceeded: "backend-timeout"
         case .cancelled: "cancelled"
+        case .notYours: "not-yours"
         }
     }
 }

@@ -1,0 +1,212 @@
+import AccessTokens
+import Bytes
+import GRPCRuntime
+import Reactor
+import RideAPI
+
+/// Asks at a service who calls, and whether they may: by a token in `authorization`, else by the client's certificate. Handlers find
+/// a `Principal` in their call, and look whose thing it is about. Belongs to the server's loop.
+///
+/// A stream ends when its token does: who has lost it would go on for ever else.
+public final class RPCAccess: ServerInterceptor {
+    private let authenticator: Authenticator
+    /// By the method's place.
+    private let rights: [RPCRight]
+    private let streams: OpenStreams
+    /// Fetches the keys of issuers that publish them; nil: there are none of the kind.
+    private let issuers: IssuerKeysLink?
+
+    /// Puts it before the handlers of a server, before it listens. Whether access is restricted or not, a server with a method that
+    /// the table does not have must not start.
+    ///
+    /// - Parameter configuration: nil: everybody may do everything.
+    /// - Returns: nil: everybody may do everything.
+    /// - Throws: `AccessSettingError`, which names the method; `TLSError` if the system's certificates can't be read.
+    @discardableResult
+    public static func guarding(
+        _ server: GRPCServer, _ configuration: AccessConfiguration?, metrics: AccessMetrics = AccessMetrics()
+    ) throws -> RPCAccess? {
+        var rights: [RPCRight] = []
+        for path in server.methods {
+            guard let right = RPCRight.of(path) else {
+                throw AccessSettingError(description: "\(path) has no row in the table of who may call what.")
+            }
+            rights.append(right)
+        }
+        guard let configuration else { return nil }
+        let issuers = try IssuerKeysLink(configuration, loop: server.loop)
+        let access = RPCAccess(
+            rights, Authenticator(loop: server.loop, configuration: configuration, metrics: metrics), issuers)
+        let bound = LoopBound(access, loop: server.loop)
+        issuers?.start { issuer, keys in bound.value.authenticator.use(keys, of: issuer) }
+        server.add(access)
+        return access
+    }
+
+    private init(_ rights: [RPCRight], _ authenticator: Authenticator, _ issuers: IssuerKeysLink?) {
+        self.issuers = issuers
+        self.rights = rights
+        self.authenticator = authenticator
+        streams = OpenStreams(loop: authenticator.loop)
+    }
+
+    /// What counts from now on; what was verified with the keys before is verified again.
+    public func use(_ configuration: AccessConfiguration) {
+        var configuration = configuration
+        configuration.published = authenticator.configuration.published
+        authenticator.use(configuration)
+        issuers?.tellAgain()
+    }
+
+    /// Refuses what is revoked from now on, and ends the streams that came with it.
+    public func revoke(_ batch: [Revocation]) {
+        authenticator.revoke(batch)
+        streams.end(.invalidToken(.revoked)) { authenticator.isRevoked($0) }
+    }
+
+    public func intercept(_ call: InterceptedCall) throws(RPCError) {
+        let right = rights[call.method]
+        if right.isForAnyone { return }
+        let principal = try caller(call)
+        guard right.allows(principal) else {
+            authenticator.metrics.refused("scope")
+            throw .insufficientScope(right.roles.union([.operator]))
+        }
+        call.attach(principal)
+        // Another service ends its streams itself, and its token is replaced every few minutes.
+        if !call.isUnary, !principal.isService { streams.add(call, principal) }
+    }
+
+    private func caller(_ call: InterceptedCall) throws(RPCError) -> Principal {
+        let (count, result) = call.withValue(of: "authorization") { principal($0) }
+        if count > 1 { throw .invalidRequest("authorization is given more than once; give it once.") }
+        if let result { return try result.get() }
+        if let certificate = call.peerCertificate, let service = ServiceName(certificate) {
+            return Principal(service, expires: .max)
+        }
+        authenticator.metrics.refused("missing")
+        throw .unauthenticated("This is for those who say who they are: authorization: Bearer TOKEN.")
+    }
+
+    private func principal(_ value: Span<UInt8>) -> Result<Principal, RPCError> {
+        guard value.count > 7, ASCII.equalsIgnoringCase(value.extracting(..<7), "bearer ") else {
+            return .failure(.unauthenticated("authorization has another scheme than Bearer, or nothing behind it."))
+        }
+        do throws(Authenticator.Failure) {
+            return .success(try authenticator.principal(of: value.extracting(7...)))
+        } catch {
+            switch error {
+            case .refused(let refusal): return .failure(.invalidToken(refusal))
+            case .busy: return .failure(.authenticationBusy("Too many new tokens come at once; try again in a moment."))
+            case .issuerAway: return .failure(.authenticationBusy("The keys of the token's issuer can't be had now."))
+            case .keyMayBeNew(let issuer):
+                // The caller asks again; by then the answer is there.
+                let issuers = issuers
+                authenticator.loop.start { await issuers?.refetch(issuer.name) }
+                return .failure(.authenticationBusy("The keys of the token's issuer are being fetched; try again."))
+            }
+        }
+    }
+}
+
+extension ServiceName {
+    /// The service whose certificate it is: the first label of a name in it, as in `gateway` or `gateway.cabstand.svc`. The
+    /// authorities that are believed are the installation's own (`CABSTAND_TLS_CA`): they know whom they call so.
+    init?(_ certificate: TLSPeerCertificate) {
+        let names = Set(
+            certificate.dnsNames.compactMap {
+                $0.split(separator: ".").first.flatMap { ServiceName(rawValue: String($0)) }
+            })
+        // A certificate of two services would be whichever is asked for.
+        guard names.count == 1, let name = names.first else { return nil }
+        self = name
+    }
+}
+
+/// The streams that are open, by the second when their token ends. One timer, and few bytes for each. Belongs to its loop.
+private final class OpenStreams {
+    private struct Second {
+        var streams: [(call: InterceptedCall, principal: Principal)] = []
+        /// How many there may be before the closed ones are looked for.
+        var limit = 64
+    }
+
+    private let loop: EventLoop
+    /// By the Unix second.
+    private var due: [Int64: Second] = [:]
+    private var timer: TimerID?
+
+    /// Nanoseconds between two looks.
+    private static let look: UInt64 = 1_000_000_000
+
+    init(loop: EventLoop) { self.loop = loop }
+
+    func add(_ call: InterceptedCall, _ principal: Principal) {
+        var second = due.removeValue(forKey: principal.expires) ?? Second()
+        if second.streams.count >= second.limit {
+            second.streams.removeAll { !$0.call.isOpen }
+            second.limit = max(64, 2 * second.streams.count)
+        }
+        second.streams.append((call, principal))
+        due[principal.expires] = second
+        if timer == nil { timer = loop.schedule(every: Self.look) { [weak self] in self?.endExpired() } }
+    }
+
+    func end(_ error: RPCError, where isGone: (Principal) -> Bool) {
+        end(due.values.flatMap { $0.streams.filter { isGone($0.principal) }.map(\.call) }, error)
+    }
+
+    private func endExpired() {
+        let now = loop.wallClockMilliseconds / 1000
+        let expired = due.keys.filter { $0 <= now }.flatMap { due.removeValue(forKey: $0)?.streams ?? [] }
+        end(expired.map(\.call), .invalidToken(.expired))
+        guard due.isEmpty, let timer else { return }
+        loop.cancel(timer)
+        self.timer = nil
+    }
+
+    private func end(_ calls: [InterceptedCall], _ error: RPCError) {
+        // One that has ended is gone.
+        loop.inPortions(below: UInt32(clamping: calls.count)) { calls[Int($0)].end(error) }
+    }
+}
+
+// MARK: Refusals
+
+/// The same codes and words as at the gateway; `www_authenticate` says how to come (RFC 6750 §3).
+extension RPCError {
+    private static func refusal(_ code: StatusCode, _ reason: String, _ detail: String, _ challenge: String) -> RPCError
+    {
+        RPCError(
+            ProblemDetails(
+                code: reason, detail: detail, metadata: ["www_authenticate": "Bearer realm=\"cabstand\"\(challenge)"]),
+            code: code)
+    }
+
+    /// No token was sent: the challenge has no error code.
+    static func unauthenticated(_ detail: String) -> RPCError {
+        refusal(.unauthenticated, "unauthenticated", detail, "")
+    }
+
+    static func invalidRequest(_ detail: String) -> RPCError {
+        refusal(.invalidArgument, "invalid-request", detail, ", error=\"invalid_request\"")
+    }
+
+    static func invalidToken(_ refusal: TokenRefusal) -> RPCError {
+        self.refusal(
+            .unauthenticated, "invalid-token", "\(refusal)",
+            ", error=\"invalid_token\", error_description=\"\(refusal)\"")
+    }
+
+    fileprivate static func authenticationBusy(_ detail: String) -> RPCError {
+        RPCError(
+            ProblemDetails(code: "authentication-busy", detail: detail, retryAfter: 1_000), code: .unavailable)
+    }
+
+    static func insufficientScope(_ roles: Set<Role>) -> RPCError {
+        let words = roles.map(\.rawValue).sorted()
+        return refusal(
+            .permissionDenied, "insufficient-scope", "This is for \(words.joined(separator: " or ")) only.",
+            ", error=\"insufficient_scope\", scope=\"\(words.joined(separator: " "))\"")
+    }
+}

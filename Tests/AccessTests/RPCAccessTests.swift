@@ -1,0 +1,292 @@
+import AccessTokens
+import GRPCRuntime
+import Operations
+import Reactor
+import RideAPI
+import RideDomain
+import Settings
+import TestSupport
+import Testing
+
+@testable import Access
+
+/// Who may call what, at both services over real gRPC.
+@Suite(.serialized) struct RPCAccessTests {
+    private static let vehicle = Driver_V1_Vehicle(
+        make: "VW", model: "Golf", color: "white", plate: "NB-A 1", category: "standard")
+    private let pickup = Trip_V1_Place(lat: 53.55, lon: 13.26)
+
+    /// Every method of the services that run here.
+    private static let paths: [StaticString] = [
+        "/driver.v1.DriverService/RegisterDriver", "/driver.v1.DriverService/GetDriver",
+        "/driver.v1.DriverService/ListDrivers", "/driver.v1.DriverService/FindAvailableDrivers",
+        "/driver.v1.DriverService/ListDriversInAreas", "/driver.v1.DriverService/UpdateDriverStatus",
+        "/driver.v1.DriverService/ReportLocations", "/driver.v1.DriverService/StreamLocations",
+        "/driver.v1.DriverService/WatchDriver", "/auth.v1.AuthService/CreateSession",
+        "/auth.v1.AuthService/RefreshSession", "/auth.v1.AuthService/EndSession",
+        "/auth.v1.AuthService/CreateEnrolment", "/auth.v1.AuthService/RedeemEnrolment",
+        "/auth.v1.AuthService/CreateTicket", "/auth.v1.AuthService/RedeemTicket", "/auth.v1.AuthService/Revoke",
+        "/trip.v1.TripService/CreateTrip", "/trip.v1.TripService/GetTrip",
+        "/trip.v1.TripService/ListTrips", "/trip.v1.TripService/WatchTrip", "/trip.v1.TripService/CancelTrip",
+        "/trip.v1.TripService/PickUpTrip", "/trip.v1.TripService/CompleteTrip", "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ]
+
+    private func register(_ house: House, _ ids: String...) throws {
+        let boss = house.caller(house.token("boss", .operator))
+        for id in ids {
+            _ = try boss.answer {
+                $0.drivers.registerDriver(
+                    Driver_V1_RegisterDriverRequest(
+                        id: id, name: "Ada", vehicle: Self.vehicle, lat: pickup.lat, lon: pickup.lon), $1)
+            }.get()
+        }
+    }
+
+    private func book(_ rider: String, driver: String? = nil, key: String? = nil) -> Trip_V1_CreateTripRequest {
+        Trip_V1_CreateTripRequest(
+            riderID: rider, driverID: driver, pickup: pickup, dropoff: pickup, idempotencyKey: key)
+    }
+
+    /// The error with which a stream ends.
+    private func end(
+        _ house: House, _ open: (@escaping (RPCError?) -> Void) -> Void
+    ) -> String {
+        var end: RPCError??
+        open { end = .some($0) }
+        house.turn { end != nil }
+        guard case .some(.some(let error)) = end else { return "OK" }
+        return "\(error.code) \(error.problem?.code ?? error.message)"
+    }
+
+    @Test func everyMethodIsForThoseThatTheTableNames() throws {
+        #expect(Set(RPCRight.paths) == Set(Self.paths.map { "\($0)" }))
+        let house = try House()
+        defer { house.close() }
+        var callers: [(name: String, caller: Caller, roles: Role?, service: ServiceName?)] = [
+            ("anonymous", house.caller(nil), nil, nil)
+        ]
+        for role in Role.ofTokens { callers.append((role.rawValue, house.caller(house.token("ada", role)), role, nil)) }
+        // Nobody becomes a service by a word of an issuer's.
+        callers.append(("claims", house.caller(house.token("gateway", .service)), nil, nil))
+        for service in ServiceName.allCases {
+            callers.append((service.rawValue, house.caller(try house.token(service)), nil, service))
+        }
+        for path in Self.paths {
+            let right = try #require(RPCRight.of("\(path)"))
+            let isTrip = "\(path)".hasPrefix("/trip.")
+            for (name, caller, role, service) in callers {
+                let channel = isTrip ? caller.trips.channel : caller.drivers.channel
+                let refusal = caller.refusal { _, done in
+                    channel.unary(
+                        path, Driver_V1_GetDriverRequest(), options: CallOptions(timeout: .milliseconds(500))
+                    ) { (result: Result<Grpc_Health_V1_HealthCheckRequest, RPCError>) in done(result) }
+                }
+                let isKnown = role != nil || service != nil || name == "claims"
+                let mayCall =
+                    right.isForAnyone || role == .operator || role.map(right.roles.contains) ?? false
+                    || service.map(right.services.contains) ?? false
+                let isRefused =
+                    refusal == (isKnown ? "PERMISSION_DENIED insufficient-scope" : "UNAUTHENTICATED unauthenticated")
+                #expect(isRefused == !mayCall, "\(name) at \(path): \(refusal)")
+            }
+        }
+    }
+
+    @Test func nobodyReachesWhatIsSomebodyElses() throws {
+        let house = try House()
+        defer { house.close() }
+        try register(house, "d1", "d2")
+        let (ada, bob) = (house.caller(house.token("ada", .rider)), house.caller(house.token("bob", .rider)))
+        let (d1, d2) = (house.caller(house.token("d1", .driver)), house.caller(house.token("d2", .driver)))
+        let boss = house.caller(house.token("boss", .operator))
+        // The trip service asks the driver service in its own name.
+        let trip = try #require(try ada.answer { $0.trips.createTrip(book("", driver: "d1"), $1) }.get().trip)
+        #expect(trip.riderID == "ada" && trip.driverID == "d1")
+
+        let notYours = "PERMISSION_DENIED not-yours"
+        let notThere = "NOT_FOUND trip-not-found"
+        #expect(bob.refusal { $0.trips.createTrip(book("ada"), $1) } == notYours)
+        for other in [bob, d2] {
+            #expect(other.refusal { $0.trips.getTrip(.init(tripID: trip.id), $1) } == notThere)
+            #expect(other.refusal { $0.trips.cancelTrip(.init(tripID: trip.id), $1) } == notThere)
+            #expect(other.refusal { $0.trips.listTrips(.init(riderID: "ada"), $1) } == notYours)
+            #expect(other.refusal { $0.trips.listTrips(.init(driverID: "d1"), $1) } == notYours)
+            #expect(try other.answer { $0.trips.listTrips(.init(), $1) }.get().trips.isEmpty)
+            #expect(
+                end(house) { other.trips.watchTrip(.init(tripID: trip.id), onMessage: { _ in }, onEnd: $0) } == notThere
+            )
+        }
+        #expect(d2.refusal { $0.trips.pickUpTrip(.init(tripID: trip.id), $1) } == notThere)
+        #expect(d2.refusal { $0.trips.completeTrip(.init(tripID: trip.id), $1) } == notThere)
+        // Who is both may still not drive their own ride.
+        let both = house.caller(house.token("ada", .rider, .driver))
+        #expect(both.refusal { $0.trips.pickUpTrip(.init(tripID: trip.id), $1) } == notYours)
+        #expect(d2.refusal { $0.drivers.updateDriverStatus(.init(driverID: "d1", status: .offline), $1) } == notYours)
+        #expect(
+            end(house) { d2.drivers.watchDriver(.init(driverID: "d1"), onMessage: { _ in }, onEnd: $0) } == notYours)
+        let position = Driver_V1_ReportLocationsRequest(driverID: "d1", lat: 53.55, lon: 13.26)
+        #expect(
+            end(house) {
+                let stream = d2.drivers.streamLocations(onMessage: { _ in }, onEnd: $0)
+                stream.send(position)
+            } == notYours)
+        #expect(
+            d2.refusal {
+                let report = $0.drivers.reportLocations()
+                report.send(position)
+                report.finish($1)
+            } == notYours)
+        // A stream has one driver, the one that its first message names.
+        #expect(
+            end(house) {
+                let stream = d2.drivers.streamLocations(onMessage: { _ in }, onEnd: $0)
+                stream.send(.init(driverID: "d2", lat: 53.55, lon: 13.26))
+                stream.send(position)
+            } == "INVALID_ARGUMENT invalid-body")
+
+        for own in [ada, d1, boss] {
+            #expect(try own.answer { $0.trips.getTrip(.init(tripID: trip.id), $1) }.get().trip?.id == trip.id)
+        }
+        #expect(try ada.answer { $0.trips.listTrips(.init(), $1) }.get().trips.map(\.id) == [trip.id])
+        #expect(try d1.answer { $0.trips.listTrips(.init(), $1) }.get().trips.map(\.id) == [trip.id])
+        #expect(d1.refusal { $0.trips.pickUpTrip(.init(tripID: trip.id), $1) } == "OK")
+        #expect(boss.refusal { $0.trips.completeTrip(.init(tripID: trip.id), $1) } == "OK")
+        #expect(d2.refusal { $0.drivers.updateDriverStatus(.init(driverID: "d2", status: .offline), $1) } == "OK")
+        let counted = try d2.answer { (caller, done) in
+            let report = caller.drivers.reportLocations()
+            report.send(.init(driverID: "d2", lat: 53.55, lon: 13.26))
+            report.finish(done)
+        }.get()
+        #expect(counted.accepted + counted.dropped.values.reduce(0, +) == 1)
+    }
+
+    @Test func anIdempotencyKeyBelongsToWhoeverUsesIt() throws {
+        let house = try House()
+        defer { house.close() }
+        try register(house, "d1", "d2")
+        let (ada, bob) = (house.caller(house.token("ada", .rider)), house.caller(house.token("bob", .rider)))
+        let first = try ada.answer { $0.trips.createTrip(book("ada", key: "k"), $1) }.get()
+        let other = try bob.answer { $0.trips.createTrip(book("bob", key: "k"), $1) }.get()
+        let again = try ada.answer { $0.trips.createTrip(book("ada", key: "k"), $1) }.get()
+        #expect(!other.replayed && other.trip?.id != first.trip?.id)
+        #expect(again.replayed && again.trip?.id == first.trip?.id)
+    }
+
+    @Test func badTokensAreRefusedWithTheReason() throws {
+        let house = try House()
+        defer { house.close() }
+        let other = try #require(SigningKey())
+        let foreign = TokenSigner(key: other, audience: "cabstand").token(
+            for: "ada", [.operator], seconds: 60, at: house.loop.wallClockMilliseconds / 1000, id: "1", client: "test")
+        let service = try house.token(.gateway)
+        let invalid = "UNAUTHENTICATED invalid-token"
+        for (token, expected) in [
+            (foreign, invalid), (house.token("ada", .operator, seconds: -31), invalid),
+
+            (String(service.dropLast()), invalid), ("cabstand1.gateway.9999999999.AAAA", invalid),
+        ] {
+            let caller = house.caller(token)
+            #expect(caller.refusal { $0.drivers.listDrivers(.init(), $1) } == expected, "\(token ?? "")")
+        }
+        // The challenge is RFC 6750's.
+        let answer = house.caller(foreign).answer { $0.drivers.listDrivers(.init(), $1) }
+        guard case .failure(let error) = answer else {
+            Issue.record("a foreign token was taken")
+            return
+        }
+        #expect(
+            error.problem?.metadata["www_authenticate"]
+                == "Bearer realm=\"cabstand\", error=\"invalid_token\", error_description=\"The token's issuer has no key of that kid.\""
+        )
+        var basic = CallOptions()
+        basic.metadata.add("authorization", "Basic YWRhOmFkYQ")
+        #expect(
+            house.caller(nil).refusal { $0.drivers.listDrivers(.init(), options: basic, $1) }
+                == "UNAUTHENTICATED unauthenticated")
+        // Two are none.
+        let caller = house.caller(house.token("boss", .operator))
+        var options = CallOptions()
+        options.metadata.add("authorization", "Bearer \(house.token("boss", .operator))")
+        #expect(
+            caller.refusal { $0.drivers.listDrivers(.init(), options: options, $1) }
+                == "INVALID_ARGUMENT invalid-request")
+    }
+
+    @Test func aStreamEndsWhenItsTokenDoes() throws {
+        let house = try House()
+        defer { house.close() }
+        try register(house, "d1")
+        // Clocks may differ by 30 s: it is good for one second or two more.
+        let caller = house.caller(house.token("d1", .driver, seconds: -28))
+        var messages = 0
+        let end = end(house) {
+            caller.drivers.watchDriver(.init(driverID: "d1"), onMessage: { _ in messages += 1 }, onEnd: $0)
+        }
+        #expect(end == "UNAUTHENTICATED invalid-token" && messages == 1)
+    }
+
+    @Test func withoutAuthenticationEverybodyMayDoEverything() throws {
+        let house = try House(required: false)
+        defer { house.close() }
+        try register(house, "d1")
+        let anybody = house.caller(nil)
+        let trip = try #require(try anybody.answer { $0.trips.createTrip(book("ada"), $1) }.get().trip)
+        #expect(anybody.refusal { $0.trips.completeTrip(.init(tripID: trip.id), $1) } == "OK")
+    }
+
+    @Test func aServerWithAMethodThatTheTableDoesNotHaveDoesNotStart() throws {
+        let loop = try EventLoop()
+        let registry = ServiceRegistry()
+        registry.unary(service: "driver.v1.DriverService", method: "Forget") {
+            (_: Driver_V1_GetDriverRequest, call: UnaryServerCall<Driver_V1_GetDriverResponse>) in
+            call.respond(.init())
+        }
+        let server = GRPCServer(loop: loop, registry: registry)
+        #expect(throws: AccessSettingError.self) { try RPCAccess.guarding(server, nil) }
+    }
+
+    @Test func aServiceThatCouldVerifyNobodyDoesNotStart() throws {
+        let folder = TemporaryFolder()
+        let key = folder.write("key.pem", House.publicKey)
+        func start(_ settings: [String: String]) throws(AccessSettingError) -> AccessConfiguration? {
+            guard
+                case .run(let values)? = try? SettingsDeclaration.trip.read(
+                    arguments: [], environment: settings.merging(["CABSTAND_AUTH": "required"]) { $1 })
+            else { preconditionFailure("a help text was not asked for") }
+            return try .ofService(values)
+        }
+        func refusal(_ settings: [String: String]) -> String {
+            do throws(AccessSettingError) {
+                _ = try start(settings)
+                return ""
+            } catch {
+                return error.description
+            }
+        }
+        #expect(refusal([:]).contains("CABSTAND_AUTH_KEY"))
+        #expect(refusal(["CABSTAND_AUTH_KEY": key]).contains("CABSTAND_SERVICE_SECRET"))
+        let short = folder.write("short", "0123456789\n")
+        #expect(
+            refusal(["CABSTAND_AUTH_KEY": key, "CABSTAND_SERVICE_SECRET": short]).contains("at least 32 characters"))
+        #expect(refusal(["CABSTAND_AUTH_KEY": short]).contains("-pubout"))
+        let secret = folder.write("secret", String(repeating: "0123456789", count: 4) + "\n")
+        #expect(refusal(["CABSTAND_AUTH_KEY": key, "CABSTAND_SERVICE_SECRET": secret]) == "")
+        // A private key has its public half in it.
+        let own = folder.write("own.pem", House.privateKey)
+        #expect(refusal(["CABSTAND_AUTH_KEY": own, "CABSTAND_SERVICE_SECRET": secret]) == "")
+    }
+
+    @Test func metadataInLogLinesHaveNoToken() {
+        var metadata = Metadata()
+        metadata.add("authorization", "Bearer secret-word")
+        metadata.add("x-name", "ada")
+        #expect(!"\(metadata)".contains("secret-word") && "\(metadata)".contains("x-name: ada"))
+        var options = CallOptions()
+        options.metadata = metadata
+        var dumped = ""
+        dump(options, to: &dumped)
+        #expect(!dumped.contains("secret-word") && !"\(options)".contains("secret-word"))
+    }
+}
