@@ -1,4 +1,5 @@
 import AccessTokens
+import Basics
 import HTTPClient
 import JSONWire
 import Reactor
@@ -142,13 +143,13 @@ public final class IssuerKeys {
     }
 
     private func end(_ entry: Entry, again age: Duration) {
-        entry.issuer.rest(until: loop.now + UInt64(Limits.pause / .nanoseconds(1)))
+        entry.issuer.rest(until: loop.now + Limits.pause.nanoseconds)
         entry.issuer.isAsking.store(false, ordering: .relaxed)
         let waiting = entry.waiting
         entry.waiting = []
         for done in waiting { done() }
         // Not all programs in the same second.
-        let spread = UInt64(age / .nanoseconds(1))
+        let spread = age.nanoseconds
         let delay = spread - spread / 10 + loop.randomNumber() % max(1, spread / 10)
         entry.timer = loop.schedule(after: delay) { [weak self, weak entry] in
             guard let self, let entry else { return }

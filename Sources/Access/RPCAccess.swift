@@ -1,6 +1,7 @@
 import AccessTokens
 import Bytes
 import GRPCRuntime
+import KafkaClient
 import Reactor
 import RideAPI
 
@@ -62,6 +63,23 @@ public final class RPCAccess: ServerInterceptor {
     public func revoke(_ batch: [Revocation]) {
         authenticator.revoke(batch)
         streams.end(.invalidToken(.revoked)) { authenticator.isRevoked($0) }
+    }
+
+    /// Follows the revocations that Kafka tells of. What was revoked before is read in the first moments, and then ends what has
+    /// come with it meanwhile: a service that refused everybody until then would fail the calls of those who may.
+    ///
+    /// - Parameter role: of the service, for its metrics.
+    /// - Returns: what has to be closed at the end.
+    /// - Throws: a property of the configuration that librdkafka refuses.
+    public func followRevocations(_ kafka: KafkaConfiguration, role: String) throws -> RevocationReader {
+        let metrics = RevocationMetrics(loop: authenticator.loop, role: role)
+        let reader = try RevocationReader(loop: authenticator.loop, configuration: kafka, metrics: metrics)
+        reader.onRevocations = { [unowned self] batch in
+            revoke(batch)
+            metrics.set(authenticator.revocationCount)
+        }
+        reader.onComplete = { [unowned self] in authenticator.revocationsAreComplete() }
+        return reader
     }
 
     public func intercept(_ call: InterceptedCall) throws(RPCError) {

@@ -33,6 +33,8 @@ final class DriverNode {
     private let server: GRPCServer
     /// Who may call what; nil: everybody everything.
     private let access: RPCAccess?
+    /// Whose tokens are refused; nil: nobody is asked for one.
+    private let revocations: RevocationReader?
     private let admin: AdminPort?
     let readiness: ServiceReadiness
 
@@ -80,6 +82,7 @@ final class DriverNode {
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
         access = try RPCAccess.guarding(server, AccessConfiguration.ofService(settings))
+        revocations = try access?.followRevocations(kafka, role: "driver")
         grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0, tls: identity.serverTLS) }
         admin = try AdminPort(loop: loop, settings: settings, readiness: readiness)
         connect()
@@ -153,6 +156,7 @@ final class DriverNode {
             book.locationStreams.endAll()
         }
         topics.cancel()
+        revocations?.close()
         channel.close()
         await loop.wait(atMost: flushTimeout) { done in
             loop.start { [reader] in

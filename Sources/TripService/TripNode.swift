@@ -30,6 +30,8 @@ final class TripNode {
     private let server: GRPCServer
     /// Who may call what; nil: everybody everything.
     private let access: RPCAccess?
+    /// Whose tokens are refused; nil: nobody is asked for one.
+    private let revocations: RevocationReader?
     private let admin: AdminPort?
     let readiness: ServiceReadiness
 
@@ -67,6 +69,7 @@ final class TripNode {
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
         access = try RPCAccess.guarding(server, AccessConfiguration.ofService(settings))
+        revocations = try access?.followRevocations(kafka, role: "trip")
         grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0, tls: identity.serverTLS) }
         admin = try AdminPort(loop: loop, settings: settings, readiness: readiness)
         connect()
@@ -136,6 +139,7 @@ final class TripNode {
             book.endWatches()
         }
         topics.cancel()
+        revocations?.close()
         await loop.wait(atMost: flushTimeout) { relay.whenIdle($0) }
         await loop.wait { done in producer.close(timeout: .zero) { _ in done() } }
         channel.close()
