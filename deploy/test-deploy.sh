@@ -210,7 +210,7 @@ for program in gateway driver trip simulator cabstand; do
     docker run --rm cabstand "$program" --help | grep "^Usage: $program" >/dev/null || fail "$program --help in a container"
 done
 container=$(docker run -d --read-only --cap-drop ALL --security-opt no-new-privileges -v /data -p 127.0.0.1:8080:8080 \
-    -e CABSTAND_SIMULATED_DRIVERS=20 cabstand)
+    -e CABSTAND_SIMULATED_DRIVERS=20 -e CABSTAND_AUTH=required cabstand)
 until_true 60 "cabstand in one container is healthy" docker exec "$container" cabstand --check
 expect "all in one container, root file system read-only: 20 cars" 20 "$(curl -s localhost:8080/drivers/available | jq '.drivers | length')"
 quietly docker stop "$container"
@@ -222,8 +222,15 @@ quietly docker rm -v "$container"
 step "docker compose"
 compose_up=yes
 ride='{"pickup":{"lat":53.5572,"lon":13.2615},"dropoff":{"lat":53.5453,"lon":13.2945}}'
-# book BASE RIDER: the trip's id
-book() { curl -s --max-time 10 "$1/trips" -H 'content-type: application/json' -d "$(jq -c ".rider_id=\"$2\"" <<<"$ride")" | jq -r '.id // .code'; }
+# By this the requests below are an operator's.
+operator=
+authorized() { curl -s --max-time 10 -H "authorization: Bearer $operator" "$@"; }
+# book BASE: the trip's id, booked by a new guest
+book() {
+    local guest
+    guest=$(curl -s --max-time 10 -X POST "$1/auth/guest" | jq -r .access_token)
+    curl -s --max-time 10 "$1/trips" -H "authorization: Bearer $guest" -H 'content-type: application/json' -d "$ride" | jq -r '.id // .code'
+}
 # ask URL: the body; a line in $work/client says what came back, or why nothing did.
 ask() {
     local answer status=0
@@ -241,6 +248,9 @@ has_cars() {
 created() { timeout 20 kcat -b "$1" -C -t trip_events -o beginning -e -q | jq -e -s --arg id "$2" 'any(.type == "TripCreated" and .trip.id == $id)'; }
 
 quietly compose up -d kafka || fail "docker compose up -d kafka"
+mkdir "$work/key" "$work/services"
+deploy/prebuilt/gateway make-keys "$work/key" "$work/services" || fail "gateway make-keys"
+export CABSTAND_AUTH=required CABSTAND_AUTH_KEY=$work/services/key.pub.pem CABSTAND_SERVICE_SECRET=$work/services/service-secret
 (
     export CABSTAND_KAFKA_BOOTSTRAP_SERVERS=localhost:9092 CABSTAND_BIND=127.0.0.1
     CABSTAND_DATABASE_URL=sqlite:$work/driver.db CABSTAND_SIMULATED_DRIVERS=20 exec setsid deploy/prebuilt/driver >>"$log" 2>&1
@@ -253,14 +263,16 @@ background+=($!)
 background+=($!)
 (
     export CABSTAND_KAFKA_BOOTSTRAP_SERVERS=localhost:9092 CABSTAND_BIND=127.0.0.1
-    exec setsid deploy/prebuilt/gateway >>"$log" 2>&1
+    CABSTAND_AUTH_KEY=$work/key/key.pem exec setsid deploy/prebuilt/gateway >>"$log" 2>&1
 ) &
 background+=($!)
 until_true 90 "services from a shell with compose's Kafka have cars" has_cars http://127.0.0.1:8080 20
-trip=$(book http://127.0.0.1:8080 shell)
+operator=$(CABSTAND_AUTH_KEY=$work/key/key.pem deploy/prebuilt/gateway token --role operator --subject deploy --ttl 1h)
+unset CABSTAND_AUTH CABSTAND_AUTH_KEY CABSTAND_SERVICE_SECRET
+trip=$(book http://127.0.0.1:8080)
 until_true 30 "the booking is in compose's Kafka" created localhost:9092 "$trip"
 # The services in containers start with databases of their own; a trip that they do not know would hold its car for a minute.
-quietly curl -s -X POST "127.0.0.1:8080/trips/$trip/cancel"
+quietly authorized -X POST "127.0.0.1:8080/trips/$trip/cancel"
 ok "docker compose up -d kafka: services from a shell connect to localhost:9092, and a booking is there"
 pids=("${background[@]}")
 for pid in "${pids[@]}"; do kill -TERM "$pid"; done
@@ -272,7 +284,9 @@ quietly compose up --wait || fail "docker compose up --wait"
 until_true 60 "compose has 200 cars" has_cars http://localhost:8080 200
 ok "docker compose up --wait: 200 cars"
 expect "the page is there" 200 "$(curl -s -o /dev/null -w '%{http_code}' localhost:8080/)"
-trip=$(book http://localhost:8080 compose)
+trip=$(book http://localhost:8080)
+operator=$(docker exec cabstand-gateway-1 gateway token --role operator --subject deploy --ttl 1h)
+expect "without a token there are no trips" 401 "$(curl -s -o /dev/null -w '%{http_code}' "localhost:8080/trips/$trip")"
 until_true 30 "the booking is in Kafka" created localhost:9092 "$trip"
 ok "a booking, and its event in Kafka"
 quietly compose stop
@@ -281,7 +295,7 @@ for service in gateway driver trip; do
 done
 quietly compose down
 quietly compose up --wait || fail "docker compose up --wait, the second time"
-expect "after down and up the trip is there" "$trip" "$(curl -s "localhost:8080/trips/$trip" | jq -r .id)"
+expect "after down and up the trip is there" "$trip" "$(authorized "localhost:8080/trips/$trip" | jq -r .id)"
 # Grafana's image is not to be had; Prometheus is Debian's, under the image's name.
 quietly compose --profile observe config -q || fail "the profile for Prometheus and Grafana"
 quietly compose --profile observe up -d --no-deps prometheus || fail "docker compose --profile observe up -d prometheus"
@@ -316,9 +330,12 @@ rolled_out() {
         quietly kubectl rollout status --timeout "${1:-120s}" "deployment/$name" || fail "deployment/$name: $2"
     done
 }
+deploy/secrets.sh | quietly kubectl apply -f - || fail "deploy/secrets.sh"
 quietly kubectl apply -k deploy/overlays/minikube || fail "kubectl apply -k deploy/overlays/minikube"
 rolled_out 180s "first rollout"
-ok "kubectl apply -k deploy/overlays/minikube, under the restricted Pod Security Standard"
+ok "deploy/secrets.sh and kubectl apply -k deploy/overlays/minikube, under the restricted Pod Security Standard"
+operator=$(kubectl exec deployment/gateway -- gateway token --role operator --subject deploy --ttl 2h)
+export CABSTAND_TOKEN=$operator
 
 # Production: Kafka's address comes from a secret. Its broker is the one above, by the name that it gives to its clients.
 quietly docker tag cabstand registry.example.org/cabstand:1
@@ -327,6 +344,7 @@ quietly kubectl create namespace production
 quietly kubectl label namespace production pod-security.kubernetes.io/enforce=restricted
 quietly kubectl -n production create service externalname kafka --external-name kafka.ride.svc.cluster.local
 quietly kubectl -n production create secret generic cabstand-kafka --from-literal=CABSTAND_KAFKA_BOOTSTRAP_SERVERS=kafka:9092
+deploy/secrets.sh | quietly kubectl -n production apply -f - || fail "deploy/secrets.sh in production"
 quietly kubectl -n production apply -k deploy/overlays/production || fail "kubectl apply -k deploy/overlays/production"
 for name in driver trip gateway; do
     quietly kubectl -n production rollout status --timeout 120s "deployment/$name" || fail "production: deployment/$name"
@@ -373,11 +391,11 @@ setsid node "$tools/wscat/node_modules/wscat/bin/wscat" -c "ws://localhost:8080/
     <"$work/open" >"$work/wscat" 2>&1 &
 wscat=$!
 background+=("$wscat")
-trip=$(book http://localhost:8080 tunnel)
-expect "a booking by curl through kubectl port-forward" in_progress "$(curl -s "localhost:8080/trips/$trip" | jq -r .status)"
+trip=$(book http://localhost:8080)
+expect "a booking by curl through kubectl port-forward" in_progress "$(authorized "localhost:8080/trips/$trip" | jq -r .status)"
 until_true 30 "the booking is in the cluster's Kafka" created localhost:19092 "$trip"
 ok "its event by kcat through kubectl port-forward svc/kafka 19092"
-quietly curl -s -X POST "localhost:8080/trips/$trip/cancel"
+quietly authorized -X POST "localhost:8080/trips/$trip/cancel"
 "$python" Tests/Deploy/tunnel.py 8080 || fail "the tunnel"
 if "$python" -c 'import playwright' 2>/dev/null && command -v chromium >/dev/null; then
     until_true 60 "200 free cars" has_cars http://localhost:8080 200
@@ -413,6 +431,7 @@ spec:
     - name: load
       image: cabstand/load:1
       command: [python3, /scripts/load.py, "http://gateway.ride.svc.cluster.local:8080", "${1:-}"]
+      env: [{name: TOKEN, value: "$operator"}]
       volumeMounts: [{name: scripts, mountPath: /scripts}]
   volumes: [{name: scripts, configMap: {name: load}}]
 YAML
@@ -438,7 +457,9 @@ in_background sh -c "kubectl get pods -w --output-watch-events -o json |
     jq -r --unbuffered '.object | .metadata.name as \$n | (.status.containerStatuses // [])[] | select(.state.terminated) | \"\(\$n) \(.state.terminated.exitCode)\"' >'$work/exits'"
 
 quietly kubectl scale deployment/gateway --replicas 2
-rolled_out 60s "two gateways"
+# The load is far more than one operator may ask.
+quietly kubectl set env deployment/gateway CABSTAND_RATE_LIMIT=off
+rolled_out 90s "two gateways"
 load --strict
 sleep 5
 quietly kubectl rollout restart deployment/gateway
@@ -487,7 +508,7 @@ quietly "$shared/kube/up.sh" || fail "starting the node again"
 until_true 120 "the node has its pods again" is_reborn
 rolled_out 120s "after the node was killed"
 forward_until 90 "cars after the node was killed" svc/gateway 8080 has_cars http://localhost:8080 200
-expect "a killed node's volume kept the trip" "$trip" "$(curl -s "localhost:8080/trips/$trip" | jq -r .id)"
+expect "a killed node's volume kept the trip" "$trip" "$(authorized "localhost:8080/trips/$trip" | jq -r .id)"
 load
 sleep 3
 end_load "after the node was killed: bookings, lists and maps are right"

@@ -74,10 +74,18 @@ public struct SigningKey: Sendable {
 
     /// The private key in PEM (PKCS #8), to be kept where nobody else reads it; nil: out of memory.
     public var pem: [UInt8]? {
+        unsafe written { unsafe PEM_write_bio_PrivateKey($0, $1, nil, nil, 0, nil, nil) }
+    }
+
+    /// The public half in PEM, for those who verify; nil: out of memory.
+    public var publicPEM: [UInt8]? { unsafe written { unsafe PEM_write_bio_PUBKEY($0, $1) } }
+
+    /// What `write` writes of the key.
+    private func written(_ write: (_ file: OpaquePointer, _ key: OpaquePointer) -> Int32) -> [UInt8]? {
         unsafe key.with { key in
             guard let file = unsafe BIO_new(BIO_s_mem()) else { return nil }
             defer { unsafe BIO_free(file) }
-            guard unsafe PEM_write_bio_PrivateKey(file, key, nil, nil, 0, nil, nil) == 1 else { return nil }
+            guard unsafe write(file, key) == 1 else { return nil }
             let count = Int(unsafe BIO_ctrl_pending(file))
             return unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
                 filled = max(0, Int(unsafe BIO_read(file, buffer.baseAddress, Int32(clamping: count))))

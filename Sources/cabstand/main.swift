@@ -4,6 +4,7 @@ import Operations
 import Settings
 import Telemetry
 
+KeysCommand.runIfAsked()
 TokenCommand.runIfAsked(.cabstand, keys: AllInOne.keys)
 ServerProgram.run(
     .cabstand, check: { HealthCheck.exit($0) },

@@ -3,6 +3,7 @@ import GatewayService
 import Operations
 import Settings
 
+KeysCommand.runIfAsked()
 TokenCommand.runIfAsked(.gateway) { $0.authKey }
 ServerProgram.run(
     .gateway, check: { HealthCheck.exit($0) },

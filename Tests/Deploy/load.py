@@ -1,6 +1,6 @@
 """Riders and maps inside the cluster, while somebody restarts things outside.
 
-    load.py URL [--strict]     until /tmp/stop exists; the last line is a summary as JSON
+    TOKEN=… load.py URL [--strict]     until /tmp/stop exists; the last line is a summary as JSON. TOKEN is an operator's
 
 Keep-alive clients ask for lists and book, each on one connection of its own; maps hold WebSockets and come back as the
 API says. At the end everything acknowledged is asked for again, and every map is compared with the list.
@@ -19,6 +19,7 @@ import aiohttp
 
 URL = sys.argv[1]
 STRICT = "--strict" in sys.argv
+WHO = {"authorization": f"Bearer {os.environ['TOKEN']}"}
 READERS, BOOKERS, MAPS, DRIVERS = 8, 4, 50, 24
 # Far from the simulated cars.
 LAT, LON = 52.52, 13.405
@@ -35,7 +36,7 @@ began = time.monotonic()
 
 def session():
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=1), timeout=aiohttp.ClientTimeout(total=15), raise_for_status=False
+        headers=WHO, connector=aiohttp.TCPConnector(limit=1), timeout=aiohttp.ClientTimeout(total=15), raise_for_status=False
     )
 
 
@@ -87,7 +88,7 @@ async def map_page(number):
     """A page with a map: takes every list, comes back after a close or a lost connection."""
     url = URL.replace("http", "ws", 1) + f"/ws/drivers/available?{AREA}"
     wait = 0.2
-    async with aiohttp.ClientSession() as client:
+    async with aiohttp.ClientSession(headers=WHO) as client:
         while not stopping.is_set():
             try:
                 async with client.ws_connect(url, max_msg_size=0) as socket:

@@ -63,6 +63,13 @@ def docker_build(
     images[ref] = {"live_update": live_update}
 
 
+def local_command(command, quiet=False, command_bat="", echo_off=False, env={}, dir="", stdin=None):
+    for word in command.split():
+        if word.startswith("deploy/"):
+            path(word)
+    return ""
+
+
 def kustomize(pathToDir, kustomize_bin=None, flags=[]):
     done = subprocess.run([kubectl, "kustomize", path(pathToDir)], capture_output=True, text=True)
     check(done.returncode == 0, f"{pathToDir}: {done.stderr}")
@@ -109,6 +116,7 @@ for function in (
     allow_k8s_contexts, docker_build, sync, kustomize, k8s_yaml, k8s_resource, link, local_resource,
 ):  # fmt: skip
     module.add_callable(function.__name__, function)
+module.add_callable("local", local_command)
 module["TRIGGER_MODE_MANUAL"] = "manual"
 module["TRIGGER_MODE_AUTO"] = "auto"
 source = (repository / "Tiltfile").read_text()
