@@ -83,6 +83,11 @@ final class DriverNode {
         self.server = server
         access = try RPCAccess.guarding(server, AccessConfiguration.ofService(settings))
         revocations = try access?.followRevocations(kafka, role: "driver")
+        if access == nil {
+            logger.warning(
+                "nobody is asked who they are: whoever reaches this port may do everything",
+                metadata: ["setting": settings.variable(\.auth)])
+        }
         grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0, tls: identity.serverTLS) }
         admin = try AdminPort(loop: loop, settings: settings, readiness: readiness)
         connect()

@@ -143,7 +143,7 @@ public struct CabstandSettings: SettingsCatalogue {
     )
     .of("gateway", "cabstand")
     public let auth = Setting.choice(
-        "AUTH", default: "off", ["off", "required"],
+        "AUTH", default: "required", ["off", "required"],
         help: "Whether the program asks who somebody is: with off, everybody may do everything."
     )
     .of("gateway", "driver", "trip", "cabstand")

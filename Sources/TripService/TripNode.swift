@@ -70,6 +70,11 @@ final class TripNode {
         self.server = server
         access = try RPCAccess.guarding(server, AccessConfiguration.ofService(settings))
         revocations = try access?.followRevocations(kafka, role: "trip")
+        if access == nil {
+            logger.warning(
+                "nobody is asked who they are: whoever reaches this port may do everything",
+                metadata: ["setting": settings.variable(\.auth)])
+        }
         grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0, tls: identity.serverTLS) }
         admin = try AdminPort(loop: loop, settings: settings, readiness: readiness)
         connect()
