@@ -14,6 +14,7 @@ import Testing
         let outcome = try SettingsDeclaration.gateway.read(
             arguments: [],
             environment: [
+                "CABSTAND_AUTH": "off",
                 "CABSTAND_BIND": "127.0.0.1", "CABSTAND_HTTP_PORT": "0", "CABSTAND_PUBLIC_DIR": folder.path,
                 "CABSTAND_EVENT_LOOPS": "3", "CABSTAND_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
                 "CABSTAND_DRIVER_SERVICE": "127.0.0.1:1", "CABSTAND_TRIP_SERVICE": "127.0.0.1:1",
