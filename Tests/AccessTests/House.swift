@@ -74,6 +74,7 @@ final class House {
                 ]
             ) { $1 }
         }
+        if !required { shared["CABSTAND_AUTH"] = "off" }
         shared.merge(settings) { $1 }
         let folder = folder
         let environment = shared
