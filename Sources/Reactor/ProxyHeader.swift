@@ -17,9 +17,13 @@ public struct ProxyHeader: Sendable, Hashable {
         case length
     }
 
+    /// What the beginning of a connection is.
     public enum Outcome: Sendable, Hashable {
+        /// A header may become of it.
         case needsMore
+        /// It is a whole header.
         case header(ProxyHeader)
+        /// It is none, and never becomes one: why.
         case failed(Failure)
     }
 

@@ -4,7 +4,9 @@ import WebSockets
 
 /// A message as a task gets it.
 public enum WebSocketMessage: Sendable, Equatable {
+    /// UTF-8 text (RFC 6455 §5.6).
     case text(String)
+    /// Bytes that mean what the application says.
     case binary([UInt8])
 }
 
