@@ -41,8 +41,8 @@ public final class Principal: Sendable {
         subject = Self.subject(token, issuer)
         roles = Set(Role.ofTokens.filter { token.scopes.contains($0.rawValue) })
         // A clock that goes slow by the skew sees the token as long.
-        expires = min(token.expires, .max - TokenVerifier.skew) + TokenVerifier.skew
-        issuedAt = token.issuedAt
+        expires = Self.bounded(token.expires) + TokenVerifier.skew
+        issuedAt = Self.bounded(token.issuedAt)
         tokenID = token.identifier
     }
 
@@ -50,9 +50,14 @@ public final class Principal: Sendable {
     public init(subject: String, roles: Set<Role>, expires: Int64, issuedAt: Int64, tokenID: String) {
         self.subject = subject
         self.roles = roles
-        self.expires = expires
-        self.issuedAt = issuedAt
+        self.expires = Self.bounded(expires)
+        self.issuedAt = Self.bounded(issuedAt)
         self.tokenID = tokenID
+    }
+
+    /// An issuer may say any number: from here on it is a second of the years 1970 to 9999, which can be calculated with.
+    private static func bounded(_ second: Int64) -> Int64 {
+        min(max(second, Moment.walls.lowerBound / 1000), Moment.walls.upperBound / 1000)
     }
 
     /// Two issuers may each have an Ada, and a subject may be no identifier here (`auth0|5f7c…`): those are known by a digest of

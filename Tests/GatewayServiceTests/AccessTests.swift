@@ -275,6 +275,17 @@ extension AccessConfiguration {
         #expect(status(world.send("GET", "/trips?access_token=x")) == 401)
     }
 
+    /// What an issuer says of time is a number like any other from outside.
+    @Test func anInstantThatNobodyCanCalculateWithEndsNothing() throws {
+        let issuer = try TestIssuer()
+        let world = try world(issuer)
+        for expires: Int64 in [.max, .max - 1, .max / 1000, 253_402_300_800] {
+            let fields = issuer.field("ada", "rider", expires: expires)
+            #expect(world.send("GET", "/auth/session", fields: fields).contains("\"expires_at\":\""))
+            #expect(status(world.send("POST", "/ws/tickets", body: body(.createTicket), fields: fields)) == 201)
+        }
+    }
+
     @Test func aKeyThatIsGoneOpensNothing() throws {
         let (old, new) = (try TestIssuer(), try TestIssuer())
         let world = try world(old)

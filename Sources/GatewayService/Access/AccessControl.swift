@@ -291,8 +291,9 @@ private struct TicketGate: Gate, AsyncGate {
         request.attach(principal)
         if access.configuration.signer != nil {
             // It ends with the token that was shown for the ticket, also when that one is revoked.
+            let seconds = principal.expires - TokenVerifier.skew - principal.issuedAt
             let token = try access.token(
-                for: principal.subject, principal.roles, seconds: max(1, expires - issued), at: issued,
+                for: principal.subject, principal.roles, seconds: max(1, seconds), at: principal.issuedAt,
                 id: answer.tokenID.isEmpty ? nil : answer.tokenID)
             request.attach(CallerToken(text: token))
         }

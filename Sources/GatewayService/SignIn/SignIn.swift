@@ -3,6 +3,7 @@ import HTTPServer
 import JSONWire
 import ProtobufWire
 import RideAPI
+import RideDomain
 
 /// Signs people in on one loop: begins, renews and ends their sessions, which the driver service remembers, and makes their access
 /// tokens.
@@ -89,8 +90,10 @@ final class SignIn {
 
     private func tokens(_ session: Auth_V1_Session?) throws(Problem) -> Tokens {
         guard let session, let identity = session.identity, !session.refreshToken.isEmpty,
-            let expires = session.expiresAt?.seconds, let issued = session.issuedAt?.seconds
+            let end = session.expiresAt?.unixMilliseconds, let start = session.issuedAt?.unixMilliseconds,
+            Moment.walls.contains(start)
         else { throw .backendBroken(.driver) }
+        let (expires, issued) = (end / 1000, start / 1000)
         let roles = Set(identity.roles.compactMap(Role.init))
         return Tokens(
             subject: identity.subject, roles: roles,
