@@ -312,6 +312,22 @@ import Testing
         #expect([trip, list, uplink].map(\.closeCode) == [3005, 3005, 3005])
     }
 
+    /// A token that is good costs a look at all WebSockets: one that gains nothing counts as a bad message.
+    @Test func renewingAgainAndAgainEndsASocket() throws {
+        let (world, key) = try world()
+        let browser = world.open(
+            "/ws/trips/t", fields: "Authorization: Bearer \(token(key, "rider", .rider, seconds: 60))\r\n")
+        world.run(1)
+        for seconds in [3600, 3600, 3630] + Array(repeating: 3600, count: 100) {
+            browser.send(
+                "{\"type\":\"token\",\"token\":\"\(token(key, "rider", .rider, seconds: Int64(seconds)))\"}")
+        }
+        world.run(5)
+        #expect(browser.messages.filter { $0.hasPrefix("{\"type\":\"token\"") }.count == 1)
+        #expect(browser.messages.contains { $0.contains("\"code\":\"invalid-body\"") })
+        #expect(browser.closeCode == 3509)
+    }
+
     @Test func aTicketsSocketEndsWithTheTokenThatWasShownForIt() throws {
         let (world, key) = try world()
         let answer = world.ask(

@@ -75,21 +75,36 @@ final class SocketExpiry {
         }
     }
 
-    /// Lets a WebSocket stay open until another token ends of the same person, with the same roles at least; false: it is not such
-    /// a one, or the WebSocket was opened without a token.
+    /// What becomes of a next token.
+    enum Renewal {
+        case renewed
+        /// It is not the same person's, or has not all their roles; or the WebSocket was opened without a token.
+        case notTheirs
+        /// It ends no later than the one before, or hardly.
+        case tooEarly
+    }
+
+    /// Seconds by which a next token has to outlast the one before. Reason: what is renewed in each of them costs a look at all
+    /// that are open; tokens of some minutes are renewed every few minutes.
+    static let gain: Int64 = 60
+
+    /// Lets a WebSocket stay open until another token ends of the same person, with the same roles at least.
     ///
-    /// All that are kept are looked through, 40 bytes each: a token is renewed a few times in an hour.
-    func renew(_ id: WebSocketID, for principal: Principal) -> Bool {
+    /// All that are kept are looked through, 40 bytes each.
+    func renew(_ id: WebSocketID, for principal: Principal) -> Renewal {
         let next = Socket(id, principal)
+        // About what looking through them takes, in microseconds.
+        sockets.loop.charge(1 + count / 512)
         for (second, kept) in due {
             guard let place = kept.sockets.firstIndex(where: { $0.id == id }) else { continue }
             let old = kept.sockets[place]
-            guard old.subject == next.subject, old.roles & next.roles == old.roles else { return false }
+            guard old.subject == next.subject, old.roles & next.roles == old.roles else { return .notTheirs }
+            guard principal.expires >= second + Self.gain else { return .tooEarly }
             due[second]?.sockets.remove(at: place)
             keep(next, until: principal.expires)
-            return true
+            return .renewed
         }
-        return false
+        return .notTheirs
     }
 
     /// Those that are kept, open or not.

@@ -22,8 +22,13 @@ final class TokenRenewal {
         guard Self.mayBeToken(text), let token = Self.token(text) else { return false }
         do throws(Problem) {
             let principal = try access.principal(ofToken: token)
-            guard expiry.renew(id, for: principal) else {
-                throw Problem(403, "not-yours", "The token is not of whom this WebSocket was opened for.")
+            switch expiry.renew(id, for: principal) {
+            case .renewed: break
+            case .notTheirs: throw Problem(403, "not-yours", "The token is not of whom this WebSocket was opened for.")
+            case .tooEarly:
+                throw Problem(
+                    422, "invalid-body",
+                    "The token ends hardly later than the one before; send the next one when that is nearly over.")
             }
             var answer = ByteBuffer()
             answer.beginJSONObject()
