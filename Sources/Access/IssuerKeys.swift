@@ -62,6 +62,7 @@ public final class IssuerKeys {
     private let entries: [String: Entry]
     private let logger = Logger(label: "access")
     private let metrics: FetchMetrics
+    private var isClosed = false
     /// An issuer's keys are others than before.
     public var onChange: ((_ issuer: String, _ keys: JSONWebKeySet) -> Void)?
 
@@ -79,7 +80,7 @@ public final class IssuerKeys {
     /// Fetches an issuer's keys, or joins those who wait for them; `done` is called when there is an answer, at once if the
     /// issuer was asked within the last minute.
     public func refetch(_ issuer: String, _ done: @escaping () -> Void) {
-        guard let entry = entries[issuer], entry.issuer.isWorthAsking(now: loop.now) else { return done() }
+        guard !isClosed, let entry = entries[issuer], entry.issuer.isWorthAsking(now: loop.now) else { return done() }
         entry.waiting.append(done)
         fetch(entry)
     }
@@ -89,6 +90,7 @@ public final class IssuerKeys {
 
     /// Fetches no more.
     public func close() {
+        isClosed = true
         for entry in entries.values {
             if let timer = entry.timer { loop.cancel(timer) }
             entry.timer = nil
@@ -99,7 +101,8 @@ public final class IssuerKeys {
     // MARK: One fetch
 
     private func fetch(_ entry: Entry) {
-        guard entry.issuer.isAsking.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged
+        guard !isClosed,
+            entry.issuer.isAsking.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged
         else { return }
         if let timer = entry.timer { loop.cancel(timer) }
         entry.timer = nil
@@ -148,6 +151,7 @@ public final class IssuerKeys {
         let waiting = entry.waiting
         entry.waiting = []
         for done in waiting { done() }
+        if isClosed { return }
         // Not all programs in the same second.
         let spread = age.nanoseconds
         let delay = spread - spread / 10 + loop.randomNumber() % max(1, spread / 10)

@@ -59,6 +59,9 @@ public final class RPCAccess: ServerInterceptor {
         issuers?.tellAgain()
     }
 
+    /// Asks no issuer any more.
+    public func close() { issuers?.close() }
+
     /// Refuses what is revoked from now on, and ends the streams that came with it.
     public func revoke(_ batch: [Revocation]) {
         authenticator.revoke(batch)
@@ -74,11 +77,12 @@ public final class RPCAccess: ServerInterceptor {
     public func followRevocations(_ kafka: KafkaConfiguration, role: String) throws -> RevocationReader {
         let metrics = RevocationMetrics(loop: authenticator.loop, role: role)
         let reader = try RevocationReader(loop: authenticator.loop, configuration: kafka, metrics: metrics)
-        reader.onRevocations = { [unowned self] batch in
+        reader.onRevocations = { [weak self] batch in
+            guard let self else { return }
             revoke(batch)
             metrics.set(authenticator.revocationCount)
         }
-        reader.onComplete = { [unowned self] in authenticator.revocationsAreComplete() }
+        reader.onComplete = { [weak self] in self?.authenticator.revocationsAreComplete() }
         return reader
     }
 

@@ -162,6 +162,7 @@ final class DriverNode {
         }
         topics.cancel()
         revocations?.close()
+        access?.close()
         channel.close()
         await loop.wait(atMost: flushTimeout) { done in
             loop.start { [reader] in

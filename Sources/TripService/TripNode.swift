@@ -145,6 +145,7 @@ final class TripNode {
         }
         topics.cancel()
         revocations?.close()
+        access?.close()
         await loop.wait(atMost: flushTimeout) { relay.whenIdle($0) }
         await loop.wait { done in producer.close(timeout: .zero) { _ in done() } }
         channel.close()
