@@ -116,8 +116,9 @@ final class AuthHandler: Auth_V1_AuthServiceAsyncHandler {
         try check("identity/subject", Identifier.violation(of: "subject", message.subject))
         var roles: Set<Role> = []
         for word in message.roles {
-            guard let role = Role(rawValue: word) else {
-                let known = Role.allCases.map(\.rawValue).joined(separator: ", ")
+            // A service proves who it is by other means, and has no session.
+            guard let role = Role.ofTokens.first(where: { $0.rawValue == word }) else {
+                let known = Role.ofTokens.map(\.rawValue).joined(separator: ", ")
                 let violation = Rules.sentence("roles", is: Rules.quoted(word), "of \(known)")
                 throw .invalid([BodyViolation(pointer: "/identity/roles", detail: violation)])
             }
