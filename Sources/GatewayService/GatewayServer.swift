@@ -132,11 +132,7 @@ public final class GatewayServer: ServerProcess {
         _ settings: ProgramSettings
     ) throws -> (context: TLSServerContext, certificate: String, key: String)? {
         let (certificate, key) = (settings.tlsCert, settings.tlsKey)
-        guard certificate.isEmpty == key.isEmpty else {
-            throw GatewayStartError(
-                description:
-                    "CABSTAND_TLS_CERT and CABSTAND_TLS_KEY belong together; give both, or none for plain HTTP.")
-        }
+        // That both are there, or none, the identity has seen.
         if certificate.isEmpty { return nil }
         let context = try TLSServerContext(certificatePath: certificate, keyPath: key, alpn: ["http/1.1"])
         return (context, certificate, key)
