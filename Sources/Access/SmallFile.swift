@@ -30,17 +30,21 @@ enum SmallFile {
 
     static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
-    /// Makes a file that only its owner can read. One that is there already stays as it is.
+    /// Makes a file that only its owner can read, the whole of it or none: it gets its name when it is written. One that is there
+    /// already stays as it is.
     static func makePrivate(_ path: String, _ bytes: [UInt8]) throws(AccessSettingError) {
-        let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        let draft = "\(path).\(getpid())"
+        let descriptor = unsafe open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw failure(path, "can't be made") }
-        defer { close(descriptor) }
-        let written = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
-        guard written == bytes.count, fsync(descriptor) == 0 else {
-            let error = failure(path, "can't be written")
-            _ = unsafe unlink(path)
-            throw error
+        defer {
+            close(descriptor)
+            _ = unsafe unlink(draft)
         }
+        let written = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
+        guard written == bytes.count, fsync(descriptor) == 0 else { throw failure(path, "can't be written") }
+        if unsafe link(draft, path) == 0 || errno == EEXIST { return }
+        // Not every file system has hard links.
+        guard exists(path) || (unsafe rename(draft, path) == 0) else { throw failure(path, "can't be made") }
     }
 
     private static func failure(_ path: String, _ what: String) -> AccessSettingError {
