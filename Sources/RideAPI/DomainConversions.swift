@@ -43,12 +43,15 @@ extension DriverStatus {
 }
 
 extension Driver_V1_Driver {
-    /// `distance` in metres, from the position that was asked for.
-    public init(_ driver: Driver, distance: Double? = nil) {
+    /// - Parameters:
+    ///   - distance: metres, from the position that was asked for.
+    ///   - view: how much of the profile its reader may see.
+    public init(_ driver: Driver, distance: Double? = nil, seenAs view: DriverView) {
         self.init(stateOf: driver, distance: distance)
-        id = driver.id
-        name = driver.profile.name
-        vehicle = Driver_V1_Vehicle(driver.profile.vehicle)
+        let profile = driver.profile.seen(as: view)
+        id = profile.id
+        name = profile.name
+        vehicle = Driver_V1_Vehicle(profile.vehicle)
     }
 
     /// What never changes, and nothing else.

@@ -49,6 +49,28 @@ public final class DriverProfile: Sendable, Hashable {
     }
 
     public func hash(into hasher: inout Hasher) { hasher.combine(id) }
+
+    /// What somebody with that view gets to see.
+    public func seen(as view: DriverView) -> DriverProfile {
+        switch view {
+        case .whole: return self
+        case .stranger:
+            var vehicle = vehicle
+            vehicle.plate = ""
+            let given = name.split(maxSplits: 1, whereSeparator: \.isWhitespace).first
+            return DriverProfile(id: id, name: given.map(String.init) ?? name, vehicle: vehicle)
+        }
+    }
+}
+
+/// How much of a driver's profile somebody gets to see. A plate and an exact name are for the rider on the trip, who finds them in
+/// the trip, for the driver, and for operators.
+public enum DriverView: Sendable, CaseIterable {
+    /// Everything.
+    case whole
+    /// The given name, which is the first word of the name, and the car without its plate: enough to choose by, too little to look
+    /// somebody up by.
+    case stranger
 }
 
 /// A driver: who, where, and the two facts that the status is derived from.

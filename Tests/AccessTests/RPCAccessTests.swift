@@ -33,13 +33,13 @@ import Testing
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     ]
 
-    private func register(_ house: House, _ ids: String...) throws {
+    private func register(_ house: House, _ ids: String..., name: String = "Ada") throws {
         let boss = house.caller(house.token("boss", .operator))
         for id in ids {
             _ = try boss.answer {
                 $0.drivers.registerDriver(
                     Driver_V1_RegisterDriverRequest(
-                        id: id, name: "Ada", vehicle: Self.vehicle, lat: pickup.lat, lon: pickup.lon), $1)
+                        id: id, name: name, vehicle: Self.vehicle, lat: pickup.lat, lon: pickup.lon), $1)
             }.get()
         }
     }
@@ -160,6 +160,53 @@ import Testing
             report.finish(done)
         }.get()
         #expect(counted.accepted + counted.dropped.values.reduce(0, +) == 1)
+    }
+
+    @Test func strangersSeeACarAndAGivenName() throws {
+        let house = try House()
+        defer { house.close() }
+        try register(house, "d1", "d2", name: "Ada Lovelace")
+        let ada = house.caller(house.token("ada", .rider))
+        let whole: Set<String> = ["Ada Lovelace, NB-A 1"]
+        let short: Set<String> = ["Ada, "]
+        func seen(_ drivers: [Driver_V1_Driver]) -> Set<String> {
+            Set(drivers.map { "\($0.name), \($0.vehicle?.plate ?? "?")" })
+        }
+        func get(_ caller: Caller, _ id: String) throws -> Set<String> {
+            seen([try #require(try caller.answer { $0.drivers.getDriver(.init(driverID: id), $1) }.get().driver)])
+        }
+        func find(_ caller: Caller) throws -> Set<String> {
+            let drivers = try caller.answer { $0.drivers.findAvailableDrivers(.init(), $1) }.get().drivers
+            #expect(drivers.count == 2)
+            return seen(drivers)
+        }
+        let driver = house.caller(house.token("d1", .driver))
+        let boss = house.caller(house.token("boss", .operator))
+        let gateway = house.caller(try house.token(ServiceName.gateway))
+        let trips = house.caller(try house.token(ServiceName.trip))
+        #expect(try get(ada, "d1") == short && find(ada) == short)
+        #expect(try get(driver, "d1") == whole && get(driver, "d2") == short && find(driver) == short)
+        #expect(try get(boss, "d1") == whole && find(boss) == whole)
+        // What it shows to many.
+        #expect(try get(gateway, "d1") == short && find(gateway) == short)
+        let everywhere = Driver_V1_ListDriversInAreasRequest(areas: [
+            Driver_V1_Box(west: 13, south: 53, east: 14, north: 54)
+        ])
+        let areas = try gateway.answer { $0.drivers.listDriversInAreas(everywhere, $1) }.get().areas
+        #expect(areas.count == 1 && seen(areas[0].drivers) == short)
+        // What it puts into the trip.
+        #expect(try get(trips, "d1") == whole && find(trips) == whole)
+
+        // Chosen or found, the driver of one's own trip has a plate; those that may be booked instead have none.
+        let trip = try #require(try ada.answer { $0.trips.createTrip(book(""), $1) }.get().trip)
+        #expect(trip.driver?.name == "Ada Lovelace" && trip.driver?.vehicle?.plate == "NB-A 1")
+        let other = house.caller(house.token("bob", .rider))
+        guard case .failure(let error) = other.answer({ $0.trips.createTrip(book("", driver: trip.driverID), $1) })
+        else {
+            Issue.record("booked twice")
+            return
+        }
+        #expect(seen(error.problem?.alternatives ?? []) == short)
     }
 
     @Test func anIdempotencyKeyBelongsToWhoeverUsesIt() throws {

@@ -32,7 +32,7 @@ import Testing
         _ request: Driver_V1_ListDriversInAreasRequest, _ registry: inout DriverRegistry,
         work: Int = DriverLimits.areaWork
     ) throws -> (response: Driver_V1_ListDriversInAreasResponse, bytes: Int) {
-        var encoder = DriverListEncoder()
+        var encoder = DriverListEncoder(.whole)
         var answer = AreaAnswer(request, work: work)
         try answer.encode(&registry, into: &encoder)
         var bytes: [UInt8] = []
@@ -54,7 +54,7 @@ import Testing
         #expect(partial.response.areas.map(\.outcome) == [.tooMany] && partial.bytes < 100)
         // Nor does the list of ten thousand of them pass it.
         let found = registry.findAvailable(in: .everywhere, limit: 10_000).found
-        var encoder = DriverListEncoder()
+        var encoder = DriverListEncoder(.whole)
         var bytes = 0
         encoder.encode(found, of: registry, Driver_V1_FindAvailableDriversResponse()) { bytes = $0.count }
         #expect(bytes <= 4 << 20 && bytes > 4_000_000)

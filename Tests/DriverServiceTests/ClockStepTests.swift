@@ -164,7 +164,7 @@ import Testing
         for slot in 0..<3 as Range<Int32> {
             let driver = town.book.registry[slot]
             #expect(
-                Driver_V1_Driver(driver).encoded().count > 0
+                Driver_V1_Driver(driver, seenAs: .whole).encoded().count > 0
                     && Driver_V1_WatchDriverResponse(driver).encoded().count > 0)
             var event = ByteBuffer()
             DriverLocationUpdate(
@@ -205,7 +205,7 @@ import Testing
 
     @Test func anAreaThatIsNoneIsRefused() throws {
         var registry = makeRegistry()
-        var lists = DriverListEncoder()
+        var lists = DriverListEncoder(.whole)
         for first in Self.reals {
             for second in Self.reals + [0, 89] {
                 for request in [

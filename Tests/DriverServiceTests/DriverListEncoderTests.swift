@@ -25,7 +25,7 @@ import Testing
 
     @Test func foundDriversAreTheBytesOfTheMessage() {
         var registry = registry()
-        var encoder = DriverListEncoder()
+        var encoder = DriverListEncoder(.whole)
         // The second time from what the first has kept.
         for area in [Area.everywhere, .around(Position(lat: 52.51, lon: 13.4), radius: nil), .everywhere] {
             let found = registry.findAvailable(in: area, limit: 10).found
@@ -36,7 +36,7 @@ import Testing
             var bytes: [UInt8] = []
             encoder.encode(found, of: registry, response) { span in bytes = span.indices.map { span[$0] } }
             response.drivers = found.map { choice in
-                var driver = Driver_V1_Driver(registry[choice.slot])
+                var driver = Driver_V1_Driver(registry[choice.slot], seenAs: .whole)
                 driver.distanceM = choice.distance.map { ($0 * 10).rounded() / 10 }
                 return driver
             }
@@ -46,7 +46,7 @@ import Testing
 
     @Test func areasAreTheBytesOfTheMessage() {
         let registry = registry()
-        var encoder = DriverListEncoder()
+        var encoder = DriverListEncoder(.whole)
         let areas: [[Int32]] = [[0, 1, 2], [], [4], [0, 1, 2, 3, 4]]
         var response = Driver_V1_ListDriversInAreasResponse(revision: registry.revision)
         var bytes: [UInt8] = []
@@ -61,7 +61,7 @@ import Testing
         encoder.appendArea(.notReached)
         encoder.endAreas(response) { span in bytes = span.indices.map { span[$0] } }
         response.areas = areas.map { slots in
-            Driver_V1_DriversInArea(drivers: slots.map { Driver_V1_Driver(registry[$0]) })
+            Driver_V1_DriversInArea(drivers: slots.map { Driver_V1_Driver(registry[$0], seenAs: .whole) })
         }
         response.areas.append(Driver_V1_DriversInArea(outcome: .notReached))
         #expect(bytes == response.encoded())
@@ -70,7 +70,7 @@ import Testing
     /// Every gRPC peer takes 4 MiB: a list that would be longer is cut, and says so.
     @Test func aListNeverPassesWhatAMessageMayHold() throws {
         var registry = registry()
-        var encoder = DriverListEncoder()
+        var encoder = DriverListEncoder(.whole)
         let found = registry.findAvailable(in: .everywhere, limit: 10).found
         let response = Driver_V1_FindAvailableDriversResponse(revision: registry.revision)
         var bytes: [UInt8] = []

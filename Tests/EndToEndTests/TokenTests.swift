@@ -27,9 +27,15 @@ import Testing
         #expect(try curl(json + ["-d", driver, drivers]).hasSuffix(" 401"))
         #expect(try curl(rider + json + ["-d", driver, drivers]).hasSuffix(" 403"))
         #expect(try curl(operators + json + ["-d", driver, drivers]).hasSuffix(" 201"))
+        // A plate is for whom one rides with.
+        let free = try curl(rider + ["\(cabstand.url)/drivers/available"])
+        #expect(free.contains("\"id\":\"car\"") && !free.contains("plate"), "\(free)")
+        #expect(try !curl(rider + ["\(cabstand.url)/drivers/car"]).contains("plate"))
+        #expect(try curl(operators + ["\(cabstand.url)/drivers/car"]).contains("\"plate\":\"d\""))
         let trip = "{\"pickup\":{\"lat\":49.45,\"lon\":11.08},\"dropoff\":{\"lat\":49.46,\"lon\":11.09}}"
         let booked = try curl(rider + json + ["-d", trip, "\(cabstand.url)/trips"])
         #expect(booked.hasSuffix(" 201") && booked.contains("\"rider_id\":\"ada\""), "\(booked)")
+        #expect(booked.contains("\"plate\":\"d\""), "\(booked)")
         #expect(try curl(try token("rider", "eve") + ["\(cabstand.url)/trips"]).contains("\"trips\":[]"))
         #expect(try curl(["\(cabstand.url)/drivers/available"]).hasSuffix(" 200"))
         #expect(try curl(["\(cabstand.url)/.well-known/jwks.json"]).contains("\"crv\":\"Ed25519\""))

@@ -71,12 +71,15 @@ struct JSONCodecTests {
             driver.unknownFields = [0xA0, 0x06, 0x01]
             drivers.append(driver)
         }
+        // As strangers see it.
+        drivers[50].vehicle?.plate = ""
         let list = Driver_V1_FindAvailableDriversResponse(
             drivers: drivers, revision: 1 << 40, asOf: Samples.instant, truncated: true)
         let text = try DriverListText(decoding: list.encoded())
         let expected = drivers.map { driver in written { $0.appendJSON(driver: driver) } }.joined(separator: ",")
         #expect(String(decoding: text.drivers, as: UTF8.self) == expected)
         #expect(text.count == 53)
+        #expect(expected.split(separator: "\"plate\"").count == 1 + 50)
         #expect(text.revision == 1 << 40 && text.asOf == Samples.instant && text.truncated)
         #expect(try DriverListText(decoding: [] as [UInt8]).drivers.isEmpty)
         #expect(throws: ProtobufError.malformedUTF8) { try DriverListText(decoding: [10, 3, 10, 1, 0xFF]) }

@@ -27,7 +27,8 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
             let (driver, created) = try await book.register(
                 profile, position: Position(lat: request.lat, lon: request.lon).rounded, deadline: deadline,
                 trace: call.origin.trace)
-            call.respond(Driver_V1_RegisterDriverResponse(driver: Driver_V1_Driver(driver), created: created))
+            call.respond(
+                Driver_V1_RegisterDriverResponse(driver: Driver_V1_Driver(driver, seenAs: .whole), created: created))
         }
     }
 
@@ -35,7 +36,9 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
         do throws(DriverError) {
             let driver = try book.find(request.driverID).driver
             call.respond(
-                Driver_V1_GetDriverResponse(driver: Driver_V1_Driver(driver), revision: driver.revision))
+                Driver_V1_GetDriverResponse(
+                    driver: Driver_V1_Driver(driver, seenAs: call[Principal.self]?.view(ofDriver: driver.id) ?? .whole),
+                    revision: driver.revision))
         } catch {
             call.fail(error.rpcError)
         }
@@ -48,7 +51,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
             try Self.check(call[Principal.self], speaksFor: request.driverID)
             let driver = try await book.setPresent(
                 request.driverID, try DriverRequests.isPresent(request), deadline: deadline, trace: call.origin.trace)
-            call.respond(Driver_V1_UpdateDriverStatusResponse(driver: Driver_V1_Driver(driver)))
+            call.respond(Driver_V1_UpdateDriverStatusResponse(driver: Driver_V1_Driver(driver, seenAs: .whole)))
         }
     }
 
@@ -80,7 +83,8 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
             let question = try DriverRequests.page(request)
             let page = book.registry.page(status: question.status, after: question.after, limit: question.size)
             var response = Driver_V1_ListDriversResponse()
-            response.drivers = page.slots.map { Driver_V1_Driver(book.registry[$0]) }
+            let view = call[Principal.self]?.viewOfDrivers ?? .whole
+            response.drivers = page.slots.map { Driver_V1_Driver(book.registry[$0], seenAs: view) }
             if page.more, let last = response.drivers.last {
                 response.nextPageToken = DriverPageToken.text(after: last.id, question.status)
             }

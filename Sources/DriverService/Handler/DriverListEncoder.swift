@@ -15,9 +15,13 @@ struct DriverListEncoder: ~Copyable {
     /// Field 1 (`drivers`, `areas`) as a message.
     private static let firstField: UInt8 = 1 << 3 | 2
 
+    private let view: DriverView
     /// By slot: the fields of `Driver_V1_Driver` that never change; empty until they were needed.
     private var profiles: [[UInt8]] = []
     private var output = ByteBuffer()
+
+    /// - Parameter view: how much of the drivers' profiles the readers may see.
+    init(_ view: DriverView) { self.view = view }
 
     /// Hands over the encoded `response`, which has no drivers yet, with these in front of its other fields. What would
     /// be more than a message can hold is cut off, and the response says so.
@@ -101,7 +105,7 @@ struct DriverListEncoder: ~Copyable {
         if profiles.count < registry.count {
             profiles += repeatElement([], count: registry.count - profiles.count)
         }
-        if profiles[Int(slot)].isEmpty { profiles[Int(slot)] = Driver_V1_Driver(driver.profile).encoded() }
+        if profiles[Int(slot)].isEmpty { profiles[Int(slot)] = Driver_V1_Driver(driver.profile.seen(as: view)).encoded() }
         let state = Driver_V1_Driver(stateOf: driver, distance: distance)
         let profile = profiles[Int(slot)]
         output.append(Self.firstField)

@@ -1,3 +1,4 @@
+import Access
 import Bytes
 import GRPCRuntime
 import ProtobufWire
@@ -20,6 +21,7 @@ final class DriverLists {
     /// The long list that is being made.
     private struct LongList: ~Copyable {
         let call: Call
+        let view: DriverView
         let found: [FoundDriver]
         var response: Driver_V1_FindAvailableDriversResponse
         var output = ByteBuffer()
@@ -29,7 +31,8 @@ final class DriverLists {
 
     private let loop: EventLoop
     private let book: DriverBook
-    private var encoder = DriverListEncoder()
+    private var whole = DriverListEncoder(.whole)
+    private var forStrangers = DriverListEncoder(.stranger)
     /// Those whose answer may be long.
     private var questions: [(call: Call, question: Question)] = []
     /// Questions in front of it have been answered, or are being.
@@ -52,7 +55,9 @@ final class DriverLists {
         }
         let (found, response) = find(question)
         loop.charge(2 * found.count)
-        encoder.encode(found, of: book.registry, response) { call.respond(encoded: $0) }
+        withEncoder(Self.view(of: call[Principal.self])) {
+            $0.encode(found, of: book.registry, response) { call.respond(encoded: $0) }
+        }
     }
 
     func answer(
@@ -64,8 +69,22 @@ final class DriverLists {
         var answer = AreaAnswer(request)
         // Whether it comes to an answer or not.
         defer { loop.charge(answer.workDone / 64) }
-        try book.ask { registry throws(DriverError) in try answer.encode(&registry, into: &encoder) }
-        encoder.endAreas(response) { call.respond(encoded: $0) }
+        try withEncoder(Self.view(of: call[Principal.self])) { encoder throws(DriverError) in
+            try book.ask { registry throws(DriverError) in try answer.encode(&registry, into: &encoder) }
+            encoder.endAreas(response) { call.respond(encoded: $0) }
+        }
+    }
+
+    /// Where access is not restricted everybody sees everything.
+    private static func view(of caller: Principal?) -> DriverView { caller?.viewOfDrivers ?? .whole }
+
+    private func withEncoder<Result, Failure: Error>(
+        _ view: DriverView, _ body: (inout DriverListEncoder) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        switch view {
+        case .whole: try body(&whole)
+        case .stranger: try body(&forStrangers)
+        }
     }
 
     private func find(
@@ -94,7 +113,7 @@ final class DriverLists {
         // Who has been booked since the drivers were looked for is not offered any more.
         let registry = book.registry
         let portion = list.found[list.next..<end].filter { registry[$0.slot].status == .available }
-        let fits = encoder.append(portion[...], of: registry, to: &list.output)
+        let fits = withEncoder(list.view) { $0.append(portion[...], of: registry, to: &list.output) }
         list.next = end
         if fits, end < list.found.count {
             current = consume list
@@ -112,7 +131,8 @@ final class DriverLists {
             nextQuestion += 1
             if call.isCancelled { continue }
             let (found, response) = find(question)
-            current = LongList(call: call, found: found, response: response)
+            current = LongList(
+                call: call, view: Self.view(of: call[Principal.self]), found: found, response: response)
             break
         }
         // Those that are done are forgotten when they are half of all.

@@ -41,13 +41,13 @@ extension ByteBuffer {
         append(text.extracting(head..<text.count))
     }
 
-    /// Appends a vehicle. One that is not known has empty words.
+    /// Appends a vehicle. One that is not known has empty words; a plate that its reader may not see is not there.
     public mutating func appendJSON(vehicle: Driver_V1_Vehicle?) {
         beginJSONObject()
         appendJSON("make", string: vehicle?.make ?? "")
         appendJSON("model", string: vehicle?.model ?? "")
         appendJSON("color", string: vehicle?.color ?? "")
-        appendJSON("plate", string: vehicle?.plate ?? "")
+        if let plate = vehicle?.plate, !plate.isEmpty { appendJSON("plate", string: plate) }
         appendJSON("category", string: vehicle?.category ?? "")
         endJSONObject()
     }

@@ -107,8 +107,10 @@ private struct DriverParts {
         buffer.appendJSON(utf8: reader.bytes(of: model))
         buffer.append(",\"color\":")
         buffer.appendJSON(utf8: reader.bytes(of: color))
-        buffer.append(",\"plate\":")
-        buffer.appendJSON(utf8: reader.bytes(of: plate))
+        if !plate.isEmpty {
+            buffer.append(",\"plate\":")
+            buffer.appendJSON(utf8: reader.bytes(of: plate))
+        }
         buffer.append(",\"category\":")
         buffer.appendJSON(utf8: reader.bytes(of: category))
         buffer.append("},\"lat\":")

@@ -38,11 +38,11 @@ extension TripError {
             ProblemDetails(
                 code: code,
                 detail: "This driver was booked a moment ago; alternatives lists the nearest free ones.",
-                alternatives: alternatives.map { Driver_V1_Driver($0.driver, distance: $0.distance) })
+                alternatives: alternatives.map(Driver_V1_Driver.init(offered:)))
         case .driverUnavailable(let id, .absent, let alternatives):
             ProblemDetails(
                 code: code, detail: "Driver \(id) is offline; alternatives lists the nearest free ones.",
-                alternatives: alternatives.map { Driver_V1_Driver($0.driver, distance: $0.distance) })
+                alternatives: alternatives.map(Driver_V1_Driver.init(offered:)))
         case .noDriverAvailable(let radius, let category):
             ProblemDetails(
                 code: code,
@@ -101,5 +101,12 @@ extension TripError {
             return "\(Rules.text((metres / 100).rounded(.up) / 10)) km"
         }
         return "\(Rules.text(metres.rounded(.up))) m"
+    }
+}
+
+extension Driver_V1_Driver {
+    /// A driver whom somebody may book instead, but has not.
+    fileprivate init(offered known: KnownDriver) {
+        self.init(known.driver, distance: known.distance, seenAs: .stranger)
     }
 }
