@@ -105,7 +105,9 @@ struct DriverListEncoder: ~Copyable {
         if profiles.count < registry.count {
             profiles += repeatElement([], count: registry.count - profiles.count)
         }
-        if profiles[Int(slot)].isEmpty { profiles[Int(slot)] = Driver_V1_Driver(driver.profile.seen(as: view)).encoded() }
+        if profiles[Int(slot)].isEmpty {
+            profiles[Int(slot)] = Driver_V1_Driver(driver.profile.seen(as: view)).encoded()
+        }
         let state = Driver_V1_Driver(stateOf: driver, distance: distance)
         let profile = profiles[Int(slot)]
         output.append(Self.firstField)
