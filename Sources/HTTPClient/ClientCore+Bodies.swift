@@ -94,7 +94,7 @@ extension ClientCore {
         let mayWait = connection.value.idleTime > 0
         let isReusable = connection.value.parser.isReusable && excess == 0 && mayWait
         // Who answers before the request is complete wants the rest no more than it wants another.
-        if isReusable, loop.pendingOutput(connection.value.id) == 0 {
+        if isReusable, loop.isOpen(connection.value.id), loop.pendingOutput(connection.value.id) == 0 {
             rest(handle, connection)
             if let pool = pools.find(connection.value.pool), pool.value.waitingCount > 0 {
                 serve(connection.value.pool)

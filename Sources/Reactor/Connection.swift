@@ -15,9 +15,10 @@ enum PlaceKind: UInt8 {
 ///     connecting ──▶ handshaking (TLS) ──▶ open ──▶ finishing ──▶ lingering ──▶ closed
 ///
 /// `finishing` writes what waits and reads nothing, `lingering` has sent its FIN and discards what still comes; any state
-/// may go to `closed` at once, and `closed` lasts until the end of the turn.
+/// may go to `closed` at once, and `closed` lasts until the end of the turn. An open connection that this side began and that
+/// breaks is `broken` until all that had come is read: whoever has asked may have been answered.
 struct ConnectionFlags: OptionSet {
-    let rawValue: UInt16
+    let rawValue: UInt32
 
     static let connecting = ConnectionFlags(rawValue: 1 << 0)
     static let handshaking = ConnectionFlags(rawValue: 1 << 1)
@@ -47,6 +48,8 @@ struct ConnectionFlags: OptionSet {
     static let tls = ConnectionFlags(rawValue: 1 << 14)
     /// `connectionOpened` was told: so is `connectionClosed`, and nobody else hears of an end.
     static let opened = ConnectionFlags(rawValue: 1 << 15)
+    /// Nothing can be sent any more, and epoll has nothing to tell; what came before that is read for the handler.
+    static let broken = ConnectionFlags(rawValue: 1 << 16)
 
     /// The handler gets no more reads.
     static let deaf: ConnectionFlags = [.closed, .finishing, .lingering, .connecting, .handshaking]

@@ -19,6 +19,29 @@ extension EventLoop {
         hot.value.closed.append(token)
     }
 
+    /// Nothing can be sent on a connection any more: the other side, or the network, has broken it.
+    ///
+    /// A server may answer before it has heard all of a request, and break the connection under the rest. Whoever has connected
+    /// gets what had come, as much in a turn as one read gives and not before they want it, and then hears of the end. Of one that was
+    /// accepted nothing is read: nobody is there to be answered.
+    func broke(_ place: Place<Connection>, _ token: UInt64, _ code: Int32) {
+        let flags = place.value.flags
+        guard place.value.isClient, flags.contains(.opened),
+            flags.isDisjoint(with: [.closed, .finishing, .lingering, .readClosed])
+        else { return close(place, token, .reset, code) }
+        if flags.contains(.broken) { return }
+        place.value.detail = code
+        place.value.flags.insert(.broken)
+        place.value.flags.remove([.backlogged, .writable])
+        place.value.outputDue = 0
+        hot.value.endings &+= 1
+        dropOutput(place)
+        recount(place)
+        // A hang-up can't be masked.
+        if !flags.contains(.detached) { detach(place) }
+        if flags.isDisjoint(with: [.paused, .resumes]) { presentSoon(place, token) }
+    }
+
     /// All output is written: half-closes and reads on for a moment, or closes.
     func finished(_ place: Place<Connection>, _ token: UInt64) {
         guard place.value.flags.contains(.drains), !place.value.flags.contains(.readClosed) else {
@@ -55,11 +78,7 @@ extension EventLoop {
             _ = hot.value.timers.cancel(place.value.timer)
             place.value.timerDue = 0
         }
-        if place.value.output.capacity > 0 {
-            place.value.output.removeAll()
-            hot.value.recycle(&place.value.output)
-        }
-        dropShared(place)
+        dropOutput(place)
         unsafe Glibc.free(place.value.kept)
         unsafe place.value.kept = nil
         place.value.keptCount = 0

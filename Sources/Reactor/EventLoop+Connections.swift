@@ -12,6 +12,7 @@ extension EventLoop {
     }
 
     private static let mute: ConnectionFlags = [.closed, .finishing, .lingering]
+    private static let notOpen: ConnectionFlags = [.closed, .finishing, .lingering, .broken]
     private static let muteOrBacklogged: ConnectionFlags = [.closed, .finishing, .lingering, .backlogged]
 
     /// Appends to the connection's output, which this turn's flush sends.
@@ -94,11 +95,8 @@ extension EventLoop {
         guard place.value.flags.isDisjoint(with: .deaf) else { return }
         applyInterest(place, id.token)
         let isTLS = unsafe place.value.tls != nil
-        let waits = place.value.keptCount > 0 || isTLS
-        if waits, !place.value.flags.contains(.resumes) {
-            place.value.flags.insert(.resumes)
-            hot.value.resumed.append(id.token)
-        }
+        let waits = place.value.keptCount > 0 || isTLS || place.value.flags.contains(.broken)
+        if waits, !place.value.flags.contains(.resumes) { presentSoon(place, id.token) }
     }
 
     /// Calls `connectionDeadline` at `at`, loop nanoseconds, instead of at any deadline set before. It costs a store: the
@@ -132,6 +130,7 @@ extension EventLoop {
     public func closeAfterFlush(_ id: ConnectionID, drain: Bool = false) {
         guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return }
         if place.value.flags.contains(.connecting) { return close(place, id.token, .local) }
+        if place.value.flags.contains(.broken) { return close(place, id.token, .reset, place.value.detail) }
         place.value.flags.insert(drain ? [.finishing, .drains] : .finishing)
         hot.value.endings &+= 1
         place.value.flags.remove([.paused, .asks])
@@ -174,8 +173,10 @@ extension EventLoop {
     @usableFromInline
     func setContextToken(_ id: ConnectionID, _ token: UInt64) { connection(id)?.value.context = token }
 
-    /// Whether output is still accepted: neither closed nor closing.
-    public func isOpen(_ id: ConnectionID) -> Bool { connection(id)?.value.flags.isDisjoint(with: Self.mute) ?? false }
+    /// Whether output can still arrive: the connection is neither closed nor closing, and not known to be broken.
+    public func isOpen(_ id: ConnectionID) -> Bool {
+        connection(id)?.value.flags.isDisjoint(with: Self.notOpen) ?? false
+    }
 
     /// How often any connection has ceased to be open. Who does many things for one compares this before and after each, and
     /// asks `isOpen` only when it has changed.

@@ -18,17 +18,17 @@ extension EventLoop {
     }
 
     private static let notPlainlyReadable: ConnectionFlags = [
-        .closed, .connecting, .handshaking, .finishing, .lingering, .paused, .readClosed,
+        .closed, .connecting, .handshaking, .finishing, .lingering, .paused, .readClosed, .broken,
     ]
 
     @inline(never)
     private func connectionReadySlowly(_ place: Place<Connection>, _ token: UInt64, _ readiness: Readiness) {
-        if place.value.flags.contains(.closed) { return }
+        if !place.value.flags.isDisjoint(with: [.closed, .broken]) { return }
         if place.value.flags.contains(.connecting) { return connectReady(place, token, readiness) }
         if readiness.contains(.error) {
             // The error stays on the socket: without a close, every wait would report it again.
             let code = system.pendingError(place.value.descriptor)
-            return close(place, token, .reset, code == 0 ? ECONNRESET : code)
+            return broke(place, token, code == 0 ? ECONNRESET : code)
         }
         if readiness.contains(.writable) {
             place.value.flags.insert(.writable)
@@ -84,18 +84,26 @@ extension EventLoop {
     /// The end of the stream, an error, or nothing yet.
     @inline(never)
     func readEnded(_ place: Place<Connection>, _ token: UInt64, _ outcome: Int) {
-        if outcome == 0 {
-            // What came before the end is to be presented first; the end is reported again.
-            if place.value.flags.contains(.resumes) { return }
-            place.value.flags.insert(.readClosed)
-            unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
-                $0.connectionReadClosed(ConnectionID(token: token))
-            }
-            // The end is reported again and again; most handlers close, which saves the call.
-            if place.value.flags.isDisjoint(with: [.closed, .finishing]) { applyInterest(place, token) }
+        if place.value.flags.contains(.broken) {
+            // The kernel says an error once, and behind it 0, as if the stream had ended in order.
+            close(place, token, .reset, place.value.detail)
+        } else if outcome == 0 {
+            inputEnded(place, token)
         } else if outcome != -Int(EAGAIN) {
             close(place, token, .reset, Int32(clamping: -outcome))
         }
+    }
+
+    /// The stream has ended in order.
+    func inputEnded(_ place: Place<Connection>, _ token: UInt64) {
+        // What came before the end is to be presented first; the end is reported again.
+        if place.value.flags.contains(.resumes) { return }
+        place.value.flags.insert(.readClosed)
+        unsafe place.value.handler.unsafelyUnwrapped._withUnsafeGuaranteedRef {
+            $0.connectionReadClosed(ConnectionID(token: token))
+        }
+        // The end is reported again and again; most handlers close, which saves the call.
+        if place.value.flags.isDisjoint(with: [.closed, .finishing]) { applyInterest(place, token) }
     }
 
     /// Shows bytes to the handler, and to the next one if they were an upgrade; keeps what nobody consumed.
@@ -155,7 +163,13 @@ extension EventLoop {
         place.value.keptCount = count
     }
 
-    /// Presents kept input of connections that were resumed: no event will come for it.
+    /// Lets `presentKeptInput` come by in this turn, or in the next one.
+    func presentSoon(_ place: Place<Connection>, _ token: UInt64) {
+        place.value.flags.insert(.resumes)
+        hot.value.resumed.append(token)
+    }
+
+    /// Presents kept input of connections that were resumed, and what is left to be read of broken ones: no event will come for it.
     func presentKeptInput() {
         let count = hot.value.resumed.count
         var index = 0
@@ -172,8 +186,20 @@ extension EventLoop {
                 unsafe deliver(place, token, hot.value.receive, kept)
             }
             if unsafe place.value.tls != nil { decryptPending(place, token) }
+            if place.value.flags.contains(.broken) { readBroken(place, token) }
         }
         hot.value.resumed.removeFirst(index)
+    }
+
+    private static let notReadingNow: ConnectionFlags = [.closed, .finishing, .lingering, .paused, .resumes]
+
+    /// One read of what had come before the connection broke. Behind the last one it is closed.
+    private func readBroken(_ place: Place<Connection>, _ token: UInt64) {
+        guard place.value.flags.isDisjoint(with: Self.notReadingNow) else { return }
+        // TLS knows its own end.
+        if place.value.flags.contains(.readClosed) { return close(place, token, .reset, place.value.detail) }
+        if unsafe place.value.tls == nil { readPlain(place, token) } else { readTLS(place, token) }
+        if place.value.flags.isDisjoint(with: Self.notReadingNow) { presentSoon(place, token) }
     }
 
     /// Reads and forgets what a closing connection still gets.
@@ -202,6 +228,7 @@ extension EventLoop {
     /// would never be heard of again: it is closed.
     func applyInterest(_ place: Place<Connection>, _ token: UInt64) {
         let flags = place.value.flags
+        if flags.contains(.broken) { return }
         var wanted: Readiness = []
         let reads = flags.contains(.drains) || !flags.contains(.finishing)
         if reads && flags.isDisjoint(with: [.paused, .readClosed, .connecting]) { wanted.insert(.readable) }
@@ -222,7 +249,7 @@ extension EventLoop {
     }
 
     /// Takes a connection out of epoll until somebody wants to hear of it again.
-    private func detach(_ place: Place<Connection>) {
+    func detach(_ place: Place<Connection>) {
         system.deregister(place.value.descriptor)
         place.value.flags.insert(.detached)
         place.value.interest = []

@@ -135,7 +135,7 @@ extension EventLoop {
             case .wantsInput: break
             case .ended:
                 // The session says it again when the rest is presented.
-                if place.value.flags.isDisjoint(with: Self.notDecrypting) { readEnded(place, token, 0) }
+                if place.value.flags.isDisjoint(with: Self.notDecrypting) { inputEnded(place, token) }
             case .failed: failTLS(place, token, session)
             }
             break

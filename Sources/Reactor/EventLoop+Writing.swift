@@ -87,13 +87,14 @@ extension EventLoop {
 
     /// TLS states are `.tls`: their output takes the long way.
     private static let notPlainlyWritable: ConnectionFlags = [
-        .closed, .connecting, .handshaking, .finishing, .lingering, .backlogged, .tls,
+        .closed, .connecting, .handshaking, .finishing, .lingering, .backlogged, .tls, .broken,
     ]
 
     @inline(never)
     private func flushSlowly(_ place: Place<Connection>, _ token: UInt64) {
         let flags = place.value.flags
         if flags.contains(.closed) || flags.contains(.connecting) { return }
+        if flags.contains(.broken) { return dropOutput(place) }
         // What a short write has left over waits for EPOLLOUT, and so does all that came behind it.
         if flags.contains(.backlogged) && !flags.contains(.writable) { return recount(place) }
         place.value.flags.remove(.writable)
@@ -144,10 +145,10 @@ extension EventLoop {
         }
     }
 
-    /// Takes off what a write has sent; a short one arms EPOLLOUT, an error closes.
+    /// Takes off what a write has sent; a short one arms EPOLLOUT, after an error nothing is written any more.
     func wrote(_ outcome: Int, _ place: Place<Connection>, _ token: UInt64) {
         if outcome < 0 && outcome != -Int(EAGAIN) {
-            return close(place, token, .reset, Int32(clamping: -outcome))
+            return broke(place, token, Int32(clamping: -outcome))
         }
         consume(max(outcome, 0), of: place)
         guard place.value.pendingOutput > 0 else { return }
@@ -177,6 +178,16 @@ extension EventLoop {
         }
         if left > 0 { place.value.output.consume(left) }
         if place.value.output.isEmpty, place.value.output.capacity > 0 { hot.value.recycle(&place.value.output) }
+    }
+
+    /// Forgets what is pending.
+    func dropOutput(_ place: Place<Connection>) {
+        if place.value.output.capacity > 0 {
+            place.value.output.removeAll()
+            hot.value.recycle(&place.value.output)
+        }
+        dropShared(place)
+        if let tls = unsafe place.value.tls { unsafe tls._withUnsafeGuaranteedRef { $0.ciphertext.release() } }
     }
 
     func dropShared(_ place: Place<Connection>) {

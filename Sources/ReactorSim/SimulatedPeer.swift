@@ -88,11 +88,14 @@ public final class SimulatedPeer {
         guard !isClosed else { return }
         var retries = 0
         var sentBytes = 0
+        var fails = socket.readiness.contains(.error)
         while sentBytes < waiting.count, retries < 100 {
             let sent = unsafe waiting.withUnsafeBytes { unsafe socket.write(.init(rebasing: $0[sentBytes...])) }
             if sent > 0 {
                 sentBytes += sent
             } else {
+                // It may still be connecting.
+                if sent != -Int(EAGAIN), sent != -Int(ENOTCONN) { fails = true }
                 guard sent == -Int(EAGAIN), socket.readiness.contains(.writable) else { break }
                 retries += 1
             }
@@ -106,12 +109,13 @@ public final class SimulatedPeer {
             if count > 0 {
                 received += scratch[..<count]
             } else if count == 0 {
-                hasEnded = true
+                // Behind an error that was said, an end is none.
+                if fails { isBroken = true } else { hasEnded = true }
             } else if count != -Int(EAGAIN) {
                 isBroken = true
             }
         }
-        if socket.readiness.contains(.error) { isBroken = true }
+        if fails || socket.readiness.contains(.error) { isBroken = true }
     }
 }
 

@@ -39,6 +39,8 @@ final class SimulatedSocket {
     private var finArrived = false
     private var writeShut = false
     private var broken = false
+    /// What the next call says of it, once, as on Linux: a read behind that finds an end.
+    private var error: Int32 = 0
     private(set) var isClosed = false
 
     init(_ network: SimulatedNetwork, _ role: Role, local: SocketAddress, peer: SocketAddress? = nil) {
@@ -62,7 +64,7 @@ final class SimulatedSocket {
         case .failed: return [.writable, .error, .hangUp]
         case .established: break
         }
-        if broken { return [.readable, .writable, .error, .hangUp] }
+        if broken { return error == 0 ? [.readable, .writable, .hangUp] : [.readable, .writable, .error, .hangUp] }
         var ready: Readiness = []
         if unread > 0 || finArrived { ready.insert(.readable) }
         if space > 0 && !writeShut { ready.insert(.writable) }
@@ -98,16 +100,23 @@ final class SimulatedSocket {
 
     func takeError() -> Int32 {
         if case .failed(let code) = role { return code }
-        return broken ? ECONNRESET : 0
+        defer { error = 0 }
+        return error
+    }
+
+    private func breakOff() {
+        broken = true
+        error = ECONNRESET
     }
 
     // MARK: Bytes
 
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
         guard case .established = role else { return -Int(ENOTCONN) }
-        if broken { return -Int(ECONNRESET) }
-        if unread == 0 { return finArrived ? 0 : -Int(EAGAIN) }
-        if network.random.chance(network.options.spuriousRetries) { return -Int(EAGAIN) }
+        // What has come stays there to be read.
+        if unread == 0, error != 0 { return -Int(takeError()) }
+        if unread == 0 { return broken || finArrived ? 0 : -Int(EAGAIN) }
+        if !broken, network.random.chance(network.options.spuriousRetries) { return -Int(EAGAIN) }
         let limit = Int.random(in: network.options.readSize, using: &network.random)
         let count = min(buffer.count, unread, limit)
         for index in 0..<count { unsafe buffer[index] = inbound[inboundStart + index] }
@@ -122,11 +131,12 @@ final class SimulatedSocket {
 
     func write(_ bytes: UnsafeRawBufferPointer) -> Int {
         guard case .established = role, let peer else { return -Int(ENOTCONN) }
+        if error != 0 { return -Int(takeError()) }
         if broken || writeShut { return -Int(EPIPE) }
         if bytes.count == 0 { return 0 }
         if network.random.chance(network.options.resets) {
             reset()
-            return -Int(ECONNRESET)
+            return -Int(takeError())
         }
         guard space > 0, !network.random.chance(network.options.spuriousRetries) else { return -Int(EAGAIN) }
         let limit = Int.random(in: network.options.writeSize, using: &network.random)
@@ -137,7 +147,7 @@ final class SimulatedSocket {
             peer.underWay -= count
             if peer.isClosed {
                 // Data for a closed end is answered with a reset.
-                if !isClosed { arrive { [self] in broken = true } }
+                if !isClosed { arrive { [self] in breakOff() } }
             } else if !peer.broken {
                 peer.inbound += segment
             }
@@ -176,7 +186,7 @@ final class SimulatedSocket {
         guard peer != nil, !broken else { return }
         if unread > 0, let peer {
             writeShut = true
-            peer.arrive { peer.broken = true }
+            peer.arrive { peer.breakOff() }
         } else {
             sendFin()
         }
@@ -199,7 +209,7 @@ final class SimulatedSocket {
 
     /// Breaks both ends.
     func reset() {
-        broken = true
-        if let peer, !peer.isClosed { peer.arrive { peer.broken = true } }
+        breakOff()
+        if let peer, !peer.isClosed { peer.arrive { peer.breakOff() } }
     }
 }
