@@ -46,6 +46,10 @@ public struct RPCRight: Sendable {
                 "ReportLocations": only(.driver, services: apps.union([.gateway])),
                 "StreamLocations": only(.driver, services: apps.union([.gateway])),
                 "WatchDriver": only(.driver, services: apps.union([.gateway])),
+                "UpdateDriver": only(),
+                "DeleteDriver": only(),
+                "SuspendDriver": only(),
+                "RestoreDriver": only(),
             ])
         service(
             "trip.v1.TripService",
@@ -59,6 +63,7 @@ public struct RPCRight: Sendable {
                 "CancelTrip": only(.rider, .driver),
                 "PickUpTrip": only(.driver, services: apps),
                 "CompleteTrip": only(.driver, services: apps),
+                "EndTrip": only(),
             ])
         // The gateway has found out whom a session is for. Enrolments and revocations are what operators order.
         service(

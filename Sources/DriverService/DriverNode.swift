@@ -74,10 +74,16 @@ final class DriverNode {
             ])
         channel = GRPCChannel(
             loop: loop, target: settings.tripService.description, options: identity.channelOptions(on: loop))
-        reconciler = TripReconciler(loop: loop, book: book, directory: GRPCTripDirectory(channel: channel))
+        let directory = GRPCTripDirectory(channel: channel)
+        reconciler = TripReconciler(loop: loop, book: book, directory: directory)
 
         let registry = ServiceRegistry()
-        Driver_V1_DriverService.register(DriverHandler(loop: loop, book: book), in: registry)
+        Driver_V1_DriverService.register(
+            DriverHandler(
+                loop: loop, book: book,
+                removal: DriverRemoval(book: book, directory: directory) { [sessions] in
+                    await sessions.publish($0, deadline: $1)
+                }), in: registry)
         Auth_V1_AuthService.register(AuthHandler(book: sessions), in: registry)
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server

@@ -52,21 +52,25 @@ extension Driver_V1_Driver {
         id = profile.id
         name = profile.name
         vehicle = Driver_V1_Vehicle(profile.vehicle)
+        // Why somebody is suspended is no stranger's business.
+        guard view == .whole, let why = driver.suspension else { return }
+        suspension = Driver_V1_Suspension(
+            reason: why.reason, at: Google_Protobuf_Timestamp(unixMilliseconds: why.at))
     }
 
-    /// What never changes, and nothing else.
+    /// What operators alone change, and nothing else.
     public init(_ profile: DriverProfile) {
         self.init(id: profile.id, name: profile.name, vehicle: Driver_V1_Vehicle(profile.vehicle))
     }
 
-    /// What changes, and nothing else. `distance` in metres, from the position that was asked for; a tenth of a metre is all
+    /// What changes by itself, and nothing else. `distance` in metres, from the position that was asked for; a tenth of a metre is all
     /// that it is good for.
     public init(stateOf driver: Driver, distance: Double? = nil) {
         self.init(
             lat: driver.position.lat, lon: driver.position.lon, heading: driver.heading, speed: driver.speed,
             status: Driver_V1_DriverStatus(driver.status), distanceM: distance.map { ($0 * 10).rounded() / 10 },
             updatedAt: Google_Protobuf_Timestamp(unixMilliseconds: driver.updatedAt),
-            activeTripID: driver.activeTripID, present: driver.presence == .present)
+            activeTripID: driver.activeTripID, present: driver.isOnDuty)
     }
 }
 
@@ -78,7 +82,10 @@ extension Driver {
             profile: DriverProfile(id: message.id, name: message.name, vehicle: Vehicle(message.vehicle)),
             position: Position(lat: message.lat, lon: message.lon), heading: message.heading, speed: message.speed,
             measuredAt: updatedAt, presence: message.present ? .present : .offline,
-            activeTripID: message.activeTripID, updatedAt: updatedAt, revision: 0)
+            activeTripID: message.activeTripID,
+            suspension: message.suspension.map {
+                Suspension(reason: $0.reason, at: $0.at?.unixMilliseconds ?? 0)
+            }, updatedAt: updatedAt, revision: 0)
     }
 }
 
@@ -138,6 +145,7 @@ extension Trip_V1_Trip {
             dropoff: Trip_V1_Place(trip.dropoff),
             createdAt: Google_Protobuf_Timestamp(unixMilliseconds: trip.createdAt),
             pickedUpAt: trip.pickedUpAt.map { Google_Protobuf_Timestamp(unixMilliseconds: $0) },
-            endedAt: trip.endedAt.map { Google_Protobuf_Timestamp(unixMilliseconds: $0) }, seq: trip.seq)
+            endedAt: trip.endedAt.map { Google_Protobuf_Timestamp(unixMilliseconds: $0) }, seq: trip.seq,
+            endReason: trip.endReason)
     }
 }

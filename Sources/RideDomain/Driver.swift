@@ -32,7 +32,7 @@ public enum Presence: Int64, Sendable, Hashable {
     case silent = 2
 }
 
-/// Who a driver is. It does not change, so copies of a driver, and of a trip, share it.
+/// Who a driver is. It does not change, so copies of a driver, and of a trip, share it; a driver who changes gets another one.
 public final class DriverProfile: Sendable, Hashable {
     public let id: String
     public let name: String
@@ -73,9 +73,59 @@ public enum DriverView: Sendable, CaseIterable {
     case stranger
 }
 
-/// A driver: who, where, and the two facts that the status is derived from.
+/// What of a profile is to change; nil: stays.
+public struct ProfileChange: Sendable, Equatable {
+    public var name: String?
+    public var make: String?
+    public var model: String?
+    public var color: String?
+    public var plate: String?
+    public var category: String?
+
+    public init(
+        name: String? = nil, make: String? = nil, model: String? = nil, color: String? = nil, plate: String? = nil,
+        category: String? = nil
+    ) {
+        self.name = name
+        self.make = make
+        self.model = model
+        self.color = color
+        self.plate = plate
+        self.category = category
+    }
+
+    /// The profile after the change.
+    public func applied(to profile: DriverProfile) -> DriverProfile {
+        let vehicle = profile.vehicle
+        return DriverProfile(
+            id: profile.id, name: name ?? profile.name,
+            vehicle: Vehicle(
+                make: make ?? vehicle.make, model: model ?? vehicle.model, color: color ?? vehicle.color,
+                plate: plate ?? vehicle.plate, category: category ?? vehicle.category))
+    }
+}
+
+/// Why an operator has taken a driver off duty.
+public final class Suspension: Sendable, Hashable {
+    public let reason: String
+    /// Unix milliseconds.
+    public let at: Int64
+
+    public init(reason: String, at: Int64) {
+        self.reason = reason
+        self.at = at
+    }
+
+    public static func == (left: Suspension, right: Suspension) -> Bool {
+        left.reason == right.reason && left.at == right.at
+    }
+
+    public func hash(into hasher: inout Hasher) { hasher.combine(at) }
+}
+
+/// A driver: who, where, and the facts that the status is derived from.
 public struct Driver: Hashable, Sendable {
-    public let profile: DriverProfile
+    public internal(set) var profile: DriverProfile
     public var position: Position
     /// Degrees clockwise from north.
     public var heading: Double?
@@ -92,6 +142,8 @@ public struct Driver: Hashable, Sendable {
     public var tripSeq: UInt64
     /// The epoch of the trip database that it counts in; 0: it was not said.
     public var tripEpoch: UInt64
+    /// Why they may not be on duty; nil: they may.
+    public internal(set) var suspension: Suspension?
     /// Unix milliseconds of the last change.
     public var updatedAt: Int64
     /// The number of the last change.
@@ -102,7 +154,7 @@ public struct Driver: Hashable, Sendable {
     public init(
         profile: DriverProfile, position: Position, heading: Double? = nil, speed: Double? = nil, measuredAt: Int64,
         presence: Presence = .present, hasStreamed: Bool = false, activeTripID: String? = nil, tripSeq: UInt64 = 0,
-        tripEpoch: UInt64 = 0, updatedAt: Int64, revision: UInt64
+        tripEpoch: UInt64 = 0, suspension: Suspension? = nil, updatedAt: Int64, revision: UInt64
     ) {
         self.profile = profile
         self.position = position
@@ -114,12 +166,14 @@ public struct Driver: Hashable, Sendable {
         self.activeTripID = activeTripID
         self.tripSeq = tripSeq
         self.tripEpoch = tripEpoch
+        self.suspension = suspension
         self.updatedAt = updatedAt
         self.revision = revision
     }
 
+    /// On duty: present, and not suspended.
+    public var isOnDuty: Bool { presence == .present && suspension == nil }
+
     /// An active trip makes a driver unavailable; without one they are available while on duty, and offline otherwise.
-    public var status: DriverStatus {
-        activeTripID != nil ? .unavailable : presence == .present ? .available : .offline
-    }
+    public var status: DriverStatus { activeTripID != nil ? .unavailable : isOnDuty ? .available : .offline }
 }

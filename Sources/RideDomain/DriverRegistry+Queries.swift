@@ -66,10 +66,10 @@ extension DriverRegistry {
         return low
     }
 
-    /// Makes `ranks` again after drivers were added: comparing numbers is what makes ordering by id cheap.
+    /// Makes `ranks` again after drivers were added or removed: comparing numbers is what makes ordering by id cheap.
     private mutating func rank() {
-        guard ranks.count != order.count else { return }
-        ranks = [Int32](repeating: 0, count: order.count)
+        guard ranks.count != drivers.count else { return }
+        ranks = [Int32](repeating: 0, count: drivers.count)
         for (rank, slot) in order.enumerated() { ranks[Int(slot)] = Int32(rank) }
     }
 }

@@ -75,7 +75,7 @@ extension DriverRegistry {
             inProgress: trips, asOf: asOf, epoch: epoch, since: since, isTruth: epoch != tripEpoch)
         if !comparison.isTruth {
             comparison.isTruth = drivers.indices.contains {
-                tripStamps[$0] <= since && comparison.isBehind(drivers[$0])
+                tripStamps[$0] <= since && comparison.isBehind(drivers[$0]) && !isRemoved(Int32(truncatingIfNeeded: $0))
             }
         }
         return comparison
@@ -89,6 +89,7 @@ extension DriverRegistry {
         comparison.next = begin + min(limit, drivers.count - begin)
         var changed: [Int32] = []
         for slot in (begin..<comparison.next).map(Int32.init) {
+            if isRemoved(slot) { continue }
             let driver = drivers[Int(slot)]
             let known = (driver.tripEpoch, driver.tripSeq)
             // An event that came while the list was under way, and that it does not know of.
@@ -146,5 +147,5 @@ public struct TripComparison: Sendable {
     }
 
     /// Every driver was compared.
-    public func isFinished(in registry: borrowing DriverRegistry) -> Bool { next >= registry.count }
+    public func isFinished(in registry: borrowing DriverRegistry) -> Bool { next >= registry.slotCount }
 }

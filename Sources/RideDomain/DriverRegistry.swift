@@ -1,6 +1,6 @@
 /// Every driver of the service, in memory, with the rules for every change. The time is a parameter.
 ///
-/// Drivers are numbered by slot, in the order of arrival; slots stay. Available drivers are in the geo index, the
+/// Drivers are numbered by slot, in the order of arrival; slots stay, also those of drivers that were removed. Available drivers are in the geo index, the
 /// others are not. Each change gives the driver the next revision; what changes nothing gives none.
 public struct DriverRegistry: Sendable {
     /// Milliseconds of silence after which a driver that has streamed leaves every list.
@@ -27,6 +27,10 @@ public struct DriverRegistry: Sendable {
     var order: [Int32] = []
     /// By slot: its place in `order`; made again when `order` has changed.
     var ranks: [Int32] = []
+    /// Slots whose positions are refused: their drivers are suspended, or were removed.
+    var barred: Set<Int32> = []
+    /// Counts the changes of profiles: whoever keeps something made of one looks here.
+    public private(set) var profileStamp: UInt64 = 0
 
     public init(timeToLive: Int64 = 60_000, revisions: RevisionCounter, tripEpoch: UInt64 = 0) {
         self.timeToLive = timeToLive
@@ -36,7 +40,10 @@ public struct DriverRegistry: Sendable {
 
     // MARK: Looking up
 
-    public var count: Int { drivers.count }
+    /// Drivers that there are.
+    public var count: Int { order.count }
+    /// Slots that there are: of drivers, and of those that were removed.
+    public var slotCount: Int { drivers.count }
     public var availableCount: Int { index.count }
     /// The number of the last change of any driver.
     public var revision: UInt64 { revisions.current }
@@ -81,6 +88,7 @@ public struct DriverRegistry: Sendable {
         tripStamps.append(0)
         heard.append(driver.hasStreamed && driver.presence == .present ? now.monotonic : Self.never)
         if driver.status == .available { index.set(slot, at: driver.position) }
+        if driver.suspension != nil { barred.insert(slot) }
         return slot
     }
 
@@ -90,12 +98,15 @@ public struct DriverRegistry: Sendable {
     public enum Refusal: Error, Equatable, Sendable {
         /// The driver is on a trip: problem `driver-on-trip`.
         case onTrip(tripID: String)
+        /// An operator has suspended the driver: problem `driver-suspended`.
+        case suspended(Suspension)
     }
 
     /// Sets a driver available or offline by hand. Returns whether that changed anything.
     public mutating func setPresent(_ slot: Int32, _ isPresent: Bool, at now: Moment) throws(Refusal) -> Bool {
         let driver = drivers[Int(slot)]
         if let trip = driver.activeTripID { throw .onTrip(tripID: trip) }
+        if isPresent, let suspension = driver.suspension { throw .suspended(suspension) }
         let presence: Presence = isPresent ? .present : .offline
         heard[Int(slot)] = isPresent && driver.hasStreamed ? now.monotonic : Self.never
         guard driver.presence != presence else { return false }
@@ -143,6 +154,51 @@ public struct DriverRegistry: Sendable {
             heard[Int(slot)] = drivers[Int(slot)].presence == .present ? now.monotonic : Self.never
             return nil
         }
+    }
+
+    // MARK: What operators do
+
+    /// Whether positions of a slot are refused: its driver is suspended, or was removed.
+    public func isBarred(_ slot: Int32) -> Bool { !barred.isEmpty && barred.contains(slot) }
+
+    /// Whether a slot's driver was removed.
+    public func isRemoved(_ slot: Int32) -> Bool { isBarred(slot) && slots[drivers[Int(slot)].id] != slot }
+
+    /// Changes who a driver is. Returns whether that changed anything.
+    public mutating func update(_ slot: Int32, _ wanted: ProfileChange, at now: Moment) -> Bool {
+        let profile = wanted.applied(to: drivers[Int(slot)].profile)
+        guard profile != drivers[Int(slot)].profile else { return false }
+        profileStamp += 1
+        change(slot, now) { $0.profile = profile }
+        return true
+    }
+
+    /// Suspends a driver, or restores them (nil); either way they are off duty until they come back by hand. A trip goes on.
+    /// Returns whether that changed anything.
+    public mutating func suspend(_ slot: Int32, _ suspension: Suspension?, at now: Moment) -> Bool {
+        guard drivers[Int(slot)].suspension != suspension else { return false }
+        heard[Int(slot)] = Self.never
+        if suspension == nil { barred.remove(slot) } else { barred.insert(slot) }
+        change(slot, now) { driver in
+            driver.suspension = suspension
+            driver.presence = .offline
+        }
+        return true
+    }
+
+    /// Takes a driver away. Their slot keeps the last that is known of them, for those who still have to tell; the id is free.
+    public mutating func remove(_ slot: Int32, at now: Moment) {
+        heard[Int(slot)] = Self.never
+        change(slot, now) { driver in
+            driver.presence = .offline
+            driver.activeTripID = nil
+        }
+        barred.insert(slot)
+        let id = drivers[Int(slot)].id
+        slots[id] = nil
+        // Ids are in order, and each is there once.
+        order.remove(at: firstRank { $0 >= id })
+        ranks = []
     }
 
     // MARK: -

@@ -2,7 +2,7 @@
 ///
 ///     in_progress ──complete──▶ completed
 ///         │  ▲ pick up (once; sets picked_up_at, the status stays)
-///         └──cancel──▶ cancelled
+///         └──cancel, end──▶ cancelled
 ///
 /// A trip only moves forward: nothing leaves `completed` or `cancelled`.
 public enum TripStatus: Sendable, Hashable, CaseIterable {
@@ -28,10 +28,12 @@ public enum TripStatus: Sendable, Hashable, CaseIterable {
 }
 
 /// What can be done to a trip.
-public enum TripAction: Sendable, Hashable, CaseIterable {
+public enum TripAction: Sendable, Hashable {
     case pickUp
     case complete
     case cancel
+    /// By an operator: cancelled, with the reason.
+    case end(reason: String)
 }
 
 /// The event that a change of a trip causes.
@@ -60,6 +62,8 @@ public struct Trip: Hashable, Sendable {
     public let createdAt: Int64
     public private(set) var pickedUpAt: Int64?
     public private(set) var endedAt: Int64?
+    /// Why an operator ended it; nil: none has.
+    public private(set) var endReason: String?
     /// The number of the last change; 0 until it is stored.
     public var seq: UInt64
 
@@ -77,7 +81,7 @@ public struct Trip: Hashable, Sendable {
     /// A trip as it was stored.
     public init(
         id: String, riderID: String, driver: DriverProfile, status: TripStatus, pickup: Position, dropoff: Position,
-        createdAt: Int64, pickedUpAt: Int64?, endedAt: Int64?, seq: UInt64
+        createdAt: Int64, pickedUpAt: Int64?, endedAt: Int64?, endReason: String? = nil, seq: UInt64
     ) {
         self.id = id
         self.riderID = riderID
@@ -88,6 +92,7 @@ public struct Trip: Hashable, Sendable {
         self.createdAt = createdAt
         self.pickedUpAt = pickedUpAt
         self.endedAt = endedAt
+        self.endReason = endReason
         self.seq = seq
     }
 
@@ -105,9 +110,13 @@ public struct Trip: Hashable, Sendable {
         case (.cancel, .inProgress):
             end(.cancelled, now)
             return .cancelled
-        case (.complete, .completed), (.cancel, .cancelled):
+        case (.end(let reason), .inProgress):
+            end(.cancelled, now)
+            endReason = reason
+            return .cancelled
+        case (.complete, .completed), (.cancel, .cancelled), (.end, .cancelled):
             return nil
-        case (.pickUp, _), (.complete, .cancelled), (.cancel, .completed):
+        case (.pickUp, _), (.complete, .cancelled), (.cancel, .completed), (.end, .completed):
             throw .alreadyEnded(status)
         }
     }

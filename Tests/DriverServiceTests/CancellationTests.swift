@@ -33,7 +33,8 @@ import Testing
             stored.drivers = [CancellationTests.driver("ada")]
             book = DriverBook(loop: loop, repository: self, announcer: self, stored: stored, timeToLive: 60_000)
             let registry = ServiceRegistry()
-            Driver_V1_DriverService.register(DriverHandler(loop: loop, book: book), in: registry)
+            Driver_V1_DriverService.register(
+                DriverHandler(loop: loop, book: book, removal: .offline(book)), in: registry)
             let server = GRPCServer(loop: loop, registry: registry)
             self.server = server
             try server.listen(.loopback(port: 50_051))

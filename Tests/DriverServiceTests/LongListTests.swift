@@ -35,7 +35,8 @@ import Testing
             }
             book = DriverBook(loop: loop, repository: self, announcer: self, stored: stored, timeToLive: 60_000)
             let registry = ServiceRegistry()
-            Driver_V1_DriverService.register(DriverHandler(loop: loop, book: book), in: registry)
+            Driver_V1_DriverService.register(
+                DriverHandler(loop: loop, book: book, removal: .offline(book)), in: registry)
             let server = GRPCServer(loop: loop, registry: registry, limits: limits)
             self.server = server
             try server.listen(.loopback(port: 50_051))

@@ -6,6 +6,7 @@ import ProtobufWire
 import Reactor
 import RideAPI
 import RideDomain
+import SQLiteStore
 import Settings
 import Synchronization
 import Telemetry
@@ -55,7 +56,9 @@ final class FakeTripService: Trip_V1_TripServiceHandler {
         if isAway { return call.fail(RPCError(code: .unavailable, message: "away")) }
         #expect(request.status == .inProgress)
         // Two trips a page: the pages are part of the test.
-        let active = trips.values.filter { $0.status == .inProgress }.sorted { $0.id < $1.id }
+        let active = trips.values.filter {
+            $0.status == .inProgress && request.driverID.map([$0.driverID].contains) ?? true
+        }.sorted { $0.id < $1.id }
         let start = request.pageToken.flatMap(Int.init) ?? 0
         let page = active.dropFirst(start).prefix(2)
         let more = active.count > start + 2
@@ -87,8 +90,40 @@ final class FakeTripService: Trip_V1_TripServiceHandler {
         call.fail(RPCError(code: .unimplemented, message: "not here"))
     }
 
+    func endTrip(_ request: Trip_V1_EndTripRequest, _ call: UnaryServerCall<Trip_V1_EndTripResponse>) {
+        call.fail(RPCError(code: .unimplemented, message: "not here"))
+    }
+
     func watchTrip(_ request: Trip_V1_WatchTripRequest, _ call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>) {
         call.fail(RPCError(code: .unimplemented, message: "not here"))
+    }
+}
+
+/// Storage for tests in which no operator does anything.
+extension DriverRepository {
+    func update(_ driverID: String, _ change: ProfileChange, deadline: UInt64?) async throws(StorageError) -> Bool {
+        false
+    }
+    func suspend(_ driverID: String, _ suspension: Suspension?, deadline: UInt64?) async throws(StorageError) -> Bool {
+        false
+    }
+    func delete(
+        _ driverID: String, reason: String, at: Int64, deadline: UInt64?
+    ) async throws(StorageError) -> DeletionOutcome { .unknown }
+}
+
+/// A trip service without trips.
+private final class NoTrips: TripDirectory {
+    func inProgress(page: String?) async throws(DriverError) -> TripListPage {
+        TripListPage(trips: [], asOf: 0, epoch: 0, next: nil)
+    }
+    func trip(ofDriver id: String, deadline: UInt64) async throws(DriverError) -> String? { nil }
+}
+
+extension DriverRemoval {
+    /// One that asks and tells nobody.
+    static func offline(_ book: DriverBook) -> DriverRemoval {
+        DriverRemoval(book: book, directory: NoTrips()) { _, _ in true }
     }
 }
 

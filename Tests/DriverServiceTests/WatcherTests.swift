@@ -21,9 +21,9 @@ import Testing
         var heard = [[UInt64]](repeating: [], count: 3_000)
         var tokens: [DriverWatchers.Token] = []
         for number in 0..<3_000 {
-            let token = watchers.add(7) { driver in
+            let token = watchers.add(7) { news in
                 network.spend(10_000)
-                heard[number].append(driver?.revision ?? 0)
+                heard[number].append((try? news?.get())?.revision ?? 0)
             }
             tokens.append(try #require(token))
         }

@@ -75,6 +75,11 @@ extension AccessConfiguration {
             $0.pickUp = { _, _ in .success(Trip_V1_PickUpTripResponse(trip: trip)) }
             $0.complete = { _, _ in .success(Trip_V1_CompleteTripResponse(trip: trip)) }
             $0.cancel = { _, _ in .success(Trip_V1_CancelTripResponse(trip: trip)) }
+            $0.update = { _, _ in .success(Driver_V1_UpdateDriverResponse(driver: driver)) }
+            $0.delete = { _, _ in .success(Driver_V1_DeleteDriverResponse()) }
+            $0.suspend = { _, _ in .success(Driver_V1_SuspendDriverResponse(driver: driver)) }
+            $0.restore = { _, _ in .success(Driver_V1_RestoreDriverResponse(driver: driver)) }
+            $0.end = { _, _ in .success(Trip_V1_EndTripResponse(trip: trip)) }
         }
         return world
     }
@@ -86,6 +91,8 @@ extension AccessConfiguration {
         case .setDriverStatus: "{\"status\":\"offline\"}"
         case .createTrip: "{\"rider_id\":\"ada\",\(Self.place)}"
         case .createTicket: "{\"path\":\"/ws/trips/t\"}"
+        case .updateDriver: "{\"name\":\"Ada L\"}"
+        case .suspendDriver, .restoreDriver, .endTrip: "{\"reason\":\"storm\"}"
         case .revoke: "{\"subject\":\"ada\",\"reason\":\"lost phone\"}"
         default: nil
         }
@@ -108,14 +115,15 @@ extension AccessConfiguration {
             for method in methods {
                 for (role, fields) in callers {
                     for prefix in ["", "/v1"] {
-                        let word = method == .get ? "GET" : method == .post ? "POST" : "PATCH"
+                        let words: [HTTP1Method: String] = [.get: "GET", .post: "POST", .delete: "DELETE"]
+                        let word = words[method] ?? "PATCH"
                         let response = world.send(word, prefix + path, body: body(operation), fields: fields)
                         let mayDo = role.map { $0 == .operator || operation.roles.contains($0) }
                         let expected = mayDo ?? operation.isPublicList
                         let status = status(response)
                         refused += expected ? 0 : 1
                         #expect(
-                            expected ? (200...201).contains(status) : status == (role == nil ? 401 : 403),
+                            expected ? (200...204).contains(status) : status == (role == nil ? 401 : 403),
                             "\(word) \(path) as \(role?.rawValue ?? "nobody"): \(response)")
                     }
                 }

@@ -1,5 +1,6 @@
 import Bytes
 import GRPCRuntime
+import RideAPI
 import RideDomain
 import Testing
 
@@ -337,6 +338,25 @@ import Testing
                 "{\"type\":\"ack\",\"accepted\":0,\"dropped\":{\"unavailable\":2}}",
                 "{\"type\":\"ack\",\"accepted\":1,\"dropped\":{}}",
             ])
+    }
+
+    /// An operator has suspended or deleted the driver: their app is told so, and need not come back.
+    @Test func anUplinkEndsWithItsDriver() throws {
+        let world = try LiveWorld()
+        for (code, reason) in [
+            (.failedPrecondition, "driver-suspended"), (.notFound, "driver-not-found"),
+        ] as [(StatusCode, String)] {
+            world.putDriver("d", 53.55, 13.25)
+            let app = world.open("/ws/drivers/d/location")
+            world.run(0.5)
+            world.onServices {
+                world.driverWatches.last?.call.fail(
+                    .domain(code, ProblemDetails(code: reason, detail: "No.", metadata: ["reason": "storm"])))
+            }
+            world.run(1)
+            #expect(app.messages.last?.contains("\"code\":\"\(reason)\"") == true)
+            #expect(app.closeCode == 3501)
+        }
     }
 
     @Test func aServiceThatEndsEveryStreamIsNotAskedWithEveryPosition() throws {

@@ -98,6 +98,10 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
             $0.pickUp = { _, _ in .success(.init()) }
             $0.complete = { _, _ in .success(.init()) }
             $0.cancel = { _, _ in .success(.init()) }
+            $0.update = { _, _ in .success(.init()) }
+            $0.suspend = { _, _ in .success(.init()) }
+            $0.restore = { _, _ in .success(.init()) }
+            $0.end = { _, _ in .success(.init()) }
         }
         let profile =
             #"{"name":"Ada","lat":1,"lon":2,"vehicle":{"make":"m","model":"m","color":"c","plate":"p","category":"standard"}}"#
@@ -106,6 +110,8 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
             ("PATCH", "/drivers/d1/status", #"{"status":"offline"}"#), ("POST", "/trips", booking),
             ("GET", "/trips/t1", nil),
             ("POST", "/trips/t1/pickup", nil), ("POST", "/trips/t1/complete", nil), ("POST", "/trips/t1/cancel", nil),
+            ("PATCH", "/drivers/d1", "{}"), ("POST", "/drivers/d1/suspend", #"{"reason":"a"}"#),
+            ("POST", "/drivers/d1/restore", #"{"reason":"a"}"#), ("POST", "/trips/t1/end", #"{"reason":"a"}"#),
         ] as [(String, String, String?)] {
             let answer = world.send(method, path, body: body)
             #expect(answer.status == 502 && answer.body.contains("backend-broken"), "\(method) \(path): \(answer.body)")
@@ -223,6 +229,94 @@ private let booking = #"{"rider_id":"r1","driver_id":"d1","pickup":{"lat":1,"lon
         #expect(world.send("PATCH", "/drivers/d2/status", body: #"{"status":"available"}"#).status == 409)
         #expect(world.send("PATCH", "/drivers/d1/status", body: #"{"status":"unavailable"}"#).status == 422)
         #expect(world.send("PUT", "/drivers/d1/status", body: "{}").field("allow") == "PATCH, OPTIONS")
+    }
+
+    @Test func whatOperatorsDoWithADriver() throws {
+        let world = try RESTWorld()
+        let asked = Mutex<[Driver_V1_UpdateDriverRequest]>([])
+        var suspended = car
+        suspended.suspension = Driver_V1_Suspension(reason: "storm", at: .init(unixMilliseconds: 0))
+        let answer = suspended
+        world.scripts.set {
+            $0.update = { request, _ in
+                asked.withLock { $0.append(request) }
+                return .success(.init(driver: car))
+            }
+            $0.delete = { request, _ in
+                request.driverID == "d1"
+                    ? .success(.init())
+                    : .failure(
+                        .domain(
+                            .failedPrecondition,
+                            .init(code: "driver-on-trip", detail: "On a trip.", metadata: ["active_trip_id": "t1"])))
+            }
+            $0.suspend = { request, _ in
+                request.reason == "storm" ? .success(.init(driver: answer)) : .success(.init(driver: car))
+            }
+            $0.restore = { _, _ in .success(.init(driver: car)) }
+            $0.setStatus = { _, _ in
+                .failure(
+                    .domain(
+                        .failedPrecondition,
+                        .init(code: "driver-suspended", detail: "Suspended.", metadata: ["reason": "storm"])))
+            }
+        }
+        let patch = #"{"name":"Ada L","vehicle":{"plate":"NB-X 1"}}"#
+        #expect(world.send("PATCH", "/drivers/d1", body: patch).status == 200)
+        #expect(world.send("PATCH", "/v1/drivers/d1", body: "{}").status == 200)
+        #expect(
+            asked.withLock { $0 } == [
+                .init(driverID: "d1", name: "Ada L", plate: "NB-X 1"), .init(driverID: "d1"),
+            ])
+        // RFC 7396: null removes, and what is no object takes the place of all; nothing here can go.
+        let removed = world.send("PATCH", "/drivers/d1", body: #"{"name":null,"vehicle":{"plate":null},"id":"d2"}"#)
+        #expect(removed.status == 422)
+        for pointer in ["/name", "/vehicle/plate", "/id"] {
+            #expect(removed.body.contains("{\"pointer\":\"\(pointer)\""), "\(removed.body)")
+        }
+        for bad in ["[]", "null", #"{"vehicle":null}"#, #"{"vehicle":"VW"}"#] {
+            #expect(world.send("PATCH", "/drivers/d1", body: bad).status == 422, "\(bad)")
+        }
+        // RFC 5789 §2.2
+        #expect(
+            world.send("PATCH", "/drivers/d1").field("accept-patch") == "application/merge-patch+json, application/json"
+        )
+        #expect(world.send("DELETE", "/drivers/d1").status == 204)
+        let busy = world.send("DELETE", "/drivers/d2")
+        #expect(busy.status == 409 && busy.body.contains(#""active_trip_id":"t1""#))
+        #expect(world.send("DELETE", "/drivers/d%202").status == 404)
+        let storm = world.send("POST", "/drivers/d1/suspend", body: #"{"reason":"storm"}"#)
+        #expect(storm.status == 200)
+        #expect(storm.body.contains(#""suspension":{"reason":"storm","at":"1970-01-01T00:00:00.000Z"}"#))
+        #expect(!world.send("POST", "/drivers/d1/restore", body: #"{"reason":"over"}"#).body.contains("suspension"))
+        for action in ["suspend", "restore"] {
+            for bad in ["{}", #"{"reason":""}"#, #"{"reason":"a","why":"b"}"#] {
+                #expect(world.send("POST", "/drivers/d1/\(action)", body: bad).status == 422, "\(bad)")
+            }
+        }
+        let off = world.send("PATCH", "/drivers/d1/status", body: #"{"status":"available"}"#)
+        #expect(off.status == 409 && off.body.contains(#""code":"driver-suspended""#))
+        #expect(off.body.contains(#""reason":"storm""#))
+    }
+
+    @Test func anOperatorEndsATrip() throws {
+        let world = try RESTWorld()
+        world.scripts.set {
+            $0.end = { request, _ in
+                var trip = ride
+                trip.status = .cancelled
+                trip.endReason = request.reason
+                return request.tripID == "t1"
+                    ? .success(.init(trip: trip))
+                    : .failure(.domain(.failedPrecondition, .init(code: "trip-already-ended", detail: "x")))
+            }
+        }
+        let ended = world.send("POST", "/trips/t1/end", body: #"{"reason":"storm"}"#)
+        #expect(ended.status == 200 && ended.body.contains(#""end_reason":"storm"}"#))
+        #expect(world.send("POST", "/v1/trips/t2/end", body: #"{"reason":"storm"}"#).status == 409)
+        #expect(world.send("POST", "/trips/t1/end", body: "{}").status == 422)
+        #expect(world.send("POST", "/trips/t1/end").status == 415)
+        #expect(world.send("PATCH", "/trips/t1/end", body: #"{"reason":"storm"}"#).status == 405)
     }
 
     @Test func driversPageByPage() throws {

@@ -26,6 +26,11 @@ final class Scripts: Sendable {
         var pickUp: Answer<Trip_V1_PickUpTripRequest, Trip_V1_PickUpTripResponse>?
         var complete: Answer<Trip_V1_CompleteTripRequest, Trip_V1_CompleteTripResponse>?
         var cancel: Answer<Trip_V1_CancelTripRequest, Trip_V1_CancelTripResponse>?
+        var update: Answer<Driver_V1_UpdateDriverRequest, Driver_V1_UpdateDriverResponse>?
+        var delete: Answer<Driver_V1_DeleteDriverRequest, Driver_V1_DeleteDriverResponse>?
+        var suspend: Answer<Driver_V1_SuspendDriverRequest, Driver_V1_SuspendDriverResponse>?
+        var restore: Answer<Driver_V1_RestoreDriverRequest, Driver_V1_RestoreDriverResponse>?
+        var end: Answer<Trip_V1_EndTripRequest, Trip_V1_EndTripResponse>?
     }
 
     private let all = Mutex(All())
@@ -75,6 +80,18 @@ private final class DriverStub: Driver_V1_DriverServiceHandler {
     func watchDriver(
         _ request: Driver_V1_WatchDriverRequest, _ call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>
     ) {}
+    func updateDriver(
+        _ request: Driver_V1_UpdateDriverRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverResponse>
+    ) { scripts.answer(request, call) { $0.update } }
+    func deleteDriver(
+        _ request: Driver_V1_DeleteDriverRequest, _ call: UnaryServerCall<Driver_V1_DeleteDriverResponse>
+    ) { scripts.answer(request, call) { $0.delete } }
+    func suspendDriver(
+        _ request: Driver_V1_SuspendDriverRequest, _ call: UnaryServerCall<Driver_V1_SuspendDriverResponse>
+    ) { scripts.answer(request, call) { $0.suspend } }
+    func restoreDriver(
+        _ request: Driver_V1_RestoreDriverRequest, _ call: UnaryServerCall<Driver_V1_RestoreDriverResponse>
+    ) { scripts.answer(request, call) { $0.restore } }
 }
 
 private final class TripStub: Trip_V1_TripServiceHandler {
@@ -98,6 +115,9 @@ private final class TripStub: Trip_V1_TripServiceHandler {
     }
     func cancelTrip(_ request: Trip_V1_CancelTripRequest, _ call: UnaryServerCall<Trip_V1_CancelTripResponse>) {
         scripts.answer(request, call) { $0.cancel }
+    }
+    func endTrip(_ request: Trip_V1_EndTripRequest, _ call: UnaryServerCall<Trip_V1_EndTripResponse>) {
+        scripts.answer(request, call) { $0.end }
     }
     func watchTrip(_ request: Trip_V1_WatchTripRequest, _ call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>) {}
 }

@@ -53,6 +53,47 @@ extension DriverRegistry {
         #expect(near.map { registry[$0.slot].id } == ["1099", "1199"])
     }
 
+    /// A slot stays when its driver is removed; everybody else's place in lists does not depend on it.
+    @Test func removedDriversAreNowhereAndLeaveNoGap() {
+        var registry = registry(6)
+        for id in ["d0", "d3", "d5"] {
+            let slot = registry.slot(of: id)
+            registry.remove(slot ?? -1, at: firstMoment)
+            #expect(registry.isRemoved(slot ?? -1) && registry.slot(of: id) == nil)
+        }
+        let again = registry.register(profile("d3"), position: home, at: firstMoment)
+        #expect(again.created && again.slot == 6 && registry.count == 4 && registry.slotCount == 7)
+        let box = Area.box(Box(around: home, radius: 100))
+        for area in [Area.everywhere, .around(home, radius: 100), box] {
+            #expect(registry.availableIDs(area) == ["d1", "d2", "d3", "d4"])
+        }
+        #expect(
+            registry.page(status: nil, after: nil, limit: 9).slots.map { registry[$0].id } == ["d1", "d2", "d3", "d4"])
+        // Trips are of the driver who is there now.
+        let trips = [TripFact(driverID: "d3", tripID: "t", seq: 9, isActive: true)]
+        #expect(registry.reconcile(inProgress: trips, asOf: 9, since: 0, at: firstMoment) == [6])
+        #expect(registry[3].activeTripID == nil && registry[6].activeTripID == "t")
+        #expect(registry.expire(at: Moment(wall: firstMoment.wall, monotonic: .max)) == [])
+    }
+
+    @Test func suspensionIsStrongerThanPresence() throws {
+        var registry = registry(2)
+        let suspension = Suspension(reason: "storm", at: 1)
+        #expect(registry.suspend(0, suspension, at: firstMoment) && !registry.suspend(0, suspension, at: firstMoment))
+        #expect(registry.availableIDs() == ["d1"] && registry.isBarred(0) && !registry.isRemoved(0))
+        #expect(throws: DriverRegistry.Refusal.suspended(suspension)) {
+            try registry.setPresent(0, true, at: firstMoment)
+        }
+        // As a crash may have left it.
+        var restarted = emptyRegistry()
+        var stored = registry[0]
+        stored.presence = .present
+        restarted.restore([stored, registry[1]], at: firstMoment)
+        #expect(restarted.availableIDs() == ["d1"] && restarted.isBarred(0))
+        #expect(registry.suspend(0, nil, at: firstMoment) && registry.availableIDs() == ["d1"])
+        #expect(try registry.setPresent(0, true, at: firstMoment) && registry.availableIDs() == ["d0", "d1"])
+    }
+
     @Test func registrationIsIdempotent() {
         var registry = emptyRegistry()
         let first = registry.register(profile("a"), position: home, at: firstMoment)

@@ -45,6 +45,22 @@ import Testing
         #expect(throws: TripRefusal.alreadyEnded(.cancelled)) { try cancelled.apply(.pickUp, at: 3_000) }
     }
 
+    @Test func anOperatorEndsWhatIsInProgress() throws {
+        var ended = trip()
+        #expect(try ended.apply(.end(reason: "storm"), at: 2_000) == .cancelled)
+        #expect(ended.status == .cancelled && ended.endReason == "storm" && ended.endedAt == 2_000)
+        #expect(try ended.apply(.end(reason: "other"), at: 3_000) == nil)
+        #expect(ended.endReason == "storm")
+        var cancelled = trip()
+        _ = try cancelled.apply(.cancel, at: 2_000)
+        #expect(try cancelled.apply(.end(reason: "storm"), at: 3_000) == nil && cancelled.endReason == nil)
+        var completed = trip()
+        _ = try completed.apply(.complete, at: 2_000)
+        #expect(throws: TripRefusal.alreadyEnded(.completed)) {
+            try completed.apply(.end(reason: "storm"), at: 3_000)
+        }
+    }
+
     @Test func instantsNeverLieBeforeTheOnesTheyFollow() throws {
         var trip = trip(createdAt: 5_000)
         _ = try trip.apply(.pickUp, at: 4_000)
@@ -60,7 +76,8 @@ import Testing
             var trip = trip()
             for step in 0..<12 {
                 let before = trip
-                let action = TripAction.allCases.randomElement(using: &random)!
+                let action = [TripAction.pickUp, .complete, .cancel, .end(reason: "storm")].randomElement(
+                    using: &random)!
                 let event = try? trip.apply(action, at: Int64(2_000 + step))
                 if before.status.isEnded { #expect(trip == before && event == nil) }
                 if let at = before.pickedUpAt { #expect(trip.pickedUpAt == at) }

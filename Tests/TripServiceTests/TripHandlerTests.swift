@@ -67,6 +67,42 @@ import Testing
         #expect(got.trip == ended.trip)
     }
 
+    @Test func anOperatorEndsATripAndItsDriverIsFree() throws {
+        let office = try Office()
+        func end(_ id: String, _ reason: String) -> Result<Trip_V1_EndTripResponse, RPCError> {
+            office.answer { office.client.endTrip(Trip_V1_EndTripRequest(tripID: id, reason: reason), $0) }
+        }
+        for isPickedUp in [false, true] {
+            let trip = try #require(try office.create(request("r1", driver: "d0")).get().trip)
+            if isPickedUp {
+                _ = try office.answer { office.client.pickUpTrip(.init(tripID: trip.id), $0) }.get()
+            }
+            let bad = try #require(problem(end(trip.id, "")))
+            #expect(bad.0 == .invalidArgument && bad.1.violations.map(\.pointer) == ["/reason"])
+            let ended = try #require(try end(trip.id, "storm").get().trip)
+            #expect(ended.status == .cancelled && ended.endReason == "storm" && ended.endedAt != nil)
+            #expect((ended.pickedUpAt != nil) == isPickedUp)
+            // What has ended stays as it is.
+            #expect(try end(trip.id, "once more").get().trip == ended)
+            #expect(try office.answer { office.client.cancelTrip(.init(tripID: trip.id), $0) }.get().trip == ended)
+            #expect(try office.answer { office.client.getTrip(.init(tripID: trip.id), $0) }.get().trip == ended)
+        }
+        let list = try office.answer { office.client.listTrips(.init(riderID: "r1"), $0) }.get()
+        #expect(list.trips.map(\.endReason) == ["storm", "storm"])
+        let done = try #require(try office.create(request("r1", driver: "d0")).get().trip)
+        _ = try office.answer { office.client.completeTrip(.init(tripID: done.id), $0) }.get()
+        let refused = try #require(problem(end(done.id, "storm")))
+        #expect(refused.0 == .failedPrecondition && refused.1.code == "trip-already-ended")
+        let unknown = try #require(problem(end("none", "storm")))
+        #expect(unknown.0 == .notFound && unknown.1.code == "trip-not-found")
+        // The reason goes with the event, also when it is read from the outbox.
+        let events = try office.desk.answer { [repository = office.desk.repository] in
+            try await repository.outbox(after: 0, limit: 100)
+        }.get()
+        #expect(events.filter { $0.kind == .cancelled }.map(\.trip.endReason) == ["storm", "storm"])
+        #expect(events.filter { $0.kind != .cancelled }.allSatisfy { $0.trip.endReason == nil })
+    }
+
     @Test func contract_conflictsAreFailedPreconditionsWithTheProblemCode() throws {
         let office = try Office()
         let first = try office.create(request("r1", driver: "d0", key: "k")).get()

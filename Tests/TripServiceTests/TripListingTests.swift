@@ -24,7 +24,7 @@ import Testing
             INSERT INTO trips SELECT 't' || i, 'r' || CASE WHEN i % 7 = 0 THEN 1 ELSE i END,
                 'd' || CASE WHEN i % 5 = 0 THEN 1 ELSE i END, 'n', 'm', 'm', 'c', 'p', 'k',
                 CASE WHEN i % 35 = 0 THEN 2 + i % 2 WHEN i % 7 = 0 OR i % 5 = 0 THEN 2 + i % 2 ELSE 1 + i % 3 END,
-                1, 2, 3, 4, i / 4, NULL, CASE WHEN i % 3 = 0 THEN NULL ELSE i END, i FROM c
+                1, 2, 3, 4, i / 4, NULL, CASE WHEN i % 3 = 0 THEN NULL ELSE i END, i, NULL FROM c
             """)
         return database
     }

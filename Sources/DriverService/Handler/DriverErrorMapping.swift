@@ -11,7 +11,7 @@ extension DriverError: RPCErrorConvertible {
         case .invalid, .invalidParameter: .invalidArgument
         case .driverNotFound: .notFound
         case .driverExists: .alreadyExists
-        case .driverOnTrip: .failedPrecondition
+        case .driverOnTrip, .driverSuspended: .failedPrecondition
         case .unavailable: .unavailable
         case .deadlineExceeded: .deadlineExceeded
         case .cancelled: .cancelled
@@ -40,9 +40,13 @@ extension DriverError: RPCErrorConvertible {
         case .driverOnTrip(let driverID, let tripID):
             ProblemDetails(
                 code: "driver-on-trip",
-                detail:
-                    "Driver \(driverID) is on trip \(tripID); complete or cancel it before setting the status by hand.",
+                detail: "Driver \(driverID) is on trip \(tripID); complete or cancel it first.",
                 metadata: ["active_trip_id": tripID])
+        case .driverSuspended(let driverID, let reason):
+            ProblemDetails(
+                code: "driver-suspended",
+                detail: "Driver \(driverID) is suspended; they can go on duty when an operator has restored them.",
+                metadata: ["reason": reason])
         case .unavailable(let detail):
             ProblemDetails(code: "backend-unavailable", detail: detail, retryAfter: 1_000)
         case .deadlineExceeded(let detail):

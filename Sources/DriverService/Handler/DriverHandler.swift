@@ -4,16 +4,20 @@ import ProtobufWire
 import Reactor
 import RideAPI
 import RideDomain
+import Telemetry
 
 /// `driver.v1.DriverService`: messages in, rules, messages out. On the loop.
 final class DriverHandler: Driver_V1_DriverServiceHandler {
     private let loop: EventLoop
     private let book: DriverBook
     private let lists: DriverLists
+    private let removal: DriverRemoval
+    private let logger = Logger(label: "drivers")
 
-    init(loop: EventLoop, book: DriverBook) {
+    init(loop: EventLoop, book: DriverBook, removal: DriverRemoval) {
         self.loop = loop
         self.book = book
+        self.removal = removal
         lists = DriverLists(loop: loop, book: book)
     }
 
@@ -52,6 +56,51 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
             let driver = try await book.setPresent(
                 request.driverID, try DriverRequests.isPresent(request), deadline: deadline, trace: call.origin.trace)
             call.respond(Driver_V1_UpdateDriverStatusResponse(driver: Driver_V1_Driver(driver, seenAs: .whole)))
+        }
+    }
+
+    // MARK: What operators do
+
+    func updateDriver(
+        _ request: Driver_V1_UpdateDriverRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverResponse>
+    ) {
+        answer(call) { [book] deadline throws(DriverError) in
+            let driver = try await book.update(
+                request.driverID, try DriverRequests.change(request), deadline: deadline, trace: call.origin.trace)
+            call.respond(Driver_V1_UpdateDriverResponse(driver: Driver_V1_Driver(driver, seenAs: .whole)))
+        }
+    }
+
+    func deleteDriver(
+        _ request: Driver_V1_DeleteDriverRequest, _ call: UnaryServerCall<Driver_V1_DeleteDriverResponse>
+    ) {
+        answer(call) { [removal] deadline throws(DriverError) in
+            try await removal.remove(request.driverID, deadline: deadline, trace: call.origin.trace)
+            call.respond(Driver_V1_DeleteDriverResponse())
+        }
+    }
+
+    func suspendDriver(
+        _ request: Driver_V1_SuspendDriverRequest, _ call: UnaryServerCall<Driver_V1_SuspendDriverResponse>
+    ) {
+        answer(call) { [book] deadline throws(DriverError) in
+            let driver = try await book.suspend(
+                request.driverID, reason: try DriverRequests.reason(request.reason), deadline: deadline,
+                trace: call.origin.trace)
+            call.respond(Driver_V1_SuspendDriverResponse(driver: Driver_V1_Driver(driver, seenAs: .whole)))
+        }
+    }
+
+    func restoreDriver(
+        _ request: Driver_V1_RestoreDriverRequest, _ call: UnaryServerCall<Driver_V1_RestoreDriverResponse>
+    ) {
+        answer(call) { [book, logger] deadline throws(DriverError) in
+            let reason = try DriverRequests.reason(request.reason)
+            let driver = try await book.suspend(
+                request.driverID, reason: nil, deadline: deadline, trace: call.origin.trace)
+            // Nothing of the driver keeps it.
+            logger.notice("a driver was restored", metadata: ["driver": driver.id, "reason": reason])
+            call.respond(Driver_V1_RestoreDriverResponse(driver: Driver_V1_Driver(driver, seenAs: .whole)))
         }
     }
 

@@ -6,7 +6,7 @@ import RideDomain
 /// Encodes lists of drivers: the bytes of `FindAvailableDriversResponse` and `ListDriversInAreasResponse`, without a message
 /// for each driver.
 ///
-/// Who a driver is does not change, so it is encoded once; a list copies it and puts what does change behind it. (Messages
+/// Who a driver is hardly ever changes, so it is encoded once; a list copies it and puts what does change behind it. (Messages
 /// behind each other are one message, says the encoding; and as the fields come in their order, these are the very bytes
 /// that the whole message would have.) On the loop.
 struct DriverListEncoder: ~Copyable {
@@ -16,8 +16,10 @@ struct DriverListEncoder: ~Copyable {
     private static let firstField: UInt8 = 1 << 3 | 2
 
     private let view: DriverView
-    /// By slot: the fields of `Driver_V1_Driver` that never change; empty until they were needed.
+    /// By slot: the fields of `Driver_V1_Driver` that say who it is; empty until they were needed.
     private var profiles: [[UInt8]] = []
+    /// The registry's stamp of profiles that they were made at.
+    private var profileStamp: UInt64 = 0
     private var output = ByteBuffer()
 
     /// - Parameter view: how much of the drivers' profiles the readers may see.
@@ -102,8 +104,12 @@ struct DriverListEncoder: ~Copyable {
         _ slot: Int32, _ registry: borrowing DriverRegistry, distance: Double?, to output: inout ByteBuffer
     ) {
         let driver = registry[slot]
-        if profiles.count < registry.count {
-            profiles += repeatElement([], count: registry.count - profiles.count)
+        if profileStamp != registry.profileStamp {
+            profiles = []
+            profileStamp = registry.profileStamp
+        }
+        if profiles.count < registry.slotCount {
+            profiles += repeatElement([], count: registry.slotCount - profiles.count)
         }
         if profiles[Int(slot)].isEmpty {
             profiles[Int(slot)] = Driver_V1_Driver(driver.profile.seen(as: view)).encoded()

@@ -28,6 +28,29 @@ enum DriverRequests {
         return DriverProfile(id: id ?? makeID(), name: request.name, vehicle: Vehicle(request.vehicle))
     }
 
+    static func change(_ request: Driver_V1_UpdateDriverRequest) throws(DriverError) -> ProfileChange {
+        var violations: [BodyViolation] = []
+        let words = [
+            ("make", request.make), ("model", request.model), ("color", request.color), ("plate", request.plate),
+            ("category", request.category),
+        ]
+        let name = request.name.flatMap { Rules.name.violation(of: "name", $0) }
+        if let name { violations.append(BodyViolation(pointer: "/name", detail: name)) }
+        for (name, text) in words {
+            let violation = text.flatMap { Rules.vehicleWord.violation(of: name, $0) }
+            if let violation { violations.append(BodyViolation(pointer: "/vehicle/\(name)", detail: violation)) }
+        }
+        guard violations.isEmpty else { throw .invalid(violations) }
+        return ProfileChange(
+            name: request.name, make: request.make, model: request.model, color: request.color, plate: request.plate,
+            category: request.category)
+    }
+
+    static func reason(_ text: String) throws(DriverError) -> String {
+        guard let violation = Rules.reason.violation(of: "reason", text) else { return text }
+        throw .invalid([BodyViolation(pointer: "/reason", detail: violation)])
+    }
+
     static func isPresent(_ request: Driver_V1_UpdateDriverStatusRequest) throws(DriverError) -> Bool {
         switch request.status {
         case .available: return true

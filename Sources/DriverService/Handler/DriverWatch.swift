@@ -19,6 +19,7 @@ final class DriverWatch {
     ) {
         do throws(DriverError) {
             let (slot, driver) = try book.find(driverID)
+            if let refusal = book.refusal(of: slot) { throw refusal }
             let watch = DriverWatch(call, book)
             watch.token = book.watchers.add(slot) { watch.tell($0) }
             guard watch.token != nil else {
@@ -37,8 +38,14 @@ final class DriverWatch {
         self.book = book
     }
 
-    private func tell(_ driver: Driver?) {
-        guard let driver else {
+    private func tell(_ news: Result<Driver, DriverError>?) {
+        let driver: Driver
+        switch news {
+        case .success(let state): driver = state
+        case .failure(let error):
+            call.fail(error.rpcError)
+            return end()
+        case nil:
             call.fail(RPCError(code: .unavailable, message: "The driver service is ending; watch again."))
             return end()
         }

@@ -23,4 +23,21 @@ final class GRPCTripDirectory: TripDirectory {
             throw .unavailable("The trip service can't be asked: \(error.message)")
         }
     }
+
+    func trip(ofDriver id: String, deadline: UInt64) async throws(DriverError) -> String? {
+        let now = client.channel.loop.now
+        guard deadline > now else { throw .deadlineExceeded("The deadline passed.") }
+        do throws(RPCError) {
+            return try await client.listTrips(
+                Trip_V1_ListTripsRequest(driverID: id, status: .inProgress, pageSize: 1),
+                options: CallOptions(timeoutNanoseconds: deadline - now)
+            ).trips.first?.id
+        } catch {
+            switch error.code {
+            case .cancelled: throw .cancelled
+            case .deadlineExceeded: throw .deadlineExceeded("The trip service did not answer in time.")
+            default: throw .unavailable("The trip service can't be asked whether the driver is on a trip; try again.")
+            }
+        }
+    }
 }

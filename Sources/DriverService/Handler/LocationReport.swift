@@ -42,12 +42,16 @@ final class LocationReport {
             slot = try book.find(message.driverID).slot
             driver = (message.driverID, slot)
         }
+        if let refusal = book.refusal(of: slot) { throw refusal }
         if let drop = book.report(slot, LocationPoint(message), trace) {
             dropped[drop, default: 0] += 1
         } else {
             accepted += 1
         }
     }
+
+    /// Of the driver that the stream began with; nil: it has not begun.
+    var slot: Int32? { driver?.slot }
 
     var response: Driver_V1_ReportLocationsResponse {
         var response = Driver_V1_ReportLocationsResponse()

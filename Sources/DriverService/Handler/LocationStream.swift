@@ -13,7 +13,7 @@ final class LocationStream {
     typealias Call = BidirectionalServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
 
     private let call: Call
-    private let report: LocationReport
+    fileprivate let report: LocationReport
     private let streams: LocationStreams
     private var number: UInt64 = 0
     /// Positions were taken that no acknowledgement counts yet.
@@ -80,6 +80,12 @@ final class LocationStreams {
     }
 
     func remove(_ number: UInt64) { streams[number] = nil }
+
+    /// Acknowledges what was taken and ends those of one driver.
+    func end(_ slot: Int32, _ error: RPCError) {
+        let all = streams.values.filter { $0.report.slot == slot }
+        for stream in all { stream.end(error) }
+    }
 
     /// Acknowledges what was taken and ends all streams with UNAVAILABLE, some in each turn; their clients come back elsewhere.
     func endAll() {

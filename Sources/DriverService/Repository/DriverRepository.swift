@@ -21,6 +21,14 @@ struct TripProjection: Equatable, Sendable {
     let revision: UInt64
 }
 
+/// What became of a driver who was to be deleted.
+enum DeletionOutcome: Equatable, Sendable {
+    case deleted(RevocationOutcome)
+    case unknown
+    /// There are too many revocations.
+    case full
+}
+
 /// Everything that a start finds.
 struct StoredDrivers: Sendable {
     var drivers: [Driver] = []
@@ -66,6 +74,15 @@ protocol DriverRepository: AnyObject {
     func saveTrips(_ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?) async throws(StorageError)
     /// The revision that a restart begins at.
     func reserveRevision(_ revision: UInt64) async throws(StorageError)
+    /// Changes who a driver is. False: there is no such driver.
+    func update(_ driverID: String, _ change: ProfileChange, deadline: UInt64?) async throws(StorageError) -> Bool
+    /// Suspends a driver, or restores them (nil); either way they are off duty. False: there is no such driver.
+    func suspend(_ driverID: String, _ suspension: Suspension?, deadline: UInt64?) async throws(StorageError) -> Bool
+    /// Deletes a driver with all that they are signed in by, and revokes what they were signed in with, as of `at` (Unix
+    /// milliseconds).
+    func delete(
+        _ driverID: String, reason: String, at: Int64, deadline: UInt64?
+    ) async throws(StorageError) -> DeletionOutcome
     /// Writes something that changes nothing, or only looks whether the storage is there.
     func probe(writing: Bool) async throws(StorageError)
     /// Writes what waits, and returns when the storage is closed.

@@ -1,4 +1,5 @@
 import Reactor
+import RideAPI
 import RideDomain
 import SQLiteStore
 
@@ -29,6 +30,11 @@ final class SQLiteDriverRepository: DriverRepository {
         ALTER TABLE drivers ADD COLUMN trip_epoch INTEGER NOT NULL DEFAULT 0;
         """,
         AuthSchema.tables,
+        """
+        -- Why an operator has taken the driver off duty, and when. NULL: none has.
+        ALTER TABLE drivers ADD COLUMN suspension_reason TEXT;
+        ALTER TABLE drivers ADD COLUMN suspended_at INTEGER;
+        """,
     ]
 
     /// Says in the file that it belongs to this service: "driv" in ASCII.
@@ -65,11 +71,11 @@ final class SQLiteDriverRepository: DriverRepository {
         try await write { if writing { try $0.probeWriting() } }
     }
 
-    private func write(
-        _ deadline: UInt64? = nil, _ work: @escaping @Sendable (SQLiteDatabase) throws -> Void
-    ) async throws(StorageError) {
+    private func write<Value: Sendable>(
+        _ deadline: UInt64? = nil, _ work: @escaping @Sendable (SQLiteDatabase) throws -> Value
+    ) async throws(StorageError) -> Value {
         do {
-            try await writer.perform(on: loop, deadline: deadline, work)
+            return try await writer.perform(on: loop, deadline: deadline, work)
         } catch {
             throw StorageError(error)
         }
@@ -117,6 +123,54 @@ final class SQLiteDriverRepository: DriverRepository {
             }
         }
     }
+
+    // MARK: What operators do
+
+    func update(
+        _ driverID: String, _ change: ProfileChange, deadline: UInt64?
+    ) async throws(StorageError) -> Bool {
+        try await write(deadline) { database in
+            try database.statement(
+                """
+                UPDATE drivers SET name = ifnull(?2, name), make = ifnull(?3, make), model = ifnull(?4, model),
+                    color = ifnull(?5, color), plate = ifnull(?6, plate), category = ifnull(?7, category) WHERE id = ?1
+                """
+            ).run(
+                .text(driverID), .optional(change.name), .optional(change.make), .optional(change.model),
+                .optional(change.color), .optional(change.plate), .optional(change.category))
+            return database.changes > 0
+        }
+    }
+
+    func suspend(
+        _ driverID: String, _ suspension: Suspension?, deadline: UInt64?
+    ) async throws(StorageError) -> Bool {
+        try await write(deadline) { database in
+            try database.statement(
+                "UPDATE drivers SET suspension_reason = ?2, suspended_at = ?3, presence = ?4 WHERE id = ?1"
+            ).run(
+                .text(driverID), .optional(suspension?.reason), .optional(suspension?.at),
+                .integer(Presence.offline.rawValue))
+            return database.changes > 0
+        }
+    }
+
+    func delete(
+        _ driverID: String, reason: String, at: Int64, deadline: UInt64?
+    ) async throws(StorageError) -> DeletionOutcome {
+        try await write(deadline) { database in
+            let isKnown = try database.statement("SELECT 1 FROM drivers WHERE id = ?1").first(.text(driverID)) { _ in
+                true
+            }
+            guard isKnown != nil else { return .unknown }
+            let revocation = Revocation(target: .subject(driverID), at: at, reason: reason)
+            guard let ended = try SQLiteSessionRepository.revoke(revocation, database) else { return .full }
+            try database.statement("DELETE FROM drivers WHERE id = ?1").run(.text(driverID))
+            return .deleted(ended)
+        }
+    }
+
+    // MARK: Trips and revisions
 
     func saveTrips(_ trips: [TripProjection], cursor: EventCursor?, epoch: UInt64?) async throws(StorageError) {
         try await write { database in
@@ -176,7 +230,8 @@ final class SQLiteDriverRepository: DriverRepository {
         try database.statement(
             """
             SELECT id, name, make, model, color, plate, category, lat, lon, heading, speed, measured_at, presence,
-                has_streamed, active_trip_id, trip_seq, updated_at, revision, trip_epoch FROM drivers
+                has_streamed, active_trip_id, trip_seq, updated_at, revision, trip_epoch, suspension_reason,
+                suspended_at FROM drivers
             """
         ).query { stored.drivers.append(try driver($0)) }
         var reserved: UInt64 = 0
@@ -221,7 +276,9 @@ final class SQLiteDriverRepository: DriverRepository {
             heading: try row.doubleIfPresent(9), speed: try row.doubleIfPresent(10), measuredAt: try instant(11),
             presence: try row.value(try row.int64(12), 12, "a presence", Presence.init(rawValue:)),
             hasStreamed: try row.int64(13) != 0, activeTripID: row.isNull(14) ? nil : try identifier(14),
-            tripSeq: try row.uint64(15), tripEpoch: try row.uint64(18), updatedAt: try instant(16),
+            tripSeq: try row.uint64(15), tripEpoch: try row.uint64(18),
+            suspension: row.isNull(19) ? nil : Suspension(reason: try row.text(19), at: try instant(20)),
+            updatedAt: try instant(16),
             revision: try row.value(try row.uint64(17), 17, "a revision below 2^53") {
                 $0 < RevisionCounter.bound ? $0 : nil
             })

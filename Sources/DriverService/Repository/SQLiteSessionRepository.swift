@@ -200,7 +200,8 @@ final class SQLiteSessionRepository: SessionRepository {
         try await write(deadline) { try Self.revoke(revocation, $0) }
     }
 
-    private static func revoke(_ wanted: Revocation, _ database: SQLiteDatabase) throws -> RevocationOutcome? {
+    /// A part of a job that ends more than sessions.
+    static func revoke(_ wanted: Revocation, _ database: SQLiteDatabase) throws -> RevocationOutcome? {
         if try rows("revocations", database) >= AuthLimits.revocations {
             try sweepRevocations(wanted.at, database)
             if try rows("revocations", database) >= AuthLimits.revocations { return nil }

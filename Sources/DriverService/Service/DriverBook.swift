@@ -44,7 +44,7 @@ final class DriverBook {
         registry = DriverRegistry(
             timeToLive: timeToLive, revisions: stored.revisions, tripEpoch: stored.tripEpoch)
         registry.restore(stored.drivers, at: Moment(wall: wall, monotonic: loop.preciseNow()))
-        isDirty = [Bool](repeating: false, count: registry.count)
+        isDirty = [Bool](repeating: false, count: registry.slotCount)
         loop.schedule(every: DriverLimits.tick) { [weak self] in self?.tick() }
         loop.schedule(every: DriverLimits.savePositionsEvery) { [weak self, loop] in
             // Not while the last one still waits for the database.
@@ -54,7 +54,7 @@ final class DriverBook {
 
     private var now: Moment { Moment(wall: loop.wallClockMilliseconds, monotonic: loop.now) }
 
-    func driver(_ slot: Int32) -> Driver? { slot < registry.count ? registry[slot] : nil }
+    func driver(_ slot: Int32) -> Driver? { slot < registry.slotCount ? registry[slot] : nil }
 
     // MARK: Drivers
 
@@ -101,6 +101,7 @@ final class DriverBook {
         } catch {
             switch error {
             case .onTrip(let tripID): throw .driverOnTrip(driverID: id, tripID: tripID)
+            case .suspended(let suspension): throw .driverSuspended(driverID: id, reason: suspension.reason)
             }
         }
         do {
@@ -110,6 +111,81 @@ final class DriverBook {
             throw refusal(error, by: deadline)
         }
         return registry[slot]
+    }
+
+    // MARK: What operators do
+
+    /// Changes who a driver is. `deadline` in the loop's nanoseconds.
+    func update(
+        _ id: String, _ change: ProfileChange, deadline: UInt64, trace: TraceContext = .none
+    ) async throws(DriverError) -> Driver {
+        _ = try find(id)
+        // Durable first, then seen: writes are done in the order of the calls, so that two at once come to the same here and there.
+        let isKnown: Bool
+        do {
+            isKnown = try await repository.update(id, change, deadline: deadline)
+        } catch {
+            throw refusal(error, by: deadline)
+        }
+        guard isKnown, let slot = registry.slot(of: id) else { throw .driverNotFound(id) }
+        if registry.update(slot, change, at: now) { changed(slot, .profile, trace) }
+        return registry[slot]
+    }
+
+    /// Takes a driver off duty, for `reason`, or lets them come back (nil). `deadline` in the loop's nanoseconds.
+    func suspend(
+        _ id: String, reason: String?, deadline: UInt64, trace: TraceContext = .none
+    ) async throws(DriverError) -> Driver {
+        let known = try find(id).driver
+        // The same again stays as it was.
+        if known.suspension?.reason == reason { return known }
+        let suspension = reason.map { Suspension(reason: $0, at: now.wall) }
+        let isKnown: Bool
+        do {
+            isKnown = try await repository.suspend(id, suspension, deadline: deadline)
+        } catch {
+            throw refusal(error, by: deadline)
+        }
+        guard isKnown, let slot = registry.slot(of: id) else { throw .driverNotFound(id) }
+        if registry.suspend(slot, suspension, at: now) { changed(slot, .status, trace) }
+        if let refusal = refusal(of: slot) { endStreams(slot, refusal) }
+        return registry[slot]
+    }
+
+    /// Takes a driver away for good. Returns what they were signed in with, to be told to everybody. `deadline` in the loop's
+    /// nanoseconds.
+    func delete(
+        _ id: String, reason: String, deadline: UInt64, trace: TraceContext = .none
+    ) async throws(DriverError) -> RevocationOutcome {
+        let outcome: DeletionOutcome
+        do {
+            outcome = try await repository.delete(id, reason: reason, at: now.wall, deadline: deadline)
+        } catch {
+            throw refusal(error, by: deadline)
+        }
+        guard case .deleted(let ended) = outcome else {
+            if outcome == .full { throw .tooManyRevocations }
+            throw .driverNotFound(id)
+        }
+        if let slot = registry.slot(of: id) {
+            registry.remove(slot, at: now)
+            tell(slot, .removed, trace)
+            endStreams(slot, .driverNotFound(id))
+        }
+        return ended
+    }
+
+    /// Why nothing is heard of a slot's driver; nil: they may stream, and be watched.
+    func refusal(of slot: Int32) -> DriverError? {
+        guard registry.isBarred(slot) else { return nil }
+        let driver = registry[slot]
+        guard let suspension = driver.suspension, !registry.isRemoved(slot) else { return .driverNotFound(driver.id) }
+        return .driverSuspended(driverID: driver.id, reason: suspension.reason)
+    }
+
+    private func endStreams(_ slot: Int32, _ error: DriverError) {
+        watchers.end(slot, error)
+        locationStreams.end(slot, error.rpcError)
     }
 
     // MARK: Lists
@@ -180,15 +256,18 @@ final class DriverBook {
         if !corrected.isEmpty || isAnotherEpoch {
             store { [self] () throws(StorageError) in
                 try await repository.saveTrips(
-                    corrected.map(projection), cursor: nil, epoch: isAnotherEpoch ? registry.tripEpoch : nil)
+                    projections(corrected), cursor: nil, epoch: isAnotherEpoch ? registry.tripEpoch : nil)
             }
         }
     }
 
-    /// What is known about a driver from trips, as it is now.
-    func projection(_ slot: Int32) -> TripProjection {
-        let driver = registry[slot]
-        return TripProjection(
+    /// What is known about drivers from trips, as it is now; nothing of those who were removed.
+    func projections(_ slots: some Sequence<Int32>) -> [TripProjection] {
+        slots.compactMap { registry.isRemoved($0) ? nil : projection(registry[$0]) }
+    }
+
+    private func projection(_ driver: Driver) -> TripProjection {
+        TripProjection(
             driverID: driver.id, activeTripID: driver.activeTripID, tripSeq: driver.tripSeq,
             tripEpoch: driver.tripEpoch, updatedAt: driver.updatedAt, revision: driver.revision)
     }
@@ -239,7 +318,8 @@ final class DriverBook {
             left = min(left - slots.count, dirty.count)
             for slot in slots { isDirty[Int(slot)] = false }
             do {
-                try await repository.saveStates(slots.map { registry[$0] }, deadline: nil)
+                let drivers = slots.compactMap { registry.isRemoved($0) ? nil : registry[$0] }
+                try await repository.saveStates(drivers, deadline: nil)
             } catch {
                 onStorageFailure(error)
                 for slot in slots { markDirty(slot) }

@@ -11,6 +11,8 @@ enum DriverError: Error, Sendable, Equatable {
     /// Another driver has the id that a registration brought.
     case driverExists(String)
     case driverOnTrip(driverID: String, tripID: String)
+    /// An operator has taken the driver off duty.
+    case driverSuspended(driverID: String, reason: String)
     /// The database can't take it now.
     case unavailable(String)
     case deadlineExceeded(String)
@@ -27,6 +29,13 @@ enum DriverError: Error, Sendable, Equatable {
     case ticketInvalid
     /// A ticket is asked for with a token that is revoked.
     case tokenRevoked
+
+    /// There is no room for another revocation.
+    static var tooManyRevocations: DriverError {
+        .tooMany(
+            "There are \(AuthLimits.revocations) revocations, and no more are kept; a new key (CABSTAND_AUTH_KEY) in the place "
+                + "of the old one ends all tokens.")
+    }
 
     /// What a failure of the storage means for the caller, who is not shown its words.
     ///

@@ -22,15 +22,18 @@ final class DriverWatchers {
     }
 
     private let loop: EventLoop
-    private var watchers: [Int32: [UInt64: (Driver?) -> Void]] = [:]
+    /// Told a state, why nothing more will come, or nil: the service ends.
+    typealias Tell = (Result<Driver, DriverError>?) -> Void
+
+    private var watchers: [Int32: [UInt64: Tell]] = [:]
     private var rounds: [Int32: Round] = [:]
     private var next: UInt64 = 0
     private(set) var count = 0
 
     init(loop: EventLoop) { self.loop = loop }
 
-    /// Nil: there are too many already. `tell` gets the driver after each change, and nil when the service ends.
-    func add(_ slot: Int32, _ tell: @escaping (Driver?) -> Void) -> Token? {
+    /// Nil: there are too many already. `tell` gets the driver after each change.
+    func add(_ slot: Int32, _ tell: @escaping Tell) -> Token? {
         guard count < DriverLimits.watchers else { return nil }
         next += 1
         count += 1
@@ -50,7 +53,7 @@ final class DriverWatchers {
             rounds[slot]?.driver = driver
             rounds[slot]?.isOld = true
         } else if all.count <= Self.portion {
-            for tell in all.values { tell(driver) }
+            for tell in all.values { tell(.success(driver)) }
         } else {
             rounds[slot] = Round(driver: driver, numbers: all.keys.sorted())
             if goOn(slot) { loop.eachTurn { [weak self] in self?.goOn(slot) ?? false } }
@@ -62,13 +65,22 @@ final class DriverWatchers {
         guard let round = rounds[slot] else { return false }
         let end = min(round.next + Self.portion, round.numbers.count)
         rounds[slot]?.next = end
-        for number in round.numbers[round.next..<end] { watchers[slot]?[number]?(round.driver) }
+        for number in round.numbers[round.next..<end] { watchers[slot]?[number]?(.success(round.driver)) }
         if end < round.numbers.count { return true }
         guard let newest = rounds.removeValue(forKey: slot), newest.isOld, let all = watchers[slot] else {
             return false
         }
         rounds[slot] = Round(driver: newest.driver, numbers: all.keys.sorted())
         return true
+    }
+
+    /// Tells those of one driver why nothing more will come.
+    func end(_ slot: Int32, _ error: DriverError) {
+        guard let all = watchers.removeValue(forKey: slot) else { return }
+        rounds[slot] = nil
+        count -= all.count
+        let tells = Array(all.values)
+        loop.inPortions(below: UInt32(clamping: tells.count)) { tells[Int($0)](.failure(error)) }
     }
 
     /// Tells everyone that nothing more will come.

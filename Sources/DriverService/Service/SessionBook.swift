@@ -223,11 +223,18 @@ final class SessionBook {
         } catch {
             throw refusal(error, deadline)
         }
-        guard let outcome else {
-            throw .tooMany(
-                "There are \(AuthLimits.revocations) revocations, and no more are kept; a new key (CABSTAND_AUTH_KEY) in the place "
-                    + "of the old one ends all tokens.")
+        guard let outcome else { throw .tooManyRevocations }
+        guard await publish(outcome, deadline: deadline) else {
+            throw .unavailable(
+                "It is remembered and its sessions have ended, but Kafka does not take it now: it goes out as soon as Kafka does."
+            )
         }
+        return outcome.revocation.at
+    }
+
+    /// Tells everybody of what was stored. False: Kafka does not take it before the caller's time is over; it goes out as soon as
+    /// Kafka does.
+    func publish(_ outcome: RevocationOutcome, deadline: UInt64) async -> Bool {
         metrics.revoked.increment(by: UInt64(clamping: outcome.sessions))
         var isDelivered = false
         // The answer that it is remembered has to arrive, too.
@@ -238,12 +245,7 @@ final class SessionBook {
                 done()
             }
         }
-        guard isDelivered else {
-            throw .unavailable(
-                "It is remembered and its sessions have ended, but Kafka does not take it now: it goes out as soon as Kafka does."
-            )
-        }
-        return outcome.revocation.at
+        return isDelivered
     }
 
     private func publishAll() async {

@@ -16,4 +16,8 @@ protocol TripDirectory: AnyObject {
     /// The trips in progress on a page, or on the first one.
     /// - Throws: `DriverError.unavailable`, with the words for an operator.
     func inProgress(page: String?) async throws(DriverError) -> TripListPage
+
+    /// The trip that a driver is on; nil: none. `deadline` in the loop's nanoseconds.
+    /// - Throws: `DriverError.unavailable`, or that the deadline passed.
+    func trip(ofDriver id: String, deadline: UInt64) async throws(DriverError) -> String?
 }

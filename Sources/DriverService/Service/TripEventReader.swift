@@ -137,7 +137,7 @@ final class TripEventReader {
             hasUnsaved = false
             unsaved = []
             do throws(StorageError) {
-                try await repository.saveTrips(batch.map(book.projection), cursor: cursor, epoch: nil)
+                try await repository.saveTrips(book.projections(batch), cursor: cursor, epoch: nil)
                 if !cursor.offsets.isEmpty { consumer.commit(cursor.offsets) }
                 pause = DriverLimits.saveTripsAfter
             } catch {

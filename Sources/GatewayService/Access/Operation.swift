@@ -7,7 +7,8 @@ import Operations
 /// (`GuardedRoutes`), so that none is without a row. The page, its files and health are for everybody.
 enum Operation: CaseIterable {
     case findAvailableDrivers, listDrivers, getDriver, registerDriver, setDriverStatus
-    case createTrip, listTrips, getTrip, pickUpTrip, completeTrip, cancelTrip
+    case updateDriver, deleteDriver, suspendDriver, restoreDriver
+    case createTrip, listTrips, getTrip, pickUpTrip, completeTrip, cancelTrip, endTrip
     case watchAvailableDrivers, watchTrip, reportLocation
     case signInAsGuest, signInAsDriver, refreshTokens, signOut
     case beginSession, showSession, endSession
@@ -21,12 +22,17 @@ enum Operation: CaseIterable {
         case .getDriver: ([.get], "/drivers/{id}")
         case .registerDriver: ([.post], "/drivers")
         case .setDriverStatus: ([.patch], "/drivers/{id}/status")
+        case .updateDriver: ([.patch], "/drivers/{id}")
+        case .deleteDriver: ([.delete], "/drivers/{id}")
+        case .suspendDriver: ([.post], "/drivers/{id}/suspend")
+        case .restoreDriver: ([.post], "/drivers/{id}/restore")
         case .createTrip: ([.post], "/trips")
         case .listTrips: ([.get], "/trips")
         case .getTrip: ([.get], "/trips/{id}")
         case .pickUpTrip: ([.post, .patch], "/trips/{id}/pickup")
         case .completeTrip: ([.post, .patch], "/trips/{id}/complete")
         case .cancelTrip: ([.post, .patch], "/trips/{id}/cancel")
+        case .endTrip: ([.post], "/trips/{id}/end")
         case .watchAvailableDrivers: ([.get], "/ws/drivers/available")
         case .watchTrip: ([.get], "/ws/trips/{id}")
         case .reportLocation: ([.get], "/ws/drivers/{id}/location")
@@ -48,7 +54,7 @@ enum Operation: CaseIterable {
         switch self {
         // Who is free, and where: everybody, where lists are public.
         case .findAvailableDrivers, .watchAvailableDrivers: [.rider, .driver]
-        case .listDrivers, .registerDriver: []
+        case .listDrivers, .registerDriver, .updateDriver, .deleteDriver, .suspendDriver, .restoreDriver, .endTrip: []
         case .getDriver: [.rider, .driver]
         case .setDriverStatus, .reportLocation: [.driver]
         case .createTrip: [.rider]
@@ -79,6 +85,7 @@ enum Operation: CaseIterable {
         switch self {
         case .findAvailableDrivers, .listDrivers, .getDriver, .listTrips, .getTrip, .showSession: .read
         case .registerDriver, .setDriverStatus, .pickUpTrip, .completeTrip, .cancelTrip: .write
+        case .updateDriver, .deleteDriver, .suspendDriver, .restoreDriver, .endTrip: .write
         case .createEnrolment, .revoke: .write
         case .createTrip: .booking
         case .signInAsGuest, .signInAsDriver, .refreshTokens, .signOut: .token

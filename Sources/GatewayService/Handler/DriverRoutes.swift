@@ -23,6 +23,10 @@ final class DriverRoutes {
         routes.add(.getDriver, get)
         routes.add(.registerDriver, gates: [ChangeGate(needsBody: true)], register)
         routes.add(.setDriverStatus, gates: [ChangeGate(needsBody: true)], setStatus)
+        routes.add(.updateDriver, gates: [ChangeGate(needsBody: true)], update)
+        routes.add(.deleteDriver, gates: [ChangeGate(needsBody: false)], delete)
+        routes.add(.suspendDriver, gates: [ChangeGate(needsBody: true)], suspend)
+        routes.add(.restoreDriver, gates: [ChangeGate(needsBody: true)], restore)
     }
 
     // MARK: Lists
@@ -104,8 +108,7 @@ final class DriverRoutes {
 
     /// `GET /drivers/{id}`
     private func get(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
-        guard let id = request.identifier() else { throw .noDriver(request.pathParameter("id") ?? "") }
-        let call = Driver_V1_GetDriverRequest(driverID: id)
+        let call = Driver_V1_GetDriverRequest(driverID: try driver(request))
         backends.call(.driver, RequestScope(request, responder)) { [drivers = backends.drivers] options, done in
             drivers.getDriver(call, options: options, done)
         } _: { (result: Result<Driver_V1_GetDriverResponse, Problem>) in
@@ -115,12 +118,70 @@ final class DriverRoutes {
 
     /// `PATCH /drivers/{id}/status`
     private func setStatus(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
-        guard let id = request.identifier() else { throw .noDriver(request.pathParameter("id") ?? "") }
+        let id = try driver(request)
         let status = try request.readBody(RequestBodies.driverStatus)
         let call = Driver_V1_UpdateDriverStatusRequest(driverID: id, status: status)
         backends.call(.driver, RequestScope(request, responder)) { [drivers = backends.drivers] options, done in
             drivers.updateDriverStatus(call, options: options, done)
         } _: { (result: Result<Driver_V1_UpdateDriverStatusResponse, Problem>) in
+            responder.answer(result.promised(\.driver, by: .driver)) { $1.appendJSON(driver: $0.message) }
+        }
+    }
+
+    // MARK: What operators do
+
+    /// The id of the driver in the path.
+    private func driver(_ request: borrowing HTTPRequest) throws(Problem) -> String {
+        guard let id = request.identifier() else { throw .noDriver(request.pathParameter("id") ?? "") }
+        return id
+    }
+
+    /// `PATCH /drivers/{id}`: a merge patch (RFC 7396).
+    private func update(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
+        let id = try driver(request)
+        var call = try request.readBody(RequestBodies.updateDriver)
+        call.driverID = id
+        let wanted = call
+        backends.call(.driver, RequestScope(request, responder)) { [drivers = backends.drivers] options, done in
+            drivers.updateDriver(wanted, options: options, done)
+        } _: { (result: Result<Driver_V1_UpdateDriverResponse, Problem>) in
+            responder.answer(result.promised(\.driver, by: .driver)) { $1.appendJSON(driver: $0.message) }
+        }
+    }
+
+    /// `DELETE /drivers/{id}`
+    private func delete(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
+        let call = Driver_V1_DeleteDriverRequest(driverID: try driver(request))
+        // The second time there is nobody to delete.
+        let scope = RequestScope(request, responder)
+        backends.call(.driver, scope, mayRepeat: false) { [drivers = backends.drivers] options, done in
+            drivers.deleteDriver(call, options: options, done)
+        } _: { (result: Result<Driver_V1_DeleteDriverResponse, Problem>) in
+            switch result {
+            case .success: responder.respond(204)
+            case .failure(let problem): responder.problem(problem)
+            }
+        }
+    }
+
+    /// `POST /drivers/{id}/suspend`
+    private func suspend(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
+        let call = Driver_V1_SuspendDriverRequest(
+            driverID: try driver(request), reason: try request.readBody(RequestBodies.reason))
+        backends.call(.driver, RequestScope(request, responder)) { [drivers = backends.drivers] options, done in
+            drivers.suspendDriver(call, options: options, done)
+        } _: { (result: Result<Driver_V1_SuspendDriverResponse, Problem>) in
+            responder.answer(result.promised(\.driver, by: .driver)) { $1.appendJSON(driver: $0.message) }
+        }
+    }
+
+    /// `POST /drivers/{id}/restore`
+    private func restore(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
+        let call = Driver_V1_RestoreDriverRequest(
+            driverID: try driver(request), reason: try request.readBody(RequestBodies.reason))
+        backends.call(.driver, RequestScope(request, responder)) { [drivers = backends.drivers] options, done in
+            drivers.restoreDriver(call, options: options, done)
+        } _: { (result: Result<Driver_V1_RestoreDriverResponse, Problem>) in
             responder.answer(result.promised(\.driver, by: .driver)) { $1.appendJSON(driver: $0.message) }
         }
     }

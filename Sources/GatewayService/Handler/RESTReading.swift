@@ -40,7 +40,11 @@ struct ChangeGate: Gate {
     func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
         if request.isForeign { throw .foreignOrigin("change anything") }
         if (needsBody || request.body.count > 0) && !request.isJSON {
-            throw Problem(415, "unsupported-media-type", "The body must be sent as Content-Type: application/json.")
+            // RFC 5789 §2.2
+            throw Problem(
+                415, "unsupported-media-type", "The body must be sent as Content-Type: application/json.",
+                fields: request.method == .patch
+                    ? ["Accept-Patch": "application/merge-patch+json, application/json"] : HTTPFields())
         }
         return .pass
     }

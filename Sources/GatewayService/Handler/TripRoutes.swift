@@ -22,12 +22,24 @@ final class TripRoutes {
         routes.add(.createTrip, gates: [ChangeGate(needsBody: true)], create)
         routes.add(.listTrips, list)
         routes.add(.getTrip, get)
+        routes.add(.endTrip, gates: [ChangeGate(needsBody: true)], end)
         for (operation, action) in [(.pickUpTrip, .pickup), (.completeTrip, .complete), (.cancelTrip, .cancel)]
             as [(Operation, Action)]
         {
             routes.add(operation, gates: [ChangeGate(needsBody: false)]) { [self] request, responder throws(Problem) in
                 try act(action, request, responder)
             }
+        }
+    }
+
+    /// `POST /trips/{id}/end`: an operator's word.
+    private func end(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
+        guard let id = request.identifier() else { throw .noTrip(request.pathParameter("id") ?? "") }
+        let call = Trip_V1_EndTripRequest(tripID: id, reason: try request.readBody(RequestBodies.reason))
+        backends.call(.trip, RequestScope(request, responder)) { [trips = backends.trips] options, done in
+            trips.endTrip(call, options: options, done)
+        } _: { (result: Result<Trip_V1_EndTripResponse, Problem>) in
+            responder.answer(result.promised(\.trip, by: .trip)) { $1.appendJSON(trip: $0.message) }
         }
     }
 

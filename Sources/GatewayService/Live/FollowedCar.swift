@@ -73,6 +73,11 @@ struct FollowedCar {
 }
 
 extension DriverLocationUpdate {
-    /// A change of status says nothing of where the driver is.
-    fileprivate var saysWhere: Bool { reason != .status && reason != .expired }
+    /// A change of status, or of who the driver is, says nothing of where they are.
+    fileprivate var saysWhere: Bool {
+        switch reason {
+        case .location, .registered, nil: true
+        case .status, .expired, .profile, .removed: false
+        }
+    }
 }

@@ -188,6 +188,10 @@ final class Uplink: TripObserver {
         if let error, error.code == .notFound || error.code == .invalidArgument {
             return sockets.refuse(id, .noDriver(driver), requestID: requestID)
         }
+        // The driver is suspended.
+        if let error, error.code == .failedPrecondition {
+            return sockets.refuse(id, Problem(error, from: .driver), requestID: requestID)
+        }
         if activeTrip == nil {
             let error = error ?? RPCError(code: .unavailable, message: "the stream ended")
             return sockets.refuse(id, Problem(error, from: .driver), requestID: requestID, .tryAgainLater)

@@ -36,8 +36,8 @@ extension Problem {
             401
         case "insufficient-scope", "not-yours": 403
         case "driver-not-found", "trip-not-found", "not-found": 404
-        case "driver-exists", "driver-on-trip", "driver-unavailable", "rider-has-active-trip", "no-driver-available",
-            "trip-already-ended", "key-in-progress":
+        case "driver-exists", "driver-on-trip", "driver-suspended", "driver-unavailable", "rider-has-active-trip",
+            "no-driver-available", "trip-already-ended", "key-in-progress":
             409
         case "invalid-body", "unknown-driver", "driver-too-far", "wrong-category", "key-reused": 422
         case "rate-limited": 429

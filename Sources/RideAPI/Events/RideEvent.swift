@@ -24,6 +24,10 @@ public struct DriverLocationUpdate: Sendable, Equatable {
         case status
         case registered
         case expired
+        /// An operator has changed who the driver is.
+        case profile
+        /// The driver was deleted: this is the last one.
+        case removed
     }
 
     public static let type: StaticString = "DriverLocationUpdate"

@@ -20,7 +20,7 @@ public protocol Driver_V1_DriverServiceHandler: AnyObject {
     /// with `partial` each box says whether it was answered whole, else a question that is too large fails
     /// (RESOURCE_EXHAUSTED).
     func listDriversInAreas(_ request: Driver_V1_ListDriversInAreasRequest, _ call: UnaryServerCall<Driver_V1_ListDriversInAreasResponse>)
-    /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip.
+    /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip, and for a suspended one.
     func updateDriverStatus(_ request: Driver_V1_UpdateDriverStatusRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverStatusResponse>)
     /// Positions of one driver. The answer counts what was accepted and what was dropped.
     func reportLocations(_ call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>)
@@ -28,8 +28,19 @@ public protocol Driver_V1_DriverServiceHandler: AnyObject {
     /// stream's positions so far, in their order: with 3 accepted and 2 dropped the first five have been taken. Each takes the
     /// place of those before it; one may stand for many positions.
     func streamLocations(_ call: BidirectionalServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>)
-    /// Position, status and active trip of one driver, at once and on each change.
+    /// Position, status and active trip of one driver, at once and on each change. Ends with NOT_FOUND when the driver is
+    /// deleted, with FAILED_PRECONDITION (`driver-suspended`) while they are suspended.
     func watchDriver(_ request: Driver_V1_WatchDriverRequest, _ call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>)
+    /// Changes who a driver is (for operators): what is not given stays. Trips keep the driver as they were booked.
+    func updateDriver(_ request: Driver_V1_UpdateDriverRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverResponse>)
+    /// Takes a driver away for good (for operators), with their enrolment code, sessions, tickets and streams; what they were
+    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip.
+    func deleteDriver(_ request: Driver_V1_DeleteDriverRequest, _ call: UnaryServerCall<Driver_V1_DeleteDriverResponse>)
+    /// Takes a driver off duty until they are restored (for operators): they are in no list, get no trip, and their positions
+    /// are refused. A trip that they are on goes on. Idempotent; the last reason counts.
+    func suspendDriver(_ request: Driver_V1_SuspendDriverRequest, _ call: UnaryServerCall<Driver_V1_SuspendDriverResponse>)
+    /// Lets a suspended driver go on duty again (for operators), by themselves. Idempotent.
+    func restoreDriver(_ request: Driver_V1_RestoreDriverRequest, _ call: UnaryServerCall<Driver_V1_RestoreDriverResponse>)
 }
 
 /// Serves `driver.v1.DriverService` with tasks of the loop that serves. A task is cancelled when its call ends before it.
@@ -47,7 +58,7 @@ public protocol Driver_V1_DriverServiceAsyncHandler: AnyObject {
     /// with `partial` each box says whether it was answered whole, else a question that is too large fails
     /// (RESOURCE_EXHAUSTED).
     func listDriversInAreas(_ request: Driver_V1_ListDriversInAreasRequest, _ context: ServerContext) async throws -> Driver_V1_ListDriversInAreasResponse
-    /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip.
+    /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip, and for a suspended one.
     func updateDriverStatus(_ request: Driver_V1_UpdateDriverStatusRequest, _ context: ServerContext) async throws -> Driver_V1_UpdateDriverStatusResponse
     /// Positions of one driver. The answer counts what was accepted and what was dropped.
     func reportLocations(_ requests: MessageStream<Driver_V1_ReportLocationsRequest>, _ context: ServerContext) async throws -> Driver_V1_ReportLocationsResponse
@@ -55,8 +66,19 @@ public protocol Driver_V1_DriverServiceAsyncHandler: AnyObject {
     /// stream's positions so far, in their order: with 3 accepted and 2 dropped the first five have been taken. Each takes the
     /// place of those before it; one may stand for many positions.
     func streamLocations(_ requests: MessageStream<Driver_V1_ReportLocationsRequest>, _ responses: MessageSender<Driver_V1_ReportLocationsResponse>, _ context: ServerContext) async throws
-    /// Position, status and active trip of one driver, at once and on each change.
+    /// Position, status and active trip of one driver, at once and on each change. Ends with NOT_FOUND when the driver is
+    /// deleted, with FAILED_PRECONDITION (`driver-suspended`) while they are suspended.
     func watchDriver(_ request: Driver_V1_WatchDriverRequest, _ responses: MessageSender<Driver_V1_WatchDriverResponse>, _ context: ServerContext) async throws
+    /// Changes who a driver is (for operators): what is not given stays. Trips keep the driver as they were booked.
+    func updateDriver(_ request: Driver_V1_UpdateDriverRequest, _ context: ServerContext) async throws -> Driver_V1_UpdateDriverResponse
+    /// Takes a driver away for good (for operators), with their enrolment code, sessions, tickets and streams; what they were
+    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip.
+    func deleteDriver(_ request: Driver_V1_DeleteDriverRequest, _ context: ServerContext) async throws -> Driver_V1_DeleteDriverResponse
+    /// Takes a driver off duty until they are restored (for operators): they are in no list, get no trip, and their positions
+    /// are refused. A trip that they are on goes on. Idempotent; the last reason counts.
+    func suspendDriver(_ request: Driver_V1_SuspendDriverRequest, _ context: ServerContext) async throws -> Driver_V1_SuspendDriverResponse
+    /// Lets a suspended driver go on duty again (for operators), by themselves. Idempotent.
+    func restoreDriver(_ request: Driver_V1_RestoreDriverRequest, _ context: ServerContext) async throws -> Driver_V1_RestoreDriverResponse
 }
 
 /// `driver.v1.DriverService`
@@ -107,6 +129,22 @@ public enum Driver_V1_DriverService {
             (request: Driver_V1_WatchDriverRequest, call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>) in
             handler.watchDriver(request, call)
         }
+        registry.unary(service: name, method: "UpdateDriver") {
+            (request: Driver_V1_UpdateDriverRequest, call: UnaryServerCall<Driver_V1_UpdateDriverResponse>) in
+            handler.updateDriver(request, call)
+        }
+        registry.unary(service: name, method: "DeleteDriver") {
+            (request: Driver_V1_DeleteDriverRequest, call: UnaryServerCall<Driver_V1_DeleteDriverResponse>) in
+            handler.deleteDriver(request, call)
+        }
+        registry.unary(service: name, method: "SuspendDriver") {
+            (request: Driver_V1_SuspendDriverRequest, call: UnaryServerCall<Driver_V1_SuspendDriverResponse>) in
+            handler.suspendDriver(request, call)
+        }
+        registry.unary(service: name, method: "RestoreDriver") {
+            (request: Driver_V1_RestoreDriverRequest, call: UnaryServerCall<Driver_V1_RestoreDriverResponse>) in
+            handler.restoreDriver(request, call)
+        }
     }
 
     /// Makes `handler` serve the service, and its file known to server reflection.
@@ -147,6 +185,22 @@ public enum Driver_V1_DriverService {
         registry.serverStreaming(service: name, method: "WatchDriver") {
             (request: Driver_V1_WatchDriverRequest, call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>) in
             call.answer { responses, context in try await handler.watchDriver(request, responses, context) }
+        }
+        registry.unary(service: name, method: "UpdateDriver") {
+            (request: Driver_V1_UpdateDriverRequest, call: UnaryServerCall<Driver_V1_UpdateDriverResponse>) in
+            call.answer { context in try await handler.updateDriver(request, context) }
+        }
+        registry.unary(service: name, method: "DeleteDriver") {
+            (request: Driver_V1_DeleteDriverRequest, call: UnaryServerCall<Driver_V1_DeleteDriverResponse>) in
+            call.answer { context in try await handler.deleteDriver(request, context) }
+        }
+        registry.unary(service: name, method: "SuspendDriver") {
+            (request: Driver_V1_SuspendDriverRequest, call: UnaryServerCall<Driver_V1_SuspendDriverResponse>) in
+            call.answer { context in try await handler.suspendDriver(request, context) }
+        }
+        registry.unary(service: name, method: "RestoreDriver") {
+            (request: Driver_V1_RestoreDriverRequest, call: UnaryServerCall<Driver_V1_RestoreDriverResponse>) in
+            call.answer { context in try await handler.restoreDriver(request, context) }
         }
     }
 }
@@ -253,7 +307,7 @@ public struct Driver_V1_DriverServiceClient {
         try await channel.unary("/driver.v1.DriverService/ListDriversInAreas", request, options: options)
     }
 
-    /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip.
+    /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip, and for a suspended one.
     @inlinable
     @discardableResult
     public func updateDriverStatus(
@@ -263,7 +317,7 @@ public struct Driver_V1_DriverServiceClient {
         channel.unary("/driver.v1.DriverService/UpdateDriverStatus", request, options: options, completion)
     }
 
-    /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip.
+    /// Makes a driver available or offline. FAILED_PRECONDITION for a driver on a trip, and for a suspended one.
     @inlinable
     public nonisolated(nonsending) func updateDriverStatus(
         _ request: Driver_V1_UpdateDriverStatusRequest, options: CallOptions = CallOptions()
@@ -307,7 +361,8 @@ public struct Driver_V1_DriverServiceClient {
         channel.bidirectional("/driver.v1.DriverService/StreamLocations", options: options)
     }
 
-    /// Position, status and active trip of one driver, at once and on each change.
+    /// Position, status and active trip of one driver, at once and on each change. Ends with NOT_FOUND when the driver is
+    /// deleted, with FAILED_PRECONDITION (`driver-suspended`) while they are suspended.
     @inlinable
     @discardableResult
     public func watchDriver(
@@ -317,11 +372,88 @@ public struct Driver_V1_DriverServiceClient {
         channel.serverStreaming("/driver.v1.DriverService/WatchDriver", request, options: options, onMessage: onMessage, onEnd: onEnd)
     }
 
-    /// Position, status and active trip of one driver, at once and on each change.
+    /// Position, status and active trip of one driver, at once and on each change. Ends with NOT_FOUND when the driver is
+    /// deleted, with FAILED_PRECONDITION (`driver-suspended`) while they are suspended.
     @inlinable
     public func watchDriver(
         _ request: Driver_V1_WatchDriverRequest, options: CallOptions = CallOptions()
     ) -> MessageStream<Driver_V1_WatchDriverResponse> {
         channel.serverStreaming("/driver.v1.DriverService/WatchDriver", request, options: options)
+    }
+
+    /// Changes who a driver is (for operators): what is not given stays. Trips keep the driver as they were booked.
+    @inlinable
+    @discardableResult
+    public func updateDriver(
+        _ request: Driver_V1_UpdateDriverRequest, options: CallOptions = CallOptions(),
+        _ completion: @escaping (Result<Driver_V1_UpdateDriverResponse, RPCError>) -> Void
+    ) -> UnaryCall {
+        channel.unary("/driver.v1.DriverService/UpdateDriver", request, options: options, completion)
+    }
+
+    /// Changes who a driver is (for operators): what is not given stays. Trips keep the driver as they were booked.
+    @inlinable
+    public nonisolated(nonsending) func updateDriver(
+        _ request: Driver_V1_UpdateDriverRequest, options: CallOptions = CallOptions()
+    ) async throws(RPCError) -> Driver_V1_UpdateDriverResponse {
+        try await channel.unary("/driver.v1.DriverService/UpdateDriver", request, options: options)
+    }
+
+    /// Takes a driver away for good (for operators), with their enrolment code, sessions, tickets and streams; what they were
+    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip.
+    @inlinable
+    @discardableResult
+    public func deleteDriver(
+        _ request: Driver_V1_DeleteDriverRequest, options: CallOptions = CallOptions(),
+        _ completion: @escaping (Result<Driver_V1_DeleteDriverResponse, RPCError>) -> Void
+    ) -> UnaryCall {
+        channel.unary("/driver.v1.DriverService/DeleteDriver", request, options: options, completion)
+    }
+
+    /// Takes a driver away for good (for operators), with their enrolment code, sessions, tickets and streams; what they were
+    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip.
+    @inlinable
+    public nonisolated(nonsending) func deleteDriver(
+        _ request: Driver_V1_DeleteDriverRequest, options: CallOptions = CallOptions()
+    ) async throws(RPCError) -> Driver_V1_DeleteDriverResponse {
+        try await channel.unary("/driver.v1.DriverService/DeleteDriver", request, options: options)
+    }
+
+    /// Takes a driver off duty until they are restored (for operators): they are in no list, get no trip, and their positions
+    /// are refused. A trip that they are on goes on. Idempotent; the last reason counts.
+    @inlinable
+    @discardableResult
+    public func suspendDriver(
+        _ request: Driver_V1_SuspendDriverRequest, options: CallOptions = CallOptions(),
+        _ completion: @escaping (Result<Driver_V1_SuspendDriverResponse, RPCError>) -> Void
+    ) -> UnaryCall {
+        channel.unary("/driver.v1.DriverService/SuspendDriver", request, options: options, completion)
+    }
+
+    /// Takes a driver off duty until they are restored (for operators): they are in no list, get no trip, and their positions
+    /// are refused. A trip that they are on goes on. Idempotent; the last reason counts.
+    @inlinable
+    public nonisolated(nonsending) func suspendDriver(
+        _ request: Driver_V1_SuspendDriverRequest, options: CallOptions = CallOptions()
+    ) async throws(RPCError) -> Driver_V1_SuspendDriverResponse {
+        try await channel.unary("/driver.v1.DriverService/SuspendDriver", request, options: options)
+    }
+
+    /// Lets a suspended driver go on duty again (for operators), by themselves. Idempotent.
+    @inlinable
+    @discardableResult
+    public func restoreDriver(
+        _ request: Driver_V1_RestoreDriverRequest, options: CallOptions = CallOptions(),
+        _ completion: @escaping (Result<Driver_V1_RestoreDriverResponse, RPCError>) -> Void
+    ) -> UnaryCall {
+        channel.unary("/driver.v1.DriverService/RestoreDriver", request, options: options, completion)
+    }
+
+    /// Lets a suspended driver go on duty again (for operators), by themselves. Idempotent.
+    @inlinable
+    public nonisolated(nonsending) func restoreDriver(
+        _ request: Driver_V1_RestoreDriverRequest, options: CallOptions = CallOptions()
+    ) async throws(RPCError) -> Driver_V1_RestoreDriverResponse {
+        try await channel.unary("/driver.v1.DriverService/RestoreDriver", request, options: options)
     }
 }

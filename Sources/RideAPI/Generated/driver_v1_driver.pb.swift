@@ -171,6 +171,8 @@ public struct Driver_V1_Driver: ProtobufMessage {
     public var activeTripID: String?
     /// Whether the driver is on duty, with or without a trip.
     public var present: Bool = false
+    /// Why an operator has suspended the driver, and when: for operators, services and the driver. Absent: nobody has.
+    public var suspension: Driver_V1_Suspension?
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -187,7 +189,8 @@ public struct Driver_V1_Driver: ProtobufMessage {
         distanceM: Double? = nil,
         updatedAt: Google_Protobuf_Timestamp? = nil,
         activeTripID: String? = nil,
-        present: Bool = false
+        present: Bool = false,
+        suspension: Driver_V1_Suspension? = nil
     ) {
         self.id = id
         self.name = name
@@ -201,6 +204,7 @@ public struct Driver_V1_Driver: ProtobufMessage {
         self.updatedAt = updatedAt
         self.activeTripID = activeTripID
         self.present = present
+        self.suspension = suspension
     }
 
     public static var fullName: String { "driver.v1.Driver" }
@@ -219,6 +223,7 @@ public struct Driver_V1_Driver: ProtobufMessage {
             ProtobufField(10, "updated_at", "updatedAt"),
             ProtobufField(11, "active_trip_id", "activeTripId"),
             ProtobufField(12, "present", "present"),
+            ProtobufField(13, "suspension", "suspension"),
         ]
     }
 
@@ -236,6 +241,7 @@ public struct Driver_V1_Driver: ProtobufMessage {
         size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.updatedAt, 10)
         size &+= ProtobufString.fieldSize(optional: self.activeTripID, 11)
         size &+= ProtobufBool.fieldSize(self.present, 12)
+        size &+= ProtobufNested<Driver_V1_Suspension>.fieldSize(optional: self.suspension, 13)
         return size
     }
 
@@ -252,6 +258,7 @@ public struct Driver_V1_Driver: ProtobufMessage {
         ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.updatedAt, 10, into: &buffer)
         ProtobufString.encodeField(optional: self.activeTripID, 11, into: &buffer)
         ProtobufBool.encodeField(self.present, 12, into: &buffer)
+        ProtobufNested<Driver_V1_Suspension>.encodeField(optional: self.suspension, 13, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -270,6 +277,55 @@ public struct Driver_V1_Driver: ProtobufMessage {
             case 82: try reader.merge(into: &self.updatedAt)
             case 90: self.activeTripID = try ProtobufString.decode(&reader)
             case 96: self.present = try ProtobufBool.decode(&reader)
+            case 106: try reader.merge(into: &self.suspension)
+            default: try reader.keepUnknown(tag, in: &unknownFields)
+            }
+        }
+    }
+}
+
+public struct Driver_V1_Suspension: ProtobufMessage {
+    public var reason: String = ""
+    public var at: Google_Protobuf_Timestamp?
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public init(
+        reason: String = "",
+        at: Google_Protobuf_Timestamp? = nil
+    ) {
+        self.reason = reason
+        self.at = at
+    }
+
+    public static var fullName: String { "driver.v1.Suspension" }
+
+    public static var fields: [ProtobufField] {
+        [
+            ProtobufField(1, "reason", "reason"),
+            ProtobufField(2, "at", "at"),
+        ]
+    }
+
+    public var encodedSize: Int {
+        var size = unknownFields.count
+        size &+= ProtobufString.fieldSize(self.reason, 1)
+        size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.at, 2)
+        return size
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        ProtobufString.encodeField(self.reason, 1, into: &buffer)
+        ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.at, 2, into: &buffer)
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            switch tag {
+            case 10: self.reason = try ProtobufString.decode(&reader)
+            case 18: try reader.merge(into: &self.at)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1335,12 +1391,381 @@ public struct Driver_V1_WatchDriverResponse: ProtobufMessage {
     }
 }
 
+public struct Driver_V1_UpdateDriverRequest: ProtobufMessage {
+    public var driverID: String = ""
+    public var name: String?
+    public var make: String?
+    public var model: String?
+    public var color: String?
+    public var plate: String?
+    public var category: String?
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public init(
+        driverID: String = "",
+        name: String? = nil,
+        make: String? = nil,
+        model: String? = nil,
+        color: String? = nil,
+        plate: String? = nil,
+        category: String? = nil
+    ) {
+        self.driverID = driverID
+        self.name = name
+        self.make = make
+        self.model = model
+        self.color = color
+        self.plate = plate
+        self.category = category
+    }
+
+    public static var fullName: String { "driver.v1.UpdateDriverRequest" }
+
+    public static var fields: [ProtobufField] {
+        [
+            ProtobufField(1, "driver_id", "driverId"),
+            ProtobufField(2, "name", "name"),
+            ProtobufField(3, "make", "make"),
+            ProtobufField(4, "model", "model"),
+            ProtobufField(5, "color", "color"),
+            ProtobufField(6, "plate", "plate"),
+            ProtobufField(7, "category", "category"),
+        ]
+    }
+
+    public var encodedSize: Int {
+        var size = unknownFields.count
+        size &+= ProtobufString.fieldSize(self.driverID, 1)
+        size &+= ProtobufString.fieldSize(optional: self.name, 2)
+        size &+= ProtobufString.fieldSize(optional: self.make, 3)
+        size &+= ProtobufString.fieldSize(optional: self.model, 4)
+        size &+= ProtobufString.fieldSize(optional: self.color, 5)
+        size &+= ProtobufString.fieldSize(optional: self.plate, 6)
+        size &+= ProtobufString.fieldSize(optional: self.category, 7)
+        return size
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        ProtobufString.encodeField(self.driverID, 1, into: &buffer)
+        ProtobufString.encodeField(optional: self.name, 2, into: &buffer)
+        ProtobufString.encodeField(optional: self.make, 3, into: &buffer)
+        ProtobufString.encodeField(optional: self.model, 4, into: &buffer)
+        ProtobufString.encodeField(optional: self.color, 5, into: &buffer)
+        ProtobufString.encodeField(optional: self.plate, 6, into: &buffer)
+        ProtobufString.encodeField(optional: self.category, 7, into: &buffer)
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            switch tag {
+            case 10: self.driverID = try ProtobufString.decode(&reader)
+            case 18: self.name = try ProtobufString.decode(&reader)
+            case 26: self.make = try ProtobufString.decode(&reader)
+            case 34: self.model = try ProtobufString.decode(&reader)
+            case 42: self.color = try ProtobufString.decode(&reader)
+            case 50: self.plate = try ProtobufString.decode(&reader)
+            case 58: self.category = try ProtobufString.decode(&reader)
+            default: try reader.keepUnknown(tag, in: &unknownFields)
+            }
+        }
+    }
+}
+
+public struct Driver_V1_UpdateDriverResponse: ProtobufMessage {
+    public var driver: Driver_V1_Driver?
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public init(
+        driver: Driver_V1_Driver? = nil
+    ) {
+        self.driver = driver
+    }
+
+    public static var fullName: String { "driver.v1.UpdateDriverResponse" }
+
+    public static var fields: [ProtobufField] {
+        [
+            ProtobufField(1, "driver", "driver"),
+        ]
+    }
+
+    public var encodedSize: Int {
+        var size = unknownFields.count
+        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(optional: self.driver, 1)
+        return size
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        ProtobufNested<Driver_V1_Driver>.encodeField(optional: self.driver, 1, into: &buffer)
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            switch tag {
+            case 10: try reader.merge(into: &self.driver)
+            default: try reader.keepUnknown(tag, in: &unknownFields)
+            }
+        }
+    }
+}
+
+public struct Driver_V1_DeleteDriverRequest: ProtobufMessage {
+    public var driverID: String = ""
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public init(
+        driverID: String = ""
+    ) {
+        self.driverID = driverID
+    }
+
+    public static var fullName: String { "driver.v1.DeleteDriverRequest" }
+
+    public static var fields: [ProtobufField] {
+        [
+            ProtobufField(1, "driver_id", "driverId"),
+        ]
+    }
+
+    public var encodedSize: Int {
+        var size = unknownFields.count
+        size &+= ProtobufString.fieldSize(self.driverID, 1)
+        return size
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        ProtobufString.encodeField(self.driverID, 1, into: &buffer)
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            switch tag {
+            case 10: self.driverID = try ProtobufString.decode(&reader)
+            default: try reader.keepUnknown(tag, in: &unknownFields)
+            }
+        }
+    }
+}
+
+public struct Driver_V1_DeleteDriverResponse: ProtobufMessage {
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public static var fullName: String { "driver.v1.DeleteDriverResponse" }
+
+    public static var fields: [ProtobufField] { [] }
+
+    public var encodedSize: Int {
+        unknownFields.count
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            try reader.keepUnknown(tag, in: &unknownFields)
+        }
+    }
+}
+
+public struct Driver_V1_SuspendDriverRequest: ProtobufMessage {
+    public var driverID: String = ""
+    /// 1 to 200 characters.
+    public var reason: String = ""
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public init(
+        driverID: String = "",
+        reason: String = ""
+    ) {
+        self.driverID = driverID
+        self.reason = reason
+    }
+
+    public static var fullName: String { "driver.v1.SuspendDriverRequest" }
+
+    public static var fields: [ProtobufField] {
+        [
+            ProtobufField(1, "driver_id", "driverId"),
+            ProtobufField(2, "reason", "reason"),
+        ]
+    }
+
+    public var encodedSize: Int {
+        var size = unknownFields.count
+        size &+= ProtobufString.fieldSize(self.driverID, 1)
+        size &+= ProtobufString.fieldSize(self.reason, 2)
+        return size
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        ProtobufString.encodeField(self.driverID, 1, into: &buffer)
+        ProtobufString.encodeField(self.reason, 2, into: &buffer)
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            switch tag {
+            case 10: self.driverID = try ProtobufString.decode(&reader)
+            case 18: self.reason = try ProtobufString.decode(&reader)
+            default: try reader.keepUnknown(tag, in: &unknownFields)
+            }
+        }
+    }
+}
+
+public struct Driver_V1_SuspendDriverResponse: ProtobufMessage {
+    public var driver: Driver_V1_Driver?
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public init(
+        driver: Driver_V1_Driver? = nil
+    ) {
+        self.driver = driver
+    }
+
+    public static var fullName: String { "driver.v1.SuspendDriverResponse" }
+
+    public static var fields: [ProtobufField] {
+        [
+            ProtobufField(1, "driver", "driver"),
+        ]
+    }
+
+    public var encodedSize: Int {
+        var size = unknownFields.count
+        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(optional: self.driver, 1)
+        return size
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        ProtobufNested<Driver_V1_Driver>.encodeField(optional: self.driver, 1, into: &buffer)
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            switch tag {
+            case 10: try reader.merge(into: &self.driver)
+            default: try reader.keepUnknown(tag, in: &unknownFields)
+            }
+        }
+    }
+}
+
+public struct Driver_V1_RestoreDriverRequest: ProtobufMessage {
+    public var driverID: String = ""
+    /// 1 to 200 characters.
+    public var reason: String = ""
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public init(
+        driverID: String = "",
+        reason: String = ""
+    ) {
+        self.driverID = driverID
+        self.reason = reason
+    }
+
+    public static var fullName: String { "driver.v1.RestoreDriverRequest" }
+
+    public static var fields: [ProtobufField] {
+        [
+            ProtobufField(1, "driver_id", "driverId"),
+            ProtobufField(2, "reason", "reason"),
+        ]
+    }
+
+    public var encodedSize: Int {
+        var size = unknownFields.count
+        size &+= ProtobufString.fieldSize(self.driverID, 1)
+        size &+= ProtobufString.fieldSize(self.reason, 2)
+        return size
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        ProtobufString.encodeField(self.driverID, 1, into: &buffer)
+        ProtobufString.encodeField(self.reason, 2, into: &buffer)
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            switch tag {
+            case 10: self.driverID = try ProtobufString.decode(&reader)
+            case 18: self.reason = try ProtobufString.decode(&reader)
+            default: try reader.keepUnknown(tag, in: &unknownFields)
+            }
+        }
+    }
+}
+
+public struct Driver_V1_RestoreDriverResponse: ProtobufMessage {
+    public var driver: Driver_V1_Driver?
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public init(
+        driver: Driver_V1_Driver? = nil
+    ) {
+        self.driver = driver
+    }
+
+    public static var fullName: String { "driver.v1.RestoreDriverResponse" }
+
+    public static var fields: [ProtobufField] {
+        [
+            ProtobufField(1, "driver", "driver"),
+        ]
+    }
+
+    public var encodedSize: Int {
+        var size = unknownFields.count
+        size &+= ProtobufNested<Driver_V1_Driver>.fieldSize(optional: self.driver, 1)
+        return size
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        ProtobufNested<Driver_V1_Driver>.encodeField(optional: self.driver, 1, into: &buffer)
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            switch tag {
+            case 10: try reader.merge(into: &self.driver)
+            default: try reader.keepUnknown(tag, in: &unknownFields)
+            }
+        }
+    }
+}
+
 extension ProtobufFile {
     /// `driver/v1/driver.proto`
     public static let driver_v1_driver = ProtobufFile(
         name: "driver/v1/driver.proto",
-        descriptor: "ChZkcml2ZXIvdjEvZHJpdmVyLnByb3RvEglkcml2ZXIudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iewoHVmVoaWNsZRISCgRtYWtlGAEgASgJUgRtYWtlEhQKBW1vZGVsGAIgASgJUgVtb2RlbBIUCgVjb2xvchgDIAEoCVIFY29sb3ISFAoFcGxhdGUYBCABKAlSBXBsYXRlEhoKCGNhdGVnb3J5GAUgASgJUghjYXRlZ29yeSLFAwoGRHJpdmVyEg4KAmlkGAEgASgJUgJpZBISCgRuYW1lGAIgASgJUgRuYW1lEiwKB3ZlaGljbGUYAyABKAsyEi5kcml2ZXIudjEuVmVoaWNsZVIHdmVoaWNsZRIQCgNsYXQYBCABKAFSA2xhdBIQCgNsb24YBSABKAFSA2xvbhIdCgdoZWFkaW5nGAYgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYByABKAFIAVIFc3BlZWSIAQESLwoGc3RhdHVzGAggASgOMhcuZHJpdmVyLnYxLkRyaXZlclN0YXR1c1IGc3RhdHVzEiIKCmRpc3RhbmNlX20YCSABKAFIAlIJZGlzdGFuY2VNiAEBEjkKCnVwZGF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgl1cGRhdGVkQXQSKQoOYWN0aXZlX3RyaXBfaWQYCyABKAlIA1IMYWN0aXZlVHJpcElkiAEBEhgKB3ByZXNlbnQYDCABKAhSB3ByZXNlbnRCCgoIX2hlYWRpbmdCCAoGX3NwZWVkQg0KC19kaXN0YW5jZV9tQhEKD19hY3RpdmVfdHJpcF9pZCJZCgNCb3gSEgoEd2VzdBgBIAEoAVIEd2VzdBIUCgVzb3V0aBgCIAEoAVIFc291dGgSEgoEZWFzdBgDIAEoAVIEZWFzdBIUCgVub3J0aBgEIAEoAVIFbm9ydGgimQEKFVJlZ2lzdGVyRHJpdmVyUmVxdWVzdBITCgJpZBgBIAEoCUgAUgJpZIgBARISCgRuYW1lGAIgASgJUgRuYW1lEiwKB3ZlaGljbGUYAyABKAsyEi5kcml2ZXIudjEuVmVoaWNsZVIHdmVoaWNsZRIQCgNsYXQYBCABKAFSA2xhdBIQCgNsb24YBSABKAFSA2xvbkIFCgNfaWQiXQoWUmVnaXN0ZXJEcml2ZXJSZXNwb25zZRIpCgZkcml2ZXIYASABKAsyES5kcml2ZXIudjEuRHJpdmVyUgZkcml2ZXISGAoHY3JlYXRlZBgCIAEoCFIHY3JlYXRlZCIvChBHZXREcml2ZXJSZXF1ZXN0EhsKCWRyaXZlcl9pZBgBIAEoCVIIZHJpdmVySWQiWgoRR2V0RHJpdmVyUmVzcG9uc2USKQoGZHJpdmVyGAEgASgLMhEuZHJpdmVyLnYxLkRyaXZlclIGZHJpdmVyEhoKCHJldmlzaW9uGAIgASgEUghyZXZpc2lvbiK4AQoSTGlzdERyaXZlcnNSZXF1ZXN0EjQKBnN0YXR1cxgBIAEoDjIXLmRyaXZlci52MS5Ecml2ZXJTdGF0dXNIAFIGc3RhdHVziAEBEiAKCXBhZ2Vfc2l6ZRgCIAEoDUgBUghwYWdlU2l6ZYgBARIiCgpwYWdlX3Rva2VuGAMgASgJSAJSCXBhZ2VUb2tlbogBAUIJCgdfc3RhdHVzQgwKCl9wYWdlX3NpemVCDQoLX3BhZ2VfdG9rZW4igwEKE0xpc3REcml2ZXJzUmVzcG9uc2USKwoHZHJpdmVycxgBIAMoCzIRLmRyaXZlci52MS5Ecml2ZXJSB2RyaXZlcnMSKwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJSABSDW5leHRQYWdlVG9rZW6IAQFCEgoQX25leHRfcGFnZV90b2tlbiL9AQobRmluZEF2YWlsYWJsZURyaXZlcnNSZXF1ZXN0EhUKA2xhdBgBIAEoAUgAUgNsYXSIAQESFQoDbG9uGAIgASgBSAFSA2xvbogBARIeCghyYWRpdXNfbRgDIAEoAUgCUgdyYWRpdXNNiAEBEiAKA2JveBgEIAEoCzIOLmRyaXZlci52MS5Cb3hSA2JveBIZCgVsaW1pdBgFIAEoDUgDUgVsaW1pdIgBARIfCghjYXRlZ29yeRgGIAEoCUgEUghjYXRlZ29yeYgBAUIGCgRfbGF0QgYKBF9sb25CCwoJX3JhZGl1c19tQggKBl9saW1pdEILCglfY2F0ZWdvcnkitgEKHEZpbmRBdmFpbGFibGVEcml2ZXJzUmVzcG9uc2USKwoHZHJpdmVycxgBIAMoCzIRLmRyaXZlci52MS5Ecml2ZXJSB2RyaXZlcnMSGgoIcmV2aXNpb24YAiABKARSCHJldmlzaW9uEi8KBWFzX29mGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIEYXNPZhIcCgl0cnVuY2F0ZWQYBCABKAhSCXRydW5jYXRlZCKqAQoZTGlzdERyaXZlcnNJbkFyZWFzUmVxdWVzdBIkCgVhcmVhcxgBIAMoCzIOLmRyaXZlci52MS5Cb3hSBWFyZWFzEhgKB3BhcnRpYWwYAiABKAhSB3BhcnRpYWwSNAoUbWF4X2RyaXZlcnNfcGVyX2FyZWEYAyABKA1IAFIRbWF4RHJpdmVyc1BlckFyZWGIAQFCFwoVX21heF9kcml2ZXJzX3Blcl9hcmVhIpkBChpMaXN0RHJpdmVyc0luQXJlYXNSZXNwb25zZRIuCgVhcmVhcxgBIAMoCzIYLmRyaXZlci52MS5Ecml2ZXJzSW5BcmVhUgVhcmVhcxIaCghyZXZpc2lvbhgCIAEoBFIIcmV2aXNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mIm4KDURyaXZlcnNJbkFyZWESKwoHZHJpdmVycxgBIAMoCzIRLmRyaXZlci52MS5Ecml2ZXJSB2RyaXZlcnMSMAoHb3V0Y29tZRgCIAEoDjIWLmRyaXZlci52MS5BcmVhT3V0Y29tZVIHb3V0Y29tZSJpChlVcGRhdGVEcml2ZXJTdGF0dXNSZXF1ZXN0EhsKCWRyaXZlcl9pZBgBIAEoCVIIZHJpdmVySWQSLwoGc3RhdHVzGAIgASgOMhcuZHJpdmVyLnYxLkRyaXZlclN0YXR1c1IGc3RhdHVzIkcKGlVwZGF0ZURyaXZlclN0YXR1c1Jlc3BvbnNlEikKBmRyaXZlchgBIAEoCzIRLmRyaXZlci52MS5Ecml2ZXJSBmRyaXZlciKDAgoWUmVwb3J0TG9jYXRpb25zUmVxdWVzdBIbCglkcml2ZXJfaWQYASABKAlSCGRyaXZlcklkEhAKA2xhdBgCIAEoAVIDbGF0EhAKA2xvbhgDIAEoAVIDbG9uEh0KB2hlYWRpbmcYBCABKAFIAFIHaGVhZGluZ4gBARIZCgVzcGVlZBgFIAEoAUgBUgVzcGVlZIgBARIfCghhY2N1cmFjeRgGIAEoAUgCUghhY2N1cmFjeYgBARIqCgJhdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0QgoKCF9oZWFkaW5nQggKBl9zcGVlZEILCglfYWNjdXJhY3kivAEKF1JlcG9ydExvY2F0aW9uc1Jlc3BvbnNlEhoKCGFjY2VwdGVkGAEgASgEUghhY2NlcHRlZBJJCgdkcm9wcGVkGAIgAygLMi8uZHJpdmVyLnYxLlJlcG9ydExvY2F0aW9uc1Jlc3BvbnNlLkRyb3BwZWRFbnRyeVIHZHJvcHBlZBo6CgxEcm9wcGVkRW50cnkSEAoDa2V5GAEgASgJUgNrZXkSFAoFdmFsdWUYAiABKARSBXZhbHVlOgI4ASIxChJXYXRjaERyaXZlclJlcXVlc3QSGwoJZHJpdmVyX2lkGAEgASgJUghkcml2ZXJJZCLdAgoTV2F0Y2hEcml2ZXJSZXNwb25zZRIbCglkcml2ZXJfaWQYASABKAlSCGRyaXZlcklkEhAKA2xhdBgCIAEoAVIDbGF0EhAKA2xvbhgDIAEoAVIDbG9uEh0KB2hlYWRpbmcYBCABKAFIAFIHaGVhZGluZ4gBARIZCgVzcGVlZBgFIAEoAUgBUgVzcGVlZIgBARIvCgZzdGF0dXMYBiABKA4yFy5kcml2ZXIudjEuRHJpdmVyU3RhdHVzUgZzdGF0dXMSKQoOYWN0aXZlX3RyaXBfaWQYByABKAlIAlIMYWN0aXZlVHJpcElkiAEBEioKAmF0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFICYXQSGgoIcmV2aXNpb24YCSABKARSCHJldmlzaW9uQgoKCF9oZWFkaW5nQggKBl9zcGVlZEIRCg9fYWN0aXZlX3RyaXBfaWQqhAEKDERyaXZlclN0YXR1cxIdChlEUklWRVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXRFJJVkVSX1NUQVRVU19BVkFJTEFCTEUQARIdChlEUklWRVJfU1RBVFVTX1VOQVZBSUxBQkxFEAISGQoVRFJJVkVSX1NUQVRVU19PRkZMSU5FEAMqfQoLQXJlYU91dGNvbWUSHAoYQVJFQV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGQoVQVJFQV9PVVRDT01FX1RPT19NQU5ZEAESHAoYQVJFQV9PVVRDT01FX05PVF9SRUFDSEVEEAISFwoTQVJFQV9PVVRDT01FX0ZBSUxFRBADMrUGCg1Ecml2ZXJTZXJ2aWNlElUKDlJlZ2lzdGVyRHJpdmVyEiAuZHJpdmVyLnYxLlJlZ2lzdGVyRHJpdmVyUmVxdWVzdBohLmRyaXZlci52MS5SZWdpc3RlckRyaXZlclJlc3BvbnNlEkYKCUdldERyaXZlchIbLmRyaXZlci52MS5HZXREcml2ZXJSZXF1ZXN0GhwuZHJpdmVyLnYxLkdldERyaXZlclJlc3BvbnNlEkwKC0xpc3REcml2ZXJzEh0uZHJpdmVyLnYxLkxpc3REcml2ZXJzUmVxdWVzdBoeLmRyaXZlci52MS5MaXN0RHJpdmVyc1Jlc3BvbnNlEmcKFEZpbmRBdmFpbGFibGVEcml2ZXJzEiYuZHJpdmVyLnYxLkZpbmRBdmFpbGFibGVEcml2ZXJzUmVxdWVzdBonLmRyaXZlci52MS5GaW5kQXZhaWxhYmxlRHJpdmVyc1Jlc3BvbnNlEmEKEkxpc3REcml2ZXJzSW5BcmVhcxIkLmRyaXZlci52MS5MaXN0RHJpdmVyc0luQXJlYXNSZXF1ZXN0GiUuZHJpdmVyLnYxLkxpc3REcml2ZXJzSW5BcmVhc1Jlc3BvbnNlEmEKElVwZGF0ZURyaXZlclN0YXR1cxIkLmRyaXZlci52MS5VcGRhdGVEcml2ZXJTdGF0dXNSZXF1ZXN0GiUuZHJpdmVyLnYxLlVwZGF0ZURyaXZlclN0YXR1c1Jlc3BvbnNlEloKD1JlcG9ydExvY2F0aW9ucxIhLmRyaXZlci52MS5SZXBvcnRMb2NhdGlvbnNSZXF1ZXN0GiIuZHJpdmVyLnYxLlJlcG9ydExvY2F0aW9uc1Jlc3BvbnNlKAESXAoPU3RyZWFtTG9jYXRpb25zEiEuZHJpdmVyLnYxLlJlcG9ydExvY2F0aW9uc1JlcXVlc3QaIi5kcml2ZXIudjEuUmVwb3J0TG9jYXRpb25zUmVzcG9uc2UoATABEk4KC1dhdGNoRHJpdmVyEh0uZHJpdmVyLnYxLldhdGNoRHJpdmVyUmVxdWVzdBoeLmRyaXZlci52MS5XYXRjaERyaXZlclJlc3BvbnNlMAFiBnByb3RvMw==",
+        descriptor: "ChZkcml2ZXIvdjEvZHJpdmVyLnByb3RvEglkcml2ZXIudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iewoHVmVoaWNsZRISCgRtYWtlGAEgASgJUgRtYWtlEhQKBW1vZGVsGAIgASgJUgVtb2RlbBIUCgVjb2xvchgDIAEoCVIFY29sb3ISFAoFcGxhdGUYBCABKAlSBXBsYXRlEhoKCGNhdGVnb3J5GAUgASgJUghjYXRlZ29yeSL8AwoGRHJpdmVyEg4KAmlkGAEgASgJUgJpZBISCgRuYW1lGAIgASgJUgRuYW1lEiwKB3ZlaGljbGUYAyABKAsyEi5kcml2ZXIudjEuVmVoaWNsZVIHdmVoaWNsZRIQCgNsYXQYBCABKAFSA2xhdBIQCgNsb24YBSABKAFSA2xvbhIdCgdoZWFkaW5nGAYgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYByABKAFIAVIFc3BlZWSIAQESLwoGc3RhdHVzGAggASgOMhcuZHJpdmVyLnYxLkRyaXZlclN0YXR1c1IGc3RhdHVzEiIKCmRpc3RhbmNlX20YCSABKAFIAlIJZGlzdGFuY2VNiAEBEjkKCnVwZGF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgl1cGRhdGVkQXQSKQoOYWN0aXZlX3RyaXBfaWQYCyABKAlIA1IMYWN0aXZlVHJpcElkiAEBEhgKB3ByZXNlbnQYDCABKAhSB3ByZXNlbnQSNQoKc3VzcGVuc2lvbhgNIAEoCzIVLmRyaXZlci52MS5TdXNwZW5zaW9uUgpzdXNwZW5zaW9uQgoKCF9oZWFkaW5nQggKBl9zcGVlZEINCgtfZGlzdGFuY2VfbUIRCg9fYWN0aXZlX3RyaXBfaWQiUAoKU3VzcGVuc2lvbhIWCgZyZWFzb24YASABKAlSBnJlYXNvbhIqCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0IlkKA0JveBISCgR3ZXN0GAEgASgBUgR3ZXN0EhQKBXNvdXRoGAIgASgBUgVzb3V0aBISCgRlYXN0GAMgASgBUgRlYXN0EhQKBW5vcnRoGAQgASgBUgVub3J0aCKZAQoVUmVnaXN0ZXJEcml2ZXJSZXF1ZXN0EhMKAmlkGAEgASgJSABSAmlkiAEBEhIKBG5hbWUYAiABKAlSBG5hbWUSLAoHdmVoaWNsZRgDIAEoCzISLmRyaXZlci52MS5WZWhpY2xlUgd2ZWhpY2xlEhAKA2xhdBgEIAEoAVIDbGF0EhAKA2xvbhgFIAEoAVIDbG9uQgUKA19pZCJdChZSZWdpc3RlckRyaXZlclJlc3BvbnNlEikKBmRyaXZlchgBIAEoCzIRLmRyaXZlci52MS5Ecml2ZXJSBmRyaXZlchIYCgdjcmVhdGVkGAIgASgIUgdjcmVhdGVkIi8KEEdldERyaXZlclJlcXVlc3QSGwoJZHJpdmVyX2lkGAEgASgJUghkcml2ZXJJZCJaChFHZXREcml2ZXJSZXNwb25zZRIpCgZkcml2ZXIYASABKAsyES5kcml2ZXIudjEuRHJpdmVyUgZkcml2ZXISGgoIcmV2aXNpb24YAiABKARSCHJldmlzaW9uIrgBChJMaXN0RHJpdmVyc1JlcXVlc3QSNAoGc3RhdHVzGAEgASgOMhcuZHJpdmVyLnYxLkRyaXZlclN0YXR1c0gAUgZzdGF0dXOIAQESIAoJcGFnZV9zaXplGAIgASgNSAFSCHBhZ2VTaXpliAEBEiIKCnBhZ2VfdG9rZW4YAyABKAlIAlIJcGFnZVRva2VuiAEBQgkKB19zdGF0dXNCDAoKX3BhZ2Vfc2l6ZUINCgtfcGFnZV90b2tlbiKDAQoTTGlzdERyaXZlcnNSZXNwb25zZRIrCgdkcml2ZXJzGAEgAygLMhEuZHJpdmVyLnYxLkRyaXZlclIHZHJpdmVycxIrCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAFINbmV4dFBhZ2VUb2tlbogBAUISChBfbmV4dF9wYWdlX3Rva2VuIv0BChtGaW5kQXZhaWxhYmxlRHJpdmVyc1JlcXVlc3QSFQoDbGF0GAEgASgBSABSA2xhdIgBARIVCgNsb24YAiABKAFIAVIDbG9uiAEBEh4KCHJhZGl1c19tGAMgASgBSAJSB3JhZGl1c02IAQESIAoDYm94GAQgASgLMg4uZHJpdmVyLnYxLkJveFIDYm94EhkKBWxpbWl0GAUgASgNSANSBWxpbWl0iAEBEh8KCGNhdGVnb3J5GAYgASgJSARSCGNhdGVnb3J5iAEBQgYKBF9sYXRCBgoEX2xvbkILCglfcmFkaXVzX21CCAoGX2xpbWl0QgsKCV9jYXRlZ29yeSK2AQocRmluZEF2YWlsYWJsZURyaXZlcnNSZXNwb25zZRIrCgdkcml2ZXJzGAEgAygLMhEuZHJpdmVyLnYxLkRyaXZlclIHZHJpdmVycxIaCghyZXZpc2lvbhgCIAEoBFIIcmV2aXNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mEhwKCXRydW5jYXRlZBgEIAEoCFIJdHJ1bmNhdGVkIqoBChlMaXN0RHJpdmVyc0luQXJlYXNSZXF1ZXN0EiQKBWFyZWFzGAEgAygLMg4uZHJpdmVyLnYxLkJveFIFYXJlYXMSGAoHcGFydGlhbBgCIAEoCFIHcGFydGlhbBI0ChRtYXhfZHJpdmVyc19wZXJfYXJlYRgDIAEoDUgAUhFtYXhEcml2ZXJzUGVyQXJlYYgBAUIXChVfbWF4X2RyaXZlcnNfcGVyX2FyZWEimQEKGkxpc3REcml2ZXJzSW5BcmVhc1Jlc3BvbnNlEi4KBWFyZWFzGAEgAygLMhguZHJpdmVyLnYxLkRyaXZlcnNJbkFyZWFSBWFyZWFzEhoKCHJldmlzaW9uGAIgASgEUghyZXZpc2lvbhIvCgVhc19vZhgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBGFzT2YibgoNRHJpdmVyc0luQXJlYRIrCgdkcml2ZXJzGAEgAygLMhEuZHJpdmVyLnYxLkRyaXZlclIHZHJpdmVycxIwCgdvdXRjb21lGAIgASgOMhYuZHJpdmVyLnYxLkFyZWFPdXRjb21lUgdvdXRjb21lImkKGVVwZGF0ZURyaXZlclN0YXR1c1JlcXVlc3QSGwoJZHJpdmVyX2lkGAEgASgJUghkcml2ZXJJZBIvCgZzdGF0dXMYAiABKA4yFy5kcml2ZXIudjEuRHJpdmVyU3RhdHVzUgZzdGF0dXMiRwoaVXBkYXRlRHJpdmVyU3RhdHVzUmVzcG9uc2USKQoGZHJpdmVyGAEgASgLMhEuZHJpdmVyLnYxLkRyaXZlclIGZHJpdmVyIoMCChZSZXBvcnRMb2NhdGlvbnNSZXF1ZXN0EhsKCWRyaXZlcl9pZBgBIAEoCVIIZHJpdmVySWQSEAoDbGF0GAIgASgBUgNsYXQSEAoDbG9uGAMgASgBUgNsb24SHQoHaGVhZGluZxgEIAEoAUgAUgdoZWFkaW5niAEBEhkKBXNwZWVkGAUgASgBSAFSBXNwZWVkiAEBEh8KCGFjY3VyYWN5GAYgASgBSAJSCGFjY3VyYWN5iAEBEioKAmF0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFICYXRCCgoIX2hlYWRpbmdCCAoGX3NwZWVkQgsKCV9hY2N1cmFjeSK8AQoXUmVwb3J0TG9jYXRpb25zUmVzcG9uc2USGgoIYWNjZXB0ZWQYASABKARSCGFjY2VwdGVkEkkKB2Ryb3BwZWQYAiADKAsyLy5kcml2ZXIudjEuUmVwb3J0TG9jYXRpb25zUmVzcG9uc2UuRHJvcHBlZEVudHJ5Ugdkcm9wcGVkGjoKDERyb3BwZWRFbnRyeRIQCgNrZXkYASABKAlSA2tleRIUCgV2YWx1ZRgCIAEoBFIFdmFsdWU6AjgBIjEKEldhdGNoRHJpdmVyUmVxdWVzdBIbCglkcml2ZXJfaWQYASABKAlSCGRyaXZlcklkIt0CChNXYXRjaERyaXZlclJlc3BvbnNlEhsKCWRyaXZlcl9pZBgBIAEoCVIIZHJpdmVySWQSEAoDbGF0GAIgASgBUgNsYXQSEAoDbG9uGAMgASgBUgNsb24SHQoHaGVhZGluZxgEIAEoAUgAUgdoZWFkaW5niAEBEhkKBXNwZWVkGAUgASgBSAFSBXNwZWVkiAEBEi8KBnN0YXR1cxgGIAEoDjIXLmRyaXZlci52MS5Ecml2ZXJTdGF0dXNSBnN0YXR1cxIpCg5hY3RpdmVfdHJpcF9pZBgHIAEoCUgCUgxhY3RpdmVUcmlwSWSIAQESKgoCYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdBIaCghyZXZpc2lvbhgJIAEoBFIIcmV2aXNpb25CCgoIX2hlYWRpbmdCCAoGX3NwZWVkQhEKD19hY3RpdmVfdHJpcF9pZCKTAgoTVXBkYXRlRHJpdmVyUmVxdWVzdBIbCglkcml2ZXJfaWQYASABKAlSCGRyaXZlcklkEhcKBG5hbWUYAiABKAlIAFIEbmFtZYgBARIXCgRtYWtlGAMgASgJSAFSBG1ha2WIAQESGQoFbW9kZWwYBCABKAlIAlIFbW9kZWyIAQESGQoFY29sb3IYBSABKAlIA1IFY29sb3KIAQESGQoFcGxhdGUYBiABKAlIBFIFcGxhdGWIAQESHwoIY2F0ZWdvcnkYByABKAlIBVIIY2F0ZWdvcnmIAQFCBwoFX25hbWVCBwoFX21ha2VCCAoGX21vZGVsQggKBl9jb2xvckIICgZfcGxhdGVCCwoJX2NhdGVnb3J5IkEKFFVwZGF0ZURyaXZlclJlc3BvbnNlEikKBmRyaXZlchgBIAEoCzIRLmRyaXZlci52MS5Ecml2ZXJSBmRyaXZlciIyChNEZWxldGVEcml2ZXJSZXF1ZXN0EhsKCWRyaXZlcl9pZBgBIAEoCVIIZHJpdmVySWQiFgoURGVsZXRlRHJpdmVyUmVzcG9uc2UiSwoUU3VzcGVuZERyaXZlclJlcXVlc3QSGwoJZHJpdmVyX2lkGAEgASgJUghkcml2ZXJJZBIWCgZyZWFzb24YAiABKAlSBnJlYXNvbiJCChVTdXNwZW5kRHJpdmVyUmVzcG9uc2USKQoGZHJpdmVyGAEgASgLMhEuZHJpdmVyLnYxLkRyaXZlclIGZHJpdmVyIksKFFJlc3RvcmVEcml2ZXJSZXF1ZXN0EhsKCWRyaXZlcl9pZBgBIAEoCVIIZHJpdmVySWQSFgoGcmVhc29uGAIgASgJUgZyZWFzb24iQgoVUmVzdG9yZURyaXZlclJlc3BvbnNlEikKBmRyaXZlchgBIAEoCzIRLmRyaXZlci52MS5Ecml2ZXJSBmRyaXZlciqEAQoMRHJpdmVyU3RhdHVzEh0KGURSSVZFUl9TVEFUVVNfVU5TUEVDSUZJRUQQABIbChdEUklWRVJfU1RBVFVTX0FWQUlMQUJMRRABEh0KGURSSVZFUl9TVEFUVVNfVU5BVkFJTEFCTEUQAhIZChVEUklWRVJfU1RBVFVTX09GRkxJTkUQAyp9CgtBcmVhT3V0Y29tZRIcChhBUkVBX09VVENPTUVfVU5TUEVDSUZJRUQQABIZChVBUkVBX09VVENPTUVfVE9PX01BTlkQARIcChhBUkVBX09VVENPTUVfTk9UX1JFQUNIRUQQAhIXChNBUkVBX09VVENPTUVfRkFJTEVEEAMy/wgKDURyaXZlclNlcnZpY2USVQoOUmVnaXN0ZXJEcml2ZXISIC5kcml2ZXIudjEuUmVnaXN0ZXJEcml2ZXJSZXF1ZXN0GiEuZHJpdmVyLnYxLlJlZ2lzdGVyRHJpdmVyUmVzcG9uc2USRgoJR2V0RHJpdmVyEhsuZHJpdmVyLnYxLkdldERyaXZlclJlcXVlc3QaHC5kcml2ZXIudjEuR2V0RHJpdmVyUmVzcG9uc2USTAoLTGlzdERyaXZlcnMSHS5kcml2ZXIudjEuTGlzdERyaXZlcnNSZXF1ZXN0Gh4uZHJpdmVyLnYxLkxpc3REcml2ZXJzUmVzcG9uc2USZwoURmluZEF2YWlsYWJsZURyaXZlcnMSJi5kcml2ZXIudjEuRmluZEF2YWlsYWJsZURyaXZlcnNSZXF1ZXN0GicuZHJpdmVyLnYxLkZpbmRBdmFpbGFibGVEcml2ZXJzUmVzcG9uc2USYQoSTGlzdERyaXZlcnNJbkFyZWFzEiQuZHJpdmVyLnYxLkxpc3REcml2ZXJzSW5BcmVhc1JlcXVlc3QaJS5kcml2ZXIudjEuTGlzdERyaXZlcnNJbkFyZWFzUmVzcG9uc2USYQoSVXBkYXRlRHJpdmVyU3RhdHVzEiQuZHJpdmVyLnYxLlVwZGF0ZURyaXZlclN0YXR1c1JlcXVlc3QaJS5kcml2ZXIudjEuVXBkYXRlRHJpdmVyU3RhdHVzUmVzcG9uc2USWgoPUmVwb3J0TG9jYXRpb25zEiEuZHJpdmVyLnYxLlJlcG9ydExvY2F0aW9uc1JlcXVlc3QaIi5kcml2ZXIudjEuUmVwb3J0TG9jYXRpb25zUmVzcG9uc2UoARJcCg9TdHJlYW1Mb2NhdGlvbnMSIS5kcml2ZXIudjEuUmVwb3J0TG9jYXRpb25zUmVxdWVzdBoiLmRyaXZlci52MS5SZXBvcnRMb2NhdGlvbnNSZXNwb25zZSgBMAESTgoLV2F0Y2hEcml2ZXISHS5kcml2ZXIudjEuV2F0Y2hEcml2ZXJSZXF1ZXN0Gh4uZHJpdmVyLnYxLldhdGNoRHJpdmVyUmVzcG9uc2UwARJPCgxVcGRhdGVEcml2ZXISHi5kcml2ZXIudjEuVXBkYXRlRHJpdmVyUmVxdWVzdBofLmRyaXZlci52MS5VcGRhdGVEcml2ZXJSZXNwb25zZRJPCgxEZWxldGVEcml2ZXISHi5kcml2ZXIudjEuRGVsZXRlRHJpdmVyUmVxdWVzdBofLmRyaXZlci52MS5EZWxldGVEcml2ZXJSZXNwb25zZRJSCg1TdXNwZW5kRHJpdmVyEh8uZHJpdmVyLnYxLlN1c3BlbmREcml2ZXJSZXF1ZXN0GiAuZHJpdmVyLnYxLlN1c3BlbmREcml2ZXJSZXNwb25zZRJSCg1SZXN0b3JlRHJpdmVyEh8uZHJpdmVyLnYxLlJlc3RvcmVEcml2ZXJSZXF1ZXN0GiAuZHJpdmVyLnYxLlJlc3RvcmVEcml2ZXJSZXNwb25zZWIGcHJvdG8z",
         dependencies: [.google_protobuf_timestamp],
-        symbols: ["driver.v1.Vehicle", "driver.v1.Driver", "driver.v1.Box", "driver.v1.RegisterDriverRequest", "driver.v1.RegisterDriverResponse", "driver.v1.GetDriverRequest", "driver.v1.GetDriverResponse", "driver.v1.ListDriversRequest", "driver.v1.ListDriversResponse", "driver.v1.FindAvailableDriversRequest", "driver.v1.FindAvailableDriversResponse", "driver.v1.ListDriversInAreasRequest", "driver.v1.ListDriversInAreasResponse", "driver.v1.DriversInArea", "driver.v1.UpdateDriverStatusRequest", "driver.v1.UpdateDriverStatusResponse", "driver.v1.ReportLocationsRequest", "driver.v1.ReportLocationsResponse", "driver.v1.WatchDriverRequest", "driver.v1.WatchDriverResponse", "driver.v1.DriverStatus", "driver.v1.AreaOutcome", "driver.v1.DriverService", "driver.v1.DriverService.RegisterDriver", "driver.v1.DriverService.GetDriver", "driver.v1.DriverService.ListDrivers", "driver.v1.DriverService.FindAvailableDrivers", "driver.v1.DriverService.ListDriversInAreas", "driver.v1.DriverService.UpdateDriverStatus", "driver.v1.DriverService.ReportLocations", "driver.v1.DriverService.StreamLocations", "driver.v1.DriverService.WatchDriver"]
+        symbols: ["driver.v1.Vehicle", "driver.v1.Driver", "driver.v1.Suspension", "driver.v1.Box", "driver.v1.RegisterDriverRequest", "driver.v1.RegisterDriverResponse", "driver.v1.GetDriverRequest", "driver.v1.GetDriverResponse", "driver.v1.ListDriversRequest", "driver.v1.ListDriversResponse", "driver.v1.FindAvailableDriversRequest", "driver.v1.FindAvailableDriversResponse", "driver.v1.ListDriversInAreasRequest", "driver.v1.ListDriversInAreasResponse", "driver.v1.DriversInArea", "driver.v1.UpdateDriverStatusRequest", "driver.v1.UpdateDriverStatusResponse", "driver.v1.ReportLocationsRequest", "driver.v1.ReportLocationsResponse", "driver.v1.WatchDriverRequest", "driver.v1.WatchDriverResponse", "driver.v1.UpdateDriverRequest", "driver.v1.UpdateDriverResponse", "driver.v1.DeleteDriverRequest", "driver.v1.DeleteDriverResponse", "driver.v1.SuspendDriverRequest", "driver.v1.SuspendDriverResponse", "driver.v1.RestoreDriverRequest", "driver.v1.RestoreDriverResponse", "driver.v1.DriverStatus", "driver.v1.AreaOutcome", "driver.v1.DriverService", "driver.v1.DriverService.RegisterDriver", "driver.v1.DriverService.GetDriver", "driver.v1.DriverService.ListDrivers", "driver.v1.DriverService.FindAvailableDrivers", "driver.v1.DriverService.ListDriversInAreas", "driver.v1.DriverService.UpdateDriverStatus", "driver.v1.DriverService.ReportLocations", "driver.v1.DriverService.StreamLocations", "driver.v1.DriverService.WatchDriver", "driver.v1.DriverService.UpdateDriver", "driver.v1.DriverService.DeleteDriver", "driver.v1.DriverService.SuspendDriver", "driver.v1.DriverService.RestoreDriver"]
     )
 }

@@ -294,6 +294,8 @@ public struct Gateway_V1_Trip: ProtobufMessage {
     public var createdAt: Google_Protobuf_Timestamp?
     public var pickedUpAt: Google_Protobuf_Timestamp?
     public var endedAt: Google_Protobuf_Timestamp?
+    /// Why an operator ended the trip by force. Absent: none has.
+    public var endReason: String?
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -308,7 +310,8 @@ public struct Gateway_V1_Trip: ProtobufMessage {
         dropoff: Gateway_V1_Place? = nil,
         createdAt: Google_Protobuf_Timestamp? = nil,
         pickedUpAt: Google_Protobuf_Timestamp? = nil,
-        endedAt: Google_Protobuf_Timestamp? = nil
+        endedAt: Google_Protobuf_Timestamp? = nil,
+        endReason: String? = nil
     ) {
         self.id = id
         self.riderID = riderID
@@ -320,6 +323,7 @@ public struct Gateway_V1_Trip: ProtobufMessage {
         self.createdAt = createdAt
         self.pickedUpAt = pickedUpAt
         self.endedAt = endedAt
+        self.endReason = endReason
     }
 
     public static var fullName: String { "gateway.v1.Trip" }
@@ -336,6 +340,7 @@ public struct Gateway_V1_Trip: ProtobufMessage {
             ProtobufField(8, "created_at", "createdAt"),
             ProtobufField(9, "picked_up_at", "pickedUpAt"),
             ProtobufField(10, "ended_at", "endedAt"),
+            ProtobufField(11, "end_reason", "endReason"),
         ]
     }
 
@@ -351,6 +356,7 @@ public struct Gateway_V1_Trip: ProtobufMessage {
         size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.createdAt, 8)
         size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.pickedUpAt, 9)
         size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.endedAt, 10)
+        size &+= ProtobufString.fieldSize(optional: self.endReason, 11)
         return size
     }
 
@@ -365,6 +371,7 @@ public struct Gateway_V1_Trip: ProtobufMessage {
         ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.createdAt, 8, into: &buffer)
         ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.pickedUpAt, 9, into: &buffer)
         ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.endedAt, 10, into: &buffer)
+        ProtobufString.encodeField(optional: self.endReason, 11, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -381,6 +388,7 @@ public struct Gateway_V1_Trip: ProtobufMessage {
             case 66: try reader.merge(into: &self.createdAt)
             case 74: try reader.merge(into: &self.pickedUpAt)
             case 82: try reader.merge(into: &self.endedAt)
+            case 90: self.endReason = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1228,7 +1236,7 @@ extension ProtobufFile {
     /// `gateway/v1/gateway.proto`
     public static let gateway_v1_gateway = ProtobufFile(
         name: "gateway/v1/gateway.proto",
-        descriptor: "ChhnYXRld2F5L3YxL2dhdGV3YXkucHJvdG8SCmdhdGV3YXkudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iewoHVmVoaWNsZRISCgRtYWtlGAEgASgJUgRtYWtlEhQKBW1vZGVsGAIgASgJUgVtb2RlbBIUCgVjb2xvchgDIAEoCVIFY29sb3ISFAoFcGxhdGUYBCABKAlSBXBsYXRlEhoKCGNhdGVnb3J5GAUgASgJUghjYXRlZ29yeSLVAgoGRHJpdmVyEg4KAmlkGAEgASgJUgJpZBISCgRuYW1lGAIgASgJUgRuYW1lEi0KB3ZlaGljbGUYAyABKAsyEy5nYXRld2F5LnYxLlZlaGljbGVSB3ZlaGljbGUSEAoDbGF0GAQgASgBUgNsYXQSEAoDbG9uGAUgASgBUgNsb24SHQoHaGVhZGluZxgGIAEoAUgAUgdoZWFkaW5niAEBEhkKBXNwZWVkGAcgASgBSAFSBXNwZWVkiAEBEhYKBnN0YXR1cxgIIAEoCVIGc3RhdHVzEiIKCmRpc3RhbmNlX20YCSABKAFIAlIJZGlzdGFuY2VNiAEBEjkKCnVwZGF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgl1cGRhdGVkQXRCCgoIX2hlYWRpbmdCCAoGX3NwZWVkQg0KC19kaXN0YW5jZV9tIisKBVBsYWNlEhAKA2xhdBgBIAEoAVIDbGF0EhAKA2xvbhgCIAEoAVIDbG9uIl8KClRyaXBEcml2ZXISDgoCaWQYASABKAlSAmlkEhIKBG5hbWUYAiABKAlSBG5hbWUSLQoHdmVoaWNsZRgDIAEoCzITLmdhdGV3YXkudjEuVmVoaWNsZVIHdmVoaWNsZSKeAwoEVHJpcBIOCgJpZBgBIAEoCVICaWQSGQoIcmlkZXJfaWQYAiABKAlSB3JpZGVySWQSGwoJZHJpdmVyX2lkGAMgASgJUghkcml2ZXJJZBIuCgZkcml2ZXIYBCABKAsyFi5nYXRld2F5LnYxLlRyaXBEcml2ZXJSBmRyaXZlchIWCgZzdGF0dXMYBSABKAlSBnN0YXR1cxIpCgZwaWNrdXAYBiABKAsyES5nYXRld2F5LnYxLlBsYWNlUgZwaWNrdXASKwoHZHJvcG9mZhgHIAEoCzIRLmdhdGV3YXkudjEuUGxhY2VSB2Ryb3BvZmYSOQoKY3JlYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWNyZWF0ZWRBdBI8CgxwaWNrZWRfdXBfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgpwaWNrZWRVcEF0EjUKCGVuZGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIHZW5kZWRBdCLKAQoHRHJpdmVycxISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mEhwKCXRydW5jYXRlZBgEIAEoCFIJdHJ1bmNhdGVkEhQKBXN0YWxlGAUgASgIUgVzdGFsZRIsCgdkcml2ZXJzGAYgAygLMhIuZ2F0ZXdheS52MS5Ecml2ZXJSB2RyaXZlcnMixwEKDERyaXZlcnNEZWx0YRISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SFAoFc2luY2UYAyABKARSBXNpbmNlEi8KBWFzX29mGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIEYXNPZhIqCgZ1cHNlcnQYBSADKAsyEi5nYXRld2F5LnYxLkRyaXZlclIGdXBzZXJ0EhYKBnJlbW92ZRgGIAMoCVIGcmVtb3ZlIvQBCgRWaWV3EhIKBHR5cGUYASABKAlSBHR5cGUSFQoDbGF0GAIgASgBSABSA2xhdIgBARIVCgNsb24YAyABKAFIAVIDbG9uiAEBEh4KCHJhZGl1c19tGAQgASgBSAJSB3JhZGl1c02IAQESEgoEYmJveBgFIAMoAVIEYmJveBIZCgVsaW1pdBgGIAEoDUgDUgVsaW1pdIgBARIkCgtpbnRlcnZhbF9tcxgHIAEoDUgEUgppbnRlcnZhbE1ziAEBQgYKBF9sYXRCBgoEX2xvbkILCglfcmFkaXVzX21CCAoGX2xpbWl0Qg4KDF9pbnRlcnZhbF9tcyIaCgRQaW5nEhIKBHR5cGUYASABKAlSBHR5cGUiZQoEUG9uZxISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mIsABCghQb3NpdGlvbhIQCgNsYXQYASABKAFSA2xhdBIQCgNsb24YAiABKAFSA2xvbhIdCgdoZWFkaW5nGAMgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYBCABKAFIAVIFc3BlZWSIAQESKgoCYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdBIUCgVzdGFsZRgGIAEoCFIFc3RhbGVCCgoIX2hlYWRpbmdCCAoGX3NwZWVkIngKClRyaXBVcGRhdGUSEgoEdHlwZRgBIAEoCVIEdHlwZRIkCgR0cmlwGAIgASgLMhAuZ2F0ZXdheS52MS5UcmlwUgR0cmlwEjAKCHBvc2l0aW9uGAMgASgLMhQuZ2F0ZXdheS52MS5Qb3NpdGlvblIIcG9zaXRpb24i3gEKDkRyaXZlclBvc2l0aW9uEhAKA2xhdBgBIAEoAVIDbGF0EhAKA2xvbhgCIAEoAVIDbG9uEh0KB2hlYWRpbmcYAyABKAFIAFIHaGVhZGluZ4gBARIZCgVzcGVlZBgEIAEoAUgBUgVzcGVlZIgBARIfCghhY2N1cmFjeRgFIAEoAUgCUghhY2N1cmFjeYgBARIqCgJhdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0QgoKCF9oZWFkaW5nQggKBl9zcGVlZEILCglfYWNjdXJhY3kiRgoKQXNzaWdubWVudBISCgR0eXBlGAEgASgJUgR0eXBlEiQKBHRyaXAYAiABKAsyEC5nYXRld2F5LnYxLlRyaXBSBHRyaXAiqQEKA0FjaxISCgR0eXBlGAEgASgJUgR0eXBlEhoKCGFjY2VwdGVkGAIgASgEUghhY2NlcHRlZBI2Cgdkcm9wcGVkGAMgAygLMhwuZ2F0ZXdheS52MS5BY2suRHJvcHBlZEVudHJ5Ugdkcm9wcGVkGjoKDERyb3BwZWRFbnRyeRIQCgNrZXkYASABKAlSA2tleRIUCgV2YWx1ZRgCIAEoBFIFdmFsdWU6AjgBIsYBCgdQcm9ibGVtEhIKBHR5cGUYASABKAlSBHR5cGUSEgoEY29kZRgCIAEoCVIEY29kZRIUCgV0aXRsZRgDIAEoCVIFdGl0bGUSFgoGc3RhdHVzGAQgASgNUgZzdGF0dXMSFgoGZGV0YWlsGAUgASgJUgZkZXRhaWwSHQoKcmVxdWVzdF9pZBgGIAEoCVIJcmVxdWVzdElkEi4KBmVycm9ycxgHIAMoCzIWLmdhdGV3YXkudjEuRmllbGRFcnJvclIGZXJyb3JzIj4KCkZpZWxkRXJyb3ISGAoHcG9pbnRlchgBIAEoCVIHcG9pbnRlchIWCgZkZXRhaWwYAiABKAlSBmRldGFpbCJKCgVFcnJvchISCgR0eXBlGAEgASgJUgR0eXBlEi0KB3Byb2JsZW0YAiABKAsyEy5nYXRld2F5LnYxLlByb2JsZW1SB3Byb2JsZW1iBnByb3RvMw==",
+        descriptor: "ChhnYXRld2F5L3YxL2dhdGV3YXkucHJvdG8SCmdhdGV3YXkudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iewoHVmVoaWNsZRISCgRtYWtlGAEgASgJUgRtYWtlEhQKBW1vZGVsGAIgASgJUgVtb2RlbBIUCgVjb2xvchgDIAEoCVIFY29sb3ISFAoFcGxhdGUYBCABKAlSBXBsYXRlEhoKCGNhdGVnb3J5GAUgASgJUghjYXRlZ29yeSLVAgoGRHJpdmVyEg4KAmlkGAEgASgJUgJpZBISCgRuYW1lGAIgASgJUgRuYW1lEi0KB3ZlaGljbGUYAyABKAsyEy5nYXRld2F5LnYxLlZlaGljbGVSB3ZlaGljbGUSEAoDbGF0GAQgASgBUgNsYXQSEAoDbG9uGAUgASgBUgNsb24SHQoHaGVhZGluZxgGIAEoAUgAUgdoZWFkaW5niAEBEhkKBXNwZWVkGAcgASgBSAFSBXNwZWVkiAEBEhYKBnN0YXR1cxgIIAEoCVIGc3RhdHVzEiIKCmRpc3RhbmNlX20YCSABKAFIAlIJZGlzdGFuY2VNiAEBEjkKCnVwZGF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgl1cGRhdGVkQXRCCgoIX2hlYWRpbmdCCAoGX3NwZWVkQg0KC19kaXN0YW5jZV9tIisKBVBsYWNlEhAKA2xhdBgBIAEoAVIDbGF0EhAKA2xvbhgCIAEoAVIDbG9uIl8KClRyaXBEcml2ZXISDgoCaWQYASABKAlSAmlkEhIKBG5hbWUYAiABKAlSBG5hbWUSLQoHdmVoaWNsZRgDIAEoCzITLmdhdGV3YXkudjEuVmVoaWNsZVIHdmVoaWNsZSLRAwoEVHJpcBIOCgJpZBgBIAEoCVICaWQSGQoIcmlkZXJfaWQYAiABKAlSB3JpZGVySWQSGwoJZHJpdmVyX2lkGAMgASgJUghkcml2ZXJJZBIuCgZkcml2ZXIYBCABKAsyFi5nYXRld2F5LnYxLlRyaXBEcml2ZXJSBmRyaXZlchIWCgZzdGF0dXMYBSABKAlSBnN0YXR1cxIpCgZwaWNrdXAYBiABKAsyES5nYXRld2F5LnYxLlBsYWNlUgZwaWNrdXASKwoHZHJvcG9mZhgHIAEoCzIRLmdhdGV3YXkudjEuUGxhY2VSB2Ryb3BvZmYSOQoKY3JlYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWNyZWF0ZWRBdBI8CgxwaWNrZWRfdXBfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgpwaWNrZWRVcEF0EjUKCGVuZGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIHZW5kZWRBdBIiCgplbmRfcmVhc29uGAsgASgJSABSCWVuZFJlYXNvbogBAUINCgtfZW5kX3JlYXNvbiLKAQoHRHJpdmVycxISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mEhwKCXRydW5jYXRlZBgEIAEoCFIJdHJ1bmNhdGVkEhQKBXN0YWxlGAUgASgIUgVzdGFsZRIsCgdkcml2ZXJzGAYgAygLMhIuZ2F0ZXdheS52MS5Ecml2ZXJSB2RyaXZlcnMixwEKDERyaXZlcnNEZWx0YRISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SFAoFc2luY2UYAyABKARSBXNpbmNlEi8KBWFzX29mGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIEYXNPZhIqCgZ1cHNlcnQYBSADKAsyEi5nYXRld2F5LnYxLkRyaXZlclIGdXBzZXJ0EhYKBnJlbW92ZRgGIAMoCVIGcmVtb3ZlIvQBCgRWaWV3EhIKBHR5cGUYASABKAlSBHR5cGUSFQoDbGF0GAIgASgBSABSA2xhdIgBARIVCgNsb24YAyABKAFIAVIDbG9uiAEBEh4KCHJhZGl1c19tGAQgASgBSAJSB3JhZGl1c02IAQESEgoEYmJveBgFIAMoAVIEYmJveBIZCgVsaW1pdBgGIAEoDUgDUgVsaW1pdIgBARIkCgtpbnRlcnZhbF9tcxgHIAEoDUgEUgppbnRlcnZhbE1ziAEBQgYKBF9sYXRCBgoEX2xvbkILCglfcmFkaXVzX21CCAoGX2xpbWl0Qg4KDF9pbnRlcnZhbF9tcyIaCgRQaW5nEhIKBHR5cGUYASABKAlSBHR5cGUiZQoEUG9uZxISCgR0eXBlGAEgASgJUgR0eXBlEhgKB3ZlcnNpb24YAiABKARSB3ZlcnNpb24SLwoFYXNfb2YYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgRhc09mIsABCghQb3NpdGlvbhIQCgNsYXQYASABKAFSA2xhdBIQCgNsb24YAiABKAFSA2xvbhIdCgdoZWFkaW5nGAMgASgBSABSB2hlYWRpbmeIAQESGQoFc3BlZWQYBCABKAFIAVIFc3BlZWSIAQESKgoCYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdBIUCgVzdGFsZRgGIAEoCFIFc3RhbGVCCgoIX2hlYWRpbmdCCAoGX3NwZWVkIngKClRyaXBVcGRhdGUSEgoEdHlwZRgBIAEoCVIEdHlwZRIkCgR0cmlwGAIgASgLMhAuZ2F0ZXdheS52MS5UcmlwUgR0cmlwEjAKCHBvc2l0aW9uGAMgASgLMhQuZ2F0ZXdheS52MS5Qb3NpdGlvblIIcG9zaXRpb24i3gEKDkRyaXZlclBvc2l0aW9uEhAKA2xhdBgBIAEoAVIDbGF0EhAKA2xvbhgCIAEoAVIDbG9uEh0KB2hlYWRpbmcYAyABKAFIAFIHaGVhZGluZ4gBARIZCgVzcGVlZBgEIAEoAUgBUgVzcGVlZIgBARIfCghhY2N1cmFjeRgFIAEoAUgCUghhY2N1cmFjeYgBARIqCgJhdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0QgoKCF9oZWFkaW5nQggKBl9zcGVlZEILCglfYWNjdXJhY3kiRgoKQXNzaWdubWVudBISCgR0eXBlGAEgASgJUgR0eXBlEiQKBHRyaXAYAiABKAsyEC5nYXRld2F5LnYxLlRyaXBSBHRyaXAiqQEKA0FjaxISCgR0eXBlGAEgASgJUgR0eXBlEhoKCGFjY2VwdGVkGAIgASgEUghhY2NlcHRlZBI2Cgdkcm9wcGVkGAMgAygLMhwuZ2F0ZXdheS52MS5BY2suRHJvcHBlZEVudHJ5Ugdkcm9wcGVkGjoKDERyb3BwZWRFbnRyeRIQCgNrZXkYASABKAlSA2tleRIUCgV2YWx1ZRgCIAEoBFIFdmFsdWU6AjgBIsYBCgdQcm9ibGVtEhIKBHR5cGUYASABKAlSBHR5cGUSEgoEY29kZRgCIAEoCVIEY29kZRIUCgV0aXRsZRgDIAEoCVIFdGl0bGUSFgoGc3RhdHVzGAQgASgNUgZzdGF0dXMSFgoGZGV0YWlsGAUgASgJUgZkZXRhaWwSHQoKcmVxdWVzdF9pZBgGIAEoCVIJcmVxdWVzdElkEi4KBmVycm9ycxgHIAMoCzIWLmdhdGV3YXkudjEuRmllbGRFcnJvclIGZXJyb3JzIj4KCkZpZWxkRXJyb3ISGAoHcG9pbnRlchgBIAEoCVIHcG9pbnRlchIWCgZkZXRhaWwYAiABKAlSBmRldGFpbCJKCgVFcnJvchISCgR0eXBlGAEgASgJUgR0eXBlEi0KB3Byb2JsZW0YAiABKAsyEy5nYXRld2F5LnYxLlByb2JsZW1SB3Byb2JsZW1iBnByb3RvMw==",
         dependencies: [.google_protobuf_timestamp],
         symbols: ["gateway.v1.Vehicle", "gateway.v1.Driver", "gateway.v1.Place", "gateway.v1.TripDriver", "gateway.v1.Trip", "gateway.v1.Drivers", "gateway.v1.DriversDelta", "gateway.v1.View", "gateway.v1.Ping", "gateway.v1.Pong", "gateway.v1.Position", "gateway.v1.TripUpdate", "gateway.v1.DriverPosition", "gateway.v1.Assignment", "gateway.v1.Ack", "gateway.v1.Problem", "gateway.v1.FieldError", "gateway.v1.Error"]
     )

@@ -21,6 +21,9 @@ public protocol Trip_V1_TripServiceHandler: AnyObject {
     func completeTrip(_ request: Trip_V1_CompleteTripRequest, _ call: UnaryServerCall<Trip_V1_CompleteTripResponse>)
     /// Idempotent. FAILED_PRECONDITION from the wrong state.
     func cancelTrip(_ request: Trip_V1_CancelTripRequest, _ call: UnaryServerCall<Trip_V1_CancelTripResponse>)
+    /// Ends a trip by force (for operators): one in progress is cancelled, with the reason, and its driver is free again.
+    /// Idempotent. FAILED_PRECONDITION for a completed one.
+    func endTrip(_ request: Trip_V1_EndTripRequest, _ call: UnaryServerCall<Trip_V1_EndTripResponse>)
     /// The trip, at once and on each change; ends after the trip has ended.
     func watchTrip(_ request: Trip_V1_WatchTripRequest, _ call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>)
 }
@@ -41,6 +44,9 @@ public protocol Trip_V1_TripServiceAsyncHandler: AnyObject {
     func completeTrip(_ request: Trip_V1_CompleteTripRequest, _ context: ServerContext) async throws -> Trip_V1_CompleteTripResponse
     /// Idempotent. FAILED_PRECONDITION from the wrong state.
     func cancelTrip(_ request: Trip_V1_CancelTripRequest, _ context: ServerContext) async throws -> Trip_V1_CancelTripResponse
+    /// Ends a trip by force (for operators): one in progress is cancelled, with the reason, and its driver is free again.
+    /// Idempotent. FAILED_PRECONDITION for a completed one.
+    func endTrip(_ request: Trip_V1_EndTripRequest, _ context: ServerContext) async throws -> Trip_V1_EndTripResponse
     /// The trip, at once and on each change; ends after the trip has ended.
     func watchTrip(_ request: Trip_V1_WatchTripRequest, _ responses: MessageSender<Trip_V1_WatchTripResponse>, _ context: ServerContext) async throws
 }
@@ -81,6 +87,10 @@ public enum Trip_V1_TripService {
             (request: Trip_V1_CancelTripRequest, call: UnaryServerCall<Trip_V1_CancelTripResponse>) in
             handler.cancelTrip(request, call)
         }
+        registry.unary(service: name, method: "EndTrip") {
+            (request: Trip_V1_EndTripRequest, call: UnaryServerCall<Trip_V1_EndTripResponse>) in
+            handler.endTrip(request, call)
+        }
         registry.serverStreaming(service: name, method: "WatchTrip") {
             (request: Trip_V1_WatchTripRequest, call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>) in
             handler.watchTrip(request, call)
@@ -113,6 +123,10 @@ public enum Trip_V1_TripService {
         registry.unary(service: name, method: "CancelTrip") {
             (request: Trip_V1_CancelTripRequest, call: UnaryServerCall<Trip_V1_CancelTripResponse>) in
             call.answer { context in try await handler.cancelTrip(request, context) }
+        }
+        registry.unary(service: name, method: "EndTrip") {
+            (request: Trip_V1_EndTripRequest, call: UnaryServerCall<Trip_V1_EndTripResponse>) in
+            call.answer { context in try await handler.endTrip(request, context) }
         }
         registry.serverStreaming(service: name, method: "WatchTrip") {
             (request: Trip_V1_WatchTripRequest, call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>) in
@@ -237,6 +251,26 @@ public struct Trip_V1_TripServiceClient {
         _ request: Trip_V1_CancelTripRequest, options: CallOptions = CallOptions()
     ) async throws(RPCError) -> Trip_V1_CancelTripResponse {
         try await channel.unary("/trip.v1.TripService/CancelTrip", request, options: options)
+    }
+
+    /// Ends a trip by force (for operators): one in progress is cancelled, with the reason, and its driver is free again.
+    /// Idempotent. FAILED_PRECONDITION for a completed one.
+    @inlinable
+    @discardableResult
+    public func endTrip(
+        _ request: Trip_V1_EndTripRequest, options: CallOptions = CallOptions(),
+        _ completion: @escaping (Result<Trip_V1_EndTripResponse, RPCError>) -> Void
+    ) -> UnaryCall {
+        channel.unary("/trip.v1.TripService/EndTrip", request, options: options, completion)
+    }
+
+    /// Ends a trip by force (for operators): one in progress is cancelled, with the reason, and its driver is free again.
+    /// Idempotent. FAILED_PRECONDITION for a completed one.
+    @inlinable
+    public nonisolated(nonsending) func endTrip(
+        _ request: Trip_V1_EndTripRequest, options: CallOptions = CallOptions()
+    ) async throws(RPCError) -> Trip_V1_EndTripResponse {
+        try await channel.unary("/trip.v1.TripService/EndTrip", request, options: options)
     }
 
     /// The trip, at once and on each change; ends after the trip has ended.

@@ -160,6 +160,8 @@ public struct Trip_V1_Trip: ProtobufMessage {
     public var endedAt: Google_Protobuf_Timestamp?
     /// The number of the trip's last change (its row in the outbox): a reader ignores what is not newer.
     public var seq: UInt64 = 0
+    /// Why an operator ended the trip by force. Absent: none has.
+    public var endReason: String?
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -175,7 +177,8 @@ public struct Trip_V1_Trip: ProtobufMessage {
         createdAt: Google_Protobuf_Timestamp? = nil,
         pickedUpAt: Google_Protobuf_Timestamp? = nil,
         endedAt: Google_Protobuf_Timestamp? = nil,
-        seq: UInt64 = 0
+        seq: UInt64 = 0,
+        endReason: String? = nil
     ) {
         self.id = id
         self.riderID = riderID
@@ -188,6 +191,7 @@ public struct Trip_V1_Trip: ProtobufMessage {
         self.pickedUpAt = pickedUpAt
         self.endedAt = endedAt
         self.seq = seq
+        self.endReason = endReason
     }
 
     public static var fullName: String { "trip.v1.Trip" }
@@ -205,6 +209,7 @@ public struct Trip_V1_Trip: ProtobufMessage {
             ProtobufField(9, "picked_up_at", "pickedUpAt"),
             ProtobufField(10, "ended_at", "endedAt"),
             ProtobufField(11, "seq", "seq"),
+            ProtobufField(12, "end_reason", "endReason"),
         ]
     }
 
@@ -221,6 +226,7 @@ public struct Trip_V1_Trip: ProtobufMessage {
         size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.pickedUpAt, 9)
         size &+= ProtobufNested<Google_Protobuf_Timestamp>.fieldSize(optional: self.endedAt, 10)
         size &+= ProtobufUInt64.fieldSize(self.seq, 11)
+        size &+= ProtobufString.fieldSize(optional: self.endReason, 12)
         return size
     }
 
@@ -236,6 +242,7 @@ public struct Trip_V1_Trip: ProtobufMessage {
         ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.pickedUpAt, 9, into: &buffer)
         ProtobufNested<Google_Protobuf_Timestamp>.encodeField(optional: self.endedAt, 10, into: &buffer)
         ProtobufUInt64.encodeField(self.seq, 11, into: &buffer)
+        ProtobufString.encodeField(optional: self.endReason, 12, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -253,6 +260,7 @@ public struct Trip_V1_Trip: ProtobufMessage {
             case 74: try reader.merge(into: &self.pickedUpAt)
             case 82: try reader.merge(into: &self.endedAt)
             case 88: self.seq = try ProtobufUInt64.decode(&reader)
+            case 98: self.endReason = try ProtobufString.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -870,6 +878,96 @@ public struct Trip_V1_CancelTripResponse: ProtobufMessage {
     }
 }
 
+public struct Trip_V1_EndTripRequest: ProtobufMessage {
+    public var tripID: String = ""
+    /// 1 to 200 characters.
+    public var reason: String = ""
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public init(
+        tripID: String = "",
+        reason: String = ""
+    ) {
+        self.tripID = tripID
+        self.reason = reason
+    }
+
+    public static var fullName: String { "trip.v1.EndTripRequest" }
+
+    public static var fields: [ProtobufField] {
+        [
+            ProtobufField(1, "trip_id", "tripId"),
+            ProtobufField(2, "reason", "reason"),
+        ]
+    }
+
+    public var encodedSize: Int {
+        var size = unknownFields.count
+        size &+= ProtobufString.fieldSize(self.tripID, 1)
+        size &+= ProtobufString.fieldSize(self.reason, 2)
+        return size
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        ProtobufString.encodeField(self.tripID, 1, into: &buffer)
+        ProtobufString.encodeField(self.reason, 2, into: &buffer)
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            switch tag {
+            case 10: self.tripID = try ProtobufString.decode(&reader)
+            case 18: self.reason = try ProtobufString.decode(&reader)
+            default: try reader.keepUnknown(tag, in: &unknownFields)
+            }
+        }
+    }
+}
+
+public struct Trip_V1_EndTripResponse: ProtobufMessage {
+    public var trip: Trip_V1_Trip?
+    public var unknownFields: [UInt8] = []
+
+    public init() {}
+
+    public init(
+        trip: Trip_V1_Trip? = nil
+    ) {
+        self.trip = trip
+    }
+
+    public static var fullName: String { "trip.v1.EndTripResponse" }
+
+    public static var fields: [ProtobufField] {
+        [
+            ProtobufField(1, "trip", "trip"),
+        ]
+    }
+
+    public var encodedSize: Int {
+        var size = unknownFields.count
+        size &+= ProtobufNested<Trip_V1_Trip>.fieldSize(optional: self.trip, 1)
+        return size
+    }
+
+    public func encode(into buffer: inout ByteBuffer) {
+        ProtobufNested<Trip_V1_Trip>.encodeField(optional: self.trip, 1, into: &buffer)
+        if !unknownFields.isEmpty { buffer.append(unknownFields) }
+    }
+
+    public mutating func merge(from reader: inout ProtobufReader) throws(ProtobufError) {
+        while let tag = try reader.nextTag() {
+            switch tag {
+            case 10: try reader.merge(into: &self.trip)
+            default: try reader.keepUnknown(tag, in: &unknownFields)
+            }
+        }
+    }
+}
+
 public struct Trip_V1_WatchTripRequest: ProtobufMessage {
     public var tripID: String = ""
     public var unknownFields: [UInt8] = []
@@ -999,8 +1097,8 @@ extension ProtobufFile {
     /// `trip/v1/trip.proto`
     public static let trip_v1_trip = ProtobufFile(
         name: "trip/v1/trip.proto",
-        descriptor: "ChJ0cmlwL3YxL3RyaXAucHJvdG8SB3RyaXAudjEaFmRyaXZlci92MS9kcml2ZXIucHJvdG8aH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iKwoFUGxhY2USEAoDbGF0GAEgASgBUgNsYXQSEAoDbG9uGAIgASgBUgNsb24iXgoKVHJpcERyaXZlchIOCgJpZBgBIAEoCVICaWQSEgoEbmFtZRgCIAEoCVIEbmFtZRIsCgd2ZWhpY2xlGAMgASgLMhIuZHJpdmVyLnYxLlZlaGljbGVSB3ZlaGljbGUivAMKBFRyaXASDgoCaWQYASABKAlSAmlkEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEhsKCWRyaXZlcl9pZBgDIAEoCVIIZHJpdmVySWQSKwoGZHJpdmVyGAQgASgLMhMudHJpcC52MS5UcmlwRHJpdmVyUgZkcml2ZXISKwoGc3RhdHVzGAUgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzUgZzdGF0dXMSJgoGcGlja3VwGAYgASgLMg4udHJpcC52MS5QbGFjZVIGcGlja3VwEigKB2Ryb3BvZmYYByABKAsyDi50cmlwLnYxLlBsYWNlUgdkcm9wb2ZmEjkKCmNyZWF0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgljcmVhdGVkQXQSPAoMcGlja2VkX3VwX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcGlja2VkVXBBdBI1CghlbmRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQSEAoDc2VxGAsgASgEUgNzZXEivAIKEUNyZWF0ZVRyaXBSZXF1ZXN0EhMKAmlkGAEgASgJSABSAmlkiAEBEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEiAKCWRyaXZlcl9pZBgDIAEoCUgBUghkcml2ZXJJZIgBARImCgZwaWNrdXAYBCABKAsyDi50cmlwLnYxLlBsYWNlUgZwaWNrdXASKAoHZHJvcG9mZhgFIAEoCzIOLnRyaXAudjEuUGxhY2VSB2Ryb3BvZmYSLAoPaWRlbXBvdGVuY3lfa2V5GAYgASgJSAJSDmlkZW1wb3RlbmN5S2V5iAEBEh8KCGNhdGVnb3J5GAcgASgJSANSCGNhdGVnb3J5iAEBQgUKA19pZEIMCgpfZHJpdmVyX2lkQhIKEF9pZGVtcG90ZW5jeV9rZXlCCwoJX2NhdGVnb3J5IlMKEkNyZWF0ZVRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwEhoKCHJlcGxheWVkGAIgASgIUghyZXBsYXllZCIpCg5HZXRUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNAoPR2V0VHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAijwIKEExpc3RUcmlwc1JlcXVlc3QSHgoIcmlkZXJfaWQYASABKAlIAFIHcmlkZXJJZIgBARIgCglkcml2ZXJfaWQYAiABKAlIAVIIZHJpdmVySWSIAQESMAoGc3RhdHVzGAMgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzSAJSBnN0YXR1c4gBARIgCglwYWdlX3NpemUYBCABKA1IA1IIcGFnZVNpemWIAQESIgoKcGFnZV90b2tlbhgFIAEoCUgEUglwYWdlVG9rZW6IAQFCCwoJX3JpZGVyX2lkQgwKCl9kcml2ZXJfaWRCCQoHX3N0YXR1c0IMCgpfcGFnZV9zaXplQg0KC19wYWdlX3Rva2VuIuYBChFMaXN0VHJpcHNSZXNwb25zZRIjCgV0cmlwcxgBIAMoCzINLnRyaXAudjEuVHJpcFIFdHJpcHMSKwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJSABSDW5leHRQYWdlVG9rZW6IAQESEAoDc2VxGAMgASgEUgNzZXESGQoFZXBvY2gYBCABKARIAVIFZXBvY2iIAQESJAoLZGF0YWJhc2VfaWQYBSABKAlIAlIKZGF0YWJhc2VJZIgBAUISChBfbmV4dF9wYWdlX3Rva2VuQggKBl9lcG9jaEIOCgxfZGF0YWJhc2VfaWQiLAoRUGlja1VwVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjcKElBpY2tVcFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIi4KE0NvbXBsZXRlVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjkKFENvbXBsZXRlVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiLAoRQ2FuY2VsVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjcKEkNhbmNlbFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIisKEFdhdGNoVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjYKEVdhdGNoVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiOwoMQWx0ZXJuYXRpdmVzEisKB2RyaXZlcnMYASADKAsyES5kcml2ZXIudjEuRHJpdmVyUgdkcml2ZXJzKnwKClRyaXBTdGF0dXMSGwoXVFJJUF9TVEFUVVNfVU5TUEVDSUZJRUQQABIbChdUUklQX1NUQVRVU19JTl9QUk9HUkVTUxABEhkKFVRSSVBfU1RBVFVTX0NPTVBMRVRFRBACEhkKFVRSSVBfU1RBVFVTX0NBTkNFTExFRBADMvcDCgtUcmlwU2VydmljZRJFCgpDcmVhdGVUcmlwEhoudHJpcC52MS5DcmVhdGVUcmlwUmVxdWVzdBobLnRyaXAudjEuQ3JlYXRlVHJpcFJlc3BvbnNlEjwKB0dldFRyaXASFy50cmlwLnYxLkdldFRyaXBSZXF1ZXN0GhgudHJpcC52MS5HZXRUcmlwUmVzcG9uc2USQgoJTGlzdFRyaXBzEhkudHJpcC52MS5MaXN0VHJpcHNSZXF1ZXN0GhoudHJpcC52MS5MaXN0VHJpcHNSZXNwb25zZRJFCgpQaWNrVXBUcmlwEhoudHJpcC52MS5QaWNrVXBUcmlwUmVxdWVzdBobLnRyaXAudjEuUGlja1VwVHJpcFJlc3BvbnNlEksKDENvbXBsZXRlVHJpcBIcLnRyaXAudjEuQ29tcGxldGVUcmlwUmVxdWVzdBodLnRyaXAudjEuQ29tcGxldGVUcmlwUmVzcG9uc2USRQoKQ2FuY2VsVHJpcBIaLnRyaXAudjEuQ2FuY2VsVHJpcFJlcXVlc3QaGy50cmlwLnYxLkNhbmNlbFRyaXBSZXNwb25zZRJECglXYXRjaFRyaXASGS50cmlwLnYxLldhdGNoVHJpcFJlcXVlc3QaGi50cmlwLnYxLldhdGNoVHJpcFJlc3BvbnNlMAFiBnByb3RvMw==",
+        descriptor: "ChJ0cmlwL3YxL3RyaXAucHJvdG8SB3RyaXAudjEaFmRyaXZlci92MS9kcml2ZXIucHJvdG8aH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iKwoFUGxhY2USEAoDbGF0GAEgASgBUgNsYXQSEAoDbG9uGAIgASgBUgNsb24iXgoKVHJpcERyaXZlchIOCgJpZBgBIAEoCVICaWQSEgoEbmFtZRgCIAEoCVIEbmFtZRIsCgd2ZWhpY2xlGAMgASgLMhIuZHJpdmVyLnYxLlZlaGljbGVSB3ZlaGljbGUi7wMKBFRyaXASDgoCaWQYASABKAlSAmlkEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEhsKCWRyaXZlcl9pZBgDIAEoCVIIZHJpdmVySWQSKwoGZHJpdmVyGAQgASgLMhMudHJpcC52MS5UcmlwRHJpdmVyUgZkcml2ZXISKwoGc3RhdHVzGAUgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzUgZzdGF0dXMSJgoGcGlja3VwGAYgASgLMg4udHJpcC52MS5QbGFjZVIGcGlja3VwEigKB2Ryb3BvZmYYByABKAsyDi50cmlwLnYxLlBsYWNlUgdkcm9wb2ZmEjkKCmNyZWF0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgljcmVhdGVkQXQSPAoMcGlja2VkX3VwX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcGlja2VkVXBBdBI1CghlbmRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQSEAoDc2VxGAsgASgEUgNzZXESIgoKZW5kX3JlYXNvbhgMIAEoCUgAUgllbmRSZWFzb26IAQFCDQoLX2VuZF9yZWFzb24ivAIKEUNyZWF0ZVRyaXBSZXF1ZXN0EhMKAmlkGAEgASgJSABSAmlkiAEBEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEiAKCWRyaXZlcl9pZBgDIAEoCUgBUghkcml2ZXJJZIgBARImCgZwaWNrdXAYBCABKAsyDi50cmlwLnYxLlBsYWNlUgZwaWNrdXASKAoHZHJvcG9mZhgFIAEoCzIOLnRyaXAudjEuUGxhY2VSB2Ryb3BvZmYSLAoPaWRlbXBvdGVuY3lfa2V5GAYgASgJSAJSDmlkZW1wb3RlbmN5S2V5iAEBEh8KCGNhdGVnb3J5GAcgASgJSANSCGNhdGVnb3J5iAEBQgUKA19pZEIMCgpfZHJpdmVyX2lkQhIKEF9pZGVtcG90ZW5jeV9rZXlCCwoJX2NhdGVnb3J5IlMKEkNyZWF0ZVRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwEhoKCHJlcGxheWVkGAIgASgIUghyZXBsYXllZCIpCg5HZXRUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNAoPR2V0VHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAijwIKEExpc3RUcmlwc1JlcXVlc3QSHgoIcmlkZXJfaWQYASABKAlIAFIHcmlkZXJJZIgBARIgCglkcml2ZXJfaWQYAiABKAlIAVIIZHJpdmVySWSIAQESMAoGc3RhdHVzGAMgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzSAJSBnN0YXR1c4gBARIgCglwYWdlX3NpemUYBCABKA1IA1IIcGFnZVNpemWIAQESIgoKcGFnZV90b2tlbhgFIAEoCUgEUglwYWdlVG9rZW6IAQFCCwoJX3JpZGVyX2lkQgwKCl9kcml2ZXJfaWRCCQoHX3N0YXR1c0IMCgpfcGFnZV9zaXplQg0KC19wYWdlX3Rva2VuIuYBChFMaXN0VHJpcHNSZXNwb25zZRIjCgV0cmlwcxgBIAMoCzINLnRyaXAudjEuVHJpcFIFdHJpcHMSKwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJSABSDW5leHRQYWdlVG9rZW6IAQESEAoDc2VxGAMgASgEUgNzZXESGQoFZXBvY2gYBCABKARIAVIFZXBvY2iIAQESJAoLZGF0YWJhc2VfaWQYBSABKAlIAlIKZGF0YWJhc2VJZIgBAUISChBfbmV4dF9wYWdlX3Rva2VuQggKBl9lcG9jaEIOCgxfZGF0YWJhc2VfaWQiLAoRUGlja1VwVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjcKElBpY2tVcFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIi4KE0NvbXBsZXRlVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjkKFENvbXBsZXRlVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiLAoRQ2FuY2VsVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjcKEkNhbmNlbFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIkEKDkVuZFRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZBIWCgZyZWFzb24YAiABKAlSBnJlYXNvbiI0Cg9FbmRUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCIrChBXYXRjaFRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZCI2ChFXYXRjaFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIjsKDEFsdGVybmF0aXZlcxIrCgdkcml2ZXJzGAEgAygLMhEuZHJpdmVyLnYxLkRyaXZlclIHZHJpdmVycyp8CgpUcmlwU3RhdHVzEhsKF1RSSVBfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXVFJJUF9TVEFUVVNfSU5fUFJPR1JFU1MQARIZChVUUklQX1NUQVRVU19DT01QTEVURUQQAhIZChVUUklQX1NUQVRVU19DQU5DRUxMRUQQAzK1BAoLVHJpcFNlcnZpY2USRQoKQ3JlYXRlVHJpcBIaLnRyaXAudjEuQ3JlYXRlVHJpcFJlcXVlc3QaGy50cmlwLnYxLkNyZWF0ZVRyaXBSZXNwb25zZRI8CgdHZXRUcmlwEhcudHJpcC52MS5HZXRUcmlwUmVxdWVzdBoYLnRyaXAudjEuR2V0VHJpcFJlc3BvbnNlEkIKCUxpc3RUcmlwcxIZLnRyaXAudjEuTGlzdFRyaXBzUmVxdWVzdBoaLnRyaXAudjEuTGlzdFRyaXBzUmVzcG9uc2USRQoKUGlja1VwVHJpcBIaLnRyaXAudjEuUGlja1VwVHJpcFJlcXVlc3QaGy50cmlwLnYxLlBpY2tVcFRyaXBSZXNwb25zZRJLCgxDb21wbGV0ZVRyaXASHC50cmlwLnYxLkNvbXBsZXRlVHJpcFJlcXVlc3QaHS50cmlwLnYxLkNvbXBsZXRlVHJpcFJlc3BvbnNlEkUKCkNhbmNlbFRyaXASGi50cmlwLnYxLkNhbmNlbFRyaXBSZXF1ZXN0GhsudHJpcC52MS5DYW5jZWxUcmlwUmVzcG9uc2USPAoHRW5kVHJpcBIXLnRyaXAudjEuRW5kVHJpcFJlcXVlc3QaGC50cmlwLnYxLkVuZFRyaXBSZXNwb25zZRJECglXYXRjaFRyaXASGS50cmlwLnYxLldhdGNoVHJpcFJlcXVlc3QaGi50cmlwLnYxLldhdGNoVHJpcFJlc3BvbnNlMAFiBnByb3RvMw==",
         dependencies: [.driver_v1_driver, .google_protobuf_timestamp],
-        symbols: ["trip.v1.Place", "trip.v1.TripDriver", "trip.v1.Trip", "trip.v1.CreateTripRequest", "trip.v1.CreateTripResponse", "trip.v1.GetTripRequest", "trip.v1.GetTripResponse", "trip.v1.ListTripsRequest", "trip.v1.ListTripsResponse", "trip.v1.PickUpTripRequest", "trip.v1.PickUpTripResponse", "trip.v1.CompleteTripRequest", "trip.v1.CompleteTripResponse", "trip.v1.CancelTripRequest", "trip.v1.CancelTripResponse", "trip.v1.WatchTripRequest", "trip.v1.WatchTripResponse", "trip.v1.Alternatives", "trip.v1.TripStatus", "trip.v1.TripService", "trip.v1.TripService.CreateTrip", "trip.v1.TripService.GetTrip", "trip.v1.TripService.ListTrips", "trip.v1.TripService.PickUpTrip", "trip.v1.TripService.CompleteTrip", "trip.v1.TripService.CancelTrip", "trip.v1.TripService.WatchTrip"]
+        symbols: ["trip.v1.Place", "trip.v1.TripDriver", "trip.v1.Trip", "trip.v1.CreateTripRequest", "trip.v1.CreateTripResponse", "trip.v1.GetTripRequest", "trip.v1.GetTripResponse", "trip.v1.ListTripsRequest", "trip.v1.ListTripsResponse", "trip.v1.PickUpTripRequest", "trip.v1.PickUpTripResponse", "trip.v1.CompleteTripRequest", "trip.v1.CompleteTripResponse", "trip.v1.CancelTripRequest", "trip.v1.CancelTripResponse", "trip.v1.EndTripRequest", "trip.v1.EndTripResponse", "trip.v1.WatchTripRequest", "trip.v1.WatchTripResponse", "trip.v1.Alternatives", "trip.v1.TripStatus", "trip.v1.TripService", "trip.v1.TripService.CreateTrip", "trip.v1.TripService.GetTrip", "trip.v1.TripService.ListTrips", "trip.v1.TripService.PickUpTrip", "trip.v1.TripService.CompleteTrip", "trip.v1.TripService.CancelTrip", "trip.v1.TripService.EndTrip", "trip.v1.TripService.WatchTrip"]
     )
 }

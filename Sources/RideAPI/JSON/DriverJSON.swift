@@ -4,7 +4,8 @@ import ProtobufWire
 
 /// A driver as REST and WebSocket show them.
 ///
-///     {"id","name","vehicle":{…},"lat","lon","heading"?,"speed"?,"status","distance_m"?,"updated_at"}
+///     {"id","name","vehicle":{…},"lat","lon","heading"?,"speed"?,"status","suspension":{"reason","at"}?,"distance_m"?,
+///      "updated_at"}
 ///
 /// `distance_m` and `updated_at` come last, and the end has always the same length: a cache keeps each driver's text once,
 /// and a list that knows distances copies it around them (`appendJSON(driverText:distance:)`).
@@ -28,6 +29,12 @@ extension ByteBuffer {
         append(",\"status\":\"")
         append(driver.status.word)
         append("\"")
+        if let suspension = driver.suspension {
+            append(",\"suspension\":{\"reason\":")
+            appendJSON(string: suspension.reason)
+            appendJSON("at", instant: suspension.at?.unixMilliseconds ?? 0)
+            append("}")
+        }
         if let distance = driver.distanceM { appendJSON("distance_m", fixed: distance, decimals: 1) }
         appendJSON("updated_at", instant: driver.updatedAt?.unixMilliseconds ?? 0)
         endJSONObject()

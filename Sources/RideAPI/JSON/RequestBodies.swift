@@ -99,6 +99,49 @@ public enum RequestBodies {
         return status ?? .unspecified
     }
 
+    /// `PATCH /drivers/{id}`: a merge patch (RFC 7396) of `name` and `vehicle`. Every member has to stay, so that none can be null.
+    /// The answer has no driver id.
+    public static func updateDriver(_ bytes: Span<UInt8>) throws(BodyError) -> Driver_V1_UpdateDriverRequest {
+        var body = BodyReader(bytes)
+        var request = Driver_V1_UpdateDriverRequest()
+        if try body.beginObject("The body") {
+            while let member = try body.nextMember() {
+                if body.isEqual(member, "name") {
+                    request.name = try body.words("name", Rules.name)
+                } else if body.isEqual(member, "vehicle") {
+                    let vehicle = try vehicleWords(&body)
+                    request.make = vehicle.make
+                    request.model = vehicle.model
+                    request.color = vehicle.color
+                    request.plate = vehicle.plate
+                    request.category = vehicle.category
+                } else {
+                    try body.unknownMember(member, known: "name and vehicle")
+                }
+            }
+        }
+        try body.finish()
+        return request
+    }
+
+    /// `{"reason":…}`: why an operator does something.
+    public static func reason(_ bytes: Span<UInt8>) throws(BodyError) -> String {
+        var body = BodyReader(bytes)
+        var reason: String?
+        if try body.beginObject("The body") {
+            while let member = try body.nextMember() {
+                if body.isEqual(member, "reason") {
+                    reason = try body.words("reason", Rules.reason)
+                } else {
+                    try body.unknownMember(member, known: "reason")
+                }
+            }
+        }
+        if reason == nil { body.missing("reason") }
+        try body.finish()
+        return reason ?? ""
+    }
+
     /// A message of `/ws/drivers/{id}/location`: `{"lat","lon","heading"?,"speed"?,"accuracy"?,"at"?}`, the members of W3C
     /// Geolocation, which says null for what it does not know; iOS says −1. Other members are skipped: an app may send all it
     /// has.
@@ -184,28 +227,44 @@ public enum RequestBodies {
     }
 
     private static func vehicle(_ body: inout BodyReader) throws(BodyError) -> Driver_V1_Vehicle? {
-        guard try body.beginObject("vehicle") else { return nil }
-        var vehicle = Driver_V1_Vehicle()
+        let words = try vehicleWords(&body)
+        for (name, word) in words.all where word == nil { body.missing(name, in: "/vehicle") }
+        return Driver_V1_Vehicle(
+            make: words.make ?? "", model: words.model ?? "", color: words.color ?? "", plate: words.plate ?? "",
+            category: words.category ?? "")
+    }
+
+    /// The words about a vehicle that are there, and good.
+    private struct VehicleWords {
+        var make: String?
+        var model: String?
+        var color: String?
+        var plate: String?
+        var category: String?
+
+        var all: [(String, String?)] {
+            [("make", make), ("model", model), ("color", color), ("plate", plate), ("category", category)]
+        }
+    }
+
+    private static func vehicleWords(_ body: inout BodyReader) throws(BodyError) -> VehicleWords {
+        var words = VehicleWords()
+        guard try body.beginObject("vehicle") else { return words }
         while let member = try body.nextMember() {
             if body.isEqual(member, "make") {
-                vehicle.make = try body.words("make", Rules.vehicleWord) ?? ""
+                words.make = try body.words("make", Rules.vehicleWord)
             } else if body.isEqual(member, "model") {
-                vehicle.model = try body.words("model", Rules.vehicleWord) ?? ""
+                words.model = try body.words("model", Rules.vehicleWord)
             } else if body.isEqual(member, "color") {
-                vehicle.color = try body.words("color", Rules.vehicleWord) ?? ""
+                words.color = try body.words("color", Rules.vehicleWord)
             } else if body.isEqual(member, "plate") {
-                vehicle.plate = try body.words("plate", Rules.vehicleWord) ?? ""
+                words.plate = try body.words("plate", Rules.vehicleWord)
             } else if body.isEqual(member, "category") {
-                vehicle.category = try body.words("category", Rules.vehicleWord) ?? ""
+                words.category = try body.words("category", Rules.vehicleWord)
             } else {
                 try body.unknownMember(member, known: "make, model, color, plate and category")
             }
         }
-        if vehicle.make.isEmpty { body.missing("make", in: "/vehicle") }
-        if vehicle.model.isEmpty { body.missing("model", in: "/vehicle") }
-        if vehicle.color.isEmpty { body.missing("color", in: "/vehicle") }
-        if vehicle.plate.isEmpty { body.missing("plate", in: "/vehicle") }
-        if vehicle.category.isEmpty { body.missing("category", in: "/vehicle") }
-        return vehicle
+        return words
     }
 }

@@ -6,7 +6,7 @@ extension ByteBuffer {
     /// Appends a trip as REST, WebSocket and Kafka show it.
     ///
     ///     {"id","rider_id","driver_id","driver":{"id","name","vehicle"},"status","pickup":{"lat","lon"},
-    ///      "dropoff":{"lat","lon"},"created_at","picked_up_at"?,"ended_at"?}
+    ///      "dropoff":{"lat","lon"},"created_at","picked_up_at"?,"ended_at"?,"end_reason"?}
     public mutating func appendJSON(trip: Trip_V1_Trip) {
         append("{\"id\":")
         appendJSON(string: trip.id)
@@ -26,6 +26,7 @@ extension ByteBuffer {
         appendJSON("created_at", instant: trip.createdAt?.unixMilliseconds ?? 0)
         if let instant = trip.pickedUpAt { appendJSON("picked_up_at", instant: instant.unixMilliseconds) }
         if let instant = trip.endedAt { appendJSON("ended_at", instant: instant.unixMilliseconds) }
+        if let reason = trip.endReason { appendJSON("end_reason", string: reason) }
         endJSONObject()
     }
 

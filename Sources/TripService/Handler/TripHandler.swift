@@ -76,6 +76,13 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         change(request.tripID, .cancel, call) { Trip_V1_CancelTripResponse(trip: $0) }
     }
 
+    func endTrip(_ request: Trip_V1_EndTripRequest, _ call: UnaryServerCall<Trip_V1_EndTripResponse>) {
+        if let violation = Rules.reason.violation(of: "reason", request.reason) {
+            return call.fail(TripError.invalid(field: "reason", violation).rpcError)
+        }
+        change(request.tripID, .end(reason: request.reason), call) { Trip_V1_EndTripResponse(trip: $0) }
+    }
+
     private func change<Response>(
         _ id: String, _ action: TripAction, _ call: UnaryServerCall<Response>,
         _ response: @escaping (Trip_V1_Trip) -> Response

@@ -37,7 +37,8 @@ enum TripOwnership {
         }
     }
 
-    /// Whether somebody may do that to a trip which they see: its driver picks up and completes.
+    /// Whether somebody may do that to a trip which they see: its driver picks up and completes. Ending by force is for operators
+    /// (`RPCRight`).
     static func check(_ caller: Principal?, may action: TripAction, _ trip: Trip) throws(TripError) {
         try check(caller, sees: trip)
         guard let caller, action != .cancel else { return }

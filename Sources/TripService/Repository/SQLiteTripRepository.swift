@@ -117,7 +117,7 @@ final class SQLiteTripRepository: TripRepository {
         trip.seq = try append(.created, trip.id, trace, database)
         try database.statement(
             """
-            INSERT INTO trips VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?11, ?12, ?13, ?14, NULL, NULL, ?15)
+            INSERT INTO trips VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?11, ?12, ?13, ?14, NULL, NULL, ?15, NULL)
             """
         ).run(
             .text(trip.id), .text(trip.riderID), .text(driver.id), .text(driver.name), .text(driver.vehicle.make),
@@ -154,10 +154,10 @@ final class SQLiteTripRepository: TripRepository {
         guard let kind = event else { return .unchanged(trip) }
         trip.seq = try append(kind, trip.id, trace, database)
         try database.statement(
-            "UPDATE trips SET status = ?2, picked_up_at = ?3, ended_at = ?4, seq = ?5 WHERE id = ?1"
+            "UPDATE trips SET status = ?2, picked_up_at = ?3, ended_at = ?4, seq = ?5, end_reason = ?6 WHERE id = ?1"
         ).run(
             .text(trip.id), .integer(TripSchema.number(of: trip.status)), try TripSchema.value(trip.pickedUpAt),
-            try TripSchema.value(trip.endedAt), .integer(Int64(clamping: trip.seq)))
+            try TripSchema.value(trip.endedAt), .integer(Int64(clamping: trip.seq)), .optional(trip.endReason))
         return .changed(trip, kind)
     }
 
@@ -251,13 +251,13 @@ final class SQLiteTripRepository: TripRepository {
                 FROM outbox JOIN trips ON trips.id = outbox.trip_id WHERE outbox.seq > ?1 ORDER BY outbox.seq LIMIT ?2
                 """
             ).query(.integer(Int64(clamping: seq)), .integer(Int64(limit))) { row in
-                let seq = try row.uint64(18)
+                let seq = try row.uint64(19)
                 events.append(
                     OutboxEvent(
                         seq: seq, epoch: epochs.epoch(of: seq),
-                        kind: try row.value(try row.int64(19), 19, "a kind of event", TripSchema.kind),
+                        kind: try row.value(try row.int64(20), 20, "a kind of event", TripSchema.kind),
                         latest: try TripSchema.trip(row),
-                        trace: row.isNull(20) ? .none : TraceContext(try row.text(20).utf8.span)))
+                        trace: row.isNull(21) ? .none : TraceContext(try row.text(21).utf8.span)))
             }
             return events
         }

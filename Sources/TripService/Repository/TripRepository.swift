@@ -79,7 +79,8 @@ struct OutboxEvent: Sendable {
             status: kind == .completed || kind == .cancelled ? latest.status : .inProgress, pickup: latest.pickup,
             dropoff: latest.dropoff, createdAt: latest.createdAt,
             pickedUpAt: kind == .created ? nil : latest.pickedUpAt,
-            endedAt: kind == .completed || kind == .cancelled ? latest.endedAt : nil, seq: seq)
+            endedAt: kind == .completed || kind == .cancelled ? latest.endedAt : nil,
+            endReason: kind == .cancelled ? latest.endReason : nil, seq: seq)
     }
 }
 

@@ -81,6 +81,10 @@ enum TripSchema {
         -- Of the request that made the change, as it travels (W3C Trace Context §3.2). NULL: it had none.
         ALTER TABLE outbox ADD COLUMN traceparent TEXT;
         """,
+        """
+        -- Why an operator ended the trip. NULL: none has.
+        ALTER TABLE trips ADD COLUMN end_reason TEXT;
+        """,
     ]
 
     /// Says in the file that it belongs to this service: "trip" in ASCII.
@@ -111,7 +115,7 @@ enum TripSchema {
         TripEventKind.allCases.first { self.number(of: $0) == number }
     }
 
-    /// The trip in columns 0–17 of a row of `SELECT * FROM trips`.
+    /// The trip in columns 0–18 of a row of `SELECT * FROM trips`.
     /// - Throws: `SQLiteError`, which names the trip and the column, for what no trip can have.
     static func trip(_ row: SQLiteRow) throws(SQLiteError) -> Trip {
         Trip(
@@ -124,7 +128,8 @@ enum TripSchema {
             status: try row.value(try row.int64(9), 9, "a status", status), pickup: try position(row, 10),
             dropoff: try position(row, 12), createdAt: try instant(row, 14),
             pickedUpAt: row.isNull(15) ? nil : try instant(row, 15),
-            endedAt: row.isNull(16) ? nil : try instant(row, 16), seq: try row.uint64(17))
+            endedAt: row.isNull(16) ? nil : try instant(row, 16), endReason: row.isNull(18) ? nil : try row.text(18),
+            seq: try row.uint64(17))
     }
 
     private static func identifier(_ row: SQLiteRow, _ column: Int32) throws(SQLiteError) -> String {

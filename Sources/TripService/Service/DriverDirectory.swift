@@ -9,7 +9,7 @@ struct KnownDriver: Sendable {
 
     var profile: DriverProfile { driver.profile }
     /// On duty, with or without a trip.
-    var isPresent: Bool { driver.presence == .present }
+    var isPresent: Bool { driver.isOnDuty }
 }
 
 /// What the trip service asks the driver service. For tasks of the loop; cancelling one cancels its question. `timeout` in
