@@ -29,7 +29,7 @@ public final class RPCAccess: ServerInterceptor {
     ) throws -> RPCAccess? {
         var rights: [RPCRight] = []
         for path in server.methods {
-            guard let right = RPCRight.of(path) else {
+            guard let right = RPCRight.of(path), right.isForAnyone || RPCRight.limit(of: path) != nil else {
                 throw AccessSettingError(description: "\(path) has no row in the table of who may call what.")
             }
             rights.append(right)
@@ -95,6 +95,7 @@ public final class RPCAccess: ServerInterceptor {
             throw .insufficientScope(right.roles.union([.operator]))
         }
         call.attach(principal)
+        if !principal.isService, isRelayed(call) { call.attach(RelayedCall()) }
         // Another service ends its streams itself, and its token is replaced every few minutes.
         if !call.isUnary, !principal.isService { streams.add(call, principal) }
     }
@@ -108,6 +109,14 @@ public final class RPCAccess: ServerInterceptor {
         }
         authenticator.metrics.refused("missing")
         throw .unauthenticated("This is for those who say who they are: authorization: Bearer TOKEN.")
+    }
+
+    /// Whether the gateway proves that it passes this call on. A proof that is none is no harm: the call is then its client's own.
+    private func isRelayed(_ call: InterceptedCall) -> Bool {
+        if let certificate = call.peerCertificate, ServiceName(certificate) == .gateway { return true }
+        let proof = call.withValue(of: RelayedCall.key) { principal($0) }.result
+        guard case .success(let relay)? = proof else { return false }
+        return relay.isService && relay.subject == ServiceName.gateway.rawValue
     }
 
     private func principal(_ value: Span<UInt8>) -> Result<Principal, RPCError> {
@@ -135,13 +144,16 @@ extension ServiceName {
     /// The service whose certificate it is: the first label of a name in it, as in `gateway` or `gateway.cabstand.svc`. The
     /// authorities that are believed are the installation's own (`CABSTAND_TLS_CA`): they know whom they call so.
     init?(_ certificate: TLSPeerCertificate) {
-        let names = Set(
-            certificate.dnsNames.compactMap {
-                $0.split(separator: ".").first.flatMap { ServiceName(rawValue: String($0)) }
-            })
-        // A certificate of two services would be whichever is asked for.
-        guard names.count == 1, let name = names.first else { return nil }
-        self = name
+        var found: ServiceName?
+        for host in certificate.dnsNames {
+            for name in ServiceName.allCases where host.prefix(while: { $0 != "." }) == name.rawValue {
+                // A certificate of two services would be whichever is asked for.
+                guard found == nil || found == name else { return nil }
+                found = name
+            }
+        }
+        guard let found else { return nil }
+        self = found
     }
 }
 

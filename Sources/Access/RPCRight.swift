@@ -1,3 +1,5 @@
+import Operations
+
 /// Who may call an RPC of the services: a row of the one table. Operators may call everything.
 public struct RPCRight: Sendable {
     /// Whether nobody is asked who they are.
@@ -16,12 +18,46 @@ public struct RPCRight: Sendable {
     /// The row of a method by its path; nil: there is none, and a server that offers it does not start.
     public static func of(_ path: String) -> RPCRight? { table[path] }
 
+    /// What a call counts as that is limited by rate; nil: it is for anyone, and is not limited.
+    public static func limit(of path: String) -> LimitClass? { limits[path] }
+
     /// Every path that has a row.
     public static var paths: [String] { table.keys.sorted() }
 
     private static func only(_ roles: Role..., services: Set<ServiceName> = []) -> RPCRight {
         RPCRight(roles: Set(roles), services: services)
     }
+
+    private static let limits: [String: LimitClass] = {
+        let classes: KeyValuePairs<LimitClass, (service: String, methods: [String])> = [
+            .booking: ("trip.v1.TripService", ["CreateTrip"]),
+            .read: (
+                "driver.v1.DriverService", ["GetDriver", "ListDrivers", "FindAvailableDrivers", "ListDriversInAreas"]
+            ),
+            .read: ("trip.v1.TripService", ["GetTrip", "ListTrips"]),
+            .read: ("grpc.reflection.v1.ServerReflection", ["ServerReflectionInfo"]),
+            .read: ("grpc.reflection.v1alpha.ServerReflection", ["ServerReflectionInfo"]),
+            .write: (
+                "driver.v1.DriverService",
+                [
+                    "RegisterDriver", "UpdateDriverStatus", "UpdateDriver", "DeleteDriver", "SuspendDriver",
+                    "RestoreDriver",
+                ]
+            ),
+            .write: ("trip.v1.TripService", ["CancelTrip", "PickUpTrip", "CompleteTrip", "EndTrip"]),
+            .write: ("auth.v1.AuthService", ["CreateEnrolment", "Revoke"]),
+            // Like handshakes of WebSockets.
+            .connect: ("driver.v1.DriverService", ["ReportLocations", "StreamLocations", "WatchDriver"]),
+            .connect: ("trip.v1.TripService", ["WatchTrip"]),
+            .token: (
+                "auth.v1.AuthService",
+                ["CreateSession", "RefreshSession", "EndSession", "RedeemEnrolment", "CreateTicket", "RedeemTicket"]
+            ),
+        ]
+        var table: [String: LimitClass] = [:]
+        for (limit, rows) in classes { for method in rows.methods { table["/\(rows.service)/\(method)"] = limit } }
+        return table
+    }()
 
     /// The gateway calls in the name of whoever asks it, with their token. In its own name it asks for what it shows to many
     /// (lists, cars, trips that are watched), and for what outlives a token: the streams behind a WebSocket, which it closes itself

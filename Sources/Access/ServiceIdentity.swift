@@ -119,13 +119,14 @@ public final class ServiceIdentity: Sendable {
         return options
     }
 
-    /// Puts a token of this program's into calls that have none.
+    /// Puts a token of this program's into calls that have none, and beside the token of somebody whose call is passed on.
     private struct OwnName: ClientInterceptor {
         let token: LoopBound<OwnToken>
 
         func intercept(_ path: StaticString, _ options: inout CallOptions) throws(RPCError) {
-            guard !options.metadata.entries.contains(where: { $0.key == "authorization" }) else { return }
-            if let entry = token.value.entry { options.metadata.add(entry) }
+            let passesOn = options.metadata.entries.contains { $0.key == "authorization" }
+            guard let made = token.value.current else { return }
+            options.metadata.add(passesOn ? made.relayed : made.own)
         }
     }
 
@@ -133,7 +134,7 @@ public final class ServiceIdentity: Sendable {
     private final class OwnToken {
         private let identity: ServiceIdentity
         private let loop: EventLoop
-        private var made: Metadata.Entry?
+        private var made: (own: Metadata.Entry, relayed: Metadata.Entry)?
         private var expires: Int64 = 0
         private var generation = 0
 
@@ -143,7 +144,7 @@ public final class ServiceIdentity: Sendable {
         }
 
         /// Nil: OpenSSL is out of memory.
-        var entry: Metadata.Entry? {
+        var current: (own: Metadata.Entry, relayed: Metadata.Entry)? {
             let now = loop.wallClockMilliseconds / 1000
             let current = identity.generation.load(ordering: .acquiring)
             // A clock that was put back makes a token that others would not take yet.
@@ -155,7 +156,8 @@ public final class ServiceIdentity: Sendable {
             guard let token = identity.secret.withLock({ $0 })?.token(for: identity.name, at: now) else { return nil }
             var metadata = Metadata()
             metadata.add("authorization", "Bearer \(token.text)")
-            made = metadata.entries.first
+            metadata.add("\(RelayedCall.key)", "Bearer \(token.text)")
+            made = (metadata.entries[0], metadata.entries[1])
             expires = token.expires
             generation = current
             return made

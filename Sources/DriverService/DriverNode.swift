@@ -88,6 +88,8 @@ final class DriverNode {
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
         access = try RPCAccess.guarding(server, AccessConfiguration.ofService(settings))
+        // Without knowing who asks, another service would be one client like any.
+        RPCLimits.limiting(server, access == nil ? nil : settings.rateLimit.policies(isGuarded: true))
         revocations = try access?.followRevocations(kafka, role: "driver")
         if access == nil {
             logger.warning(

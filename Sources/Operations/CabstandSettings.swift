@@ -179,10 +179,10 @@ public struct CabstandSettings: SettingsCatalogue {
     public let rateLimit = Setting<RateLimits>(
         "RATE_LIMIT", default: "", allowed: RateLimits.allowed,
         help:
-            "How much each client may ask; empty: what is generous to people, where CABSTAND_AUTH is required. For each gateway by itself.",
+            "How much each client may ask; empty: what is generous to people, where CABSTAND_AUTH is required. For each program by itself.",
         parse: RateLimits.init
     )
-    .of("gateway", "cabstand")
+    .of("gateway", "driver", "trip", "cabstand")
     public let connectionLimit = Setting<ConnectionLimits>(
         "CONNECTION_LIMIT", default: "", allowed: ConnectionLimits.allowed,
         help: "How many connections there may be, and WebSockets of a principal; empty: as with CABSTAND_RATE_LIMIT.",

@@ -28,6 +28,13 @@ public struct LimitPolicy: Sendable, Hashable {
     public let count: Int
     public let window: Int
 
+    /// How many clients' worth an address may ask, and an operator's token. Reason: a street of phones behind the address of one
+    /// network, and a program of an operator's that acts for many.
+    public static let crowdFactor = 20
+
+    /// What an address as a whole may, and an operator.
+    public var crowd: RateQuota { quota.times(Self.crowdFactor) }
+
     private static let units: [Character: Int] = ["s": 1, "m": 60, "h": 3600]
     /// Reason: a bound that nobody needs to exceed, and with which no sum runs over.
     private static let counts = 1...1_000_000_000

@@ -69,6 +69,8 @@ final class TripNode {
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
         access = try RPCAccess.guarding(server, AccessConfiguration.ofService(settings))
+        // Without knowing who asks, another service would be one client like any.
+        RPCLimits.limiting(server, access == nil ? nil : settings.rateLimit.policies(isGuarded: true))
         revocations = try access?.followRevocations(kafka, role: "trip")
         if access == nil {
             logger.warning(

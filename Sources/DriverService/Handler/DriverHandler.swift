@@ -172,13 +172,10 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func reportLocations(
         _ call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
     ) {
-        let report = LocationReport(book: book, caller: call[Principal.self], trace: call.origin.trace)
+        let report = LocationReport(
+            book: book, caller: call[Principal.self], rate: call[MessageRate.self], trace: call.origin.trace)
         call.onMessage = { [unowned call] message in
-            do throws(DriverError) {
-                try report.take(message)
-            } catch {
-                call.fail(error.rpcError)
-            }
+            do throws(RPCError) { try report.take(message) } catch { call.fail(error) }
         }
         call.onEnd = { [unowned call] in call.respond(report.response) }
     }

@@ -1,4 +1,5 @@
 import Access
+import GRPCRuntime
 import RideAPI
 import RideDomain
 import Telemetry
@@ -8,20 +9,28 @@ final class LocationReport {
     private let book: DriverBook
     /// Who sends it, where that is known.
     private let caller: Principal?
+    /// How much the stream may send; nil: as much as it likes.
+    private let rate: MessageRate?
     /// Of the request that the stream belongs to.
     private let trace: TraceContext
     private var driver: (id: String, slot: Int32)?
     private var accepted: UInt64 = 0
     private var dropped: [LocationDrop: UInt64] = [:]
 
-    init(book: DriverBook, caller: Principal? = nil, trace: TraceContext = .none) {
+    init(book: DriverBook, caller: Principal? = nil, rate: MessageRate? = nil, trace: TraceContext = .none) {
         self.book = book
         self.caller = caller
+        self.rate = rate
         self.trace = trace
     }
 
-    /// Takes a position; a bad one is counted, a bad stream throws.
-    func take(_ message: Driver_V1_ReportLocationsRequest) throws(DriverError) {
+    /// Takes a position; a bad one is counted, a bad stream throws, and so does one that sends too much.
+    func take(_ message: Driver_V1_ReportLocationsRequest) throws(RPCError) {
+        try rate?.take(now: book.loop.now)
+        do throws(DriverError) { try note(message) } catch { throw error.rpcError }
+    }
+
+    private func note(_ message: Driver_V1_ReportLocationsRequest) throws(DriverError) {
         let slot: Int32
         if let driver {
             guard message.driverID.isEmpty || message.driverID == driver.id else {

@@ -31,16 +31,13 @@ final class LocationStream {
 
     private init(_ book: DriverBook, _ call: Call) {
         self.call = call
-        report = LocationReport(book: book, caller: call[Principal.self], trace: call.origin.trace)
+        report = LocationReport(
+            book: book, caller: call[Principal.self], rate: call[MessageRate.self], trace: call.origin.trace)
         streams = book.locationStreams
     }
 
     private func take(_ message: Driver_V1_ReportLocationsRequest) {
-        do throws(DriverError) {
-            try report.take(message)
-        } catch {
-            return end(error.rpcError)
-        }
+        do throws(RPCError) { try report.take(message) } catch { return end(error) }
         if isDue { return }
         isDue = true
         call.loop.execute { self.acknowledge() }

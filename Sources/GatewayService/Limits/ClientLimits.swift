@@ -7,23 +7,13 @@ import Telemetry
 /// connections land on any of them. Of several gateways each counts for itself.
 ///
 /// A client is a principal, and counts by its name; whoever has not said who they are is an address. An address as a whole may
-/// ask `crowd` times as much as one client, since there may be a street of phones behind it.
+/// ask `LimitPolicy.crowdFactor` times as much as one client, since there may be a street of phones behind it.
 ///
 /// Thread-safe.
 final class ClientLimits: Sendable {
     enum Limits {
         /// Clients that are remembered at once, each in each class: 16 MiB at most, and what nobody has used costs nothing.
         static let keys = 1 << 20
-        /// How many clients' worth an address may ask, and an operator's token. Reason: a street of phones behind the address of
-        /// one network, and a program of an operator's that acts for many.
-        static let crowd = 20
-    }
-
-    /// Whom a limit holds for.
-    enum Kind: String {
-        case principal, address, socket
-        /// An address whose client has not said who they are.
-        case anonymous
     }
 
     private let policies: [LimitClass: LimitPolicy]
@@ -45,18 +35,4 @@ final class ClientLimits: Sendable {
 
     /// What holds of a class; nil: nothing.
     func policy(_ limit: LimitClass) -> LimitPolicy? { policies[limit] }
-}
-
-/// Numbers that stand for clients, by a secret of the process: nobody can foresee one, or find another client with the same.
-enum ClientDigest {
-    /// Beside Swift's own seed, which the environment can fix.
-    private static let secret = UInt64.random(in: .min ... .max)
-
-    /// A number that is not 0.
-    static func of(_ client: some Hashable) -> UInt64 {
-        var hasher = Hasher()
-        hasher.combine(secret)
-        hasher.combine(client)
-        return max(1, UInt64(bitPattern: Int64(hasher.finalize())))
-    }
 }

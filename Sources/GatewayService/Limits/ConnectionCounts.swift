@@ -41,7 +41,7 @@ final class ConnectionCounts: Sendable {
     /// Counts a WebSocket of a principal, by a digest of their name. False: they have as many as they may.
     func enter(principal digest: UInt64, isOperator: Bool) -> Bool {
         let most = (limits[.principal] ?? .max).multipliedReportingOverflow(
-            by: isOperator ? ClientLimits.Limits.crowd : 1)
+            by: isOperator ? LimitPolicy.crowdFactor : 1)
         return state.withLock { state in
             let count = state.byPrincipal[digest] ?? 0
             if !most.overflow && count >= most.partialValue { return false }

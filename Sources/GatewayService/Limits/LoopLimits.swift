@@ -8,8 +8,6 @@ import WebSocketServer
 
 /// The limits as one loop asks for them. Belongs to its loop.
 final class LoopLimits {
-    typealias Kind = ClientLimits.Kind
-
     private let loop: EventLoop
     private let shared: ClientLimits
     private let metrics: LimitMetrics
@@ -48,7 +46,7 @@ final class LoopLimits {
         _ = try take(tokens, .address, ClientDigest.of(address.network), tokens.crowd)
     }
 
-    func refused(_ limit: LimitClass, _ kind: Kind) { metrics.refused(limit, kind) }
+    func refused(_ limit: LimitClass, _ kind: LimitKind) { metrics.refused(limit, kind) }
 
     /// Takes one of what a request's client may ask. A client at its limit takes nothing of what its address may ask, so that
     /// its neighbours are not held up.
@@ -69,14 +67,14 @@ final class LoopLimits {
     }
 
     private func take(
-        _ rule: LimitRule, _ kind: Kind, _ client: UInt64, _ quota: RateQuota
+        _ rule: LimitRule, _ kind: LimitKind, _ client: UInt64, _ quota: RateQuota
     ) throws(Problem) -> RateDecision {
         let decision = decide(rule, kind, client, quota)
         guard decision.isAdmitted else { throw .rateLimited(rule, kind, quota, decision) }
         return decision
     }
 
-    private func decide(_ rule: LimitRule, _ kind: Kind, _ client: UInt64, _ quota: RateQuota) -> RateDecision {
+    private func decide(_ rule: LimitRule, _ kind: LimitKind, _ client: UInt64, _ quota: RateQuota) -> RateDecision {
         // A client's classes are apart from each other, and in other buckets.
         var mixer = SplitMix(seed: client &+ rule.number &* 4 &+ kind.number)
         let decision = shared.table.take(mixer.next(), quota, now: loop.now)
@@ -96,13 +94,13 @@ struct LimitRule {
     init(_ limit: LimitClass, _ policy: LimitPolicy) {
         self.limit = limit
         self.policy = policy
-        crowd = policy.quota.times(ClientLimits.Limits.crowd)
+        crowd = policy.crowd
         number = UInt64(clamping: LimitClass.allCases.firstIndex(of: limit) ?? 0)
     }
 
     /// `"read";q=50;w=1`
     func field(isCrowd: Bool) -> String {
-        let factor = isCrowd ? ClientLimits.Limits.crowd : 1
+        let factor = isCrowd ? LimitPolicy.crowdFactor : 1
         return "\"\(limit.rawValue)\";q=\(policy.count * factor);w=\(policy.window)"
     }
 
@@ -112,7 +110,7 @@ struct LimitRule {
     }
 }
 
-extension ClientLimits.Kind {
+extension LimitKind {
     /// Of four.
     fileprivate var number: UInt64 {
         switch self {
@@ -154,7 +152,7 @@ private struct LimitGate: Gate {
 extension Problem {
     /// Somebody asks too much (RFC 6585 §4, draft-ietf-httpapi-ratelimit-headers).
     fileprivate static func rateLimited(
-        _ rule: LimitRule, _ kind: LoopLimits.Kind, _ quota: RateQuota, _ decision: RateDecision
+        _ rule: LimitRule, _ kind: LimitKind, _ quota: RateQuota, _ decision: RateDecision
     ) -> Problem {
         let who =
             switch kind {
@@ -179,27 +177,5 @@ extension Problem {
     /// A WebSocket sends too much; what it sent this time is not looked at.
     static func rateLimited(_ rule: LimitRule, _ decision: RateDecision) -> Problem {
         rateLimited(rule, .socket, rule.policy.quota, decision)
-    }
-}
-
-/// What one loop tells of limits.
-final class LimitMetrics {
-    /// By class and kind, as they are asked for.
-    private var refusals: [LimitClass: [ClientLimits.Kind: Counter]] = [:]
-
-    init() {
-        refusals[.read] = [.principal: Self.refusal(.read, .principal)]
-    }
-
-    func refused(_ limit: LimitClass, _ kind: ClientLimits.Kind) {
-        let counter = refusals[limit]?[kind] ?? Self.refusal(limit, kind)
-        refusals[limit, default: [:]][kind] = counter
-        counter.increment()
-    }
-
-    private static func refusal(_ limit: LimitClass, _ kind: ClientLimits.Kind) -> Counter {
-        MetricRegistry.shared.counter(
-            name: "cabstand_rate_limit_refusals_total", help: "What was refused because a client asked too much.",
-            labels: ["class": limit.rawValue, "kind": kind.rawValue])
     }
 }
