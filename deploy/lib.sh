@@ -9,7 +9,7 @@ TEST_PACKAGES=(
 )
 # Packages that are unpacked into .build/tools and not installed: prometheus (20 MB, with promtool) would start a server.
 UNPACKED_PACKAGES=(prometheus)
-TEST_PYTHON=(playwright protobuf grpcio grpcio-tools grpcio-reflection grpcio-health-checking kosoku==0.1.0)
+TEST_PYTHON=(playwright protobuf grpcio grpcio-tools grpcio-reflection grpcio-health-checking kosoku==0.1.0 requests)
 
 say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }
@@ -128,6 +128,16 @@ python_packages() {
     local venv=.build/venv
     [ -x "$venv/bin/python3" ] || python3 -m venv "$venv" || return 1
     "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check "$@"
+}
+
+# source_package NAME: a package of PyPI as its authors publish it, unpacked into .build; its tests are what it is for.
+source_package() {
+    ls -d ".build/$1"-*/ >/dev/null 2>&1 && return
+    (
+        cd .build
+        venv/bin/python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-binary :all: "$1" &&
+            tar xzf "$1"-*.tar.gz
+    )
 }
 
 # Every script can be read by its shell.

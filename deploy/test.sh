@@ -64,6 +64,7 @@ step "what the build and the tests need"
 install_packages "$install" "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 if [ "$install" != no ]; then
     python_packages "${TEST_PYTHON[@]}" || say "Python's packages could not be installed: tests that need them are skipped"
+    source_package gunicorn || say "the sources of gunicorn could not be had: its corpus of requests is skipped"
     unpack_packages "${UNPACKED_PACKAGES[@]}" ||
         say "not unpacked: ${UNPACKED_PACKAGES[*]}: tests that need them are skipped"
     if [ -x ../shared/tools/unpack.sh ]; then
@@ -97,6 +98,11 @@ if command -v protoc >/dev/null; then
 else
     say "protoc is missing: skipped the check of the generated code"
 fi
+
+CONFORMANCE=$products/conformance
+export CONFORMANCE
+# The quick ones; Tests/README.md says how to run all.
+check "conformance" deploy/conformance.sh h2spec grpc-interop grpc-grpcio grpc-tools curl wget requests gunicorn http-client
 
 step "tests"
 log=.build/test.log
