@@ -70,7 +70,7 @@ final class DriverNode {
             loop: loop, configuration: kafka,
             topics: [
                 TopicSpecification(DriverLocationUpdate.topic, settings), TopicSpecification(TripEvent.topic, settings),
-                TopicSpecification.revocations(settings),
+                TopicSpecification.revocations(settings), TopicSpecification(AuditRecord.topic, settings),
             ])
         channel = GRPCChannel(
             loop: loop, target: settings.tripService.description, options: identity.channelOptions(on: loop))

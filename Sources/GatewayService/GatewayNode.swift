@@ -28,7 +28,8 @@ final class GatewayNode {
     /// On the thread that made the loop, before it runs.
     init(
         backends: Backends, link: FeedLink, settings: ProgramSettings, doors: Doors,
-        access: AccessConfiguration?, issuers: IssuerKeysLink?, readiness: ServiceReadiness, files: StaticFiles
+        access: AccessConfiguration?, issuers: IssuerKeysLink?, readiness: ServiceReadiness, files: StaticFiles,
+        publishAudit: @escaping (AuditRecord) -> Void
     ) {
         self.backends = backends
         let loop = backends.loop
@@ -42,6 +43,7 @@ final class GatewayNode {
             AccessControl(
                 backends: backends, configuration: $0, origins: doors.origins,
                 revocations: Revocations(began: loop.wallClockMilliseconds / 1000), metrics: metrics, limits: limits,
+                audit: Audit(loop: loop, metrics: metrics, publish: publishAudit),
                 refetch: issuers.map { issuers in { await issuers.refetch($0.name) } })
         }
         let api = GuardedRoutes(router.group(["", "/v1"]), access: self.access, limits: limits)
@@ -176,10 +178,12 @@ final class GatewayHome {
     private let consumer: KafkaConsumer
     /// nil: nobody is asked who they are.
     let revocations: RevocationReader?
+    /// nil: nothing is recorded.
+    private let audit: KafkaAudit?
     private var operations: AdminPort?
     private var folder: LiveFolder?
 
-    /// - Parameter readsRevocations: tokens are verified here.
+    /// - Parameter readsRevocations: tokens are verified here, and what is done with them is recorded.
     init(
         loop: EventLoop, backends: Backends, settings: ProgramSettings, readiness: ServiceReadiness,
         readsRevocations: Bool
@@ -197,8 +201,13 @@ final class GatewayHome {
             loop: loop, configuration: kafka, topic: DriverLocationUpdate.topic, start: .end)
         let metrics = RevocationMetrics(loop: loop, role: "gateway")
         revocations = try readsRevocations ? RevocationReader(loop: loop, configuration: kafka, metrics: metrics) : nil
+        _ = AuditMetrics()
+        audit = try readsRevocations ? KafkaAudit(loop: loop, configuration: kafka) : nil
         watch(backends, readiness)
     }
+
+    /// Writes a record to Kafka.
+    func publish(_ record: AuditRecord) { audit?.publish(record) }
 
     /// Lets the feed hear of Kafka, and readiness of everybody.
     private func watch(_ backends: Backends, _ readiness: ServiceReadiness) {
@@ -239,7 +248,8 @@ final class GatewayHome {
         folder?.close()
         feed.close()
         revocations?.close()
-        consumer.close(completion)
+        guard let audit else { return consumer.close(completion) }
+        consumer.close { audit.close(completion) }
     }
 }
 

@@ -57,7 +57,7 @@ public final class GatewayServer: ServerProcess {
         ClientLimits.tell(of: doors.limits)
         if access == nil {
             logger.warning(
-                "nobody is asked who they are: whoever reaches this port may book as anybody and steer any car",
+                "nobody is asked who they are: whoever reaches this port may book as anybody and steer any car, and no audit is kept",
                 metadata: ["setting": settings.variable(\.auth)])
         }
         let folder = try LiveFolder(settings.publicDir)
@@ -69,14 +69,16 @@ public final class GatewayServer: ServerProcess {
             loop: loops[0], backends: backends[0], settings: settings, readiness: readiness,
             readsRevocations: access != nil)
         let links = FeedLink.links(home.feed, loops: loops)
+        let boundHome = LoopBound(home, loop: loops[0])
         let nodes = zip(backends, links).map { backends, link in
             GatewayNode(
                 backends: backends, link: link.value, settings: settings, doors: doors, access: access,
                 issuers: issuers,
                 readiness: readiness,
-                files: folder.files)
+                files: folder.files
+            ) { record in boundHome.loop.submit { boundHome.value.publish(record) } }
         }
-        self.home = LoopBound(home, loop: loops[0])
+        self.home = boundHome
         self.issuers = issuers
         let boundNodes = zip(nodes, loops).map { LoopBound($0, loop: $1) }
         self.nodes = boundNodes

@@ -100,7 +100,7 @@ struct AllInOne {
             settings.isGiven(\.kafkaPartitions)
             ? settings.kafkaPartitions : embeddedPartitions
         let broker = try EmbeddedBroker(
-            topics: [DriverLocationUpdate.topic, TripEvent.topic, Revocation.topic].map {
+            topics: [DriverLocationUpdate.topic, TripEvent.topic, Revocation.topic, AuditRecord.topic].map {
                 TopicSpecification(name: $0, partitions: Int32(partitions), replicationFactor: 1)
             })
         let properties =

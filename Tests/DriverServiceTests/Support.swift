@@ -168,7 +168,7 @@ final class Station {
 
     private static func makeBroker() throws -> EmbeddedBroker {
         try EmbeddedBroker(
-            topics: ["driver_locations", "trip_events", "auth_revocations"].map {
+            topics: ["driver_locations", "trip_events", "auth_revocations", "audit_events"].map {
                 TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
             })
     }

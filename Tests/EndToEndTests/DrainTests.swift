@@ -29,7 +29,7 @@ struct DrainTests {
 
     private func world() throws -> (EmbeddedBroker, Fleet) {
         let broker = try EmbeddedBroker(
-            topics: ["driver_locations", "trip_events", "auth_revocations"].map {
+            topics: ["driver_locations", "trip_events", "auth_revocations", "audit_events"].map {
                 TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
             })
         return (broker, try Fleet(bootstrapServers: broker.bootstrapServers))

@@ -7,7 +7,7 @@ import Testing
 struct RaceTests {
     private func broker() throws -> EmbeddedBroker {
         try EmbeddedBroker(
-            topics: ["driver_locations", "trip_events", "auth_revocations"].map {
+            topics: ["driver_locations", "trip_events", "auth_revocations", "audit_events"].map {
                 TopicSpecification(name: $0, partitions: 4, replicationFactor: 1)
             })
     }

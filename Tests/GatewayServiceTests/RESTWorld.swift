@@ -122,12 +122,19 @@ private final class TripStub: Trip_V1_TripServiceHandler {
     func watchTrip(_ request: Trip_V1_WatchTripRequest, _ call: ServerStreamingServerCall<Trip_V1_WatchTripResponse>) {}
 }
 
+private final class AuditRecords: Sendable {
+    let all = Mutex<[AuditRecord]>([])
+}
+
 /// REST in front of scripted services, all on one loop with real sockets.
 final class RESTWorld: Sendable {
     let scripts = Scripts()
     let port: UInt16
     private let group: EventLoopGroup
     private let control: LoopBound<AccessControl>?
+    private let records = AuditRecords()
+    /// What the audit has of requests that were answered.
+    var audit: [AuditRecord] { records.all.withLock { $0 } }
 
     /// - Parameters:
     ///   - servesTrips: whether there is a trip service at all.
@@ -151,7 +158,14 @@ final class RESTWorld: Sendable {
             timeout: timeout)
         let router = Router()
         let policy = try OriginPolicy(origins)
-        let control = access.map { AccessControl(backends: backends, configuration: $0, origins: policy) }
+        let records = records
+        let metrics = AccessMetrics()
+        let control = access.map {
+            AccessControl(
+                backends: backends, configuration: $0, origins: policy, metrics: metrics,
+                audit: Audit(
+                    loop: loop, metrics: metrics, publish: { record in records.all.withLock { $0.append(record) } }))
+        }
         self.control = control.map { LoopBound($0, loop: loop) }
         let api = GuardedRoutes(router.group(["", "/v1"]), access: control)
         if let control {

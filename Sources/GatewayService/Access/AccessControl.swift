@@ -14,6 +14,8 @@ final class AccessControl {
     private let origins: OriginPolicy
     /// How many new tokens an address may bring; nil: as many as it likes.
     private let limits: LoopLimits?
+    /// Who has done what; nil: nobody keeps it.
+    let audit: Audit?
     /// Fetches an issuer's keys anew; nil: no issuer publishes any.
     private let refetch: ((PublishedIssuer) async -> Void)?
     var configuration: AccessConfiguration { authenticator.configuration }
@@ -21,10 +23,11 @@ final class AccessControl {
     init(
         backends: Backends, configuration: AccessConfiguration, origins: OriginPolicy = .init(),
         revocations: Revocations = Revocations(began: nil), metrics: AccessMetrics = AccessMetrics(),
-        limits: LoopLimits? = nil,
+        limits: LoopLimits? = nil, audit: Audit? = nil,
         refetch: ((PublishedIssuer) async -> Void)? = nil
     ) {
         self.refetch = refetch
+        self.audit = audit
         self.backends = backends
         self.limits = limits
         self.origins = origins.listedOnly
@@ -226,11 +229,15 @@ private struct RoleGate: Gate, AsyncGate {
         }
         guard principal.isOperator || !principal.roles.isDisjoint(with: operation.roles) else {
             access.count("scope")
-            throw .problem(.insufficientScope(operation.roles.union([.operator])))
+            let problem = Problem.insufficientScope(operation.roles.union([.operator]))
+            access.audit?.refuse(operation, request, principal, problem)
+            throw .problem(problem)
         }
         if operation.subject == .ownDriver, !principal.isDriver(request.pathParameter("id") ?? "") {
             access.count("other")
-            throw .problem(.somebodyElses("driver"))
+            let problem = Problem.somebodyElses("driver")
+            access.audit?.refuse(operation, request, principal, problem)
+            throw .problem(problem)
         }
         request.attach(principal)
         return .pass

@@ -94,6 +94,20 @@ enum Operation: CaseIterable {
         }
     }
 
+    /// What the audit keeps of it.
+    var change: Change {
+        switch self {
+        case .findAvailableDrivers, .listDrivers, .getDriver, .listTrips, .getTrip, .showSession: .none
+        case .watchAvailableDrivers, .watchTrip, .reportLocation: .none
+        case .registerDriver, .setDriverStatus, .updateDriver, .deleteDriver, .suspendDriver, .restoreDriver: .always
+        case .createTrip, .pickUpTrip, .completeTrip, .cancelTrip, .endTrip: .always
+        case .signInAsGuest, .signInAsDriver, .signOut, .endSession: .always
+        case .createEnrolment, .createTicket, .revoke: .always
+        // A page or an app goes on; a new guest, and a token that was used before, are something else.
+        case .refreshTokens, .beginSession: .sometimes
+        }
+    }
+
     /// What it is about beside its role.
     var subject: Subject {
         switch self {
@@ -135,6 +149,7 @@ struct GuardedRoutes {
         let limit = limits?.gate(operation.limit).map { [$0] } ?? []
         group = access?.guarded(group, operation, limit: limit) ?? group.group(gates: limit)
         group = group.group(gates: gates)
+        let handler = access?.audit?.audited(operation, handler) ?? handler
         let (methods, pattern) = operation.route
         for method in methods { group.add(method, pattern, handler) }
     }
@@ -145,10 +160,19 @@ struct GuardedRoutes {
         _ handler: @escaping (HeldRequest, RequestScope) async throws(Problem) -> HTTPResponse
     ) {
         add(operation, gates: gates) { request, responder in
-            let scope = RequestScope(request, responder)
+            // What the handler comes to settles the entry, not the first of its questions.
+            let scope = RequestScope(request, responder).withoutAudit
             let held = HeldRequest(request)
+            let entry = request[AuditEntry.self]
             responder.wait(for: held, within: patience) { () async throws(Problem) in
-                responder.respond(try await handler(held, scope))
+                do throws(Problem) {
+                    let response = try await handler(held, scope)
+                    entry?.settle()
+                    responder.respond(response)
+                } catch {
+                    entry?.settle(error)
+                    throw error
+                }
             }
         }
     }

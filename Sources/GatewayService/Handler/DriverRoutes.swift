@@ -91,6 +91,7 @@ final class DriverRoutes {
         // Minted here, a second attempt cannot register a driver twice; and the driver is new, whatever the last attempt hears.
         let isMinted = call.id == nil
         if isMinted { call.id = backends.mint() }
+        request[AuditEntry.self]?.target = call.id
         let wanted = call
         backends.call(.driver, RequestScope(request, responder)) { [drivers = backends.drivers] options, done in
             drivers.registerDriver(wanted, options: options, done)

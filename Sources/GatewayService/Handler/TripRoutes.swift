@@ -53,6 +53,7 @@ final class TripRoutes {
         }
         if let principal, !principal.isRider(call.riderID) { throw .somebodyElses("rider") }
         call.id = backends.mint()
+        request[AuditEntry.self]?.target = call.id
         call.idempotencyKey = key.map { principal?.own($0) ?? $0 }
         let wanted = call
         backends.call(.trip, RequestScope(request, responder)) { [trips = backends.trips] options, done in

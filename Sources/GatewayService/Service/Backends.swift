@@ -66,7 +66,12 @@ final class Backends {
         _ attempt: @escaping (CallOptions, @escaping (Result<Response, RPCError>) -> Void) -> Void,
         _ completion: @escaping (Result<Response, Problem>) -> Void
     ) {
-        tryCall(backend, request, mayRepeat ? 0 : Self.delays.count, attempt, completion)
+        let retries = mayRepeat ? 0 : Self.delays.count
+        guard let audit = request.audit else { return tryCall(backend, request, retries, attempt, completion) }
+        tryCall(backend, request, retries, attempt) { result in
+            audit.settle(result)
+            completion(result)
+        }
     }
 
     /// Calls a service as `call` does, for a task of this loop.
@@ -118,6 +123,15 @@ struct RequestScope {
     private(set) var metadata: Metadata
     /// Whether the services are asked in the caller's name; else in the gateway's own.
     private(set) var passesOn = false
+    /// Hears what the service answers; nil: nobody keeps it.
+    private(set) var audit: AuditEntry?
+
+    /// The same, for one of several questions.
+    var withoutAudit: RequestScope {
+        var scope = self
+        scope.audit = nil
+        return scope
+    }
 
     /// The same, but the services are asked in the gateway's own name: for what it does to find out who somebody is.
     var asGateway: RequestScope {
@@ -130,6 +144,7 @@ struct RequestScope {
     init(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) {
         self.responder = responder
         startedAt = request.startedAt
+        audit = request[AuditEntry.self]
         var metadata = Metadata()
         metadata.add(RequestOrigin(requestID: request.requestID, trace: request.trace))
         if !request.trace.isNone, let state = request.head.joinedText("tracestate"), state.utf8.count <= 512 {

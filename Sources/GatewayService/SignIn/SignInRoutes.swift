@@ -25,12 +25,16 @@ final class SignInRoutes {
     func register(on routes: GuardedRoutes) {
         let (plain, withBody) = (ChangeGate(needsBody: false), ChangeGate(needsBody: true))
         routes.add(.signInAsGuest, gates: [plain], within: patience) {
-            [signIn] _, scope async throws(Problem) -> HTTPResponse in
-            try await signIn.guest(scope).response(201)
+            [signIn] request, scope async throws(Problem) -> HTTPResponse in
+            let tokens = try await signIn.guest(scope)
+            request[AuditEntry.self]?.target = tokens.subject
+            return tokens.response(201)
         }
         routes.add(.signInAsDriver, gates: [withBody], within: patience) {
             [signIn] request, scope async throws(Problem) -> HTTPResponse in
-            try await signIn.driver(code: request.member("code"), scope).response(200)
+            let tokens = try await signIn.driver(code: request.member("code"), scope)
+            request[AuditEntry.self]?.target = tokens.subject
+            return tokens.response(200)
         }
         routes.add(.refreshTokens, gates: [withBody], within: patience) {
             [signIn] request, scope async throws(Problem) -> HTTPResponse in
@@ -80,7 +84,9 @@ final class SignInRoutes {
                 guard error.status == 401 else { throw error }
             }
         }
-        return page(try await signIn.guest(scope), isSecure)
+        let tokens = try await signIn.guest(scope)
+        request[AuditEntry.self]?.happened(to: tokens.subject)
+        return page(tokens, isSecure)
     }
 
     /// The tokens go into cookies, and who somebody is to the page.
@@ -158,6 +164,11 @@ final class SignInRoutes {
     /// `POST /auth/revocations`
     private func revoke(_ request: HeldRequest, _ scope: RequestScope) async throws(Problem) -> HTTPResponse {
         let call = try request.readBody(RequestBodies.revocation)
+        switch call.what {
+        case .subject(let subject)?: request[AuditEntry.self]?.target = Revocation.Target.subject(subject).key
+        case .tokenID(let id)?: request[AuditEntry.self]?.target = Revocation.Target.token(id).key
+        case nil: break
+        }
         let answer = try await backends.ask(.driver, scope) { [auth = backends.auth] options, done in
             auth.revoke(call, options: options, done)
         }
