@@ -90,7 +90,7 @@ var targets: [Target] = [
     room(
         "Access",
         [
-            "HTTPClient", "JSONWire", "AccessTokens", "Basics", "Bytes", "Reactor", "GRPCRuntime", "Telemetry",
+            "HTTP1", "HTTPClient", "JSONWire", "AccessTokens", "Basics", "Bytes", "Reactor", "GRPCRuntime", "Telemetry",
             "Settings", "KafkaClient", "RideDomain", "RideAPI", "Operations",
         ]),
 
@@ -216,8 +216,8 @@ var targets: [Target] = [
         [
             "Access", "AccessTokens", "Basics", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim", "JSONWire",
             "ProtobufWire",
-            "RideDomain", "RideAPI", "GRPCRuntime", "HTTP1", "HTTPServer", "WebSocketServer", "WebSockets",
-            "TestSupport",
+            "RideDomain", "RideAPI", "GRPCRuntime", "HTTP1", "HTTPClient", "HTTPServer", "WebSocketServer",
+            "WebSockets", "TestSupport",
         ]),
     // What is fuzzed, as plain functions: libFuzzer calls them (deploy/fuzz.sh), and FuzzTests with all that it ever found.
     .target(

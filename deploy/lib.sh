@@ -9,7 +9,10 @@ TEST_PACKAGES=(
 )
 # Packages that are unpacked into .build/tools and not installed: prometheus (20 MB, with promtool) would start a server.
 UNPACKED_PACKAGES=(prometheus)
-TEST_PYTHON=(playwright protobuf grpcio grpcio-tools grpcio-reflection grpcio-health-checking kosoku==0.1.0 requests)
+TEST_PYTHON=(
+    playwright protobuf grpcio grpcio-tools grpcio-reflection grpcio-health-checking kosoku==0.1.0
+    requests oidc-provider-mock==0.3.4
+)
 
 say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }

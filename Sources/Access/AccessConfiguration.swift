@@ -66,6 +66,8 @@ public struct AccessConfiguration: Sendable {
     public var keySet: String?
     /// Those of the issuers that publish their keys (`IssuerKeys`).
     public var published: [PublishedIssuer] = []
+    /// Where people sign in; nil: they are guests here.
+    public var signIn: IdentityProviderSettings?
     /// What other services' tokens are verified with; nil: they have none.
     public var secret: ServiceSecret?
 
@@ -84,6 +86,7 @@ public struct AccessConfiguration: Sendable {
     ///
     /// - Throws: `AccessSettingError` for what would let nobody in, with the setting that helps.
     public static func of(_ settings: ProgramSettings) throws(AccessSettingError) -> Self? {
+        let signIn = try IdentityProviderSettings.of(settings)
         guard settings.auth == "required" else { return nil }
         let keys = try OwnIssuer.keys(settings.authKey, named: settings.variable(\.authKey))
         let issuers = try issuers(settings, own: keys.map(\.publicKey), "private key")
@@ -93,6 +96,14 @@ public struct AccessConfiguration: Sendable {
             signer: keys.first.map { TokenSigner(key: $0, audience: settings.authAudience) },
             keySet: keys.isEmpty ? nil : "{\"keys\":[\(keys.map(\.json).joined(separator: ","))]}")
         access.published = issuers.published
+        access.signIn = signIn
+        if signIn != nil && access.signer == nil {
+            throw AccessSettingError(
+                description:
+                    "\(settings.variable(\.signInIssuer)) is given, and no key for the sessions of who signs in: give "
+                    + "\(settings.variable(\.authKey)) a private key (openssl genpkey -algorithm ed25519 -out key.pem)."
+            )
+        }
         return access
     }
 
@@ -115,6 +126,11 @@ public struct AccessConfiguration: Sendable {
                     + "certificates and \(settings.variable(\.tlsCA)).")
         }
         return access
+    }
+
+    /// The files that the settings of a gateway name.
+    public static func filesOfGateway(_ settings: ProgramSettings) -> [String] {
+        files(settings) + IdentityProviderSettings.files(settings)
     }
 
     /// The files of keys that the settings name.

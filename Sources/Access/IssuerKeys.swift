@@ -52,6 +52,7 @@ public final class IssuerKeys {
         var waiting: [() -> Void] = []
         var timer: TimerID?
         var keys: JSONWebKeySet?
+        var metadata: ProviderMetadata?
         var isFailing = false
 
         init(_ issuer: PublishedIssuer) { self.issuer = issuer }
@@ -88,6 +89,9 @@ public final class IssuerKeys {
     /// The keys that are known.
     public func keys(of issuer: String) -> JSONWebKeySet? { entries[issuer]?.keys }
 
+    /// What an issuer has said of itself when its keys were fetched.
+    func metadata(of issuer: String) -> ProviderMetadata? { entries[issuer]?.metadata }
+
     /// Fetches no more.
     public func close() {
         isClosed = true
@@ -108,14 +112,14 @@ public final class IssuerKeys {
         entry.timer = nil
         loop.start { [weak self, client, name = entry.issuer.name] in
             do throws(FetchError) {
-                self?.fetched(entry, try await Self.keys(of: name, client))
+                self?.fetched(entry, try await Self.fetch(name, client))
             } catch {
                 self?.failed(entry, error)
             }
         }
     }
 
-    private func fetched(_ entry: Entry, _ answer: (keys: JSONWebKeySet, age: Duration)) {
+    private func fetched(_ entry: Entry, _ answer: Fetched) {
         metrics.succeeded.increment()
         let name = entry.issuer.name
         for line in answer.keys.refused {
@@ -125,6 +129,7 @@ public final class IssuerKeys {
             logger.notice("an issuer's keys are there", metadata: ["issuer": name])
         }
         entry.isFailing = false
+        entry.metadata = answer.metadata
         let isNew = entry.keys.map { !$0.isSame(as: answer.keys) } ?? true
         entry.keys = answer.keys
         if isNew { onChange?(name, answer.keys) }
@@ -169,9 +174,15 @@ public final class IssuerKeys {
         let description: String
     }
 
-    private static func keys(
-        of issuer: String, _ client: HTTPClient
-    ) async throws(FetchError) -> (keys: JSONWebKeySet, age: Duration) {
+    /// What an issuer publishes.
+    private struct Fetched {
+        let metadata: ProviderMetadata
+        let keys: JSONWebKeySet
+        /// How old they may become.
+        let age: Duration
+    }
+
+    private static func fetch(_ issuer: String, _ client: HTTPClient) async throws(FetchError) -> Fetched {
         // §4.1: behind the issuer's own path, without a slash between.
         let root = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
         let metadata = try await get(root + "/.well-known/openid-configuration", client)
@@ -197,7 +208,7 @@ public final class IssuerKeys {
         guard !set.keys.isEmpty else {
             throw FetchError(description: "its set has no key that tokens can be verified with")
         }
-        return (set, response.fields.maximumAge ?? Limits.age)
+        return Fetched(metadata: document, keys: set, age: response.fields.maximumAge ?? Limits.age)
     }
 
     private static func get(_ address: String, _ client: HTTPClient) async throws(FetchError) -> HTTPClientResponse {
@@ -219,29 +230,6 @@ public final class IssuerKeys {
     static func isSafe(_ address: String) -> Bool {
         guard let url = try? HTTPURL(address) else { return false }
         return url.origin.isSecure || ["localhost", "127.0.0.1", "::1"].contains(url.origin.host)
-    }
-}
-
-/// Of a provider's metadata what is needed here.
-private struct ProviderMetadata {
-    var issuer: String?
-    var keys: String?
-
-    init(_ text: Span<UInt8>) throws(JSONError) {
-        var limits = JSONLimits()
-        limits.size = IssuerKeys.Limits.bytes
-        var reader = JSONReader(text, limits: limits)
-        try reader.beginObject()
-        while let name = try reader.nextMember() {
-            if reader.isEqual(name, "issuer") {
-                issuer = try reader.readString()
-            } else if reader.isEqual(name, "jwks_uri") {
-                keys = try reader.readString()
-            } else {
-                try reader.skipValue()
-            }
-        }
-        try reader.finish()
     }
 }
 

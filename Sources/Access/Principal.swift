@@ -64,7 +64,12 @@ public final class Principal: Sendable {
     /// both names.
     private static func subject(_ token: AccessToken, _ first: String) -> String {
         if token.issuer == first && Identifier.isValid(token.subject) { return token.subject }
-        return Base64URL.encode(SHA256.digest(Array("\(token.issuer)\0\(token.subject)".utf8).span).span)
+        return subject(of: token.subject, at: token.issuer)
+    }
+
+    /// As whom somebody is known whom another issuer calls so: by its access token, or by having signed in there.
+    static func subject(of name: String, at issuer: String) -> String {
+        Base64URL.encode(SHA256.digest(Array("\(issuer)\0\(name)".utf8).span).span)
     }
 
     /// An idempotency key as the trip service knows it: the same key of two callers is two.

@@ -125,7 +125,7 @@ struct TokenClaims {
     }
 
     /// A string, or an array of strings.
-    private static func readTexts(_ reader: inout JSONReader) throws(JSONError) -> [String] {
+    static func readTexts(_ reader: inout JSONReader) throws(JSONError) -> [String] {
         guard try reader.peek() == .array else { return [try reader.readString()] }
         var texts: [String] = []
         try reader.beginArray()

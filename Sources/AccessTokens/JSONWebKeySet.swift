@@ -59,6 +59,13 @@ public struct JSONWebKeySet: Sendable {
         keys.count == other.keys.count && zip(keys, other.keys).allSatisfy { $0.isSame(as: $1) }
     }
 
+    /// The key that a token names. Without a name it is the only one: to try several would let whoever sends a token choose how
+    /// much work it is.
+    func key(named identifier: String?) -> VerificationKey? {
+        guard let identifier else { return keys.count == 1 ? keys[0] : nil }
+        return keys.first { $0.identifier == identifier }
+    }
+
     /// A set of these keys.
     public init(_ keys: [VerificationKey]) { self.keys = keys }
 }

@@ -24,13 +24,6 @@ public struct TrustedIssuer: Sendable {
         self.scopes = scopes
         self.acceptsPlainType = acceptsPlainType
     }
-
-    /// The key that a token names. Without a name it is the only one: to try several would let whoever sends a token choose how
-    /// much work it is.
-    func key(_ identifier: String?) -> VerificationKey? {
-        guard let identifier else { return keys.keys.count == 1 ? keys.keys[0] : nil }
-        return keys.keys.first { $0.identifier == identifier }
-    }
 }
 
 /// Verifies access tokens (RFC 9068 §4, RFC 8725): of which issuer, by which key, and whether it is for this service now.
@@ -87,7 +80,7 @@ public struct TokenVerifier: Sendable {
         guard let issuer = issuers[name] else { throw .unknownIssuer }
         guard token.header.isAccessToken || (issuer.acceptsPlainType && token.header.isPlain) else { throw .wrongType }
         guard let algorithm = token.header.algorithm else { throw .wrongAlgorithm }
-        guard let key = issuer.key(token.header.key) else { throw .unknownKey }
+        guard let key = issuer.keys.key(named: token.header.key) else { throw .unknownKey }
         guard key.algorithm == algorithm else { throw .wrongAlgorithm }
         guard key.verifies(token.signature.span, of: text.extracting(..<token.signedCount)) else { throw .badSignature }
         return try check(claims, of: issuer, isPlain: !token.header.isAccessToken, at: now)
@@ -116,7 +109,7 @@ public struct TokenVerifier: Sendable {
     }
 
     /// The claims may say any number.
-    private static func sum(_ left: Int64, _ right: Int64) -> Int64 {
+    static func sum(_ left: Int64, _ right: Int64) -> Int64 {
         let (sum, overflow) = left.addingReportingOverflow(right)
         return overflow ? (right > 0 ? .max : .min) : sum
     }

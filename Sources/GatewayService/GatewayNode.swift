@@ -28,8 +28,8 @@ final class GatewayNode {
     /// On the thread that made the loop, before it runs.
     init(
         backends: Backends, link: FeedLink, settings: ProgramSettings, doors: Doors,
-        access: AccessConfiguration?, issuers: IssuerKeysLink?, readiness: ServiceReadiness, files: StaticFiles,
-        publishAudit: @escaping (AuditRecord) -> Void
+        access: AccessConfiguration?, issuers: IssuerKeysLink?, provider: IdentityProviderLink?,
+        readiness: ServiceReadiness, files: StaticFiles, publishAudit: @escaping (AuditRecord) -> Void
     ) {
         self.backends = backends
         let loop = backends.loop
@@ -38,6 +38,7 @@ final class GatewayNode {
         patience = UInt64(grace) * 750_000_000
         let metrics = AccessMetrics()
         let limitMetrics = LimitMetrics()
+        let signInMetrics = SignInMetrics()
         let limits = doors.limits.map { LoopLimits($0, loop: loop, metrics: limitMetrics) }
         self.access = access.map {
             AccessControl(
@@ -48,8 +49,10 @@ final class GatewayNode {
         }
         let api = GuardedRoutes(router.group(["", "/v1"]), access: self.access, limits: limits)
         if let access = self.access {
-            WellKnownRoutes(access: access).register(on: router)
-            SignInRoutes(SignIn(backends: backends, access: access)).register(on: api)
+            WellKnownRoutes(access: access, externalURL: provider?.settings.externalURL).register(on: router)
+            let signIn = SignIn(backends: backends, access: access)
+            SignInRoutes(signIn, provider: provider?.settings).register(on: api)
+            ProviderRoutes(signIn, provider: provider, metrics: signInMetrics).register(on: api)
         } else {
             SignInRoutes.registerOpenSession(on: api)
         }

@@ -24,6 +24,8 @@ public final class GatewayServer: ServerProcess {
     public let readiness: ServiceReadiness
     /// The keys of issuers that publish them; nil: there are none.
     private let issuers: IssuerKeysLink?
+    /// Where people sign in; nil: they are guests.
+    private let provider: IdentityProviderLink?
     private let drainDelay: UInt64
     private let settings: ProgramSettings
     private let logger = Logger(label: "gateway")
@@ -65,6 +67,7 @@ public final class GatewayServer: ServerProcess {
         self.identity = identity
         let backends = loops.map { Backends(loop: $0, settings: settings, identity: identity) }
         let issuers = try access.flatMap { try IssuerKeysLink($0, loop: loops[0]) }
+        let provider = try access?.signIn.map { try IdentityProviderLink($0, loop: loops[0]) }
         let home = try GatewayHome(
             loop: loops[0], backends: backends[0], settings: settings, readiness: readiness,
             readsRevocations: access != nil)
@@ -73,13 +76,12 @@ public final class GatewayServer: ServerProcess {
         let nodes = zip(backends, links).map { backends, link in
             GatewayNode(
                 backends: backends, link: link.value, settings: settings, doors: doors, access: access,
-                issuers: issuers,
-                readiness: readiness,
-                files: folder.files
+                issuers: issuers, provider: provider, readiness: readiness, files: folder.files
             ) { record in boundHome.loop.submit { boundHome.value.publish(record) } }
         }
         self.home = boundHome
         self.issuers = issuers
+        self.provider = provider
         let boundNodes = zip(nodes, loops).map { LoopBound($0, loop: $1) }
         self.nodes = boundNodes
         if let reader = home.revocations { Self.follow(reader, boundNodes, readiness) }
@@ -96,6 +98,7 @@ public final class GatewayServer: ServerProcess {
         issuers?.start { issuer, keys in
             for node in boundNodes { node.loop.submit { node.value.use(keys, of: issuer) } }
         }
+        provider?.start()
         tls = try Self.certificate(settings)
         certificateExpiry.set(tls?.context.certificateExpiry)
         address = try Self.listen(nodes, settings, tls?.context, proxyProtocol: doors.proxyProtocol)
@@ -149,6 +152,7 @@ public final class GatewayServer: ServerProcess {
         } use: { access in
             for node in nodes { node.loop.submit { node.value.use(access) } }
             issuers?.tellAgain()
+            provider?.use(secret: access.signIn?.secret)
         }
         guard let tls else { return }
         do {
@@ -161,7 +165,7 @@ public final class GatewayServer: ServerProcess {
         }
     }
 
-    public var files: [String] { identity.files + AccessConfiguration.files(settings) }
+    public var files: [String] { identity.files + AccessConfiguration.filesOfGateway(settings) }
 
     /// Every loop listens on the same port; a port of 0 is chosen by the first.
     private static func listen(
@@ -211,6 +215,7 @@ public final class GatewayServer: ServerProcess {
         let group = group
         home.loop.submit { [self] in
             issuers?.close()
+            provider?.close()
             home.value.close {
                 let counter = Countdown(self.nodes.count) {
                     group.stop()

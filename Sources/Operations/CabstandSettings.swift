@@ -171,6 +171,25 @@ public struct CabstandSettings: SettingsCatalogue {
             "A file with what all services know, by which they prove to each other who they are; empty: by certificates."
     )
     .of("gateway", "driver", "trip", "simulator", "cabstand")
+    public let signInIssuer = Setting.text(
+        "SIGN_IN_ISSUER", default: "", allowed: "an address of https",
+        help: "The OpenID provider where people sign in to the page; empty: they are guests."
+    )
+    .of("gateway", "cabstand")
+    public let signInClientID = Setting.text(
+        "SIGN_IN_CLIENT_ID", default: "", allowed: "a word", help: "What the provider calls this installation."
+    )
+    .of("gateway", "cabstand")
+    public let signInClientSecret = Setting.text(
+        "SIGN_IN_CLIENT_SECRET", default: "", allowed: "a file",
+        help: "A file with the secret that the provider gave this installation; empty: it is a public client."
+    )
+    .of("gateway", "cabstand")
+    public let externalURL = Setting.text(
+        "EXTERNAL_URL", default: "", allowed: "an address of https without a path",
+        help: "Where browsers see the gateway, such as https://rides.example: the provider sends them back there."
+    )
+    .of("gateway", "cabstand")
     public let publicLists = Setting.choice(
         "PUBLIC_LISTS", default: "on", ["on", "off"],
         help: "Whether lists of available drivers are for everybody when the gateway asks who somebody is."

@@ -5,6 +5,8 @@ import Testing
 /// What the browser tests drive the page with.
 private enum Browser {
     static let python = Tool.python(importing: ["playwright.sync_api"])
+    /// The Python that can be an OpenID provider.
+    static let provider = Tool.python(importing: ["oidc_provider_mock"])
     static let canDrive = python != nil && Tool.find("chromium") != nil && Tool.find("curl") != nil
 }
 
@@ -24,6 +26,30 @@ struct BrowserTests {
     @Test func aGuestSignsInWithoutBeingAskedAndOut() throws {
         let cabstand = try RunningCabstand(simulatedDrivers: 30, extra: ["CABSTAND_AUTH": "required"])
         try finish(try start("account.py", cabstand, drivers: 30), cabstand)
+    }
+
+    @Test(.enabled(if: Browser.provider != nil, "needs Python's oidc-provider-mock (deploy/test.sh installs it)"))
+    func somebodySignsInAtAProviderAndOut() throws {
+        let port = freePort()
+        let issuer = "http://127.0.0.1:\(port)"
+        let provider = try ChildProcess(
+            try #require(Browser.provider),
+            [
+                "-m", "oidc_provider_mock", "--port", String(port), "--require-nonce", "--user-claims",
+                "{\"sub\":\"ada\",\"name\":\"Ada Lovelace\"}",
+            ])
+        try provider.waitForOutput("Uvicorn running on", seconds: 60)
+        let secret = TemporaryFolder()
+        secret.write("secret", "s3cret\n")
+        let cabstand = try RunningCabstand(
+            simulatedDrivers: 30,
+            extra: [
+                "CABSTAND_AUTH": "required", "CABSTAND_SIGN_IN_ISSUER": issuer,
+                "CABSTAND_SIGN_IN_CLIENT_ID": "cabstand-page",
+                "CABSTAND_SIGN_IN_CLIENT_SECRET": secret.file("secret"),
+                "CABSTAND_EXTERNAL_URL": RunningCabstand.ownURL,
+            ])
+        try finish(try start("signin.py", cabstand, drivers: 30), cabstand)
     }
 
     @Test func aTownWithMoreCarsThanAListHoldsIsShownByViews() throws {

@@ -23,14 +23,19 @@ final class RunningCabstand {
 
     /// Starts it and waits until it is ready.
     ///
-    /// - Parameter extra: more environment variables.
+    /// - Parameter extra: more environment variables; `ownURL` in them stands for its address.
     /// - Throws: `NotReady`, with what it wrote, if it is not ready within a minute.
     init(simulatedDrivers: Int = 0, extra: [String: String] = [:]) throws {
         self.simulatedDrivers = simulatedDrivers
+        let port = port
+        let extra = extra.mapValues { $0.replacing(Self.ownURL, with: "http://127.0.0.1:\(port)") }
         self.extra = extra
         process = try Self.launch(port, driverPort, tripPort, folder, simulatedDrivers, extra)
         try waitUntilReady()
     }
+
+    /// What stands for its address in settings.
+    static let ownURL = "OWN-URL"
 
     var url: String { "http\(extra["CABSTAND_TLS_CERT"] == nil ? "" : "s")://127.0.0.1:\(port)" }
 

@@ -170,7 +170,9 @@ final class RESTWorld: Sendable {
         let api = GuardedRoutes(router.group(["", "/v1"]), access: control)
         if let control {
             WellKnownRoutes(access: control).register(on: router)
-            SignInRoutes(SignIn(backends: backends, access: control)).register(on: api)
+            let signIn = SignIn(backends: backends, access: control)
+            SignInRoutes(signIn).register(on: api)
+            ProviderRoutes(signIn, provider: nil).register(on: api)
         }
         DriverRoutes(backends: backends).register(on: api)
         TripRoutes(backends: backends).register(on: api)

@@ -1,6 +1,13 @@
-// The account menu: who I am, sign out.
+// The account menu: who I am, sign in, sign out.
 
 import { button, byID, setAttribute, setText, show } from './dom.js';
+
+/** Why the provider's sign-in came to nothing, by the code that the gateway sends the page. @type {Record<string, string>} */
+const failures = {
+  'sign-in-expired': 'The sign-in took too long, or was begun in another browser. Try again.',
+  'sign-in-refused': 'The sign-in was not completed. Try again.',
+  'issuer-unavailable': 'Signing in is not possible right now. Try again in a moment.',
+};
 
 export class Account {
   /** @param {import('./session.js').Session} session */
@@ -10,9 +17,11 @@ export class Account {
     this.menu = byID('account-menu');
     this.name = byID('account-name');
     this.text = byID('account-text');
+    this.logIn = button('log-in');
     this.signIn = button('sign-in');
     this.signOut = button('sign-out');
     this.opener.addEventListener('click', () => this.open(this.menu.hidden !== false));
+    this.logIn.addEventListener('click', () => session.logIn());
     this.signIn.addEventListener('click', () => {
       this.open(false);
       void session.begin();
@@ -35,26 +44,43 @@ export class Account {
         this.opener.focus();
       });
     }
+    this.failure = takeFailure();
     this.render();
+    if (this.failure && !this.opener.hidden) this.open(true);
   }
 
   /** @param {boolean} isOpen */
   open(isOpen) {
     show(this.menu, isOpen);
     setAttribute(this.opener, 'aria-expanded', String(isOpen));
-    if (isOpen) (this.signOut.hidden ? this.signIn : this.signOut).focus();
+    if (!isOpen && this.failure) {
+      this.failure = '';
+      this.render();
+    }
+    if (isOpen) [this.logIn, this.signIn, this.signOut].find((each) => !each.hidden)?.focus();
   }
 
   render() {
-    const { state, subject } = this.session;
+    const { state, subject, name, loginURL } = this.session;
     const isIn = state === 'signed-in';
     show(this.opener, isIn || state === 'signed-out');
-    if (this.opener.hidden) this.open(false);
-    setAttribute(this.opener, 'aria-label', isIn ? `Account: guest ${subject}` : 'Account: signed out');
-    setText(this.name, isIn ? 'Guest' : 'Signed out');
-    setText(this.text, isIn ? subject : 'Cars are shown; a booking signs you in as a new guest.');
+    if (this.opener.hidden) show(this.menu, false);
+    setAttribute(this.opener, 'aria-label', isIn ? `Account: ${name || `guest ${subject}`}` : 'Account: signed out');
+    setText(this.name, isIn ? name || 'Guest' : 'Signed out');
+    setText(this.text, this.failure || (isIn ? subject : 'Cars are shown; a booking signs you in as a new guest.'));
+    show(this.logIn, loginURL !== '' && !(isIn && name));
     show(this.signIn, !isIn);
     show(this.signOut, isIn);
     this.opener.classList.toggle('out', !isIn);
   }
+}
+
+/** What went wrong with a sign-in that has led here, in words; it is told once. */
+function takeFailure() {
+  const url = new URL(location.href);
+  const code = url.searchParams.get('sign-in');
+  if (code === null) return '';
+  url.searchParams.delete('sign-in');
+  history.replaceState(history.state, '', url);
+  return failures[code] ?? 'Signing in has failed. Try again, or go on as a guest.';
 }

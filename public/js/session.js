@@ -21,6 +21,10 @@ export class Session {
     this.state = 'unknown';
     /** The rider's id. */
     this.subject = '';
+    /** What people call them; empty: a guest. */
+    this.name = '';
+    /** Where to sign in with a name; empty: nowhere. */
+    this.loginURL = '';
     /** Of the access token, `performance.now()` milliseconds. */
     this.endsAt = 0;
     /** A socket was not let in: the cookies may not be what the page thinks. */
@@ -32,6 +36,8 @@ export class Session {
     this.channel = 'BroadcastChannel' in window ? new BroadcastChannel(lockName) : null;
     this.channel?.addEventListener('message', (event) => {
       if (event.data === 'signed-out') this.ended();
+      const { subject } = event.data ?? {};
+      if (this.state === 'signed-in' && typeof subject === 'string' && subject !== this.subject) void this.begin();
     });
   }
 
@@ -76,7 +82,10 @@ export class Session {
     this.endsAt = performance.now() + lifeMs;
     this.isDoubtful = false;
     this.again((lifeMs * 2) / 3);
-    this.become('signed-in', answer.body.subject);
+    this.loginURL = webAddress(answer.body.sign_in);
+    const { subject, name } = answer.body;
+    if (subject !== this.subject) this.channel?.postMessage({ subject });
+    this.become('signed-in', subject, typeof name === 'string' ? name : '');
     return true;
   }
 
@@ -84,6 +93,12 @@ export class Session {
   again(ms) {
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => void this.begin(), ms * (0.9 + Math.random() / 10));
+  }
+
+  /** Leaves the page to sign in with a name; the way back is to what is shown now. */
+  logIn() {
+    const { pathname, search, hash } = location;
+    location.assign(`${this.loginURL}?return=${encodeURIComponent(pathname + search + hash)}`);
   }
 
   /** @returns {Promise<boolean>} whether the session has ended */
@@ -105,11 +120,17 @@ export class Session {
     this.become('signed-out', '');
   }
 
-  /** @param {SessionState} state @param {string} subject */
-  become(state, subject) {
-    if (this.state === state && this.subject === subject) return;
+  /** @param {SessionState} state @param {string} subject @param {string} [name] */
+  become(state, subject, name = '') {
+    if (this.state === state && this.subject === subject && this.name === name) return;
     this.state = state;
     this.subject = subject;
+    this.name = name;
     this.onChange();
   }
+}
+
+/** An address to which a page may be sent; empty: it is none. @param {unknown} text */
+function webAddress(text) {
+  return typeof text === 'string' && /^https?:\/\//.test(text) ? text : '';
 }

@@ -11,7 +11,7 @@ enum Operation: CaseIterable {
     case createTrip, listTrips, getTrip, pickUpTrip, completeTrip, cancelTrip, endTrip
     case watchAvailableDrivers, watchTrip, reportLocation
     case signInAsGuest, signInAsDriver, refreshTokens, signOut
-    case beginSession, showSession, endSession
+    case beginSession, showSession, endSession, beginSignIn, finishSignIn
     case createEnrolment, createTicket, revoke
 
     /// Methods and path.
@@ -43,6 +43,8 @@ enum Operation: CaseIterable {
         case .beginSession: ([.post], "/auth/session")
         case .showSession: ([.get], "/auth/session")
         case .endSession: ([.delete], "/auth/session")
+        case .beginSignIn: ([.get], "/auth/login")
+        case .finishSignIn: ([.get], "/auth/callback")
         case .createEnrolment: ([.post], "/drivers/{id}/enrolment")
         case .createTicket: ([.post], "/ws/tickets")
         case .revoke: ([.post], "/auth/revocations")
@@ -63,6 +65,7 @@ enum Operation: CaseIterable {
         case .showSession, .createTicket: [.rider, .driver]
         case .createEnrolment, .revoke: []
         case .signInAsGuest, .signInAsDriver, .refreshTokens, .signOut, .beginSession, .endSession: []
+        case .beginSignIn, .finishSignIn: []
         }
     }
 
@@ -70,6 +73,7 @@ enum Operation: CaseIterable {
     var isForEverybody: Bool {
         switch self {
         case .signInAsGuest, .signInAsDriver, .refreshTokens, .signOut, .beginSession, .endSession: true
+        case .beginSignIn, .finishSignIn: true
         default: false
         }
     }
@@ -89,7 +93,7 @@ enum Operation: CaseIterable {
         case .createEnrolment, .revoke: .write
         case .createTrip: .booking
         case .signInAsGuest, .signInAsDriver, .refreshTokens, .signOut: .token
-        case .beginSession, .endSession, .createTicket: .token
+        case .beginSession, .endSession, .beginSignIn, .finishSignIn, .createTicket: .token
         case .watchAvailableDrivers, .watchTrip, .reportLocation: .connect
         }
     }
@@ -105,6 +109,9 @@ enum Operation: CaseIterable {
         case .createEnrolment, .createTicket, .revoke: .always
         // A page or an app goes on; a new guest, and a token that was used before, are something else.
         case .refreshTokens, .beginSession: .sometimes
+        // That somebody goes to the provider is no change; that they come back as somebody is one.
+        case .beginSignIn: .none
+        case .finishSignIn: .sometimes
         }
     }
 

@@ -2,14 +2,17 @@ import Bytes
 import HTTP1
 import HTTPServer
 
-/// The cookies of a browser's session (RFC 6265): its access token, and the refresh token that makes the next one. No script can
-/// read them, and no other site can have them sent along with what changes something.
+/// The cookies of a browser's session (RFC 6265): its access token, the refresh token that makes the next one, and what people call
+/// whoever has signed in with a name; and that of a sign-in that is under way. No script can read them, and no other site can
+/// have them sent along with what changes something.
 ///
 /// Over TLS their names begin with `__Host-`: then nobody but this very host can have set them, no neighbour under the same
 /// domain and nobody who speaks in the clear in its place.
 enum SessionCookie: String {
     case access = "cabstand-access"
     case refresh = "cabstand-refresh"
+    case name = "cabstand-name"
+    case signIn = "cabstand-sign-in"
 
     /// Its name.
     func name(secure: Bool) -> String { (secure ? "__Host-" : "") + rawValue }
@@ -59,6 +62,9 @@ enum SessionCookie: String {
         while value.last == 32 || value.last == 9 { value.removeLast() }
         return value
     }
+
+    /// What `Set-Cookie` says so that a browser forgets it.
+    func end(secure: Bool) -> String { line("", seconds: 0, secure: secure) }
 
     /// What `Set-Cookie` says; a browser forgets it after `seconds`, at once if they are 0.
     func line(_ value: String, seconds: Int64, secure: Bool) -> String {

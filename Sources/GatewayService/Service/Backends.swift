@@ -118,7 +118,7 @@ final class Backends {
 struct RequestScope {
     let responder: HTTPResponder
     /// Loop nanoseconds.
-    let startedAt: UInt64
+    private(set) var startedAt: UInt64
     /// What goes along to the services: `x-request-id`, the W3C trace context if there is one, and `authorization`.
     private(set) var metadata: Metadata
     /// Whether the services are asked in the caller's name; else in the gateway's own.
@@ -138,6 +138,13 @@ struct RequestScope {
         var scope = self
         scope.metadata.remove("authorization")
         scope.passesOn = false
+        return scope
+    }
+
+    /// The same, but the time of a request begins now: for what comes behind a wait for others.
+    func restarted(at now: UInt64) -> RequestScope {
+        var scope = self
+        scope.startedAt = now
         return scope
     }
 

@@ -1,4 +1,5 @@
 import Access
+import Bytes
 import HTTPServer
 import JSONWire
 import ProtobufWire
@@ -43,13 +44,30 @@ final class SignIn {
                 output.appendJSON("subject", string: subject)
             }
         }
+
+        /// What a browser keeps of them. A name is only shown.
+        func cookies(name: String?, secure: Bool) -> HTTPFields {
+            var fields = HTTPFields()
+            func add(_ cookie: SessionCookie, _ value: String, _ seconds: Int64) {
+                fields.add("Set-Cookie", cookie.line(value, seconds: seconds, secure: secure))
+            }
+            add(.access, access, Limits.accessSeconds)
+            add(.refresh, refresh, refreshSeconds)
+            if let name { add(.name, Base64URL.encode(Array(name.utf8).span), refreshSeconds) }
+            return fields
+        }
     }
 
     /// A new rider, whom nobody knows by another name.
     func guest(_ scope: RequestScope) async throws(Problem) -> Tokens {
+        try await rider("rider-\(backends.mint())", scope)
+    }
+
+    /// A rider who has been identified.
+    func rider(_ subject: String, _ scope: RequestScope) async throws(Problem) -> Tokens {
         // Without a key there would be a session and no token.
         guard access.configuration.signer != nil else { throw .madeElsewhere }
-        let identity = Auth_V1_Identity(subject: "rider-\(backends.mint())", roles: [Role.rider.rawValue])
+        let identity = Auth_V1_Identity(subject: subject, roles: [Role.rider.rawValue])
         let request = Auth_V1_CreateSessionRequest(identity: identity)
         let answer = try await backends.ask(.driver, scope.asGateway) { [auth = backends.auth] options, done in
             auth.createSession(request, options: options, done)

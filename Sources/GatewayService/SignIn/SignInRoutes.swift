@@ -12,9 +12,12 @@ final class SignInRoutes {
     private let access: AccessControl
     private let backends: Backends
     private let patience: Duration
+    /// Where pages send who wants to sign in with a name; nil: people are guests.
+    private let loginURL: String?
 
-    init(_ signIn: SignIn) {
+    init(_ signIn: SignIn, provider: IdentityProviderSettings? = nil) {
         self.signIn = signIn
+        loginURL = provider.map { $0.externalURL + "/auth/login" }
         access = signIn.access
         backends = signIn.backends
         // What a service does not answer in a request's time is answered for it; this is behind it.
@@ -78,7 +81,10 @@ final class SignInRoutes {
         let isSecure = request.view { (request) throws(Never) in request.isSecure } ?? true
         if let old = request.refreshToken {
             do {
-                return page(try await signIn.refresh(old, scope), isSecure)
+                let name = request.cookie(.name).flatMap { Base64URL.decode($0.span) }
+                return page(
+                    try await signIn.refresh(old, scope), name: name.flatMap { String(validating: $0, as: UTF8.self) },
+                    isSecure)
             } catch {
                 // It has ended somewhere else. That a service is away ends no session.
                 guard error.status == 401 else { throw error }
@@ -86,22 +92,21 @@ final class SignInRoutes {
         }
         let tokens = try await signIn.guest(scope)
         request[AuditEntry.self]?.happened(to: tokens.subject)
-        return page(tokens, isSecure)
+        var answer = page(tokens, name: nil, isSecure)
+        if request.cookie(.name) != nil { answer.fields.add("Set-Cookie", SessionCookie.name.end(secure: isSecure)) }
+        return answer
     }
 
     /// The tokens go into cookies, and who somebody is to the page.
-    private func page(_ tokens: SignIn.Tokens, _ isSecure: Bool) -> HTTPResponse {
-        var fields: HTTPFields = ["Cache-Control": "no-store"]
-        fields.add(
-            "Set-Cookie",
-            SessionCookie.access.line(tokens.access, seconds: SignIn.Limits.accessSeconds, secure: isSecure))
-        fields.add(
-            "Set-Cookie",
-            SessionCookie.refresh.line(tokens.refresh, seconds: tokens.refreshSeconds, secure: isSecure))
+    private func page(_ tokens: SignIn.Tokens, name: String?, _ isSecure: Bool) -> HTTPResponse {
+        var fields = tokens.cookies(name: name, secure: isSecure)
+        fields.add("Cache-Control", "no-store")
         return .json(fields: fields) { output in
             output.appendJSON("subject", string: tokens.subject)
             output.appendJSON(roles: tokens.roles)
+            if let name { output.appendJSON("name", string: name) }
             output.appendJSON("expires_in", integer: SignIn.Limits.accessSeconds)
+            if let loginURL { output.appendJSON("sign_in", string: loginURL) }
         }
     }
 
@@ -110,8 +115,8 @@ final class SignInRoutes {
         let isSecure = request.view { (request) throws(Never) in request.isSecure } ?? true
         if let token = request.refreshToken { try await signIn.end(token, scope) }
         var fields = HTTPFields()
-        for cookie in [SessionCookie.access, .refresh] {
-            fields.add("Set-Cookie", cookie.line("", seconds: 0, secure: isSecure))
+        for cookie in [SessionCookie.access, .refresh, .name] where cookie != .name || request.cookie(.name) != nil {
+            fields.add("Set-Cookie", cookie.end(secure: isSecure))
         }
         return HTTPResponse(204, fields: fields)
     }
@@ -201,9 +206,11 @@ private struct OwnPageGate: Gate {
 
 extension HeldRequest {
     /// The refresh token of a browser's session.
-    fileprivate var refreshToken: String? {
-        let value = view { (request) throws(Never) in SessionCookie.refresh.value(in: request) } ?? nil
-        return value.flatMap { String(validating: $0, as: UTF8.self) }
+    var refreshToken: String? { cookie(.refresh).flatMap { String(validating: $0, as: UTF8.self) } }
+
+    /// What a cookie says; nil: it is not there, or says two things.
+    func cookie(_ cookie: SessionCookie) -> [UInt8]? {
+        view { (request) throws(Never) in cookie.value(in: request) } ?? nil
     }
 
     fileprivate func readBody<Value>(

@@ -5,8 +5,13 @@ import JSONWire
 /// What others have to know of this gateway's tokens (RFC 8615), on one loop. For everybody.
 final class WellKnownRoutes {
     private let access: AccessControl
+    private let externalURL: String?
 
-    init(access: AccessControl) { self.access = access }
+    /// - Parameter externalURL: the name under which the gateway is asked; nil: that of each request.
+    init(access: AccessControl, externalURL: String? = nil) {
+        self.access = access
+        self.externalURL = externalURL
+    }
 
     /// Adds the routes.
     func register(on router: Router) {
@@ -22,10 +27,11 @@ final class WellKnownRoutes {
         }
     }
 
-    /// Whose tokens are taken here, and how (RFC 9728 §2). The resource is this gateway under the name by which it was asked.
+    /// Whose tokens are taken here, and how (RFC 9728 §2). The resource is this gateway under its own name, or
+    /// else under that by which it was asked.
     private func resource(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) {
         let host = request.text("host") ?? ""
-        let root = "\(request.isSecure ? "https" : "http")://\(host)"
+        let root = externalURL ?? "\(request.isSecure ? "https" : "http")://\(host)"
         let configuration = access.configuration
         responder.respond(200, "application/json", fields: ["Cache-Control": "max-age=600"]) { output in
             output.beginJSONObject()
