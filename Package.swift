@@ -58,12 +58,13 @@ var targets: [Target] = [
     room("Basics"),
     room("Bytes"),
     room("Memory"),
+    room("Compression", ["Bytes", "CZlib"]),
     room("Reactor", ["Basics", "Bytes", "Memory", "CLinux", "COpenSSL"]),
     room("ReactorSim", ["Basics", "Reactor"]),
 
     // Floor 2: engines (no I/O, no clock, no Foundation)
     room("HTTP1", ["Bytes"]),
-    room("WebSockets", ["Bytes", "CZlib"]),
+    room("WebSockets", ["Bytes", "Compression"]),
     room("HTTP2", ["Basics", "Bytes", "Memory"]),
     room("ProtobufWire", ["Bytes"], exclude: ["protos"]),
     room("JSONWire", ["Bytes"]),
@@ -72,12 +73,12 @@ var targets: [Target] = [
     // Floor 3: parts. Telemetry and Settings lie half a floor below the others, RideAPI and Operations half a floor above.
     room("Telemetry", ["Bytes", "Reactor"]),
     room("Settings"),
-    room("HTTPServer", ["Basics", "Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "CZlib", "Telemetry"]),
-    room("HTTPClient", ["Basics", "Bytes", "Memory", "Reactor", "HTTP1", "CZlib", "Telemetry"]),
+    room("HTTPServer", ["Basics", "Bytes", "Memory", "Reactor", "HTTP1", "JSONWire", "Compression", "Telemetry"]),
+    room("HTTPClient", ["Basics", "Bytes", "Memory", "Reactor", "HTTP1", "Compression", "Telemetry"]),
     room(
         "WebSocketServer", ["Bytes", "Memory", "Reactor", "HTTP1", "HTTPServer", "WebSockets", "COpenSSL", "Telemetry"]),
     room(
-        "GRPCRuntime", ["Basics", "Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "CZlib", "Telemetry"],
+        "GRPCRuntime", ["Basics", "Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "Compression", "Telemetry"],
         exclude: ["protos"]),
     room("KafkaClient", ["Reactor", "CRdKafka", "CLinux", "Telemetry"]),
     room("AccessTokens", ["Bytes", "JSONWire", "COpenSSL"]),
@@ -159,6 +160,7 @@ var targets: [Target] = [
     tests("Basics"),
     tests("Bytes"),
     tests("Memory"),
+    tests("Compression", ["Basics", "Bytes"]),
     tests("Reactor", ["Basics", "ReactorSim", "Bytes", "TestSupport"]),
     tests("HTTP1", ["Bytes", "TestSupport"]),
     tests("WebSockets", ["Basics", "Bytes", "CZlib"]),
@@ -178,20 +180,23 @@ var targets: [Target] = [
             "TestSupport",
         ]),
     tests(
-        "HTTPServer", ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"],
+        "HTTPServer", ["Basics", "Bytes", "Compression", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"],
         exclude: ["Corpus"]
     ),
     tests(
-        "HTTPClient", ["Bytes", "Reactor", "ReactorSim", "HTTPServer", "TestSupport"],
+        "HTTPClient", ["Bytes", "Compression", "Reactor", "ReactorSim", "HTTPServer", "TestSupport"],
         exclude: ["Corpus"]),
     tests("Operations", ["Bytes", "Reactor", "HTTPServer", "Settings"]),
     tests(
         "WebSocketServer",
-        ["WebSockets", "HTTPServer", "Bytes", "Reactor", "ReactorSim", "Telemetry", "TestSupport"],
+        ["WebSockets", "HTTPServer", "Bytes", "Compression", "Reactor", "ReactorSim", "Telemetry", "TestSupport"],
         exclude: ["autobahn.py"]),
     tests(
         "GRPCRuntime",
-        ["Basics", "Bytes", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "CZlib", "Telemetry", "TestSupport"],
+        [
+            "Basics", "Bytes", "Compression", "Reactor", "ReactorSim", "HTTP2", "ProtobufWire", "CZlib", "Telemetry",
+            "TestSupport",
+        ],
         exclude: ["protos", "grpcio_peer.py"]),
     tests("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "Telemetry", "TestSupport"]),
     tests("SQLiteStore", ["Reactor", "ReactorSim", "Telemetry", "TestSupport"]),

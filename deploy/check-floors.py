@@ -2,7 +2,7 @@
 """Checks how the house is built:
 
   - a room imports only from floors below it;
-  - engines (floor 2) import `Basics`, `Bytes`, `Memory` and `CZlib` and nothing else of the house; of the C library they call functions of
+  - engines (floor 2) import `Basics`, `Bytes`, `Memory` and `Compression` and nothing else of the house; of the C library they call functions of
     memory and arithmetic (memchr, sin), never I/O, a clock, a thread or the environment;
   - Foundation is nowhere; FoundationEssentials above floor 2 only;
   - the package has no package dependencies, dependencies of targets go down too, and each target depends on exactly what it
@@ -22,7 +22,7 @@ import sys
 
 FLOORS = {
     0: "CLinux COpenSSL CZlib CRdKafka CSQLite",
-    1: "Basics Bytes Memory Reactor",
+    1: "Basics Bytes Compression Memory Reactor",
     2: "HTTP1 WebSockets HTTP2 ProtobufWire JSONWire RideDomain",
     2.5: "Telemetry Settings",
     3: "HTTPServer HTTPClient GRPCRuntime KafkaClient SQLiteStore AccessTokens",
@@ -38,8 +38,8 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 # Beside the house: the simulated kernel stands on the ground that it simulates.
 FLOOR["ReactorSim"] = 1.5
 # Within one floor: the loop moves bytes, and keeps its connections in places.
-SAME_FLOOR = {("Reactor", "Basics"), ("Reactor", "Bytes"), ("Reactor", "Memory")}
-ENGINE_IMPORTS = {"Basics", "Bytes", "Memory", "CZlib"}
+SAME_FLOOR = {("Compression", "Bytes"), ("Reactor", "Basics"), ("Reactor", "Bytes"), ("Reactor", "Memory")}
+ENGINE_IMPORTS = {"Basics", "Bytes", "Memory", "Compression"}
 # Calls that make an engine impure.
 IMPURE = re.compile(
     r"\b(?:open|close|read|write|readv|writev|send|sendto|sendmsg|recv|recvfrom|recvmsg|socket|accept4?|connect|bind|listen|"
@@ -54,7 +54,7 @@ BARE_TASK = re.compile(r"\bTask\s*\{|\bTask\.(?:detached|immediate(?!\(executorP
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 # A string literal may talk about Task { } (the plugin writes Swift): its text is not code.
 TEXT = re.compile(r'"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"')
-LIBRARIES = "AccessTokens Basics Bytes Memory Reactor HTTP1 WebSockets HTTP2 ProtobufWire JSONWire Telemetry HTTPServer HTTPClient WebSocketServer GRPCRuntime KafkaClient"
+LIBRARIES = "AccessTokens Basics Bytes Compression Memory Reactor HTTP1 WebSockets HTTP2 ProtobufWire JSONWire Telemetry HTTPServer HTTPClient WebSocketServer GRPCRuntime KafkaClient"
 PRODUCT_WORDS = {"cabstand", "trip", "trips", "driver", "drivers", "ride", "rides", "rider", "riders"}
 WORD = re.compile(r"[A-Z]?[a-z]+")
 # What names the implementation to a peer, as the gRPC specification wants.
@@ -77,7 +77,7 @@ def rule(importer, imported):
     if imported not in FLOOR:
         return f"{imported} is no room of the house"
     if floor == 2 and imported not in ENGINE_IMPORTS:
-        return "an engine imports only Basics, Bytes, Memory and CZlib"
+        return "an engine imports only Basics, Bytes, Memory and Compression"
     if FLOOR[imported] < floor or (importer, imported) in SAME_FLOOR:
         return None
     return f"floor {FLOOR[imported]} is not below floor {floor}"

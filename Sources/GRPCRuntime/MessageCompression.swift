@@ -1,4 +1,5 @@
 import Bytes
+import Compression
 import HTTP2
 
 /// How messages are compressed on their way (gRPC's "Compression"): each by itself, so that one stream may have both kinds.
@@ -53,8 +54,8 @@ final class MessageCompressor {
     private static let maximumSpare = 4
     /// A message that has less can't become smaller: gzip's own frame has 18 bytes.
     private static let smallest = 24
-    private var spare: [GzipInflater] = []
-    private lazy var deflater = GzipDeflater()
+    private var spare: [InflateStream] = []
+    private var deflater: DeflateStream?
     /// What is left to inflate in the turn that began at `turn`.
     private var left = 0
     private var turn: UInt64 = 0
@@ -95,7 +96,7 @@ final class MessageCompressor {
         if begins { inflations[call] = Inflation(&message) }
         guard left > 0, let inflation = inflations[call] else { return .unfinished }
         if inflation.inflater == nil {
-            inflation.inflater = spare.popLast() ?? GzipInflater()
+            inflation.inflater = spare.popLast() ?? InflateStream(.gzip)
             inflation.inflater?.reset()
         }
         let outcome = inflation.run(limit: limit, budget: &left, isTurnSpent: isTurnSpent)
@@ -109,44 +110,61 @@ final class MessageCompressor {
     ///
     /// - Returns: whether it is.
     func deflate(_ message: UnsafeRawBufferPointer, into output: inout ByteBuffer) -> Bool {
-        guard message.count >= Self.smallest, let deflater else { return false }
-        return unsafe deflater.deflate(message, into: &output)
+        guard message.count >= Self.smallest, let deflater = deflater ?? DeflateStream(.gzip, level: 1) else {
+            return false
+        }
+        self.deflater = deflater
+        deflater.reset()
+        let start = output.count
+        let (isSmaller, _) = unsafe deflater.step(
+            Span(_unsafeBytes: message), flush: .finish, into: &output, room: message.count &- 1)
+        if !isSmaller { output.truncate(to: start) }
+        return isSmaller
     }
 }
 
-/// One message on its way out of gzip: what takes too long for one turn of the loop goes on in the next.
+/// One message on its way out of gzip (RFC 1952): what takes too long for one turn of the loop goes on in the next. How much a message
+/// becomes is not to be seen from its size. It may have several members, one behind the other, whose contents belong together (§2.2);
+/// nothing else may follow.
 final class Inflation {
     enum Outcome {
         case whole, unfinished
         case failed(RPCError)
     }
 
+    /// What one step reads and writes at most. Bytes; 50 µs or so.
+    private static let stepSize = 64 << 10
+    /// What a step costs besides, in bytes: a message may be nothing but empty members.
+    private static let stepCost = 256
+
     /// Nil until it begins: many may wait for their turn.
-    var inflater: GzipInflater?
+    var inflater: InflateStream?
     private var input = ByteBuffer()
     private var position = GRPCMessage.prefixSize
     var output = ByteBuffer()
 
     init(_ message: inout ByteBuffer) { swap(&input, &message) }
 
-    var bytes: Int { (inflater == nil ? 0 : GzipInflater.memory) + input.capacity + output.capacity }
+    var bytes: Int { (inflater == nil ? 0 : CompressionFormat.gzip.inflatingMemory) + input.capacity + output.capacity }
 
     /// - Parameter budget: bytes that may still be read and written in this turn.
     func run(limit: Int, budget: inout Int, isTurnSpent: () -> Bool) -> Outcome {
-        guard let inflater else {
-            return .failed(RPCError(code: .resourceExhausted, message: "no memory to decompress a message"))
-        }
+        guard let inflater else { return .failed(.noMemoryToInflate) }
         while budget > 0 {
-            let before = position &+ output.count
-            let step = unsafe input.withUnsafeBytes {
-                unsafe inflater.step($0, &position, into: &output, limit: limit)
-            }
-            budget -= position &+ output.count &- before &+ GzipInflater.stepCost
-            switch step {
-            case .whole: return .whole
-            case .tooLarge: return .failed(.tooLarge(inflated: limit))
-            case .malformed: return .failed(.malformed)
-            case .more: if isTurnSpent() { return .unfinished }
+            let before = output.count
+            // One byte more than may come shows that it is too much.
+            let (outcome, taken) = inflater.step(
+                input.span.extracting(position..<min(input.count, position &+ Self.stepSize)), into: &output,
+                room: min(limit &+ 1 &- output.count, Self.stepSize))
+            position &+= taken
+            budget -= taken &+ output.count &- before &+ Self.stepCost
+            if output.count > limit { return .failed(.tooLarge(inflated: limit)) }
+            switch outcome {
+            case .ended where position == input.count: return .whole
+            case .needsInput where position == input.count: return .failed(.malformed)
+            case .more, .needsInput, .ended: if isTurnSpent() { return .unfinished }
+            case .corrupt: return .failed(.malformed)
+            case .noMemory: return .failed(.noMemoryToInflate)
             }
         }
         return .unfinished
@@ -156,6 +174,9 @@ final class Inflation {
 extension RPCError {
     static let malformed = RPCError(
         code: .internal, message: "a compressed message is not whole and valid gzip (RFC 1952)")
+
+    static let noMemoryToInflate = RPCError(
+        code: .resourceExhausted, message: "there is no memory to decompress a message")
 
     static func tooLarge(inflated limit: Int) -> RPCError {
         RPCError(

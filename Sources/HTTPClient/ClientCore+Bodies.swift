@@ -38,9 +38,10 @@ extension ClientCore {
         exchange.value.response = response
         let hasBody = !connection.value.parser.isIdle
         if hasBody, exchange.value.request.offersGzip, Self.isGzip(response.fields) {
-            guard canHold(GzipDecoder.memory), let decoder = GzipDecoder() else {
+            guard canHold(GzipDecoder.memory) else {
                 return finish(name, .failure(.busy("\(held) bytes of bodies are held already")))
             }
+            guard let decoder = GzipDecoder() else { return finish(name, .failure(.noMemoryToDecode)) }
             hold(GzipDecoder.memory, exchange)
             exchange.value.decoder = decoder
         }
@@ -148,6 +149,9 @@ extension ClientCore {
                 break giving
             case .failed:
                 finish(handle, .failure(.badContentCoding))
+                break giving
+            case .noMemory:
+                finish(handle, .failure(.noMemoryToDecode))
                 break giving
             }
         }

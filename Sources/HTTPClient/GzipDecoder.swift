@@ -1,8 +1,8 @@
 import Bytes
-import CZlib
+import Compression
 
 /// Undoes gzip (RFC 1952), piece by piece and never more at once than a piece: a few bytes may stand for a thousand times as many.
-@safe final class GzipDecoder {
+final class GzipDecoder {
     enum Step {
         /// `piece` is there.
         case piece
@@ -10,35 +10,28 @@ import CZlib
         case needsInput
         /// What came is no gzip.
         case failed
+        /// There is no memory to go on.
+        case noMemory
     }
 
     /// Bytes of one piece.
     static let pieceSize = 16 << 10
-    /// What zlib and this keep, as far as it is known: a window of 32 KiB and its tables, and a piece.
-    static let memory = 48 << 10 + pieceSize
+    /// What zlib and this keep: a window and its tables, and a piece.
+    static let memory = CompressionFormat.gzip.inflatingMemory + pieceSize
 
-    private let stream: UnsafeMutablePointer<z_stream>
+    private let stream: InflateStream
     private var input = ByteBuffer()
     /// What the last step has decoded.
     private(set) var piece = ByteBuffer(capacity: GzipDecoder.pieceSize)
-    /// The trailer of the last member was right: the body may end here.
-    private(set) var isWhole = false
 
     /// Nil: no memory.
     init?() {
-        unsafe stream = .allocate(capacity: 1)
-        unsafe stream.initialize(to: z_stream())
-        // 15 bits of window; 16 more ask for the gzip wrapper, and its checksum.
-        guard unsafe czlib_inflateInit2(stream, 15 + 16) == Z_OK else {
-            unsafe stream.deallocate()
-            return nil
-        }
+        guard let stream = InflateStream(.gzip) else { return nil }
+        self.stream = stream
     }
 
-    deinit {
-        unsafe inflateEnd(stream)
-        unsafe stream.deallocate()
-    }
+    /// The trailer of the last member was right: the body may end here.
+    var isWhole: Bool { stream.hasEnded }
 
     /// Bytes that wait to be decoded.
     var waiting: Int { input.count }
@@ -48,41 +41,17 @@ import CZlib
     /// Decodes up to one piece.
     func next() -> Step {
         piece.removeAll()
-        while true {
-            if isWhole {
-                guard !input.isEmpty else { return .needsInput }
-                // Another member (RFC 1952 §2.2).
-                guard unsafe inflateReset(stream) == Z_OK else { return .failed }
-                isWhole = false
-            }
-            switch inflate() {
-            case Z_STREAM_END: isWhole = true
-            // Z_BUF_ERROR: nothing could be done, input is missing.
-            case Z_OK, Z_BUF_ERROR: break
-            default: return .failed
-            }
-            if !piece.isEmpty { return .piece }
-            guard isWhole else { return .needsInput }
-        }
-    }
-
-    private func inflate() -> Int32 {
-        var outcome = Z_OK
-        let given = UInt32(clamping: input.count)
-        var left: UInt32 = 0
-        unsafe input.withUnsafeMutableBytes { input in
-            unsafe piece.appendUninitialized(Self.pieceSize) { room in
-                unsafe stream.pointee.next_in = input.assumingMemoryBound(to: UInt8.self).baseAddress
-                unsafe stream.pointee.avail_in = given
-                unsafe stream.pointee.next_out = room.assumingMemoryBound(to: UInt8.self).baseAddress
-                unsafe stream.pointee.avail_out = UInt32(clamping: Self.pieceSize)
-                unsafe outcome = CZlib.inflate(stream, Z_NO_FLUSH)
-                unsafe left = stream.pointee.avail_in
-                return unsafe Self.pieceSize - Int(stream.pointee.avail_out)
+        while !input.isEmpty || !isWhole {
+            let (outcome, taken) = stream.step(input.span, into: &piece, room: Self.pieceSize)
+            input.consume(taken)
+            if input.isEmpty { input.release() }
+            switch outcome {
+            case .corrupt: return .failed
+            case .noMemory: return .noMemory
+            case .needsInput where piece.isEmpty: return .needsInput
+            case .more, .needsInput, .ended: if !piece.isEmpty { return .piece }
             }
         }
-        input.consume(Int(given - min(left, given)))
-        if input.isEmpty { input.release() }
-        return outcome
+        return .needsInput
     }
 }

@@ -43,6 +43,8 @@ public enum HTTPClientError: Error, Sendable, Equatable, CustomStringConvertible
     /// The client was closed.
     case closed
 
+    static let noMemoryToDecode = HTTPClientError.busy("there is no memory to decode a body that is compressed")
+
     public var description: String {
         switch self {
         case .badURL(let why): "the URL can't be used: \(why)"

@@ -1,6 +1,6 @@
 import Basics
 import Bytes
-import CZlib
+import Compression
 import HTTP1
 import Reactor
 
@@ -298,30 +298,12 @@ struct FolderScan: Sendable {
         return String(first.value, radix: 36) + String(second, radix: 36) + String(content.count, radix: 36)
     }
 
-    /// The gzip form (RFC 1952), unless it saves less than a tenth.
+    /// The gzip form (RFC 1952), unless it saves less than a tenth, or there is no memory to make it.
     static func gzip(_ content: [UInt8]) -> SharedBytes? {
-        var stream = unsafe z_stream()
-        // 15 bits of window; 16 more ask for the gzip wrapper.
-        guard unsafe czlib_deflateInit2(&stream, 9, 15 + 16, 9) == Z_OK else { return nil }
-        defer { unsafe deflateEnd(&stream) }
-        let bound = unsafe Int(deflateBound(&stream, UInt(content.count)))
-        // zlib counts in 32 bits; what is larger is sent as it is.
-        guard let given = UInt32(exactly: content.count), let room = UInt32(exactly: bound) else { return nil }
-        var output = ByteBuffer(capacity: bound)
-        var input = content
-        let outcome = unsafe input.withUnsafeMutableBufferPointer { input in
-            var result = Z_OK
-            unsafe output.appendUninitialized(bound) { space in
-                unsafe stream.next_in = input.baseAddress
-                unsafe stream.avail_in = given
-                unsafe stream.next_out = space.assumingMemoryBound(to: UInt8.self).baseAddress
-                unsafe stream.avail_out = room
-                result = unsafe deflate(&stream, Z_FINISH)
-                return unsafe space.count - Int(stream.avail_out)
-            }
-            return result
-        }
-        guard outcome == Z_STREAM_END, output.count < content.count - content.count / 10 else { return nil }
+        guard let stream = DeflateStream(.gzip, level: 9, memoryLevel: 9) else { return nil }
+        var output = ByteBuffer()
+        let room = content.count - content.count / 10 - 1
+        guard room > 0, stream.step(content.span, flush: .finish, into: &output, room: room).isDone else { return nil }
         return SharedBytes(output)
     }
 }

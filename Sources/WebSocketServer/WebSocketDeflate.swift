@@ -76,6 +76,7 @@ extension WebSocketServer {
         if piece.isFirst { socket.value.assembly = assemblies.insert(ByteBuffer()) ?? .none }
         guard let assembly = assemblies.find(socket.value.assembly), let inflater = inflaters.find(inflater(context))
         else {
+            closeForLackOfMemory(id)
             return 0
         }
         let (before, capacity) = (assembly.value.count, assembly.value.capacity)
@@ -89,6 +90,7 @@ extension WebSocketServer {
         case .taken: break
         case .tooBig: fail(id, socket, .messageTooBig)
         case .corrupt: fail(id, socket, .invalidDeflate)
+        case .noMemory: closeForLackOfMemory(id)
         }
         guard outcome == .taken else { return count }
         if piece.isText {
@@ -112,6 +114,11 @@ extension WebSocketServer {
         }
         dropAssembly(socket)
         return count
+    }
+
+    /// This message can't be had, nor those that refer to it (RFC 6455 §7.4.1, 1011).
+    private func closeForLackOfMemory(_ id: WebSocketID) {
+        close(id, .internalError, reason: "no memory to decompress a message")
     }
 
     /// The message goes on with bytes that have not come. What it holds meanwhile has little to do with what its sender has
@@ -169,7 +176,9 @@ extension WebSocketServer {
         // About thirty bytes a microsecond with a middling level.
         loop.charge(payload.count >> 5)
         var compressed = ByteBuffer()
-        deflater.value.deflate(payload, into: &compressed)
+        guard deflater.value.deflate(payload, into: &compressed) else {
+            return FrameWriter.append(opcode, payload, mask: nextMask(), to: &output)
+        }
         context.value.isIdle = false
         if context.value.agreed.sending(as: role).noContextTakeover { dropDeflater(context) }
         metrics.deflated(from: payload.count, to: compressed.count)

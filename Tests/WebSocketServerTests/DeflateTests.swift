@@ -56,7 +56,7 @@ import WebSockets
     private func deflate(_ message: [UInt8]) -> [UInt8] {
         var output = ByteBuffer()
         var deflater = Deflater()
-        deflater.deflate(message.span, into: &output)
+        _ = deflater.deflate(message.span, into: &output)
         return output.array()
     }
 
@@ -111,7 +111,7 @@ import WebSockets
             for text in texts {
                 if !keepsHistory { deflater.reset() }
                 var payload = ByteBuffer()
-                deflater.deflate(Array(text.utf8).span, into: &payload)
+                _ = deflater.deflate(Array(text.utf8).span, into: &payload)
                 client.say(SimulatedClient.frame(.text, payload.array(), deflated: true))
             }
             world.run(5)

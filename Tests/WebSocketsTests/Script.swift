@@ -90,6 +90,7 @@ extension Peer {
             precondition(box.message.count == limits.maximumMessageSize + 1, "more than the bound was inflated")
             return said.append(.violation(.messageTooBig))
         case .corrupt: return said.append(.violation(.invalidDeflate))
+        case .noMemory: preconditionFailure("no memory")
         case .taken: break
         }
         let whole = box.message.array()

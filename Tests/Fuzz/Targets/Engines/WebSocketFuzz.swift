@@ -33,7 +33,7 @@ private func wellFormedFrames(_ input: inout FuzzInput, _ role: Role) -> [UInt8]
         if first & 0x60 == 0x60 {
             var deflater = Deflater(windowBits: 8 + first & 7)
             var compressed = ByteBuffer()
-            deflater.deflate(payload.span, into: &compressed)
+            _ = deflater.deflate(payload.span, into: &compressed)
             payload = compressed.array()
         }
         FrameWriter.append(

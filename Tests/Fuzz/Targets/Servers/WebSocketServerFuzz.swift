@@ -75,7 +75,7 @@ private final class WebSocketAttack {
             var deflater = Deflater()
             var compressed = ByteBuffer()
             let message = kind == 11 ? payload : Array(repeatElement(payload, count: 100).joined())
-            deflater.deflate(message.span, into: &compressed)
+            _ = deflater.deflate(message.span, into: &compressed)
             payload = compressed.array()
         }
         FrameWriter.append(
