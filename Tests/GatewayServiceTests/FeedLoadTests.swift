@@ -1,3 +1,4 @@
+import ReactorSim
 import RideDomain
 import Testing
 
@@ -294,14 +295,15 @@ import Testing
     /// A unit may be left, watched and left again before it is forgotten: that must not forget its successor.
     @Test func aUnitIsForgottenOnceAndNeverAnotherInItsPlace() throws {
         var units = FeedUnits()
+        let budget = TurnBudget(loop: try SimulatedNetwork(seed: 1).makeLoop(), perTurn: 100)
         let tile = LiveUnit.tile(LiveTile(level: 0, row: 1, column: 2))
         let old = units.find(orMake: tile)
-        _ = units.remove(old)
+        _ = units.remove(old, budget)
         #expect(units.isEmpty)
         let new = units.find(orMake: tile)
         new.watch(0, Pace(number: 1))
-        _ = units.remove(old)
-        _ = units.remove(new)
+        _ = units.remove(old, budget)
+        _ = units.remove(new, budget)
         #expect(units.units[tile] === new && old !== new)
     }
 

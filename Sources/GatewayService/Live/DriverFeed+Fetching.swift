@@ -196,6 +196,11 @@ extension DriverFeed {
 
     /// Reads answers, and forgets what nobody watches, as long as this turn allows.
     func readArrivals() {
+        // A unit of its name may be there again: nothing is put into that before this one has gone.
+        if let unit = removing {
+            guard units.remove(unit, budget) else { return showCounts() }
+            removing = nil
+        }
         var hasRoom = false
         while !isClosed, !arrivals.isEmpty, budget.mayGoOn(), var arrival = arrivals.popFirst() {
             read(&arrival)
@@ -212,7 +217,8 @@ extension DriverFeed {
             deliver(arrival.changed)
         }
         while !leaving.isEmpty, budget.mayGoOn(), let unit = leaving.popFirst() {
-            budget.spend(1 + units.remove(unit))
+            budget.spend(1)
+            if !units.remove(unit, budget) { removing = unit }
         }
         if hasRoom { call() } else { showCounts() }
     }
@@ -221,10 +227,11 @@ extension DriverFeed {
         while arrival.next < arrival.parts.count {
             guard budget.mayGoOn() else { return }
             let part = arrival.next
-            guard readDrivers(&arrival.parts[part], isExact: arrival.isExact) else { continue }
-            arrival.next += 1
-            finish(arrival.parts[part], &arrival)
+            guard arrival.parts[part].put != nil || readDrivers(&arrival.parts[part], isExact: arrival.isExact),
+                finish(part, &arrival)
+            else { continue }
             arrival.parts[part].drivers = []
+            arrival.parts[part].put = nil
         }
     }
 
@@ -253,41 +260,62 @@ extension DriverFeed {
         return false
     }
 
-    /// A part is read: its unit looks like this now.
-    private func finish(_ part: FeedArrival.Part, _ arrival: inout FeedArrival) {
-        let unit = part.unit
-        guard unit.isWatched else { return unit.release() }
-        unit.isTaken = false
-        let before = (unit.state.isFailing, unit.state.isTooFull)
-        switch part.outcome {
-        case .unspecified where unit.tile == nil || part.drivers.count <= limits.driversPerView:
-            unit.state.isFailing = false
-            unit.state.isTooFull = false
-        case .unspecified, .tooMany:
-            unit.state.isFailing = false
-            unit.state.isTooFull = true
-        case .notReached where arrival.next > 1:
+    /// A part is read: its unit looks like this now. False: the turn is over before that.
+    private func finish(_ number: Int, _ arrival: inout FeedArrival) -> Bool {
+        let unit = arrival.parts[number].unit
+        let (cause, outcome) = (arrival.parts[number].cause, arrival.parts[number].outcome)
+        guard unit.isWatched || arrival.parts[number].put != nil else {
+            arrival.next += 1
+            unit.release()
+            return true
+        }
+        var (isFailing, isTooFull) = (false, false)
+        switch outcome {
+        case .unspecified where unit.tile == nil || arrival.parts[number].drivers.count <= limits.driversPerView: break
+        case .unspecified, .tooMany: isTooFull = true
+        case .notReached where number > 0:
             // Its turn is the next call.
-            askAgain(unit, part.cause)
-            return
-        case .notReached, .failed, .UNRECOGNIZED:
-            fail(unit, part.cause)
+            arrival.next += 1
+            unit.isTaken = false
+            askAgain(unit, cause)
+            return true
+        // What there is of it stays.
+        case .notReached, .failed, .UNRECOGNIZED: (isFailing, isTooFull) = (true, unit.state.isTooFull)
         }
-        let succeeded = !unit.state.isFailing
-        if succeeded { unit.company = arrival.parts.count >= limits.tilesPerCall / 2 ? .max : arrival.parts.count * 2 }
-        var looksNew = (unit.state.isFailing, unit.state.isTooFull) != before
-        if succeeded && !unit.state.isTooFull {
-            let new = units.put(
-                part.drivers, isTruncated: part.isTruncated, into: unit, revision: arrival.revision)
-            for other in new where other !== unit { arrival.changed.append((other, part.cause)) }
-            if new.contains(where: { $0 === unit }) { looksNew = true }
+        var changed: [FeedUnit] = []
+        if !isFailing, !isTooFull {
+            guard let new = put(&arrival.parts[number], revision: arrival.revision) else { return false }
+            changed = new
         }
+        arrival.next += 1
+        unit.isTaken = false
+        var looksNew = (unit.state.isFailing, unit.state.isTooFull) != (isFailing, isTooFull)
+        (unit.state.isFailing, unit.state.isTooFull) = (isFailing, isTooFull)
+        if isFailing {
+            fail(unit, cause)
+        } else {
+            unit.company = arrival.parts.count >= limits.tilesPerCall / 2 ? .max : arrival.parts.count * 2
+        }
+        for other in changed where other !== unit { arrival.changed.append((other, cause)) }
+        if changed.contains(where: { $0 === unit }) { looksNew = true }
         if looksNew {
-            arrival.changed.append((unit, part.cause))
-        } else if succeeded {
-            unit.lastFetch = part.previousFetch
+            arrival.changed.append((unit, cause))
+        } else if !isFailing {
+            unit.lastFetch = arrival.parts[number].previousFetch
         }
         if unit.isDirty { wait(unit) }
+        return true
+    }
+
+    /// Puts a part's drivers into its unit. Nil: the turn is over before the end.
+    private func put(_ part: inout FeedArrival.Part, revision: UInt64) -> [FeedUnit]? {
+        var progress = part.put ?? units.beginPut(part.drivers.count)
+        // Nobody else holds its arrays: they grow in place.
+        part.put = nil
+        let changed = units.put(
+            &progress, part.drivers, isTruncated: part.isTruncated, into: part.unit, revision: revision, budget)
+        part.put = progress
+        return changed
     }
 
     // MARK: Failures

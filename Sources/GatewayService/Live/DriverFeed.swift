@@ -102,6 +102,8 @@ final class DriverFeed {
     /// Answers that are not read yet, and units that nobody watches any more.
     var arrivals = WorkQueue<FeedArrival>()
     var leaving = WorkQueue<FeedUnit>()
+    /// One of those, of whose drivers some are still to be forgotten.
+    var removing: FeedUnit?
     var budget: TurnBudget
 
     private var pollTimer: TimerID?

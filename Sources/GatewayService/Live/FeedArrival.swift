@@ -15,6 +15,8 @@ struct FeedArrival {
         var drivers: [LiveDriver] = []
         /// The driver of the unit's last snapshot who is expected next.
         var expected = 0
+        /// All drivers are read, and are being put into the unit.
+        var put: FeedPut?
     }
 
     var parts: [Part]

@@ -77,6 +77,28 @@ final class KnownDriver {
     }
 }
 
+/// A list that is being put into its unit, which may take more than one turn.
+struct FeedPut {
+    /// This one, among all.
+    fileprivate let serial: UInt64
+    /// The driver who is next.
+    fileprivate var next = 0
+    /// Who stays or comes, so far.
+    fileprivate var kept: [LiveDriver] = []
+    fileprivate var known: [KnownDriver] = []
+    /// They are those of the last snapshot, so far.
+    fileprivate var isSame = true
+    /// Drivers of the last snapshot who are taken leave of, or kept.
+    fileprivate var left = 0
+    fileprivate var changed: [FeedUnit] = []
+
+    fileprivate init(serial: UInt64, count: Int) {
+        self.serial = serial
+        kept.reserveCapacity(count)
+        known.reserveCapacity(count)
+    }
+}
+
 /// All units and the drivers in them: each driver's text once, and on each level in one tile. On the feed's loop.
 struct FeedUnits {
     private(set) var units: [LiveUnit: FeedUnit] = [:]
@@ -104,20 +126,26 @@ struct FeedUnits {
         return new
     }
 
-    /// Forgets a unit that nobody watches any more, and the drivers whom only it knew. Returns how many it had.
-    mutating func remove(_ unit: FeedUnit) -> Int {
-        // It may be gone already, and another one of its name be there.
-        guard !unit.isWatched, units[unit.unit] === unit else { return 0 }
-        units[unit.unit] = nil
-        switch unit.unit {
-        case .tile(let tile): tilesOfLevel[tile.level] -= 1
-        case .exact: exact[ObjectIdentifier(unit)] = nil
+    /// Forgets a unit that nobody watches any more, and the drivers whom only it knew, as many as the turn allows. False: there are
+    /// more.
+    mutating func remove(_ unit: FeedUnit, _ budget: TurnBudget) -> Bool {
+        // It may be watched again meanwhile.
+        guard !unit.isWatched else { return true }
+        if units[unit.unit] === unit {
+            units[unit.unit] = nil
+            switch unit.unit {
+            case .tile(let tile): tilesOfLevel[tile.level] -= 1
+            case .exact: exact[ObjectIdentifier(unit)] = nil
+            }
+            unit.state = UnitState()
+            budget.spend(1)
         }
-        for driver in unit.known { leave(driver, unit) }
-        let count = unit.known.count
-        unit.known = []
-        unit.state = UnitState()
-        return count
+        while budget.mayGoOn() {
+            guard let driver = unit.known.popLast() else { return true }
+            leave(driver, unit)
+            budget.spend(1)
+        }
+        return unit.known.isEmpty
     }
 
     /// Calls `body` with every tile where a driver is or was.
@@ -148,46 +176,63 @@ struct FeedUnits {
         return String(decoding: message[2..<(2 + Int(message[1]))], as: UTF8.self)
     }
 
-    /// A unit was answered: `drivers` are there now. Returns the units that look different: this one, and tiles that a driver
-    /// has left for this one.
-    mutating func put(
-        _ drivers: [LiveDriver], isTruncated: Bool, into unit: FeedUnit, revision: UInt64
-    ) -> [FeedUnit] {
+    /// A unit was answered: `count` drivers are there now. One answer is put in at a time.
+    mutating func beginPut(_ count: Int) -> FeedPut {
         serial += 1
+        return FeedPut(serial: serial, count: count)
+    }
+
+    /// Goes on with `drivers`, who are in `unit` now, as far as the turn allows.
+    ///
+    /// - Returns: the units that look different: this one, and tiles that a driver has left for this one. Nil: the turn is over before the end.
+    mutating func put(
+        _ put: inout FeedPut, _ drivers: [LiveDriver], isTruncated: Bool, into unit: FeedUnit, revision: UInt64,
+        _ budget: TurnBudget
+    ) -> [FeedUnit]? {
         let tile = unit.tile
         let old = unit.state.snapshot?.drivers ?? []
-        let isFirst = unit.state.snapshot == nil
-        var changed: [FeedUnit] = []
-        var kept: [LiveDriver] = []
-        var keptKnown: [KnownDriver] = []
-        kept.reserveCapacity(drivers.count)
-        keptKnown.reserveCapacity(drivers.count)
-        for driver in drivers {
+        while put.next < drivers.count {
+            guard budget.mayGoOn() else { return nil }
+            let driver = drivers[put.next]
+            put.next += 1
+            // Whom nothing has changed about costs a small part of the others.
+            if put.next & 7 == 0 { budget.spend(1) }
             // A point on a border is answered for both tiles.
             if let tile, !tile.contains(driver.cell) { continue }
-            let place = kept.count
+            let place = put.kept.count
             let isSame = place < old.count && old[place] === driver
+            if !isSame {
+                budget.spend(1)
+                put.isSame = false
+            }
             let entry = isSame ? unit.known[place] : entry(of: driver, revision)
-            if entry.serial == serial { continue }
-            if let tile, !claim(entry, tile, unit, revision, &changed) { continue }
-            entry.serial = serial
+            if entry.serial == put.serial { continue }
+            if let tile, !claim(entry, tile, unit, revision, &put.changed, budget) { continue }
+            entry.serial = put.serial
             entry.uses += 1
-            kept.append(driver)
-            keptKnown.append(entry)
+            put.kept.append(driver)
+            put.known.append(entry)
         }
-        for entry in unit.known {
-            if entry.serial == serial { entry.uses -= 1 } else { leave(entry, unit) }
+        while put.left < unit.known.count {
+            guard budget.mayGoOn() else { return nil }
+            let entry = unit.known[put.left]
+            put.left += 1
+            if put.left & 7 == 0 { budget.spend(1) }
+            if entry.serial == put.serial {
+                entry.uses -= 1
+            } else {
+                budget.spend(1)
+                leave(entry, unit)
+            }
         }
-        unit.known = keptKnown
+        unit.known = put.known
         unit.revision = revision
-        let isSame =
-            !isFirst && unit.state.snapshot?.isTruncated == isTruncated
-            && kept.elementsEqual(old) { $0 === $1 }
-        if !isSame {
-            unit.state.snapshot = UnitSnapshot(kept, isTruncated: isTruncated)
-            changed.append(unit)
+        let snapshot = unit.state.snapshot
+        if snapshot == nil || snapshot?.isTruncated != isTruncated || !put.isSame || put.kept.count != old.count {
+            unit.state.snapshot = UnitSnapshot(put.kept, isTruncated: isTruncated)
+            put.changed.append(unit)
         }
-        return changed
+        return put.changed
     }
 
     private mutating func entry(of driver: LiveDriver, _ revision: UInt64) -> KnownDriver {
@@ -205,13 +250,16 @@ struct FeedUnits {
 
     /// Makes `tile` the one of its level that names this driver. False: another tile knows better where they are.
     private mutating func claim(
-        _ entry: KnownDriver, _ tile: LiveTile, _ unit: FeedUnit, _ revision: UInt64, _ changed: inout [FeedUnit]
+        _ entry: KnownDriver, _ tile: LiveTile, _ unit: FeedUnit, _ revision: UInt64, _ changed: inout [FeedUnit],
+        _ budget: TurnBudget
     ) -> Bool {
         let before = entry.tiles[tile.level]
         guard before != tile.key else { return true }
         if before != 0, let other = units[.tile(LiveTile(key: before))],
             let place = other.known.firstIndex(where: { $0 === entry })
         {
+            // Its lists are looked through and copied.
+            budget.spend(other.known.count >> 5)
             guard other.revision <= revision else { return false }
             var drivers = other.state.snapshot?.drivers ?? []
             drivers.remove(at: place)
