@@ -4,7 +4,7 @@ import math
 import re
 import time
 
-from support import Browser, arguments, badge, check, lone_car, number_of_cars, timeline, until, wait_for_cars
+from support import Browser, arguments, badge, check, lone_car, number_of_cars, shown_name, timeline, until, wait_for_cars
 
 url, drivers = arguments()
 with Browser(url) as browser:
@@ -27,7 +27,7 @@ with Browser(url) as browser:
         x, y = page.evaluate("id => __map.carAt(id)", found[0])
         page.mouse.click(x, y)
         _, driver = browser.api("GET", f"drivers/{found[0]}")
-        until("the click opens the right driver", lambda: page.locator("#panel-title").text_content() == driver["name"])
+        until("the click opens the right driver", lambda: page.locator("#panel-title").text_content() == shown_name(driver))
         return found[0]
 
     # A point of the map that the car is heading for: behind it, a one-way ring road can make a short ride a long one.
@@ -75,7 +75,7 @@ with Browser(url) as browser:
     until("the car is on the way", lambda: timeline(page) == "on-the-way")
     trip_id = until("the trip is in the address", lambda: re.search(r"#trip=(.+)$", page.evaluate("location.href")))[1]
     _, trip = browser.api("GET", f"trips/{trip_id}")
-    check(trip["driver"]["name"] == name and trip["status"] == "in_progress", "the gateway knows the trip")
+    check(shown_name(trip["driver"]) == name and trip["status"] == "in_progress", "the gateway knows the trip")
     until("the booked car has left the list", lambda: number_of_cars(page) <= drivers - 1)
 
     # A second window follows the same trip; so does a reload.

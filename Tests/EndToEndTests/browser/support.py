@@ -104,6 +104,11 @@ def lone_car(page):
     }""")
 
 
+def shown_name(driver):
+    """A driver's name as the page shows it to somebody who is not on a trip with them; an operator's answer has the whole one."""
+    return driver["name"].split()[0] if TOKEN else driver["name"]
+
+
 def arguments():
     """The gateway's address and how many simulated drivers there are."""
     return sys.argv[1].rstrip("/") + "/", int(sys.argv[2])
