@@ -155,6 +155,23 @@ import Testing
         #expect(outlet.sent.last?.record.eventID == "e-1")
     }
 
+    @Test func aQueueThatIsNeverEmptyDoesNotGrow() throws {
+        let network = SimulatedNetwork(seed: 5)
+        let loop = try network.makeLoop()
+        let outlet = Outlet()
+        outlet.room = 0
+        let publisher = AuditPublisher(loop: loop, outlet: outlet)
+        for number in 0..<10 { publisher.publish(record(number)) }
+        // As fast as they come they go, but one is always left.
+        for number in 10..<5_000 {
+            outlet.room = 1
+            publisher.publish(record(number))
+            publisher.delivered(outlet.sent[number - 10].number, failure: nil)
+        }
+        #expect(publisher.count == 10 && publisher.queued <= 20)
+        #expect(outlet.sent.map(\.record.eventID) == (0..<4_990).map { "e\($0)" })
+    }
+
     @Test func whatKafkaRefusesIsTriedAgainLater() throws {
         let network = SimulatedNetwork(seed: 4)
         let loop = try network.makeLoop()

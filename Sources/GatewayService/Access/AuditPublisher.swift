@@ -51,6 +51,8 @@ final class AuditPublisher {
 
     /// Records that are not acknowledged.
     var count: Int { held.count }
+    /// Places of the queue.
+    var queued: Int { waiting.count }
 
     func publish(_ record: AuditRecord) {
         guard held.count < Self.limit else {
@@ -74,10 +76,17 @@ final class AuditPublisher {
         guard retryTimer == nil else { return }
         while handed < waiting.count {
             let number = waiting[handed]
-            if let record = held[number], !outlet.send(record, number: number) { return }
+            if let record = held[number], !outlet.send(record, number: number) { return forgetHanded() }
             handed += 1
         }
         waiting.removeAll()
+        handed = 0
+    }
+
+    /// What was handed over is forgotten when it is half of all, also while there is never room for everything.
+    private func forgetHanded() {
+        guard handed > waiting.count / 2 else { return }
+        waiting.removeFirst(handed)
         handed = 0
     }
 
