@@ -6,25 +6,10 @@ import Testing
 /// SIGTERM, with real programs: two gateways in front of the same services, and one of them ends.
 @Suite(.serialized, .enabled(if: Fleet.isBuilt, "skipped: the programs are not built beside the tests"))
 struct DrainTests {
-    /// A second gateway beside a fleet's.
-    private func gateway(_ fleet: Fleet, _ broker: EmbeddedBroker, delay: Int, grace: Int) throws -> (
-        process: ChildProcess, port: UInt16
-    ) {
-        let port = freePort()
-        let process = try ChildProcess(
-            Tool.program("gateway"),
-            environment: [
-                "CABSTAND_BIND": "127.0.0.1", "CABSTAND_HTTP_PORT": "\(port)", "CABSTAND_EVENT_LOOPS": "2",
-                "CABSTAND_DRIVER_SERVICE": "127.0.0.1:\(fleet.driverPort)",
-                "CABSTAND_TRIP_SERVICE": "127.0.0.1:\(fleet.tripPort)",
-                "CABSTAND_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers,
-                "CABSTAND_PUBLIC_DIR": Tool.repository + "/public", "CABSTAND_DRAIN_DELAY_S": "\(delay)",
-                "CABSTAND_GRACE_S": "\(grace)",
-            ])
-        let probe = HTTPConnection(port: port)
-        let isReady = waitUntil(30) { probe.request("GET", "/readyz")?.status == 200 }
-        #expect(isReady, "\(process.errors)")
-        return (process, port)
+    private func gateway(_ fleet: Fleet, delay: Int, grace: Int) throws -> (process: ChildProcess, port: UInt16) {
+        try fleet.anotherGateway([
+            "CABSTAND_EVENT_LOOPS": "2", "CABSTAND_DRAIN_DELAY_S": "\(delay)", "CABSTAND_GRACE_S": "\(grace)",
+        ])
     }
 
     private func world() throws -> (EmbeddedBroker, Fleet) {
@@ -39,7 +24,7 @@ struct DrainTests {
         let (broker, fleet) = try world()
         defer { broker.stop() }
         let drivers = try Load.register(4, on: fleet)
-        let (process, port) = try gateway(fleet, broker, delay: 2, grace: 24)
+        let (process, port) = try gateway(fleet, delay: 2, grace: 24)
         var clients = (0..<16).map { _ in HTTPConnection(port: port) }
         let quiet = (0..<8).map { _ in HTTPConnection(port: port) }
         let silent = Client(port).send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -118,7 +103,7 @@ struct DrainTests {
     @Test func whoHoldsOnIsCutOffWithinTheGracePeriod() throws {
         let (broker, fleet) = try world()
         defer { broker.stop() }
-        let (process, port) = try gateway(fleet, broker, delay: 1, grace: 4)
+        let (process, port) = try gateway(fleet, delay: 1, grace: 4)
         let endless = Client(port).send("POST /trips HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{")
         let deaf = Client(port).send(upgrade("/ws/drivers/available"))
         #expect(deaf.response().status == 101)
@@ -130,7 +115,7 @@ struct DrainTests {
     @Test func aSecondSignalExitsAtOnce() throws {
         let (broker, fleet) = try world()
         defer { broker.stop() }
-        let (process, _) = try gateway(fleet, broker, delay: 600, grace: 600)
+        let (process, _) = try gateway(fleet, delay: 600, grace: 600)
         process.signal(SIGTERM)
         try process.waitForOutput("ending")
         process.signal(SIGTERM)

@@ -40,6 +40,10 @@ public final class Fleet {
 
     /// Starts a service, with the data that it had, on the port that it had.
     public func start(_ service: Service) throws {
+        processes[service] = try ChildProcess(Tool.program(service.rawValue), environment: environment(service))
+    }
+
+    private func environment(_ service: Service) -> [String: String] {
         var environment = [
             "CABSTAND_BIND": "127.0.0.1", "CABSTAND_HTTP_PORT": "\(httpPort)",
             "CABSTAND_DRIVER_SERVICE": "127.0.0.1:\(driverPort)", "CABSTAND_TRIP_SERVICE": "127.0.0.1:\(tripPort)",
@@ -53,8 +57,22 @@ public final class Fleet {
         case .trip: environment["CABSTAND_GRPC_PORT"] = "\(tripPort)"
         case .gateway: break
         }
-        environment.merge(extra) { $1 }
-        processes[service] = try ChildProcess(Tool.program(service.rawValue), environment: environment)
+        return environment.merging(extra) { $1 }
+    }
+
+    /// A second gateway beside the fleet's, ready, on a port of its own. Whoever asks for it ends it.
+    ///
+    /// - Parameter more: environment variables of its own.
+    public func anotherGateway(_ more: [String: String] = [:]) throws -> (process: ChildProcess, port: UInt16) {
+        let port = restartablePort()
+        let own = ["CABSTAND_HTTP_PORT": "\(port)"].merging(more) { $1 }
+        let process = try ChildProcess(Tool.program("gateway"), environment: environment(.gateway).merging(own) { $1 })
+        let probe = HTTPConnection(port: port)
+        guard waitUntil(30, { probe.request("GET", "/readyz")?.status == 200 }) else {
+            process.kill()
+            throw ChildProcessError(description: "the second gateway is not ready:\n\(process.errors)")
+        }
+        return (process, port)
     }
 
     /// kill −9.

@@ -1,0 +1,78 @@
+import KafkaClient
+import TestSupport
+import Testing
+
+/// What an operator revokes at one gateway, with real programs: two gateways in front of the same services.
+@Suite(.serialized, .enabled(if: Fleet.isBuilt, "skipped: the programs are not built beside the tests"))
+struct RevocationTests {
+    private let folder = TemporaryFolder()
+
+    /// A token of the installation's key.
+    private func token(_ role: String, _ subject: String) throws -> String {
+        let result = try ChildProcess.run(
+            Tool.program("gateway"), ["token", "--role", role, "--subject=\(subject)", "--ttl", "5m"],
+            environment: ["CABSTAND_AUTH_KEY": folder.file("key.pem")])
+        #expect(result.status == 0, "\(result.errors)")
+        return String(result.output.split(separator: "\n").first ?? "")
+    }
+
+    private func socket(_ port: UInt16, _ token: String) -> Client {
+        let client = Client(port).send(
+            "GET /ws/drivers/available HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                + "Authorization: Bearer \(token)\r\n\r\n")
+        #expect(client.response().status == 101)
+        return client
+    }
+
+    private func trips(_ port: UInt16, _ token: String) -> HTTPConnection.Response? {
+        HTTPConnection(port: port).request("GET", "/trips", headers: ["Authorization": "Bearer \(token)"])
+    }
+
+    @Test func whoIsRevokedAtOneGatewayIsShutOutOfAll() throws {
+        let broker = try EmbeddedBroker(
+            topics: ["driver_locations", "trip_events", "auth_revocations", "audit_events"].map {
+                TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
+            })
+        defer { broker.stop() }
+        let keys = try ChildProcess.run(Tool.program("gateway"), ["make-keys", folder.path, folder.path])
+        #expect(keys.status == 0, "\(keys.errors)")
+        let fleet = try Fleet(
+            bootstrapServers: broker.bootstrapServers,
+            extra: [
+                "CABSTAND_AUTH": "required", "CABSTAND_AUTH_KEY": folder.file("key.pem"),
+                "CABSTAND_SERVICE_SECRET": folder.file("service-secret"),
+                "CABSTAND_KAFKA_CONFIG": "fetch.wait.max.ms=10",
+            ])
+        let (second, port) = try fleet.anotherGateway()
+        defer { second.kill() }
+        let ports = [fleet.httpPort, port]
+        let (eve, ada, boss) = (try token("rider", "eve"), try token("rider", "ada"), try token("operator", "olga"))
+        let sockets = ports.map { socket($0, eve) }
+        let others = ports.map { socket($0, ada) }
+        for port in ports { #expect(trips(port, eve)?.status == 200) }
+
+        let revocation = fleet.connection().request(
+            "POST", "/auth/revocations", #"{"subject":"eve","reason":"lost telephone"}"#,
+            headers: ["Authorization": "Bearer \(boss)"])
+        #expect(revocation?.status == 201, "\(revocation?.body ?? fleet.logs)")
+        // 3500 = 0x0DAC; the second byte is no UTF-8. `all` waits for the end, five seconds at most.
+        for socket in sockets {
+            let text = socket.all()
+            #expect(text.contains("\r\u{FFFD}") && !text.hasSuffix("TIMEOUT"), "\(text.suffix(80))")
+        }
+        for port in ports {
+            let refused = trips(port, eve)
+            #expect(refused?.status == 401 && refused?.body.contains("revoked") == true, "\(refused?.body ?? "none")")
+            #expect(trips(port, ada)?.status == 200)
+        }
+        // Nobody else's socket ends.
+        for other in others { #expect(other.all().hasSuffix("TIMEOUT")) }
+        // A gateway that starts now knows it, too.
+        #expect(fleet.terminate(.gateway) == 0)
+        try fleet.start(.gateway)
+        try fleet.waitUntilReady()
+        #expect(trips(fleet.httpPort, eve)?.status == 401)
+        #expect(trips(fleet.httpPort, try token("rider", "ada"))?.status == 200)
+    }
+}
