@@ -45,10 +45,12 @@ public struct Metadata: Hashable, Sendable {
     @discardableResult
     public mutating func add(_ key: String, _ value: String) -> Bool {
         let key = key.lowercased()
-        guard Self.isAllowed(key), !key.hasSuffix("-bin"), value.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7f }) else {
+        // As an array: tokens have hundreds of bytes.
+        let value = Array(value.utf8)
+        guard Self.isAllowed(key), !key.hasSuffix("-bin"), value.allSatisfy({ $0 >= 0x20 && $0 < 0x7f }) else {
             return false
         }
-        storage.append(Entry(key: key, value: Array(value.utf8)))
+        storage.append(Entry(key: key, value: value))
         return true
     }
 

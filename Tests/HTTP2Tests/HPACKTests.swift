@@ -226,6 +226,23 @@ import Testing
         #expect(blocks > 1000)
     }
 
+    /// Tokens come with every call: in Huffman code they would cost forty instructions a byte.
+    @Test func longStringsAreSentAsTheyAre() throws {
+        for count in [1, 9, 10, 126, 127, 128, 129, 300, 5_000] {
+            var encoder = HPACKEncoder()
+            var output = ByteBuffer()
+            let value = [UInt8](repeating: UInt8(ascii: "e"), count: count)
+            unsafe value.withUnsafeBytes { value in
+                unsafe encoder.encode(HeaderToken.authority, value, .none, into: &output)
+            }
+            let block = output.array()
+            var decoder = decoder()
+            #expect(try decode(&decoder, block) == [":authority: \(String(repeating: "e", count: count))"])
+            // "e" has five bits.
+            #expect((block.count < count) == (10...128).contains(count))
+        }
+    }
+
     @Test func encoderFollowsTheAllowedTableSize() throws {
         var encoder = HPACKEncoder()
         var decoder = decoder()
