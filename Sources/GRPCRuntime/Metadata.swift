@@ -14,8 +14,9 @@ public struct Metadata: Hashable, Sendable {
         public var text: String { String(decoding: value, as: UTF8.self) }
         /// Whether the value is bytes, which go over the wire in Base64.
         public var isBinary: Bool { key.utf8.count > 4 && key.hasSuffix("-bin") }
-        /// Whether the value lets whoever has it in.
-        var isSecret: Bool { key == "authorization" }
+        /// Whether the value lets whoever has it in: `authorization`, `proxy-authorization`, and what others name so. It is in no
+        /// description, and in no table of HPACK's on its way.
+        var isSecret: Bool { key.hasSuffix("authorization") }
     }
 
     @usableFromInline var storage: [Entry] = []
