@@ -11,8 +11,6 @@ public final class RPCLimits: ServerInterceptor {
     private struct Rule {
         let limit: LimitClass
         let policy: LimitPolicy
-        /// Mixed into the digest of a client: its classes are apart from each other.
-        let number: UInt64
     }
 
     /// By the method's place; nil: it is not limited.
@@ -39,9 +37,7 @@ public final class RPCLimits: ServerInterceptor {
         uplink = policies[.uplink]
         rules = server.methods.map { path in
             guard let limit = RPCRight.limit(of: path), let policy = policies[limit] else { return nil }
-            return Rule(
-                limit: limit, policy: policy,
-                number: UInt64(clamping: LimitClass.allCases.firstIndex(of: limit) ?? 0))
+            return Rule(limit: limit, policy: policy)
         }
     }
 
@@ -59,8 +55,7 @@ public final class RPCLimits: ServerInterceptor {
     private func take(
         _ rule: Rule, _ kind: LimitKind, _ client: UInt64, _ quota: RateQuota
     ) throws(RPCError) {
-        var mixer = SplitMix(seed: client &+ rule.number &* 2 &+ (kind == .principal ? 0 : 1))
-        let decision = table.take(mixer.next(), quota, now: loop.now)
+        let decision = table.take(rule.limit, kind, client, quota, now: loop.now)
         guard !decision.isAdmitted else { return }
         metrics.refused(rule.limit, kind)
         throw .rateLimited(
@@ -99,8 +94,7 @@ extension RPCError {
         return RPCError(
             ProblemDetails(
                 code: "rate-limited",
-                detail:
-                    "\(who) for more than is given to one in the class \(limit.rawValue); try again in \(milliseconds) ms.",
+                detail: limit.excess(of: who, wait: "\(milliseconds) ms"),
                 metadata: ["class": limit.rawValue], retryAfter: milliseconds), code: .resourceExhausted)
     }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Telemetry
 
 /// Whom a limit holds for.
@@ -5,6 +6,53 @@ public enum LimitKind: String, Sendable {
     case principal, address, socket
     /// An address whose client has not said who they are.
     case anonymous
+
+    /// Of four.
+    fileprivate var number: UInt64 {
+        switch self {
+        case .principal: 0
+        case .address: 1
+        case .socket: 2
+        case .anonymous: 3
+        }
+    }
+}
+
+extension LimitClass {
+    fileprivate var number: UInt64 {
+        switch self {
+        case .booking: 0
+        case .read: 1
+        case .write: 2
+        case .connect: 3
+        case .uplink: 4
+        case .view: 5
+        case .token: 6
+        }
+    }
+
+    /// What whoever asks too much is told.
+    ///
+    /// - Parameters:
+    ///   - who: with a verb: `You ask`.
+    ///   - wait: with a unit: `3 s`.
+    public func excess(of who: String, wait: String) -> String {
+        "\(who) for more than is given to one in the class \(rawValue); try again in \(wait)."
+    }
+}
+
+extension RateTable {
+    /// Takes one of a class for a client. A client's classes are apart from each other, and in other buckets.
+    ///
+    /// - Parameters:
+    ///   - client: a `ClientDigest`.
+    ///   - now: monotonic nanoseconds.
+    public func take(
+        _ limit: LimitClass, _ kind: LimitKind, _ client: UInt64, _ quota: RateQuota, now: UInt64
+    ) -> RateDecision {
+        var mixer = SplitMix(seed: client &+ limit.number &* 4 &+ kind.number)
+        return take(mixer.next(), quota, now: now)
+    }
 }
 
 /// Numbers that stand for clients, by a secret of the process: nobody can foresee one, or find another client with the same.

@@ -75,9 +75,7 @@ final class LoopLimits {
     }
 
     private func decide(_ rule: LimitRule, _ kind: LimitKind, _ client: UInt64, _ quota: RateQuota) -> RateDecision {
-        // A client's classes are apart from each other, and in other buckets.
-        var mixer = SplitMix(seed: client &+ rule.number &* 4 &+ kind.number)
-        let decision = shared.table.take(mixer.next(), quota, now: loop.now)
+        let decision = shared.table.take(rule.limit, kind, client, quota, now: loop.now)
         if !decision.isAdmitted { refused(rule.limit, kind) }
         return decision
     }
@@ -89,13 +87,11 @@ struct LimitRule {
     let policy: LimitPolicy
     /// What an address as a whole may.
     let crowd: RateQuota
-    fileprivate let number: UInt64
 
     init(_ limit: LimitClass, _ policy: LimitPolicy) {
         self.limit = limit
         self.policy = policy
         crowd = policy.crowd
-        number = UInt64(clamping: LimitClass.allCases.firstIndex(of: limit) ?? 0)
     }
 
     /// `"read";q=50;w=1`
@@ -107,18 +103,6 @@ struct LimitRule {
     /// `"read";r=7;t=3`: what is left now, and the seconds until all of it is there again.
     func left(_ quota: RateQuota, _ decision: RateDecision) -> String {
         "\"\(limit.rawValue)\";r=\(quota.remaining(decision));t=\(decision.debt.wholeSeconds)"
-    }
-}
-
-extension LimitKind {
-    /// Of four.
-    fileprivate var number: UInt64 {
-        switch self {
-        case .principal: 0
-        case .address: 1
-        case .socket: 2
-        case .anonymous: 3
-        }
     }
 }
 
@@ -165,7 +149,7 @@ extension Problem {
         let isCrowd = quota == rule.crowd
         return Problem(
             429, "rate-limited",
-            "\(who) for more than is given to one in the class \(rule.limit.rawValue); try again in \(wait) s.",
+            rule.limit.excess(of: who, wait: "\(wait) s"),
             members: Array("\"violated-policies\":[\"\(rule.limit.rawValue)\"]".utf8),
             fields: [
                 "Retry-After": "\(wait)", "RateLimit-Policy": rule.field(isCrowd: isCrowd),
