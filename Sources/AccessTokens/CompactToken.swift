@@ -116,11 +116,7 @@ struct TokenClaims {
             current = nil
             try reader.finish()
         } catch {
-            // A value of another type is the claim's fault; anything else is the whole text's.
-            guard let current,
-                error.isTypeMismatch || error.reason == .notAnInteger || error.reason == .numberOutOfRange
-            else { throw .malformed(.claims) }
-            throw .badClaim(current)
+            throw TokenRefusal(error, reading: current)
         }
     }
 
@@ -131,5 +127,15 @@ struct TokenClaims {
         try reader.beginArray()
         while try reader.nextElement() { texts.append(try reader.readString()) }
         return texts
+    }
+}
+
+extension TokenRefusal {
+    /// What is wrong with claims that can't be read: a value of another type is the claim's fault, anything else the whole text's.
+    ///
+    /// - Parameter claim: whose value was read; nil: of none that matters.
+    init(_ error: JSONError, reading claim: Claim?) {
+        let isValue = error.isTypeMismatch || error.reason == .notAnInteger || error.reason == .numberOutOfRange
+        if isValue, let claim { self = .badClaim(claim) } else { self = .malformed(.claims) }
     }
 }

@@ -137,10 +137,7 @@ private struct IdentityClaims {
             current = nil
             try reader.finish()
         } catch {
-            guard let current,
-                error.isTypeMismatch || error.reason == .notAnInteger || error.reason == .numberOutOfRange
-            else { throw .malformed(.claims) }
-            throw .badClaim(current)
+            throw TokenRefusal(error, reading: current)
         }
     }
 
