@@ -56,6 +56,14 @@ public final class Client {
         }
     }
 
+    /// Reads until these bytes are there, and tells whether they came before the end of the stream or five seconds of silence.
+    public func receives(_ bytes: [UInt8]) -> Bool {
+        while !received.contains(bytes) {
+            if receive() <= 0 { return false }
+        }
+        return true
+    }
+
     /// The next response with a Content-Length (or none), as text.
     public func response(hasBody: Bool = true) -> String {
         while true {
