@@ -8,6 +8,8 @@ final class PooledBuffer {
 
     /// Where the bytes lie.
     @usableFromInline var capacity: Int { cell.value.capacity }
+    /// Bytes in it.
+    var count: Int { cell.value.count }
 }
 
 /// Buffers that calls encode into, kept for the next calls: in steady state a call allocates none.
@@ -15,17 +17,17 @@ final class BufferPool {
     private static let maximumCount = 256
     /// A buffer that has grown beyond this gives its memory back. Bytes.
     private static let maximumCapacity = 16 << 10
-    private var free: [PooledBuffer] = []
+    private let free = Cell([PooledBuffer]())
 
-    func take() -> PooledBuffer { free.popLast() ?? PooledBuffer() }
+    func take() -> PooledBuffer { free.value.popLast() ?? PooledBuffer() }
 
     func giveBack(_ buffer: PooledBuffer) {
-        guard free.count < Self.maximumCount else { return }
+        guard free.value.count < Self.maximumCount else { return }
         if buffer.capacity > Self.maximumCapacity {
             buffer.cell.value.release()
         } else {
             buffer.cell.value.removeAll()
         }
-        free.append(buffer)
+        free.value.append(buffer)
     }
 }

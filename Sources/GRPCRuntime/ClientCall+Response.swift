@@ -14,7 +14,11 @@ extension ClientCall {
             remoteEnded = true
             return complete(head.outcome(status: httpStatus))
         }
-        if let problem = head.problem(&compression) { return abort(problem, .cancel) }
+        // A copy: passed on itself, the property would be checked for exclusive access wherever it is used.
+        var agreed = compression
+        let problem = head.problem(&agreed)
+        compression = agreed
+        if let problem { return abort(problem, .cancel) }
         if !head.metadata.isEmpty { keepMetadata(\.initial, head.metadata) }
     }
 
@@ -34,27 +38,32 @@ extension ClientCall {
     /// A part of the body. `bytes` lie in the receive buffer.
     func receiveData(_ bytes: UnsafeRawBufferPointer, endStream: Bool) {
         unconsumed += bytes.count
-        var rest = unsafe bytes
-        if body.isEmpty && hold.isEmpty && !isDelivering {
+        var left = unsafe bytes
+        if rest == nil && hold.isEmpty && !isDelivering {
             // The usual case: whole messages, delivered where they lie.
             isDelivering = true
             while phase == .open && hold.isEmpty,
                 let message = unsafe GRPCMessage.takeWhole(
-                    &rest, limit: channel.options.maximumMessageSize)
+                    &left, limit: channel.options.maximumMessageSize)
             {
                 if let problem = unsafe take(message) { abort(problem, .cancel) }
             }
             isDelivering = false
         }
         guard phase == .open else { return }
-        if rest.count > 0 {
-            if body.isEmpty { messageSince = channel.loop.now }
-            unsafe body.append(rest)
-        }
+        if left.count > 0 { unsafe keep(left) }
         deliver()
         guard endStream, phase == .open else { return }
         remoteEnded = true
         complete(RPCError(code: .internal, message: "the server ended the stream without grpc-status"))
+    }
+
+    /// Bytes that can't be delivered yet.
+    private func keep(_ bytes: UnsafeRawBufferPointer) {
+        let rest = rest ?? channel.transport.buffers.take()
+        if rest.count == 0 { messageSince = channel.loop.now }
+        unsafe rest.cell.value.append(bytes)
+        self.rest = rest
     }
 
     /// A whole message.
@@ -79,16 +88,17 @@ extension ClientCall {
             var message = ByteBuffer()
             var start = GRPCMessage.prefixSize
             if !compression.contains(.inflating) {
-                if body.count >= GRPCMessage.prefixSize {
-                    let length = unsafe body.withUnsafeBytes { unsafe GRPCMessage.length($0) }
+                guard let rest else { break }
+                if rest.count >= GRPCMessage.prefixSize {
+                    let length = unsafe rest.cell.value.withUnsafeBytes { unsafe GRPCMessage.length($0) }
                     if length > channel.options.maximumMessageSize {
                         return abort(.tooLarge(length, channel.options.maximumMessageSize), .cancel)
                     }
                 }
-                let size = unsafe body.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
+                let size = unsafe rest.cell.value.withUnsafeBytes { unsafe GRPCMessage.wholeSize($0) }
                 guard size > 0 else { break }
                 // The receiver may do anything with the call, so the message leaves the buffer first.
-                take(size, into: &message)
+                take(size, of: rest, into: &message)
             }
             if compression.contains(.inflating) || message[0] != 0 {
                 guard inflate(&message) else { break }
@@ -102,7 +112,7 @@ extension ClientCall {
             if unsafe onMessage != nil { compression.remove(.wasCompressed) }
         }
         guard phase == .open else { return }
-        guard keep() else { return abort(.tooMuchHeld(channel.options.maximumHeldBytes), .cancel) }
+        guard accountForAnswer() else { return abort(.tooMuchHeld(channel.options.maximumHeldBytes), .cancel) }
         if hold.isEmpty && unconsumed > 0 {
             if hasStream && !remoteEnded { channel.transport.consumed(self, unconsumed) }
             unconsumed = 0
@@ -113,11 +123,16 @@ extension ClientCall {
         }
     }
 
-    /// Takes the first message, of `size` bytes with its prefix, out of the body.
-    private func take(_ size: Int, into message: inout ByteBuffer) {
-        guard body.count > size else { return swap(&message, &body) }
-        unsafe body.withUnsafeBytes { unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size])) }
-        body.consume(size)
+    /// Takes the first message, of `size` bytes with its prefix, out of what has come.
+    private func take(_ size: Int, of rest: PooledBuffer, into message: inout ByteBuffer) {
+        guard rest.count > size else {
+            swap(&message, &rest.cell.value)
+            channel.transport.buffers.giveBack(rest)
+            self.rest = nil
+            return
+        }
+        unsafe rest.cell.value.withUnsafeBytes { unsafe message.append(UnsafeRawBufferPointer(rebasing: $0[..<size])) }
+        rest.cell.value.consume(size)
         messageSince = channel.loop.now
     }
 
@@ -153,31 +168,31 @@ extension ClientCall {
     }
 
     /// Counts what the call keeps of its answer. False: the connection's calls keep too much.
-    private func keep() -> Bool {
+    private func accountForAnswer() -> Bool {
         guard hasStream else { return true }
-        var bytes = body.capacity + (answer?.capacity ?? 0)
+        var bytes = (rest?.capacity ?? 0) + (answer?.capacity ?? 0)
         if compression.contains(.inflating) { bytes += channel.transport.compressor.held(name.token) }
         return bytes == held || channel.transport.account(self, bytes)
     }
 
     /// A message of the answer is half there, and nobody but the server is waited for.
-    var owesMessage: Bool { phase == .open && hold.isEmpty && !body.isEmpty }
+    var owesMessage: Bool { phase == .open && hold.isEmpty && rest != nil }
 
     /// Until when it must be whole: its bytes earn time.
     func messageDeadline(_ patience: UInt64) -> UInt64 {
-        let earned = UInt64(body.count) &* (1_000_000_000 / UInt64(GRPCLimits.minimumRate))
+        let earned = UInt64(clamping: rest?.count ?? 0) &* (1_000_000_000 / UInt64(GRPCLimits.minimumRate))
         return messageSince.after(patience).after(earned)
     }
 
     /// The server has ended the call.
     private func complete(_ error: RPCError?) {
         guard phase == .open else { return }
-        if !hold.isEmpty && (hold.contains(.inflating) || !body.isEmpty) {
+        if !hold.isEmpty && (hold.contains(.inflating) || rest != nil) {
             heldEnd = .some(error)
             channel.transport.ended(self, isHalfClosed: isHalfClosed)
             return
         }
-        if error == nil && !body.isEmpty { return finishFromServer(.truncated) }
+        if error == nil && rest != nil { return finishFromServer(.truncated) }
         finishFromServer(error)
     }
 

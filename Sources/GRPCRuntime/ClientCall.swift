@@ -70,7 +70,11 @@ final class ClientCall {
     private var wantsHalfClose = false
     private(set) var isHalfClosed = false
     private var wantsWritable = false
-    @usableFromInline var onWritable: (() -> Void)?
+    private var whenWritable: (() -> Void)?
+    @usableFromInline var onWritable: (() -> Void)? {
+        get { whenWritable }
+        set { whenWritable = newValue }
+    }
 
     // MARK: Response
 
@@ -94,7 +98,8 @@ final class ClientCall {
     var httpStatus = 0
     /// Nil: neither headers nor trailers had any.
     var received: ReceivedMetadata?
-    var body = ByteBuffer()
+    /// What has come and was not delivered, at least one byte, in a buffer of the channel's; nil: nothing.
+    var rest: PooledBuffer?
     /// The one message that is expected, in a buffer of the channel's.
     var answer: PooledBuffer?
     var remoteEnded = false
@@ -137,8 +142,10 @@ final class ClientCall {
     }
 
     deinit {
-        channel.transport.buffers.giveBack(request)
-        if let answer { channel.transport.buffers.giveBack(answer) }
+        let buffers = channel.transport.buffers
+        buffers.giveBack(request)
+        if let answer { buffers.giveBack(answer) }
+        if let rest { buffers.giveBack(rest) }
     }
 
     // MARK: The caller's side
@@ -305,7 +312,7 @@ final class ClientCall {
     func becameWritable() {
         guard wantsWritable, phase == .open else { return }
         wantsWritable = false
-        onWritable?()
+        whenWritable?()
     }
 
     // MARK: The end
@@ -325,7 +332,7 @@ final class ClientCall {
         }
         request.cell.value.removeAll()
         handedOver = 0
-        onWritable = nil
+        whenWritable = nil
         channel.metrics.callEnded(error?.code ?? .ok)
         channel.ended(self)
         if isDeferred {

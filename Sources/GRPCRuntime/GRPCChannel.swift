@@ -37,11 +37,10 @@ public final class GRPCChannel {
     /// The bounds and times of the channel.
     public let options: ChannelOptions
     /// Where the channel stands now.
-    public private(set) var state = State.idle {
-        didSet { if state != oldValue { onStateChange?(state) } }
-    }
+    public var state: State { current }
     /// Called after each change of `state`.
     public var onStateChange: ((State) -> Void)?
+    private var current = State.idle
 
     let authority: [UInt8]
     let transport: ClientConnections
@@ -166,8 +165,10 @@ public final class GRPCChannel {
     /// Gives a call to the next connection that has room.
     private func place(_ call: ClientCall) -> Bool {
         for _ in 0..<subchannels.count {
-            let subchannel = subchannels[nextSubchannel % subchannels.count]
-            nextSubchannel = (nextSubchannel + 1) % subchannels.count
+            // There may be fewer than last time.
+            let turn = nextSubchannel < subchannels.count ? nextSubchannel : 0
+            let subchannel = subchannels[turn]
+            nextSubchannel = turn + 1
             guard let connection = subchannel.readyConnection else { continue }
             if transport.open(call, on: connection) { return true }
         }
@@ -215,14 +216,14 @@ public final class GRPCChannel {
     /// Connects now instead of with the first call.
     public func connect() {
         guard state == .idle else { return }
-        state = .connecting
+        enter(.connecting)
         resolve()
     }
 
     /// Ends all calls (UNAVAILABLE) and all connections (GOAWAY). Final.
     public func close() {
         guard state != .shutdown else { return }
-        state = .shutdown
+        enter(.shutdown)
         loop.cancel(resolveTimer)
         for subchannel in subchannels { loop.cancel(subchannel.timer) }
         subchannels = []
@@ -354,15 +355,21 @@ public final class GRPCChannel {
         subchannels.first { $0.connection == connection }
     }
 
+    private func enter(_ next: State) {
+        guard next != current else { return }
+        current = next
+        onStateChange?(next)
+    }
+
     private func updateState() {
         guard state != .shutdown && state != .idle else { return }
         if subchannels.contains(where: \.isReady) {
-            state = .ready
+            enter(.ready)
         } else if subchannels.isEmpty ? resolveTimer != .none : subchannels.allSatisfy(\.hasFailed) {
-            state = .transientFailure
+            enter(.transientFailure)
             failWaiting()
         } else {
-            state = .connecting
+            enter(.connecting)
         }
     }
 

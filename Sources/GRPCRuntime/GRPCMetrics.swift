@@ -1,4 +1,5 @@
 import HTTP2
+import Memory
 import Telemetry
 
 /// What the gRPC server of one loop counts.
@@ -18,7 +19,7 @@ import Telemetry
     /// long as the process, keeps them.
     private let durations: [Unmanaged<Histogram>?]
     /// By method and status code, made when they are first needed.
-    private var ended: [Counter?]
+    private let ended: Cell<[Counter?]>
     private var failures: [HTTP2Failure.Reason: Counter] = [:]
     private static let codes = 17
 
@@ -63,7 +64,7 @@ import Telemetry
                 labels: ["method": method.path])
             return unsafe Unmanaged.passUnretained(histogram)
         }
-        ended = Array(repeating: nil, count: paths.count * Self.codes)
+        ended = Cell(Array(repeating: nil, count: paths.count * Self.codes))
     }
 
     func connected() { connections.add(1) }
@@ -86,11 +87,11 @@ import Telemetry
         }
         let known = code.rawValue >= 0 && code.rawValue < Self.codes ? code.rawValue : StatusCode.unknown.rawValue
         let place = method &* Self.codes &+ known
-        if let counter = ended[place] { return counter.increment() }
+        if let counter = ended.value[place] { return counter.increment() }
         let counter = MetricRegistry.shared.counter(
             name: .own("grpc_server_calls_total"), help: "Calls that have ended.",
             labels: ["method": paths[method], "code": StatusCode(rawValue: known).description])
-        ended[place] = counter
+        ended.value[place] = counter
         counter.increment()
     }
 
@@ -120,7 +121,7 @@ final class ChannelMetrics {
     private let retried: Counter
     private let lost: Counter
     /// By status code, made when they are first needed; codes that are not known count as UNKNOWN.
-    private var ended: [Counter?] = Array(repeating: nil, count: 17)
+    private let ended = Cell([Counter?](repeating: nil, count: 17))
 
     init(target: String) {
         self.target = target
@@ -159,12 +160,12 @@ final class ChannelMetrics {
     func connectionLost() { lost.increment() }
 
     func callEnded(_ code: StatusCode) {
-        let known = ended.indices.contains(code.rawValue) ? code.rawValue : StatusCode.unknown.rawValue
-        if let counter = ended[known] { return counter.increment() }
+        let known = ended.value.indices.contains(code.rawValue) ? code.rawValue : StatusCode.unknown.rawValue
+        if let counter = ended.value[known] { return counter.increment() }
         let counter = MetricRegistry.shared.counter(
             name: .own("grpc_client_calls_total"), help: "Calls that have ended.",
             labels: ["target": target, "code": StatusCode(rawValue: known).description])
-        ended[known] = counter
+        ended.value[known] = counter
         counter.increment()
     }
 }
