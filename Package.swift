@@ -21,7 +21,7 @@ let settings: [SwiftSetting] =
 
 /// In rooms whose rules are tasks of a loop, an async function stays where its caller is (SE-0461).
 func settings(of room: String) -> [SwiftSetting] {
-    ["SQLiteStore", "DriverService", "TripService"].contains(room)
+    ["Storage", "SQLiteStore", "DriverService", "TripService"].contains(room)
         ? settings + [.enableUpcomingFeature("NonisolatedNonsendingByDefault")] : settings
 }
 
@@ -82,7 +82,8 @@ var targets: [Target] = [
         exclude: ["protos"]),
     room("KafkaClient", ["Reactor", "CRdKafka", "CLinux", "Telemetry"]),
     room("AccessTokens", ["Bytes", "JSONWire", "COpenSSL"]),
-    room("SQLiteStore", ["Reactor", "CSQLite", "Telemetry"]),
+    room("Storage", ["Reactor", "Telemetry"]),
+    room("SQLiteStore", ["Reactor", "CSQLite", "Storage", "Telemetry"]),
     room(
         "RideAPI", ["Bytes", "Reactor", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"], exclude: ["protos"]),
     room(
@@ -101,13 +102,13 @@ var targets: [Target] = [
         [
             "Access", "AccessTokens", "Basics", "ProtobufWire", "Bytes", "Reactor", "RideDomain", "Telemetry",
             "Settings", "GRPCRuntime",
-            "KafkaClient", "SQLiteStore", "RideAPI", "Operations",
+            "KafkaClient", "Storage", "SQLiteStore", "RideAPI", "Operations",
         ]),
     room(
         "TripService",
         [
             "Access", "Basics", "Bytes", "Reactor", "RideDomain", "Telemetry", "Settings", "GRPCRuntime", "KafkaClient",
-            "SQLiteStore", "RideAPI", "Operations",
+            "Storage", "SQLiteStore", "RideAPI", "Operations",
         ]),
     room(
         "GatewayService",
@@ -199,7 +200,7 @@ var targets: [Target] = [
         ],
         exclude: ["protos", "grpcio_peer.py"]),
     tests("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "Telemetry", "TestSupport"]),
-    tests("SQLiteStore", ["Reactor", "ReactorSim", "Telemetry", "TestSupport"]),
+    tests("SQLiteStore", ["Reactor", "ReactorSim", "Storage", "Telemetry", "TestSupport"]),
     tests("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"]),
     tests("DriverSimulator", ["Basics", "RideDomain"]),
     tests(
@@ -207,14 +208,13 @@ var targets: [Target] = [
         [
             "Access", "Basics", "DriverSimulator", "Operations", "Settings", "Bytes", "Reactor", "ReactorSim",
             "ProtobufWire",
-            "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore", "Telemetry", "TestSupport",
+            "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "Storage", "SQLiteStore", "Telemetry", "TestSupport",
         ]),
     tests(
         "TripService",
         [
-            "Bytes", "Reactor", "ReactorSim", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "SQLiteStore",
-            "Telemetry",
-            "TestSupport",
+            "Bytes", "Reactor", "ReactorSim", "RideDomain", "RideAPI", "GRPCRuntime", "KafkaClient", "Storage",
+            "SQLiteStore", "Telemetry", "TestSupport",
         ]),
     tests(
         "GatewayService",

@@ -25,6 +25,8 @@ FLOORS = {
     1: "Basics Bytes Compression Memory Reactor",
     2: "HTTP1 WebSockets HTTP2 ProtobufWire JSONWire RideDomain",
     2.5: "Telemetry Settings",
+    # What storage says, whatever lies behind it.
+    2.75: "Storage",
     3: "HTTPServer HTTPClient GRPCRuntime KafkaClient SQLiteStore AccessTokens",
     # Its routes stand on those of HTTP.
     3.25: "WebSocketServer",
@@ -97,6 +99,10 @@ def check_sources():
                 if wrong:
                     line = code.count("\n", 0, found.start(1)) + 1
                     problems.append(f"{path.relative_to(repository)}:{line}: import {found[1]}: {wrong}")
+                # The rules of a service know what storage says, and not which one it is.
+                if found[1] == "SQLiteStore" and FLOOR[room] == 4 and path.parent.name != "Repository":
+                    line = code.count("\n", 0, found.start(1)) + 1
+                    problems.append(f"{path.relative_to(repository)}:{line}: only Repository/ imports SQLiteStore")
             # A function of the same name is the engine's own where the C library is not imported.
             if FLOOR[room] == 2 and re.search(r"\bimport (Glibc|Musl)\b", code):
                 for found in IMPURE.finditer(code):

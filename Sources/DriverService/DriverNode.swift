@@ -4,8 +4,8 @@ import KafkaClient
 import Operations
 import Reactor
 import RideAPI
-import SQLiteStore
 import Settings
+import Storage
 import Telemetry
 
 /// Everything of the driver service that lives on its loop, wired together.

@@ -74,6 +74,7 @@ public struct CabstandSettings: SettingsCatalogue {
     .withDefault("sqlite:driver.db", in: "driver")
     .withDefault("sqlite:trip.db", in: "trip")
     .withDefault("sqlite:cabstand-data", in: "cabstand")
+    .redacted(DatabaseURL.redacted)
     public let eventLoops = Setting.integer(
         "EVENT_LOOPS", default: 0, 0...1024,
         help: "Event loops of the gateway, one thread each; 0: as many as CPUs. The services have one."

@@ -10,6 +10,10 @@ public enum DatabaseURL: Sendable, Hashable, CustomStringConvertible {
         self = .sqlite(path: String(text.dropFirst(scheme.count)))
     }
 
+    /// What may be shown of a text that should be a database URL: all of it if it has no room for a password.
+    @Sendable
+    static func redacted(_ text: String) -> String { Self(text) == nil ? "(hidden)" : text }
+
     public var path: String {
         switch self {
         case .sqlite(let path): path

@@ -38,6 +38,13 @@ public struct Setting<Value: Sendable>: Sendable {
         copy.description.defaults[program] = text
         return copy
     }
+
+    /// The same secret with what `--print-config` may show of it, instead of a word that says it is hidden.
+    public func redacted(_ redact: @escaping @Sendable (String) -> String) -> Self {
+        var copy = self
+        copy.description.redact = redact
+        return copy
+    }
 }
 
 /// What is known of a setting without its type.
@@ -53,6 +60,8 @@ struct SettingDescription: Sendable {
     var programs: Set<String>?
     /// The programs with another default.
     var defaults: [String: String] = [:]
+    /// A secret as it may be shown.
+    var redact: @Sendable (String) -> String = { _ in "(hidden)" }
 
     /// The flag: `--http-port`.
     var flag: String { "--" + name.lowercased().replacing("_", with: "-") }

@@ -9,11 +9,6 @@ func quoted(_ text: String) -> String {
     return isPlain ? text : "'" + text.replacing("'", with: "'\\''") + "'"
 }
 
-/// A secret as it may be shown: a database URL keeps what comes before any password, the rest is hidden.
-func hidden(_ text: String) -> String {
-    text.hasPrefix("sqlite:") ? text : "(hidden)"
-}
-
 /// The one of `candidates` that takes the fewest edits to become `text`.
 func nearestName(to text: String, among candidates: [String]) -> String {
     candidates.min { distance(text, $0) < distance(text, $1) } ?? ""

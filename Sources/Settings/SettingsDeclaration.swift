@@ -168,7 +168,7 @@ public struct SettingsDeclaration<Catalogue: SettingsCatalogue>: Sendable {
         warnings.map { "# \($0)\n" }.joined()
             + settings.map { setting in
                 let (text, source) = texts[setting.name] ?? (setting.defaultText(in: program), "default")
-                let shown = setting.isSecret && !text.isEmpty ? hidden(text) : text
+                let shown = setting.isSecret && !text.isEmpty ? setting.redact(text) : text
                 let variable = variable(setting)
                 return "\(variable)=\(quoted(shown))  # \(source == variable ? "environment" : source)\n"
             }.joined()

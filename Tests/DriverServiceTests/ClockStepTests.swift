@@ -4,7 +4,7 @@ import Reactor
 import ReactorSim
 import RideAPI
 import RideDomain
-import SQLiteStore
+import Storage
 import Telemetry
 import Testing
 

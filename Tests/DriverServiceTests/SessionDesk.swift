@@ -4,6 +4,7 @@ import ReactorSim
 import RideAPI
 import RideDomain
 import SQLiteStore
+import Storage
 import TestSupport
 import Testing
 

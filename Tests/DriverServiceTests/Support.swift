@@ -6,8 +6,8 @@ import ProtobufWire
 import Reactor
 import RideAPI
 import RideDomain
-import SQLiteStore
 import Settings
+import Storage
 import Synchronization
 import Telemetry
 import TestSupport

@@ -1,6 +1,7 @@
 import Reactor
 import ReactorSim
 import SQLiteStore
+import Storage
 import Telemetry
 import Testing
 

@@ -2,7 +2,7 @@ import GRPCRuntime
 import Reactor
 import RideAPI
 import RideDomain
-import SQLiteStore
+import Storage
 import Testing
 
 @testable import TripService

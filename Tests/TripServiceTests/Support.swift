@@ -3,6 +3,7 @@ import Reactor
 import RideAPI
 import RideDomain
 import SQLiteStore
+import Storage
 import Synchronization
 import Telemetry
 import TestSupport

@@ -1,5 +1,6 @@
 import RideDomain
 import SQLiteStore
+import Storage
 import TestSupport
 import Testing
 

@@ -2,6 +2,7 @@ import Operations
 import Reactor
 import RideDomain
 import SQLiteStore
+import Storage
 
 /// How far the trip events of one cluster have been taken over.
 struct EventCursor: Equatable, Sendable {

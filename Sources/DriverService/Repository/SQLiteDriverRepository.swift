@@ -2,6 +2,7 @@ import Reactor
 import RideAPI
 import RideDomain
 import SQLiteStore
+import Storage
 
 /// The driver service's data in SQLite: drivers with their profile, state and active trip; the cursor of the trip
 /// events; the reserved revision.

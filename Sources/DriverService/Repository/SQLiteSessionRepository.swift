@@ -1,6 +1,7 @@
 import Reactor
 import RideAPI
 import SQLiteStore
+import Storage
 
 /// Sessions, enrolment codes, tickets and revocations in the driver's SQLite file, by its one writer: what a job reads before it
 /// writes is still true when it writes, so that of two who use one secret at once exactly one has it.

@@ -1,5 +1,5 @@
 import RideAPI
-import SQLiteStore
+import Storage
 
 /// A session that is to be stored, with digests of its secrets.
 struct NewSession: Sendable {

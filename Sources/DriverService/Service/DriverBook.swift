@@ -2,7 +2,7 @@ import Basics
 import Reactor
 import RideAPI
 import RideDomain
-import SQLiteStore
+import Storage
 import Telemetry
 
 /// The rules of the driver service over its registry: what is durable before it is answered, what is written later, who

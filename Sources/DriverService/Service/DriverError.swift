@@ -1,5 +1,5 @@
 import RideAPI
-import SQLiteStore
+import Storage
 
 /// Why a request was refused. The problem codes are those of the API (public/docs/errors.html).
 enum DriverError: Error, Sendable, Equatable {

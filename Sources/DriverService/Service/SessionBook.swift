@@ -1,7 +1,7 @@
 import Basics
 import Reactor
 import RideAPI
-import SQLiteStore
+import Storage
 import Telemetry
 
 /// Tells the other programs of revocations.

@@ -2,7 +2,7 @@ import KafkaClient
 import Reactor
 import RideAPI
 import RideDomain
-import SQLiteStore
+import Storage
 import Telemetry
 
 /// Takes over `trip_events`: drivers' trips are stored together with how far the topic was read, in one transaction.

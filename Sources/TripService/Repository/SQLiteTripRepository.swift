@@ -1,6 +1,7 @@
 import Reactor
 import RideDomain
 import SQLiteStore
+import Storage
 import Telemetry
 
 /// Trips in one SQLite file: a writer thread that commits up to 64 changes at once, and two readers beside it: what a

@@ -2,6 +2,7 @@ import Operations
 import Reactor
 import RideDomain
 import SQLiteStore
+import Storage
 import Telemetry
 
 /// What became of a booking.

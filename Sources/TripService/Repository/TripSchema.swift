@@ -1,5 +1,6 @@
 import RideDomain
 import SQLiteStore
+import Storage
 
 /// The tables of the trip database and how rows become trips.
 enum TripSchema {

@@ -1,7 +1,7 @@
 import KafkaClient
 import Reactor
 import RideDomain
-import SQLiteStore
+import Storage
 import Telemetry
 
 /// Sends the outbox to Kafka in order, at least once, however long Kafka is away.

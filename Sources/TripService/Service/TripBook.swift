@@ -1,7 +1,7 @@
 import Basics
 import Reactor
 import RideDomain
-import SQLiteStore
+import Storage
 import Telemetry
 
 /// The rules of trips: who may be booked, what may follow what, and who hears of it.
