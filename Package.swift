@@ -165,7 +165,7 @@ var targets: [Target] = [
     tests("Reactor", ["Basics", "ReactorSim", "Bytes", "TestSupport"]),
     tests("HTTP1", ["Bytes", "TestSupport"]),
     tests("WebSockets", ["Basics", "Bytes", "CZlib"]),
-    tests("HTTP2", ["Basics", "Bytes"]),
+    tests("HTTP2", ["Basics", "Bytes", "TestSupport"], exclude: ["Corpus"]),
     tests(
         "ProtobufWire", ["Basics", "Bytes", "TestSupport", "protoc-gen-cabstand"], exclude: ["protos", "interop.py"]),
     tests("JSONWire", ["Basics", "Bytes"]),

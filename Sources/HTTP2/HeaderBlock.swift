@@ -36,7 +36,7 @@ enum HeaderBlock {
         return seen & (method | path | scheme) == method | path | scheme ? length : nil
     }
 
-    /// A response. Nil: malformed.
+    /// A response. 204 and 304 have no content, whatever they say of its length (RFC 9110 §6.4.1). Nil: malformed.
     static func checkResponse(
         _ headers: inout HPACKDecoder
     ) -> (isInformational: Bool, contentLength: Int64)? {
@@ -60,7 +60,7 @@ enum HeaderBlock {
             }
         }
         guard status != 0 else { return nil }
-        return (status < 200, status == 204 || status == 304 ? -1 : length)
+        return (status < 200, status == 204 || status == 304 ? 0 : length)
     }
 
     /// Trailers: no pseudo-headers.

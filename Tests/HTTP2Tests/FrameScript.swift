@@ -143,6 +143,8 @@ final class Wire {
     var now: UInt64 = 1_000_000_000
     /// Report bytes of DATA as taken at once.
     var consumes = true
+    /// Identifier of the stream of the last `.reset`.
+    private(set) var lastReset: UInt32 = 0
     /// Handle of each stream that was seen.
     var slots: [UInt32: HTTP2StreamHandle] = [:]
 
@@ -199,7 +201,9 @@ final class Wire {
                             session.streamID(stream), unsafe Array(input[offset..<offset + count]),
                             endStream: endStream))
                     if consumes { session.consumed(stream, count, output: &output) }
-                case .reset(_, let code, let byPeer): reports.append(.reset(code, byPeer: byPeer))
+                case .reset(let context, let code, let byPeer):
+                    lastReset = UInt32(context)
+                    reports.append(.reset(code, byPeer: byPeer))
                 case .goAway(let last, let code): reports.append(.goAway(last, code))
                 case .settings: reports.append(.settings)
                 case .ping: reports.append(.ping)
