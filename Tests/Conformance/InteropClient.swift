@@ -15,7 +15,7 @@ final class InteropClient {
     let service: Service
     let unimplemented: Grpc_Testing_UnimplementedServiceClient
     let iterations: Int
-    private let loop: EventLoop
+    let loop: EventLoop
     private let channel: GRPCChannel
     private let makeChannel: () -> GRPCChannel
 
@@ -54,7 +54,7 @@ final class InteropClient {
 
     static let cases: [String: @Sendable (InteropClient) throws -> Void] = unaryCases.merging(streamCases) { first, _ in
         first
-    }
+    }.merging(http2Cases) { first, _ in first }
 
     // MARK: What cases are written with
 

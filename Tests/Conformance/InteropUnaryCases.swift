@@ -19,14 +19,14 @@ extension InteropClient {
         "channel_soak": { try $0.soak(newChannels: true) },
     ]
 
-    private static func large() -> Grpc_Testing_SimpleRequest {
+    static func large() -> Grpc_Testing_SimpleRequest {
         var request = Grpc_Testing_SimpleRequest()
         request.responseSize = 314_159
         request.payload = zeros(271_828)
         return request
     }
 
-    private func expectLarge(_ result: Result<Grpc_Testing_SimpleResponse, RPCError>) throws {
+    func expectLarge(_ result: Result<Grpc_Testing_SimpleResponse, RPCError>) throws {
         let payload = try result.get().payload
         try expect(payload?.body == Array(repeating: 0, count: 314_159), "the answer is not 314,159 zeros")
     }
@@ -52,7 +52,7 @@ extension InteropClient {
         try expect(answers[0] == answers[1], "the second answer is another: no cache is in front of the server")
     }
 
-    private func largeUnary() throws { try expectLarge(try unary(Self.large()).result) }
+    func largeUnary() throws { try expectLarge(try unary(Self.large()).result) }
 
     private func clientCompressedUnary() throws {
         var request = Self.large()
