@@ -178,7 +178,7 @@ var targets: [Target] = [
         [
             "AccessTokens", "Basics", "Bytes", "HTTPClient", "HTTPServer", "KafkaClient", "Reactor", "ReactorSim",
             "RideAPI", "GRPCRuntime", "Operations", "RideDomain", "Settings", "DriverService", "TripService",
-            "TestSupport",
+            "JSONWire", "TestSupport",
         ]),
     tests(
         "HTTPServer", ["Basics", "Bytes", "Compression", "Reactor", "ReactorSim", "HTTP1", "Telemetry", "TestSupport"],

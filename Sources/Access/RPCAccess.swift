@@ -16,6 +16,8 @@ public final class RPCAccess: ServerInterceptor {
     private let streams: OpenStreams
     /// Fetches the keys of issuers that publish them; nil: there are none of the kind.
     private let issuers: IssuerKeysLink?
+    /// Who has done what past the gateway; nil: nobody keeps it.
+    private var audit: RPCAudit?
 
     /// Puts it before the handlers of a server, before it listens. Whether access is restricted or not, a server with a method that
     /// the table does not have must not start.
@@ -86,16 +88,31 @@ public final class RPCAccess: ServerInterceptor {
         return reader
     }
 
+    /// Keeps the audit of what comes past the gateway from now on, and writes it to Kafka.
+    ///
+    /// - Returns: what has to be closed at the end, behind the server.
+    /// - Throws: a property of the configuration that librdkafka refuses.
+    public func keepAudit(_ kafka: KafkaConfiguration, of service: ServiceName) throws -> KafkaAudit {
+        let loop = authenticator.loop
+        let outlet = try KafkaAudit(loop: loop, configuration: kafka, metrics: AuditMetrics(service))
+        audit = RPCAudit(
+            trail: AuditTrail(loop: loop, service: service) { outlet.publish($0) }, metrics: authenticator.metrics)
+        return outlet
+    }
+
     public func intercept(_ call: InterceptedCall) throws(RPCError) {
         let right = rights[call.method]
         if right.isForAnyone { return }
         let principal = try caller(call)
+        let isRelayed = !principal.isService && isRelayed(call)
         guard right.allows(principal) else {
             authenticator.metrics.refused("scope")
-            throw .insufficientScope(right.roles.union([.operator]))
+            let refusal = RPCError.insufficientScope(right.roles.union([.operator]))
+            if !isRelayed { audit?.refused(call, principal, refusal) }
+            throw refusal
         }
         call.attach(principal)
-        if !principal.isService, isRelayed(call) { call.attach(RelayedCall()) }
+        if isRelayed { call.attach(RelayedCall()) } else { audit?.follow(call, principal, right) }
         // Another service ends its streams itself, and its token is replaced every few minutes.
         if !call.isUnary, !principal.isService { streams.add(call, principal) }
     }

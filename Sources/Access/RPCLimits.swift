@@ -88,12 +88,14 @@ public final class MessageRate {
 }
 
 extension RPCError {
+    static let rateLimitedCode = "rate-limited"
+
     /// - Parameter wait: nanoseconds until one more is let through.
     fileprivate static func rateLimited(_ who: String, _ limit: LimitClass, wait: UInt64) -> RPCError {
         let milliseconds = Int64(clamping: wait / 1_000_000 + 1)
         return RPCError(
             ProblemDetails(
-                code: "rate-limited",
+                code: rateLimitedCode,
                 detail: limit.excess(of: who, wait: "\(milliseconds) ms"),
                 metadata: ["class": limit.rawValue], retryAfter: milliseconds), code: .resourceExhausted)
     }

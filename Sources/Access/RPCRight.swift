@@ -3,10 +3,12 @@ import Operations
 /// Who may call an RPC of the services: a row of the one table. Operators may call everything.
 public struct RPCRight: Sendable {
     /// Whether nobody is asked who they are.
-    public var isForAnyone = false
-    public var roles: Set<Role> = []
+    public let isForAnyone: Bool
+    public let roles: Set<Role>
     /// Those of this installation's programs whose task it is.
-    public var services: Set<ServiceName> = []
+    public let services: Set<ServiceName>
+    /// Whether it changes something: then the audit has each call of it.
+    public let change: Bool
 
     /// Whether they may, as far as their role goes. Whose thing it is about, the handler looks.
     public func allows(_ principal: Principal) -> Bool {
@@ -24,9 +26,17 @@ public struct RPCRight: Sendable {
     /// Every path that has a row.
     public static var paths: [String] { table.keys.sorted() }
 
-    private static func only(_ roles: Role..., services: Set<ServiceName> = []) -> RPCRight {
-        RPCRight(roles: Set(roles), services: services)
+    /// For those that only look.
+    private static func reads(_ roles: Role..., services: Set<ServiceName> = []) -> RPCRight {
+        RPCRight(isForAnyone: false, roles: Set(roles), services: services, change: false)
     }
+
+    /// For those that change something.
+    private static func changes(_ roles: Role..., services: Set<ServiceName> = []) -> RPCRight {
+        RPCRight(isForAnyone: false, roles: Set(roles), services: services, change: true)
+    }
+
+    private static let isAnyones = RPCRight(isForAnyone: true, roles: [], services: [], change: false)
 
     private static let limits: [String: LimitClass] = {
         let classes: KeyValuePairs<LimitClass, (service: String, methods: [String])> = [
@@ -72,53 +82,53 @@ public struct RPCRight: Sendable {
         service(
             "driver.v1.DriverService",
             [
-                "RegisterDriver": only(services: apps),
-                "GetDriver": only(.rider, .driver, services: apps.union([.gateway, .trip])),
-                "ListDrivers": only(),
-                "FindAvailableDrivers": only(.rider, .driver, services: [.gateway, .trip]),
-                "ListDriversInAreas": only(services: [.gateway]),
+                "RegisterDriver": changes(services: apps),
+                "GetDriver": reads(.rider, .driver, services: apps.union([.gateway, .trip])),
+                "ListDrivers": reads(),
+                "FindAvailableDrivers": reads(.rider, .driver, services: [.gateway, .trip]),
+                "ListDriversInAreas": reads(services: [.gateway]),
                 // A driver their own, in each of these.
-                "UpdateDriverStatus": only(.driver),
-                "ReportLocations": only(.driver, services: apps.union([.gateway])),
-                "StreamLocations": only(.driver, services: apps.union([.gateway])),
-                "WatchDriver": only(.driver, services: apps.union([.gateway])),
-                "UpdateDriver": only(),
-                "DeleteDriver": only(),
-                "SuspendDriver": only(),
-                "RestoreDriver": only(),
+                "UpdateDriverStatus": changes(.driver),
+                "ReportLocations": changes(.driver, services: apps.union([.gateway])),
+                "StreamLocations": changes(.driver, services: apps.union([.gateway])),
+                "WatchDriver": reads(.driver, services: apps.union([.gateway])),
+                "UpdateDriver": changes(),
+                "DeleteDriver": changes(),
+                "SuspendDriver": changes(),
+                "RestoreDriver": changes(),
             ])
         service(
             "trip.v1.TripService",
             [
                 // A rider for themselves.
-                "CreateTrip": only(.rider),
+                "CreateTrip": changes(.rider),
                 // Riders and drivers their own; others are not there.
-                "GetTrip": only(.rider, .driver, services: apps),
-                "ListTrips": only(.rider, .driver, services: [.driver]),
-                "WatchTrip": only(.rider, .driver, services: [.gateway]),
-                "CancelTrip": only(.rider, .driver),
-                "PickUpTrip": only(.driver, services: apps),
-                "CompleteTrip": only(.driver, services: apps),
-                "EndTrip": only(),
+                "GetTrip": reads(.rider, .driver, services: apps),
+                "ListTrips": reads(.rider, .driver, services: [.driver]),
+                "WatchTrip": reads(.rider, .driver, services: [.gateway]),
+                "CancelTrip": changes(.rider, .driver),
+                "PickUpTrip": changes(.driver, services: apps),
+                "CompleteTrip": changes(.driver, services: apps),
+                "EndTrip": changes(),
             ])
         // The gateway has found out whom a session is for. Enrolments and revocations are what operators order.
         service(
             "auth.v1.AuthService",
             [
-                "CreateSession": only(services: [.gateway]),
-                "RefreshSession": only(services: [.gateway]),
-                "EndSession": only(services: [.gateway]),
-                "CreateEnrolment": only(),
-                "RedeemEnrolment": only(services: [.gateway]),
-                "CreateTicket": only(services: [.gateway]),
-                "RedeemTicket": only(services: [.gateway]),
-                "Revoke": only(),
+                "CreateSession": changes(services: [.gateway]),
+                "RefreshSession": changes(services: [.gateway]),
+                "EndSession": changes(services: [.gateway]),
+                "CreateEnrolment": changes(),
+                "RedeemEnrolment": changes(services: [.gateway]),
+                "CreateTicket": changes(services: [.gateway]),
+                "RedeemTicket": changes(services: [.gateway]),
+                "Revoke": changes(),
             ])
         // Probes know nobody's token.
-        service("grpc.health.v1.Health", ["Check": RPCRight(isForAnyone: true), "Watch": RPCRight(isForAnyone: true)])
+        service("grpc.health.v1.Health", ["Check": isAnyones, "Watch": isAnyones])
         // Who only looks for a way in is not told what there is; operators use it with their token. So it needs no switch.
         for version in ["v1", "v1alpha"] {
-            service("grpc.reflection.\(version).ServerReflection", ["ServerReflectionInfo": only()])
+            service("grpc.reflection.\(version).ServerReflection", ["ServerReflectionInfo": reads()])
         }
         return table
     }()

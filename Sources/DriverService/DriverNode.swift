@@ -35,6 +35,8 @@ final class DriverNode {
     private let access: RPCAccess?
     /// Whose tokens are refused; nil: nobody is asked for one.
     private let revocations: RevocationReader?
+    /// What is done past the gateway; nil: nobody keeps it.
+    private let audit: KafkaAudit?
     private let admin: AdminPort?
     let readiness: ServiceReadiness
 
@@ -91,9 +93,11 @@ final class DriverNode {
         // Without knowing who asks, another service would be one client like any.
         RPCLimits.limiting(server, access == nil ? nil : settings.rateLimit.policies(isGuarded: true))
         revocations = try access?.followRevocations(kafka, role: "driver")
+        _ = AuditMetrics(.driver)
+        audit = try access?.keepAudit(kafka, of: .driver)
         if access == nil {
             logger.warning(
-                "nobody is asked who they are: whoever reaches this port may do everything",
+                "nobody is asked who they are: whoever reaches this port may do everything, and no audit is kept",
                 metadata: ["setting": settings.variable(\.auth)])
         }
         grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0, tls: identity.serverTLS) }
@@ -180,6 +184,7 @@ final class DriverNode {
         }
         await book.saveStates()
         await loop.wait { done in producer.close(timeout: flushTimeout) { _ in done() } }
+        if let audit { await loop.wait { done in audit.close(within: flushTimeout, done) } }
         health.stop()
         await repository.close()
     }

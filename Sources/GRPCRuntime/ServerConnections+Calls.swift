@@ -232,7 +232,7 @@ extension ServerConnections {
         let code = end.code
         let duration = loop.now &- call.value.startedAt
         metrics.callEnded(method: call.value.method, code: code, nanoseconds: duration)
-        if code != .ok || duration >= noteFrom { note(call, code) }
+        if code != .ok || duration >= noteFrom { note(name, call, code, end) }
         if connection.value.phase != .closing, let output = unsafe loop.output(connection.value.id) {
             let isWhole = connection.value.session.isRemoteEnded(stream)
             connection.value.pingStrikes = 0

@@ -22,12 +22,12 @@ extension ServerConnections {
             connection.value.firstCall = next
         }
         if call.value.held > 0 { account(call, 0) }
-        if state.value.attaches { detach(name) }
         if call.value.timer != .none { loop.cancel(call.value.timer) }
         if let receiver = call.value.receiver {
             call.value.receiver = nil
             receiver.ended()
         }
+        if state.value.attaches { detach(name) }
         return true
     }
 
@@ -76,7 +76,7 @@ extension ServerConnections {
         call.value.onCancel = nil
         metrics.callEnded(
             method: call.value.method, code: .cancelled, nanoseconds: loop.now &- call.value.startedAt)
-        note(call, .cancelled)
+        note(name, call, .cancelled)
         if call.value.isAtWork ? true : action == nil && isDeaf(call) {
             keepForHandler(name, call)
         } else {
@@ -101,10 +101,13 @@ extension ServerConnections {
         call.value.phase = .cancelled
         call.value.body.release()
         call.value.metadata.release()
-        if state.value.attaches { compressor.forget(name.token) }
         account(call, 0)
         connection.value.session.hold()
         waitForHandler(name, call)
+        if state.value.attaches {
+            compressor.forget(name.token)
+            tellOfEnd(name)
+        }
     }
 
     /// Cancels a call whose stream is still there.

@@ -32,7 +32,33 @@ extension ServerConnections {
     func detach(_ name: Handle<ServerCall>) {
         attached[name.token] = nil
         compressor.forget(name.token)
-        state.value.attaches = !attached.isEmpty || compressor.isInflating
+        tellOfEnd(name)
+        state.value.attaches = !attached.isEmpty || !endings.isEmpty || compressor.isInflating
+    }
+
+    // MARK: Ends
+
+    /// Calls `action` when a call has ended, or at once.
+    func whenEnded(_ name: Handle<ServerCall>, _ action: @escaping (RPCError?) -> Void) {
+        guard let call = calls.find(name), call.value.phase != .cancelled else { return action(.clientHasGone) }
+        endings[name.token, default: CallEnding()].actions.append(action)
+        state.value.attaches = true
+    }
+
+    /// Remembers how a call ends, until it has; without `end` its client has gone. One that goes well need not come here.
+    func keepEnd(_ name: Handle<ServerCall>, _ end: ServerCallEnd?) {
+        guard let index = endings.index(forKey: name.token) else { return }
+        switch end {
+        case .ok: break
+        case .failure(let error): endings.values[index].error = error
+        case nil: endings.values[index].error = .clientHasGone
+        }
+    }
+
+    /// Nobody waits for a call's answer any more.
+    func tellOfEnd(_ name: Handle<ServerCall>) {
+        guard !endings.isEmpty, let ending = endings.removeValue(forKey: name.token) else { return }
+        for action in ending.actions { action(ending.error) }
     }
 
     /// Holds a new call until all have let it pass.
@@ -115,4 +141,16 @@ extension ServerConnections {
         unsafe call.value.body.append(bytes)
         if let problem = keep(name, call) { interrupt(name, problem) }
     }
+}
+
+/// What interceptors are to be told of one call's end.
+struct CallEnding {
+    var actions: [(RPCError?) -> Void] = []
+    /// How it has ended; nil: well.
+    var error: RPCError?
+}
+
+extension RPCError {
+    /// Of a call that has nobody who waits for its answer.
+    static let clientHasGone = RPCError(code: .cancelled, message: "the client has gone")
 }

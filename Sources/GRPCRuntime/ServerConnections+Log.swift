@@ -4,9 +4,12 @@ import Telemetry
 
 // Lines about calls. Off the common path: whoever calls it has compared before.
 extension ServerConnections {
-    /// A call has ended.
+    /// A call has ended; without `end` because its client has gone.
     @inline(never)
-    func note(_ call: Place<ServerCall>, _ code: StatusCode) {
+    func note(
+        _ name: Handle<ServerCall>, _ call: Place<ServerCall>, _ code: StatusCode, _ end: ServerCallEnd? = nil
+    ) {
+        if state.value.attaches { keepEnd(name, end) }
         guard noteFrom != .max else { return }
         let method = methods[call.value.method]
         // A stream that ends because this server does has not failed, and thousands of them end at once.

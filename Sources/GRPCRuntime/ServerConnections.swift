@@ -48,6 +48,8 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
     var interceptors: [AnyServerInterceptor] = []
     /// What interceptors have attached, by the call's handle.
     var attached: [UInt64: AttachedValues] = [:]
+    /// What interceptors are to be told of the ends of calls, by the call's handle.
+    var endings: [UInt64: CallEnding] = [:]
     let metrics: ServerMetrics
     var log: RequestLog
     /// Of `log`, as a constant: a variable of a class is guarded at each access.
@@ -65,7 +67,7 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         var isDraining = false
         /// There are interceptors.
         var intercepts = false
-        /// There are calls with something beside them: what interceptors have attached, or a message in gzip.
+        /// There are calls with something beside them: what interceptors have attached or wait for, or a message in gzip.
         var attaches = false
         /// Events that may still be handled in the turn that began at `turn`.
         var eventsLeft = 0

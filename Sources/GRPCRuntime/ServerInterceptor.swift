@@ -1,8 +1,9 @@
 import Memory
 import Reactor
+import Telemetry
 
 /// Stands before a server's handlers: sees each call when its headers have come, and lets it pass (returns), attaches what it
-/// has found out for the handler (`attach`), or ends the call with an error (throws). The server's own services, health and
+/// has found out for the handler (`attach`), asks to hear how it ends (`onEnd`), or ends the call with an error (throws). The server's own services, health and
 /// reflection, are calls like others. On the server's loop.
 public protocol ServerInterceptor {
     /// Returns to pass the call on; throws to end it with that status. On the loop of the call.
@@ -43,6 +44,8 @@ public struct InterceptedCall {
     public var deadline: UInt64? { token.deadline }
     /// The client's address.
     public var peer: SocketAddress? { token.peer }
+    /// The request that the call is made for, as far as the client's metadata says it.
+    public var origin: RequestOrigin { token.origin }
     /// Whether it came over TLS.
     public var isTLS: Bool { token.server.isTLS(token.call) }
     /// Whom the client's certificate names; nil: the connection is not TLS, or the client has shown none.
@@ -62,6 +65,11 @@ public struct InterceptedCall {
     ) -> (count: Int, result: Result?) {
         token.server.withValue(token.call, of: key, body)
     }
+
+    /// Calls `action` when the call has ended, once: with nil if it was answered with OK, else with what it has failed with. That is
+    /// CANCELLED when the client goes first; the handler may have done its work all the same. Of a call that has ended it is
+    /// called at once, with CANCELLED. On the loop of the call; several are called in their order.
+    public func onEnd(_ action: @escaping (RPCError?) -> Void) { token.server.whenEnded(token.call, action) }
 
     /// Ends the call with an error, also later, while its handler has it: the handler is told as of a deadline that has passed.
     public func end(_ error: RPCError) { token.server.interruptCall(token.call, error) }

@@ -204,8 +204,8 @@ final class GatewayHome {
             loop: loop, configuration: kafka, topic: DriverLocationUpdate.topic, start: .end)
         let metrics = RevocationMetrics(loop: loop, role: "gateway")
         revocations = try readsRevocations ? RevocationReader(loop: loop, configuration: kafka, metrics: metrics) : nil
-        _ = AuditMetrics()
-        audit = try readsRevocations ? KafkaAudit(loop: loop, configuration: kafka) : nil
+        let auditMetrics = AuditMetrics(.gateway)
+        audit = try readsRevocations ? KafkaAudit(loop: loop, configuration: kafka, metrics: auditMetrics) : nil
         watch(backends, readiness)
     }
 
@@ -252,7 +252,7 @@ final class GatewayHome {
         feed.close()
         revocations?.close()
         guard let audit else { return consumer.close(completion) }
-        consumer.close { audit.close(completion) }
+        consumer.close { audit.close(within: .seconds(2), completion) }
     }
 }
 

@@ -32,6 +32,8 @@ final class TripNode {
     private let access: RPCAccess?
     /// Whose tokens are refused; nil: nobody is asked for one.
     private let revocations: RevocationReader?
+    /// What is done past the gateway; nil: nobody keeps it.
+    private let audit: KafkaAudit?
     private let admin: AdminPort?
     let readiness: ServiceReadiness
 
@@ -72,9 +74,11 @@ final class TripNode {
         // Without knowing who asks, another service would be one client like any.
         RPCLimits.limiting(server, access == nil ? nil : settings.rateLimit.policies(isGuarded: true))
         revocations = try access?.followRevocations(kafka, role: "trip")
+        _ = AuditMetrics(.trip)
+        audit = try access?.keepAudit(kafka, of: .trip)
         if access == nil {
             logger.warning(
-                "nobody is asked who they are: whoever reaches this port may do everything",
+                "nobody is asked who they are: whoever reaches this port may do everything, and no audit is kept",
                 metadata: ["setting": settings.variable(\.auth)])
         }
         grpcAddress = try settings.listening(\.grpcPort) { try server.listen($0, tls: identity.serverTLS) }
@@ -150,6 +154,7 @@ final class TripNode {
         access?.close()
         await loop.wait(atMost: flushTimeout) { relay.whenIdle($0) }
         await loop.wait { done in producer.close(timeout: .zero) { _ in done() } }
+        if let audit { await loop.wait { done in audit.close(within: flushTimeout, done) } }
         channel.close()
         if relay.pending > 0 {
             logger.notice("the outbox goes on at the next start", metadata: ["rows": "\(relay.pending)"])

@@ -25,7 +25,9 @@ final class House {
     let driver: DriverServer
     let trip: TripServer
     let key: SigningKey
-    private let broker: EmbeddedBroker
+    private let broker: EmbeddedBroker?
+    /// Where Kafka is.
+    let bootstrapServers: String
 
     /// Made by `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout`, for tests alone.
     static let privateKey = """
@@ -42,17 +44,21 @@ final class House {
 
     /// - Parameters:
     ///   - required: whether services ask who somebody is.
+    ///   - kafka: where a broker is; nil: it has one of its own.
     ///   - settings: of both services.
     ///   - more: of one of them.
     init(
-        required: Bool = true, settings: [String: String] = [:],
+        required: Bool = true, kafka: String? = nil, settings: [String: String] = [:],
         _ more: (ServiceName) -> [String: String] = { _ in [:] }
     ) throws {
         loop = try EventLoop()
-        broker = try EmbeddedBroker(
-            topics: ["driver_locations", "trip_events"].map {
-                TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
-            })
+        broker =
+            try kafka == nil
+            ? EmbeddedBroker(
+                topics: ["driver_locations", "trip_events", AuditRecord.topic].map {
+                    TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
+                }) : nil
+        bootstrapServers = kafka ?? broker?.bootstrapServers ?? ""
         guard let key = SigningKey(pem: Array(Self.privateKey.utf8).span) else { preconditionFailure("no key") }
         self.key = key
         // Services have no more than the public half.
@@ -63,7 +69,7 @@ final class House {
         var shared = [
             "CABSTAND_BIND": "127.0.0.1", "CABSTAND_DRIVER_SERVICE": "127.0.0.1:\(ports.0)",
             "CABSTAND_TRIP_SERVICE": "127.0.0.1:\(ports.1)", "CABSTAND_GRACE_S": "4",
-            "CABSTAND_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers,
+            "CABSTAND_KAFKA_BOOTSTRAP_SERVERS": bootstrapServers,
             "CABSTAND_KAFKA_CONFIG": "fetch.wait.max.ms=10",
         ]
         if required {
@@ -103,7 +109,7 @@ final class House {
             server.drain { ended.add(1, ordering: .releasing) }
         }
         turn { ended.load(ordering: .acquiring) == 2 }
-        broker.stop()
+        broker?.stop()
     }
 
     /// Turns the loop until `isDone`, at most 20 s.

@@ -17,7 +17,7 @@ import Testing
     private let pickup = Trip_V1_Place(lat: 53.55, lon: 13.26)
 
     /// Every method of the services that run here.
-    private static let paths: [StaticString] = [
+    static let paths: [StaticString] = [
         "/driver.v1.DriverService/RegisterDriver", "/driver.v1.DriverService/GetDriver",
         "/driver.v1.DriverService/ListDrivers", "/driver.v1.DriverService/FindAvailableDrivers",
         "/driver.v1.DriverService/ListDriversInAreas", "/driver.v1.DriverService/UpdateDriverStatus",

@@ -43,6 +43,7 @@ final class AuthHandler: Auth_V1_AuthServiceAsyncHandler {
     func createEnrolment(
         _ request: Auth_V1_CreateEnrolmentRequest, _ context: ServerContext
     ) async throws -> Auth_V1_CreateEnrolmentResponse {
+        context[AuditedCall.self]?.isAbout(request.driverID)
         let (code, expiresAt) = try await book.enrol(request.driverID, deadline: deadline(context))
         return Auth_V1_CreateEnrolmentResponse(
             code: code.text, expiresAt: Google_Protobuf_Timestamp(unixMilliseconds: expiresAt))
@@ -98,6 +99,7 @@ final class AuthHandler: Auth_V1_AuthServiceAsyncHandler {
             target = .token(id)
         case nil: throw DriverError.invalid([BodyViolation(pointer: "/subject", detail: Rules.missing("subject"))])
         }
+        context[AuditedCall.self]?.isAbout(target)
         if !request.reason.isEmpty { try Self.check("reason", Rules.reason.violation(of: "reason", request.reason)) }
         let at = try await book.revoke(target, reason: request.reason, deadline: deadline(context))
         return Auth_V1_RevokeResponse(revokedAt: Google_Protobuf_Timestamp(unixMilliseconds: at))

@@ -26,11 +26,13 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func registerDriver(
         _ request: Driver_V1_RegisterDriverRequest, _ call: UnaryServerCall<Driver_V1_RegisterDriverResponse>
     ) {
+        if let id = request.id { call[AuditedCall.self]?.isAbout(id) }
         answer(call) { [book] deadline throws(DriverError) in
             let profile = try DriverRequests.profile(request) { book.makeID() }
             let (driver, created) = try await book.register(
                 profile, position: Position(lat: request.lat, lon: request.lon).rounded, deadline: deadline,
                 trace: call.origin.trace)
+            call[AuditedCall.self]?.isAbout(driver.id)
             call.respond(
                 Driver_V1_RegisterDriverResponse(driver: Driver_V1_Driver(driver, seenAs: .whole), created: created))
         }
@@ -51,6 +53,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func updateDriverStatus(
         _ request: Driver_V1_UpdateDriverStatusRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverStatusResponse>
     ) {
+        call[AuditedCall.self]?.isAbout(request.driverID)
         answer(call) { [book] deadline throws(DriverError) in
             try Self.check(call[Principal.self], speaksFor: request.driverID)
             let driver = try await book.setPresent(
@@ -64,6 +67,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func updateDriver(
         _ request: Driver_V1_UpdateDriverRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverResponse>
     ) {
+        call[AuditedCall.self]?.isAbout(request.driverID)
         answer(call) { [book] deadline throws(DriverError) in
             let driver = try await book.update(
                 request.driverID, try DriverRequests.change(request), deadline: deadline, trace: call.origin.trace)
@@ -74,6 +78,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func deleteDriver(
         _ request: Driver_V1_DeleteDriverRequest, _ call: UnaryServerCall<Driver_V1_DeleteDriverResponse>
     ) {
+        call[AuditedCall.self]?.isAbout(request.driverID)
         answer(call) { [removal] deadline throws(DriverError) in
             try await removal.remove(request.driverID, deadline: deadline, trace: call.origin.trace)
             call.respond(Driver_V1_DeleteDriverResponse())
@@ -83,6 +88,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func suspendDriver(
         _ request: Driver_V1_SuspendDriverRequest, _ call: UnaryServerCall<Driver_V1_SuspendDriverResponse>
     ) {
+        call[AuditedCall.self]?.isAbout(request.driverID)
         answer(call) { [book] deadline throws(DriverError) in
             let driver = try await book.suspend(
                 request.driverID, reason: try DriverRequests.reason(request.reason), deadline: deadline,
@@ -94,6 +100,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func restoreDriver(
         _ request: Driver_V1_RestoreDriverRequest, _ call: UnaryServerCall<Driver_V1_RestoreDriverResponse>
     ) {
+        call[AuditedCall.self]?.isAbout(request.driverID)
         answer(call) { [book, logger] deadline throws(DriverError) in
             let reason = try DriverRequests.reason(request.reason)
             let driver = try await book.suspend(
@@ -173,7 +180,8 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
         _ call: ClientStreamingServerCall<Driver_V1_ReportLocationsRequest, Driver_V1_ReportLocationsResponse>
     ) {
         let report = LocationReport(
-            book: book, caller: call[Principal.self], rate: call[MessageRate.self], trace: call.origin.trace)
+            book: book, caller: call[Principal.self], rate: call[MessageRate.self], audit: call[AuditedCall.self],
+            trace: call.origin.trace)
         call.onMessage = { [unowned call] message in
             do throws(RPCError) { try report.take(message) } catch { call.fail(error) }
         }
@@ -189,6 +197,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func watchDriver(
         _ request: Driver_V1_WatchDriverRequest, _ call: ServerStreamingServerCall<Driver_V1_WatchDriverResponse>
     ) {
+        call[AuditedCall.self]?.isAbout(request.driverID)
         do throws(DriverError) {
             try Self.check(call[Principal.self], speaksFor: request.driverID)
             DriverWatch.begin(request.driverID, book, call)

@@ -11,16 +11,22 @@ final class LocationReport {
     private let caller: Principal?
     /// How much the stream may send; nil: as much as it likes.
     private let rate: MessageRate?
+    /// Is told whose positions they are; nil: nobody keeps it.
+    private let audit: AuditedCall?
     /// Of the request that the stream belongs to.
     private let trace: TraceContext
     private var driver: (id: String, slot: Int32)?
     private var accepted: UInt64 = 0
     private var dropped: [LocationDrop: UInt64] = [:]
 
-    init(book: DriverBook, caller: Principal? = nil, rate: MessageRate? = nil, trace: TraceContext = .none) {
+    init(
+        book: DriverBook, caller: Principal? = nil, rate: MessageRate? = nil, audit: AuditedCall? = nil,
+        trace: TraceContext = .none
+    ) {
         self.book = book
         self.caller = caller
         self.rate = rate
+        self.audit = audit
         self.trace = trace
     }
 
@@ -46,6 +52,7 @@ final class LocationReport {
                         pointer: "/driver_id", detail: "driver_id is missing; the first message names the driver.")
                 ])
             }
+            audit?.isAbout(message.driverID)
             // Those that follow name the same driver, or none.
             if let caller, !caller.speaksFor(driver: message.driverID) { throw .notYours }
             slot = try book.find(message.driverID).slot

@@ -32,7 +32,8 @@ final class LocationStream {
     private init(_ book: DriverBook, _ call: Call) {
         self.call = call
         report = LocationReport(
-            book: book, caller: call[Principal.self], rate: call[MessageRate.self], trace: call.origin.trace)
+            book: book, caller: call[Principal.self], rate: call[MessageRate.self], audit: call[AuditedCall.self],
+            trace: call.origin.trace)
         streams = book.locationStreams
     }
 

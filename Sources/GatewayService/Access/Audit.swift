@@ -1,5 +1,4 @@
 import Access
-import Basics
 import HTTPServer
 import Reactor
 import RideAPI
@@ -21,17 +20,13 @@ enum Change {
 ///     gates ─▶ refused by role: recorded
 ///       └────▶ entry ─▶ handler ─▶ a problem, or the service's answer: the entry is settled, whether the client still waits or not
 final class Audit {
-    private let loop: EventLoop
+    private let trail: AuditTrail
     private let metrics: AccessMetrics
-    private let publish: (AuditRecord) -> Void
-    private let logger = Logger(label: "audit")
-    private var identifiers = UUIDv7Generator()
 
     /// - Parameter publish: takes each record, on the loop.
     init(loop: EventLoop, metrics: AccessMetrics, publish: @escaping (AuditRecord) -> Void) {
-        self.loop = loop
+        trail = AuditTrail(loop: loop, service: .gateway, publish: publish)
         self.metrics = metrics
-        self.publish = publish
     }
 
     /// A handler of `operation` that is looked after: what it throws or is answered settles the request's entry.
@@ -70,27 +65,13 @@ final class Audit {
         let target = request.pathParameter("id").flatMap { Identifier.isValid($0) ? $0 : nil }
         return AuditEntry(
             self, operation, known ?? request[Principal.self], address: request.clientAddress?.ip,
-            requestID: request.requestID, target: target)
+            origin: RequestOrigin(requestID: request.requestID, trace: request.trace), target: target)
     }
 
     fileprivate func record(_ entry: borrowing AuditEntry, _ outcome: AuditRecord.Outcome, _ code: String?) {
-        let now = loop.wallClockMilliseconds
-        let random = (loop.randomNumber(), loop.randomNumber())
-        let record = AuditRecord(
-            eventID: identifiers.next(milliseconds: now, random: random).text, at: now, service: "gateway",
-            subject: entry.principal?.subject, roles: entry.principal?.roles.map(\.rawValue).sorted() ?? [],
-            address: entry.address, operation: "\(entry.operation)", target: entry.target, outcome: outcome, code: code,
-            requestID: entry.requestID)
-        var line: [(String, LogValue)] = [
-            ("operation", .text(record.operation)), ("outcome", .text(outcome.rawValue)),
-            ("subject", .text(record.subject ?? "")), ("roles", .text(record.roles.joined(separator: " "))),
-            ("request_id", .text(record.requestID)), ("event_id", .text(record.eventID)),
-        ]
-        if let address = record.address { line.append(("address", .text(address))) }
-        if let target = record.target { line.append(("target", .text(target))) }
-        if let code { line.append(("code", .text(code))) }
-        logger.log(.notice, outcome == .denied ? "denied" : "changed", values: line)
-        publish(record)
+        trail.record(
+            entry.principal, address: entry.address, operation: "\(entry.operation)", target: entry.target, outcome,
+            code: code, origin: entry.origin)
     }
 
     fileprivate func countDenied(_ code: String) { metrics.refused(code) }
@@ -102,7 +83,7 @@ final class AuditEntry {
     fileprivate let operation: Operation
     fileprivate let principal: Principal?
     fileprivate let address: String?
-    fileprivate let requestID: String
+    fileprivate let origin: RequestOrigin
     /// On what: an id, which the handler may know better than the path.
     var target: String?
     /// Whether there is something to be recorded.
@@ -110,14 +91,14 @@ final class AuditEntry {
     private var isSettled = false
 
     fileprivate init(
-        _ audit: Audit, _ operation: Operation, _ principal: Principal?, address: String?, requestID: String,
+        _ audit: Audit, _ operation: Operation, _ principal: Principal?, address: String?, origin: RequestOrigin,
         target: String?
     ) {
         self.audit = audit
         self.operation = operation
         self.principal = principal
         self.address = address
-        self.requestID = requestID
+        self.origin = origin
         self.target = target
         isDue = operation.change != .sometimes
     }

@@ -20,7 +20,7 @@ public struct AuditRecord: Sendable, Equatable {
     public var eventID: String
     /// Unix milliseconds.
     public var at: Int64
-    /// Where it was recorded: `gateway`.
+    /// Where it was recorded: `gateway`, or the service that was called past it.
     public var service: String
     /// Who; nil: they did not say.
     public var subject: String?
@@ -28,18 +28,22 @@ public struct AuditRecord: Sendable, Equatable {
     public var roles: [String]
     /// Where they come from, without a port.
     public var address: String?
-    /// What, as the table of who may do what names it.
+    /// What, as the table of who may do what names it: a route's name, or a method's path.
     public var operation: String
     /// On what: an id.
     public var target: String?
     public var outcome: Outcome
-    /// Why not; nil: it was done.
+    /// Why not: the problem's code, or the status of gRPC; nil: it was done.
     public var code: String?
-    public var requestID: String
+    /// nil: the caller did not say.
+    public var requestID: String?
+    /// The trace that the request belongs to; nil: none.
+    public var traceID: String?
 
     public init(
         eventID: String, at: Int64, service: String, subject: String?, roles: [String], address: String?,
-        operation: String, target: String?, outcome: Outcome, code: String?, requestID: String
+        operation: String, target: String?, outcome: Outcome, code: String?, requestID: String?,
+        traceID: String? = nil
     ) {
         self.eventID = eventID
         self.at = at
@@ -52,6 +56,7 @@ public struct AuditRecord: Sendable, Equatable {
         self.outcome = outcome
         self.code = code
         self.requestID = requestID
+        self.traceID = traceID
     }
 
     /// The record's key: what one subject did is in order.
@@ -76,7 +81,8 @@ public struct AuditRecord: Sendable, Equatable {
         if let target { buffer.appendJSON("target", string: target) }
         buffer.appendJSON("outcome", string: outcome.rawValue)
         if let code { buffer.appendJSON("code", string: code) }
-        buffer.appendJSON("request_id", string: requestID)
+        if let requestID { buffer.appendJSON("request_id", string: requestID) }
+        if let traceID { buffer.appendJSON("trace_id", string: traceID) }
         buffer.endJSONObject()
     }
 }

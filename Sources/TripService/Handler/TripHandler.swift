@@ -21,12 +21,14 @@ final class TripHandler: Trip_V1_TripServiceHandler {
     // MARK: Booking
 
     func createTrip(_ request: Trip_V1_CreateTripRequest, _ call: UnaryServerCall<Trip_V1_CreateTripResponse>) {
+        if let id = request.id { call[AuditedCall.self]?.isAbout(id) }
         answer(call) { [book] deadline throws(TripError) in
             let caller = call[Principal.self]
             var request = request
             try TripOwnership.own(&request, caller)
             let created = try await book.create(
                 try Self.checked(request, caller), deadline: deadline, origin: call.origin)
+            call[AuditedCall.self]?.isAbout(created.trip.id)
             call.respond(Trip_V1_CreateTripResponse(trip: Trip_V1_Trip(created.trip), replayed: created.replayed))
         }
     }
@@ -77,6 +79,7 @@ final class TripHandler: Trip_V1_TripServiceHandler {
     }
 
     func endTrip(_ request: Trip_V1_EndTripRequest, _ call: UnaryServerCall<Trip_V1_EndTripResponse>) {
+        call[AuditedCall.self]?.isAbout(request.tripID)
         if let violation = Rules.reason.violation(of: "reason", request.reason) {
             return call.fail(TripError.invalid(field: "reason", violation).rpcError)
         }
@@ -87,6 +90,7 @@ final class TripHandler: Trip_V1_TripServiceHandler {
         _ id: String, _ action: TripAction, _ call: UnaryServerCall<Response>,
         _ response: @escaping (Trip_V1_Trip) -> Response
     ) {
+        call[AuditedCall.self]?.isAbout(id)
         answer(call) { [book] deadline throws(TripError) in
             if let caller = call[Principal.self] {
                 try TripOwnership.check(caller, may: action, try await book.get(id, deadline: deadline))

@@ -11,12 +11,21 @@ protocol AuditOutlet: AnyObject {
     func send(_ record: AuditRecord, number: UInt64) -> Bool
 }
 
-/// What is told of the audit. They are there from the start, also where nothing is recorded.
-struct AuditMetrics {
-    let lost = MetricRegistry.shared.counter(
-        name: "cabstand_audit_records_lost_total", help: "Audit records that found no room while Kafka was away.")
-    let waiting = MetricRegistry.shared.gauge(
-        name: "cabstand_audit_records_waiting", help: "Audit records that Kafka has not acknowledged yet.")
+/// What one service tells of its audit. They are there from the start, also where nothing is recorded.
+public struct AuditMetrics {
+    let lost: Counter
+    let waiting: Gauge
+
+    /// - Parameter service: whose, for the label `role`.
+    public init(_ service: ServiceName) {
+        let labels: MetricLabels = ["role": service.rawValue]
+        lost = MetricRegistry.shared.counter(
+            name: "cabstand_audit_records_lost_total", help: "Audit records that found no room while Kafka was away.",
+            labels: labels)
+        waiting = MetricRegistry.shared.gauge(
+            name: "cabstand_audit_records_waiting", help: "Audit records that Kafka has not acknowledged yet.",
+            labels: labels)
+    }
 }
 
 /// Writes `audit_events`: each record until Kafka has acknowledged it. On the loop.
@@ -32,7 +41,7 @@ final class AuditPublisher {
 
     private let loop: EventLoop
     private let outlet: any AuditOutlet
-    private let metrics = AuditMetrics()
+    private let metrics: AuditMetrics
     private let logger = Logger(label: "audit")
     private var next: UInt64 = 1
     /// What was not acknowledged, by number.
@@ -44,9 +53,10 @@ final class AuditPublisher {
     private var retryTimer: TimerID?
     private var logs = LogRateLimit()
 
-    init(loop: EventLoop, outlet: any AuditOutlet) {
+    init(loop: EventLoop, outlet: any AuditOutlet, metrics: AuditMetrics) {
         self.loop = loop
         self.outlet = outlet
+        self.metrics = metrics
     }
 
     /// Records that are not acknowledged.
@@ -112,14 +122,14 @@ final class AuditPublisher {
 }
 
 /// `audit_events` by a producer of its own.
-final class KafkaAudit: AuditOutlet {
+public final class KafkaAudit: AuditOutlet {
     private let producer: KafkaProducer
     private var publisher: AuditPublisher!
 
     /// - Throws: a property of the configuration that librdkafka refuses.
-    init(loop: EventLoop, configuration: KafkaConfiguration) throws {
+    public init(loop: EventLoop, configuration: KafkaConfiguration, metrics: AuditMetrics) throws {
         producer = try KafkaProducer(loop: loop, configuration: configuration)
-        let publisher = AuditPublisher(loop: loop, outlet: self)
+        let publisher = AuditPublisher(loop: loop, outlet: self, metrics: metrics)
         self.publisher = publisher
         producer.onDelivery = { [weak publisher] number, result in
             switch result {
@@ -130,7 +140,8 @@ final class KafkaAudit: AuditOutlet {
         producer.onWritable = { [weak publisher] in publisher?.goOn() }
     }
 
-    func publish(_ record: AuditRecord) { publisher.publish(record) }
+    /// Writes a record; while Kafka is away it waits, up to a bound. On the loop.
+    public func publish(_ record: AuditRecord) { publisher.publish(record) }
 
     func send(_ record: AuditRecord, number: UInt64) -> Bool {
         var value = ByteBuffer(capacity: 512)
@@ -141,6 +152,8 @@ final class KafkaAudit: AuditOutlet {
         return isTaken
     }
 
-    /// Kafka takes what it can in that time.
-    func close(_ completion: @escaping () -> Void) { producer.close(timeout: .seconds(2)) { _ in completion() } }
+    /// Kafka takes what it can in that time; then `completion` is called, on the loop.
+    public func close(within patience: Duration, _ completion: @escaping () -> Void) {
+        producer.close(timeout: patience) { _ in completion() }
+    }
 }
