@@ -150,7 +150,7 @@ var targets: [Target] = [
     program(
         "conformance",
         [
-            "Basics", "Bytes", "Reactor", "HTTP1", "HTTPServer", "HTTPClient", "WebSockets", "WebSocketServer",
+            "Basics", "Bytes", "Reactor", "HTTP1", "HTTP2", "HTTPServer", "HTTPClient", "WebSockets", "WebSocketServer",
             "GRPCRuntime",
             "ProtobufWire",
         ],
@@ -162,7 +162,7 @@ var targets: [Target] = [
     tests("Bytes"),
     tests("Memory"),
     tests("Compression", ["Basics", "Bytes"]),
-    tests("Reactor", ["Basics", "ReactorSim", "Bytes", "TestSupport"]),
+    tests("Reactor", ["Basics", "ReactorSim", "Bytes", "COpenSSL", "TestSupport"]),
     tests("HTTP1", ["Bytes", "TestSupport"]),
     tests("WebSockets", ["Basics", "Bytes", "CZlib"]),
     tests("HTTP2", ["Basics", "Bytes", "TestSupport"], exclude: ["Corpus"]),

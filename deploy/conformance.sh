@@ -12,6 +12,7 @@
 #   HTTPS GRPCS           the same over TLS, with
 #   CERTIFICATE KEY       for localhost, 127.0.0.1 and *.test.google.fr, signed by
 #   AUTHORITY             PEM files, all three
+#   SERVER                the process that serves all these
 #   PYTHON                with the packages that deploy/test.sh installs
 #   SCRATCH               an empty folder of its own
 # Tools are looked for in the test venv, on the PATH, in .build/tools, and in CABSTAND_TOOLS. Its last line is PASSED/TOTAL; it ends
@@ -67,7 +68,7 @@ serve() {
         sleep 0.05
     done
     read -ra words <"$out/ports" || die "The server has not come up: $(tail -n 3 "$out/serve.log")"
-    export "HTTP=${words[1]}" "GRPC=${words[3]}" "HTTPS=${words[5]}" "GRPCS=${words[7]}"
+    export "SERVER=$server" "HTTP=${words[1]}" "GRPC=${words[3]}" "HTTPS=${words[5]}" "GRPCS=${words[7]}"
 }
 serve
 

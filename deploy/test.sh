@@ -102,7 +102,7 @@ fi
 CONFORMANCE=$products/conformance
 export CONFORMANCE
 # The quick ones; Tests/README.md says how to run all.
-check "conformance" deploy/conformance.sh h2spec grpc-interop grpc-grpcio grpc-tools curl wget requests gunicorn http-client
+check "conformance" deploy/conformance.sh h2spec grpc-interop grpc-http2 grpc-grpcio grpc-tools tls curl wget requests gunicorn http-client
 
 step "tests"
 log=.build/test.log

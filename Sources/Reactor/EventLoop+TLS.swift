@@ -125,7 +125,8 @@ extension EventLoop {
             var count = kept
             var outcome = TLSSession.Outcome.done(0)
             reading: while count < hot.value.plaintextCapacity {
-                outcome = unsafe session.read(into: memory + count, hot.value.plaintextCapacity - count)
+                outcome = unsafe session.read(
+                    into: memory + count, hot.value.plaintextCapacity - count, now: hot.value.now)
                 guard case .done(let bytes) = outcome else { break reading }
                 count += bytes
             }

@@ -1,3 +1,4 @@
+import Basics
 import Bytes
 import COpenSSL
 
@@ -34,6 +35,15 @@ import COpenSSL
     private var input = ByteBuffer()
     private(set) var failure = ""
     private var saidGoodbye = false
+
+    /// Records behind the handshake that carry nothing for the user, KeyUpdate above all (RFC 8446 §4.6.3): one has 27 bytes and costs
+    /// new keys, a thousand times what as many bytes of data cost, and all that have come are read at once. So many at once, and as
+    /// many a minute; honest peers need one in millions of records.
+    private var idleRecords = RateLimit(burst: TLSSession.maximumIdleRecords, interval: .seconds(60))
+    private static let maximumIdleRecords = 64
+    /// Reads of OpenSSL's that got all they asked for, since the last look: two for each record, its header and the rest. -1: the
+    /// handshake goes on, whose records are not counted.
+    private var wholeReads = -1
 
     /// - Returns: nil if OpenSSL has no memory for it. One whose name no certificate can have has failed already (`failure`).
     init?(_ role: Role, alpn: [String: ConnectionHandler]) {
@@ -97,13 +107,25 @@ import COpenSSL
 
     func handshake() -> Outcome {
         ERR_clear_error()
-        return outcome(unsafe SSL_do_handshake(ssl))
+        let outcome = self.outcome(unsafe SSL_do_handshake(ssl))
+        if case .done = outcome { wholeReads = 0 }
+        return outcome
     }
 
-    /// Decrypts up to `count` bytes.
-    func read(into memory: UnsafeMutableRawPointer, _ count: Int) -> Outcome {
+    /// Decrypts up to `count` bytes. Fails when the peer sends too many records that carry nothing.
+    ///
+    /// - Parameter now: nanoseconds of the loop's clock.
+    func read(into memory: UnsafeMutableRawPointer, _ count: Int, now: UInt64) -> Outcome {
         ERR_clear_error()
-        return outcome(unsafe SSL_read(ssl, memory, Int32(clamping: count)))
+        let outcome = self.outcome(unsafe SSL_read(ssl, memory, Int32(clamping: count)))
+        var idle = wholeReads / 2
+        wholeReads &= 1
+        if case .done = outcome { idle -= 1 }
+        guard idle <= 0 || idleRecords.take(now: now, count: idle) else {
+            failure = "too many records that carry nothing"
+            return .failed
+        }
+        return outcome
     }
 
     /// Encrypts bytes into `ciphertext`.
@@ -208,8 +230,10 @@ import COpenSSL
     // MARK: The BIO's side
 
     fileprivate func takeInput(_ memory: UnsafeMutableRawPointer, _ count: Int) -> Int {
-        let taken = min(count, input.count)
+        // OpenSSL goes on until there are data: enough is enough.
+        let taken = wholeReads > 2 * Self.maximumIdleRecords + 1 ? 0 : min(count, input.count)
         guard taken > 0 else { return 0 }
+        if taken == count && wholeReads >= 0 { wholeReads += 1 }
         unsafe input.withUnsafeBytes {
             unsafe memory.copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: taken)
         }

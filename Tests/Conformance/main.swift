@@ -4,6 +4,7 @@
 //     conformance grpc-client --server_host=H --server_port=N --test_case=NAME [--use_tls=true [--ca_file=FILE] [--server_host_override=NAME]]
 //     conformance http-client --url=URL [--method=GET] [--field=NAME:VALUE] [--body=BYTES] [--count=1] [--at-once] [--redirects=0]
 //                 [--limit=BYTES] [--timeout-ms=20000] [--trusted=FILE]
+//     conformance http2-client URL                                   one call to a server that tries what a client bears
 //
 //     conformance websocket-client [--no-context-takeover] URL       plays all cases of Autobahn's fuzzing server at ws://host:port
 //
@@ -23,6 +24,7 @@ case "grpc-client":
         print("failed: \(error)")
         exit(1)
     }
+case "http2-client" where commandLine.count > 2: try HTTP2ClientCommand.run(commandLine[commandLine.count - 1])
 case "websocket-client" where commandLine.count > 2:
     try WebSocketClientCommand.run(commandLine[commandLine.count - 1], options)
 default:
