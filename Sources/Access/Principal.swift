@@ -36,6 +36,12 @@ public final class Principal: Sendable {
     /// The token's own name, `jti`; empty: it has none.
     public let tokenID: String
 
+    /// The session that the token was made for, as this installation's own tokens name it; empty: for none.
+    public var sessionID: String {
+        guard let dot = tokenID.utf8.firstIndex(of: UInt8(ascii: ".")) else { return "" }
+        return String(tokenID[..<dot])
+    }
+
     /// - Parameter issuer: the one whose subjects are riders and drivers by their own names.
     public init(_ token: AccessToken, first issuer: String) {
         subject = Self.subject(token, issuer)

@@ -39,7 +39,8 @@ public final class RevocationMetrics: Sendable {
 
 /// Reads `auth_revocations` from its beginning, and goes on. It belongs to no group: every program reads all of it, at each start.
 ///
-/// What was read in one turn is handed over at once. On its loop.
+/// What is read is handed over at once, and what follows closely together: for each batch all tokens and WebSockets that are known are
+/// looked through. On its loop.
 public final class RevocationReader {
     private let loop: EventLoop
     private let consumer: KafkaConsumer
@@ -47,6 +48,10 @@ public final class RevocationReader {
     public let metrics: RevocationMetrics
     private let logger = Logger(label: "revocations")
     private var batch: [Revocation] = []
+    /// When the next batch may be handed over, in the loop's nanoseconds.
+    private var nextBatch: UInt64 = 0
+    /// Nanoseconds between two batches. Reason: a look through ten thousand takes a millisecond or two.
+    private static let interval: UInt64 = 100_000_000
     /// Partitions that were read to their end.
     private var ended: Set<Int32> = []
     private var isComplete = false
@@ -82,7 +87,11 @@ public final class RevocationReader {
         if record.value.isEmpty { return }
         do throws(EventError) {
             guard let revocation = try Revocation(decoding: record.value) else { return }
-            if batch.isEmpty { loop.execute { [weak self] in self?.handOver() } }
+            if batch.isEmpty {
+                // What is read in this turn goes along.
+                let delay = nextBatch > loop.now ? nextBatch - loop.now : 0
+                loop.schedule(after: delay) { [weak self] in self?.handOver() }
+            }
             batch.append(revocation)
         } catch {
             metrics.unreadable.increment()
@@ -99,6 +108,7 @@ public final class RevocationReader {
 
     private func handOver() {
         if batch.isEmpty { return }
+        nextBatch = loop.now + Self.interval
         let whole = batch
         batch = []
         onRevocations(whole)

@@ -36,6 +36,53 @@ import Testing
         #expect(refusal("bob", now, "") == nil)
     }
 
+    private static func end(_ session: String, at second: Int64) -> Revocation {
+        Revocation(target: .token(session), at: second * 1000, reason: "", life: Revocation.sessionLife)
+    }
+
+    @Test func theEndOfASessionRefusesItsTokensAsLongAsOneCanBeLeft() {
+        var revocations = Revocations(began: nil)
+        let now = Self.now
+        func add(_ batch: [Revocation], at second: Int64) -> Bool { revocations.add(batch, at: second) }
+        func refusal(_ token: String, at second: Int64 = now) -> TokenRefusal? {
+            revocations.refusal(of: Self.principal("ada", at: second, token: token), at: second)
+        }
+        #expect(add([Self.end("s1", at: now)], at: now))
+        #expect(refusal("s1.a") == .revoked && refusal("s1.b.c") == .revoked)
+        for other in ["", "s1", "s1a", "s1a.b", ".s1", "s2.s1", "x.s1.a", "s"] {
+            #expect(refusal(other) == nil, "\(other)")
+        }
+        // Read again, and read too late.
+        let over = now + Revocation.sessionLife / 1000 + 1
+        #expect(add([Self.end("s1", at: now)], at: now + 5) && revocations.count == 1)
+        #expect(refusal("s1.a", at: over - 2) == .revoked)
+        #expect(add([Self.end("s1", at: now), Self.end("s2", at: over)], at: over + 3_600))
+        #expect(revocations.count == 0 && refusal("s1.a", at: over + 3_600) == nil)
+        // What an operator revokes is for all its time, by the session's name, too.
+        #expect(add([Revocation(target: .token("s3"), at: now * 1000, reason: "")], at: now))
+        #expect(refusal("s3", at: over) == .revoked && refusal("s3.a", at: over) == .revoked)
+    }
+
+    /// Who signs out all the time takes no room of what operators revoke, and ends nobody else's tokens.
+    @Test func tooManyEndsOfSessionsTakeNoRoomOfRevocations() {
+        var revocations = Revocations(began: nil, capacity: 50)
+        let now = Self.now
+        func add(_ batch: [Revocation], at second: Int64) -> Bool { revocations.add(batch, at: second) }
+        let limit = Revocations.Limits.sessionEnds
+        #expect(add([Self.revocation("eve", at: now)], at: now))
+        #expect(add((0..<(limit + 100)).map { Self.end("s\($0)", at: now) }, at: now))
+        #expect(revocations.count == limit + 1 && revocations.floor == .min)
+        func refusal(_ subject: String, _ token: String, at second: Int64) -> TokenRefusal? {
+            revocations.refusal(of: Self.principal(subject, at: second, token: token), at: second)
+        }
+        #expect(refusal("ada", "s\(limit - 1).x", at: now) == .revoked)
+        #expect(refusal("ada", "s\(limit).x", at: now) == nil && refusal("eve", "t", at: now) == .revoked)
+        // A quarter of an hour later there is room again.
+        let later = now + Revocation.sessionLife / 1000 + 2
+        #expect(add([Self.end("new", at: later)], at: later))
+        #expect(refusal("ada", "new.x", at: later) == .revoked && revocations.count == 2)
+    }
+
     /// All that was revoked before is about tokens that were made before.
     @Test func untilItIsCompleteTokensOfBeforeAreRefused() {
         var revocations = Revocations(began: Self.now)

@@ -187,6 +187,74 @@ import Testing
         #expect(desk.refresh(session.refreshToken.text).failure == nil)
     }
 
+    /// Signing out, and a refresh token that is used twice: what is left of the session's tokens is told of, once.
+    @Test func theEndOfASessionIsToldOfAsLongAsATokenIsLeft() throws {
+        let desk = try SessionDesk()
+        defer { desk.close() }
+        let (left, stolen, stale) = (
+            try desk.begin("rider-1").get(), try desk.begin("rider-1").get(), try desk.begin("rider-1").get()
+        )
+        desk.pass(nanoseconds: 60_000_000_000)
+        let ticket = try desk.ticket(Self.grant(token: "\(left.id).x")).get()
+        let other = try desk.ticket(Self.grant(token: "\(stale.id).x")).get()
+        let fresh = try desk.refresh(stolen.refreshToken.text).get()
+        desk.end(left.refreshToken.text)
+        desk.end(left.refreshToken.text)
+        #expect(desk.refresh(stolen.refreshToken.text).failure == .refreshTokenReused)
+        #expect(desk.published.map(\.target) == [.token(left.id), .token(stolen.id)])
+        let made = [left.times.issuedAt, fresh.times.issuedAt]
+        #expect(desk.published.map(\.expiresAt) == made.map { $0 + Revocation.sessionLife })
+        #expect(desk.published.allSatisfy { $0.endsSession })
+        #expect(desk.ticket(Self.grant(token: "\(left.id).x")).failure == .tokenRevoked)
+        #expect(desk.ticket(Self.grant(token: "\(stale.id).x")).failure == nil)
+        #expect(desk.redeem(ticket: ticket, path: "/ws/trips/1").failure == .ticketInvalid)
+        #expect(desk.redeem(ticket: other, path: "/ws/trips/1").failure == nil)
+        desk.pass(nanoseconds: UInt64(Revocation.sessionLife) * 1_000_000)
+        desk.end(stale.refreshToken.text)
+        #expect(desk.published.count == 2)
+        _ = desk.sweep()
+        #expect(desk.ticket(Self.grant(token: "\(left.id).x")).failure == nil)
+    }
+
+    @Test func anEndThatKafkaDoesNotTakeIsToldOfAfterTheNextStart() throws {
+        let desk = try SessionDesk()
+        defer { desk.close() }
+        desk.acknowledges = false
+        let session = try desk.begin("rider-1").get()
+        desk.end(session.refreshToken.text)
+        try desk.crash()
+        desk.book.start()
+        desk.turn { desk.published.count == 2 }
+        #expect(desk.published[0] == desk.published[1] && desk.published[0].target == .token(session.id))
+    }
+
+    /// However many sign out, operators have their room, and the sessions end all the same.
+    @Test func tooManyEndsAreNotRememberedAndTakeNoRoomOfOperators() throws {
+        let desk = try SessionDesk()
+        defer { desk.close() }
+        let session = try desk.begin("rider-1").get()
+        let end = desk.loop.wallClockMilliseconds + 60_000
+        try desk.change(
+            """
+            INSERT INTO revocations SELECT 'token/s' || value, 1, '', \(end), 1 FROM
+                (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < \(AuthLimits.sessionEnds))
+                 SELECT value FROM n)
+            """)
+        desk.end(session.refreshToken.text)
+        #expect(desk.published.isEmpty && desk.refresh(session.refreshToken.text).failure == .refreshTokenInvalid)
+        _ = try desk.revoke(.subject("rider-1")).get()
+        // The operator's word about a session goes beyond its end, and is counted as such.
+        _ = try desk.revoke(.token("s1")).get()
+        #expect(desk.published.map(\.endsSession) == [false, false])
+        let next = try desk.begin("rider-1").get()
+        desk.end(next.refreshToken.text)
+        #expect(desk.published.last?.target == .token(next.id))
+        desk.pass(nanoseconds: 120_000_000_000)
+        while try desk.sweep().get().isUnfinished {}
+        for _ in 0..<3 { desk.end(try desk.begin("rider-2").get().refreshToken.text) }
+        #expect(desk.published.count == 6)
+    }
+
     /// A clock that is set back between a refresh and the revocation leaves no token behind.
     @Test func aRevocationIsNeverOlderThanATokenThatItIsAbout() throws {
         let desk = try SessionDesk()
@@ -308,6 +376,8 @@ import Testing
         let createdAt: Int64
         var expiresAt: Int64
         var current: String
+        /// When nothing is left of its access tokens.
+        var tokenEnds: Int64
         var used: [String] = []
     }
 
@@ -339,7 +409,8 @@ import Testing
                 open.append(
                     ModelSession(
                         subject: subject, createdAt: now, expiresAt: session.times.expiresAt,
-                        current: session.refreshToken.text))
+                        current: session.refreshToken.text,
+                        tokenEnds: session.times.issuedAt + Revocation.sessionLife))
             }
             switch Int.random(in: 0..<40, using: &random) {
             case 0..<14: begun(try desk.begin(subject).get())
@@ -355,16 +426,21 @@ import Testing
                 open[index].used.append(open[index].current)
                 open[index].current = session.refreshToken.text
                 open[index].expiresAt = session.times.expiresAt
+                open[index].tokenEnds = session.times.issuedAt + Revocation.sessionLife
             case 28..<30:
                 guard let victim = open.filter({ !$0.used.isEmpty }).randomElement(using: &random) else { continue }
+                let told = desk.published.count
                 #expect(desk.refresh(victim.used.randomElement(using: &random)!).failure == .refreshTokenReused)
+                #expect(desk.published.count - told == (victim.tokenEnds > now ? 1 : 0))
                 close { $0.current == victim.current }
             case 30..<33:
                 guard let token = gone.randomElement(using: &random) else { continue }
                 #expect(desk.refresh(token).failure == .refreshTokenInvalid)
             case 33:
                 guard let victim = open.randomElement(using: &random) else { continue }
+                let told = desk.published.count
                 desk.end(victim.current)
+                #expect(desk.published.count - told == (victim.tokenEnds > now ? 1 : 0))
                 close { $0.current == victim.current }
             case 34:
                 revokedAt[subject] = try desk.revoke(.subject(subject)).get()

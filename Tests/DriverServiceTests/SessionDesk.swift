@@ -58,6 +58,15 @@ final class SessionDesk: RevocationAnnouncer {
         try open()
     }
 
+    /// Changes the file while it is closed.
+    func change(_ sql: String) throws {
+        close()
+        let database = try SQLiteDatabase(path: path)
+        try database.execute(sql)
+        database.close()
+        try open()
+    }
+
     func close() {
         _ = answer { [drivers] () async throws(StorageError) in await drivers!.close() }
     }

@@ -76,4 +76,58 @@ struct RevocationTests {
         #expect(trips(fleet.httpPort, eve)?.status == 401)
         #expect(trips(fleet.httpPort, try token("rider", "ada"))?.status == 200)
     }
+
+    /// A string member of an answer.
+    private func member(_ name: String, of answer: HTTPConnection.Response?) throws -> String {
+        let parts = try #require(answer?.body.split(separator: "\"\(name)\":\""), "\(answer?.body ?? "none")")
+        return String(try #require(parts.count > 1 ? parts[1] : nil).prefix { $0 != "\"" })
+    }
+
+    /// Signing out, and a stolen refresh token that is used twice: the session's access token is good nowhere a second later.
+    @Test func theEndOfASessionEndsItsTokensAtAllGateways() throws {
+        let broker = try EmbeddedBroker(
+            topics: ["driver_locations", "trip_events", "auth_revocations", "audit_events"].map {
+                TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
+            })
+        defer { broker.stop() }
+        let keys = try ChildProcess.run(Tool.program("gateway"), ["make-keys", folder.path, folder.path])
+        #expect(keys.status == 0, "\(keys.errors)")
+        let fleet = try Fleet(
+            bootstrapServers: broker.bootstrapServers,
+            extra: [
+                "CABSTAND_AUTH": "required", "CABSTAND_AUTH_KEY": folder.file("key.pem"),
+                "CABSTAND_SERVICE_SECRET": folder.file("service-secret"),
+                "CABSTAND_KAFKA_CONFIG": "fetch.wait.max.ms=10",
+            ])
+        let (second, port) = try fleet.anotherGateway()
+        defer { second.kill() }
+        let ports = [fleet.httpPort, port]
+        func begin() throws -> (access: String, refresh: String) {
+            let answer = fleet.connection().request("POST", "/auth/guest")
+            return (try member("access_token", of: answer), try member("refresh_token", of: answer))
+        }
+        func isRefusedSoon(_ port: UInt16, _ token: String) -> Bool {
+            let limit = ContinuousClock.now + .seconds(20)
+            while trips(port, token)?.status != 401 {
+                if ContinuousClock.now > limit { return false }
+            }
+            return true
+        }
+        let (left, stolen, kept) = (try begin(), try begin(), try begin())
+        let sockets = ports.flatMap { port in [left, stolen].map { socket(port, $0.access) } }
+        for port in ports {
+            #expect(trips(port, left.access)?.status == 200 && trips(port, stolen.access)?.status == 200)
+        }
+        let signOut = fleet.connection().request("POST", "/auth/sign-out", #"{"refresh_token":"\#(left.refresh)"}"#)
+        #expect(signOut?.status == 204, "\(signOut?.body ?? fleet.logs)")
+        let body = #"{"refresh_token":"\#(stolen.refresh)"}"#
+        let thief = fleet.connection().request("POST", "/auth/refresh", body)
+        let next = try member("access_token", of: thief)
+        #expect(fleet.connection().request("POST", "/auth/refresh", body)?.status == 401)
+        for port in ports {
+            for token in [left.access, stolen.access, next] { #expect(isRefusedSoon(port, token), "\(fleet.logs)") }
+            #expect(trips(port, kept.access)?.status == 200)
+        }
+        for socket in sockets { #expect(socket.receives([0x0D, 0xAC]), "no close frame with 3500") }
+    }
 }

@@ -396,6 +396,11 @@ extension AccessConfiguration {
         #expect(second.closeCode == 3500 && new.closeCode == nil && kept.closeCode == nil)
     }
 
+    /// So long may a token be left of a session that has ended.
+    @Test func theEndOfASessionIsRememberedLongerThanItsTokensLive() {
+        #expect((SignIn.Limits.accessSeconds + 2 * TokenVerifier.skew) * 1000 <= Revocation.sessionLife)
+    }
+
     /// A revocation that comes while a gate takes its time closes what is opened behind it.
     @Test func whoIsRevokedWhileTheDoorOpensIsNotIn() throws {
         let issuer = try TestIssuer()

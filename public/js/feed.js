@@ -1,7 +1,7 @@
 // A WebSocket that comes back. States:
 //
 //   connecting ──open──▶ live ──lost──▶ waiting ──timer, "Retry now", online, tab shown──▶ connecting
-//                         │ close 1000, 1002, 1003, 1007–1010, 3500–3999: ended, only "Retry now" opens it again
+//                         │ close 1000, 1002, 1003, 1007–1010, 3501–3999: ended, only "Retry now" opens it again
 //
 // It waits random(0, min(30 s, 0.5 s · 2ⁿ)) (full jitter: a thousand pages must not come back in the same instant); n is 0
 // again after 10 s of good connection. After 10 s of silence it sends a ping; no answer in 5 s counts as lost.
@@ -14,6 +14,8 @@ const answerMs = 5_000;
 const openMs = 10_000;
 /** The token with which a socket was opened has expired. */
 const tokenExpired = 3005;
+/** It was revoked, as by signing out: what comes next is opened without it, or with the next session. */
+const tokenRevoked = 3500;
 /** So many failures in a row are called offline. */
 const offlineAfter = 5;
 
@@ -24,7 +26,7 @@ const offlineAfter = 5;
 
 /** @param {number} code a WebSocket close code @returns {boolean} whether a client comes back after it */
 export const isRetried = (code) =>
-  code === 1001 || code === 1006 || (code >= 1011 && code <= 1013) || (code >= 3000 && code <= 3499);
+  code === 1001 || code === 1006 || (code >= 1011 && code <= 1013) || (code >= 3000 && code <= tokenRevoked);
 
 /** The page's own address as a WebSocket's. @param {string} path without a leading slash */
 export function socketURL(path) {
@@ -102,7 +104,8 @@ export class Feed {
     socket.addEventListener('close', (event) => {
       if (this.socket !== socket) return;
       // A browser hides why a handshake was refused. Twice in a row: maybe for want of a session.
-      if (event.code === tokenExpired || (!this.hasOpened && this.failures === 1)) this.session.isDoubtful = true;
+      const isLost = event.code === tokenExpired || event.code === tokenRevoked;
+      if (isLost || (!this.hasOpened && this.failures === 1)) this.session.isDoubtful = true;
       this.lost(event.code);
     });
   }

@@ -47,6 +47,21 @@ enum AuthSchema {
             BEGIN UPDATE auth_counts SET rows = rows - 1 WHERE name = 'revocations'; END;
         """
 
+    /// A later step.
+    static let sessionEnds = """
+        -- Ends of sessions are counted by themselves: who signs out takes no room of what operators revoke.
+        ALTER TABLE revocations ADD COLUMN ends_session INTEGER NOT NULL DEFAULT 0;
+        INSERT INTO auth_counts VALUES ('session_ends', 0);
+        DROP TRIGGER revocation_in;
+        DROP TRIGGER revocation_out;
+        CREATE TRIGGER revocation_in AFTER INSERT ON revocations
+            BEGIN UPDATE auth_counts SET rows = rows + 1
+                WHERE name = CASE new.ends_session WHEN 0 THEN 'revocations' ELSE 'session_ends' END; END;
+        CREATE TRIGGER revocation_out AFTER DELETE ON revocations
+            BEGIN UPDATE auth_counts SET rows = rows - 1
+                WHERE name = CASE old.ends_session WHEN 0 THEN 'revocations' ELSE 'session_ends' END; END;
+        """
+
     /// Roles as they are stored: their words, in order.
     static func text(of roles: Set<Role>) -> SQLiteValue {
         .text(roles.map(\.rawValue).sorted().joined(separator: " "))
@@ -63,10 +78,10 @@ enum AuthSchema {
             })
     }
 
-    /// A row of `target, at, reason`.
+    /// A row of `target, at, reason, life`.
     static func revocation(_ row: SQLiteRow) throws(SQLiteError) -> Revocation {
         Revocation(
             target: try row.value(try row.text(0), 0, "a subject or a token", Revocation.Target.init(key:)),
-            at: try row.int64(1), reason: try row.text(2))
+            at: try row.int64(1), reason: try row.text(2), life: try row.int64(3))
     }
 }

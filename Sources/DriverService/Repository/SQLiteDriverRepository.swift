@@ -36,6 +36,7 @@ final class SQLiteDriverRepository: DriverRepository {
         ALTER TABLE drivers ADD COLUMN suspension_reason TEXT;
         ALTER TABLE drivers ADD COLUMN suspended_at INTEGER;
         """,
+        AuthSchema.sessionEnds,
     ]
 
     /// Says in the file that it belongs to this service: "driv" in ASCII.

@@ -82,12 +82,13 @@ final class SQLiteSessionRepository: SessionRepository {
         }
         guard let found else { return .unknown }
         guard found.expiresAt > used.at else {
-            try end(used.family, database)
+            _ = try end(used.family, at: used.at, "", database)
             return .unknown
         }
         guard found.secret == used.secret else {
-            try end(used.family, database)
-            return .reused(id: found.id, found.identity, generation: found.generation)
+            let ended = try end(used.family, at: used.at, "A refresh token was used twice.", database)
+            return .reused(
+                id: found.id, found.identity, generation: found.generation, ended ?? EndedSession(revocation: nil))
         }
         let times = SessionTimes(
             issuedAt: try issue(found.identity.subject, used.at, database),
@@ -101,15 +102,31 @@ final class SQLiteSessionRepository: SessionRepository {
         return .refreshed(id: found.id, found.identity, times)
     }
 
-    func end(family: [UInt8], deadline: UInt64?) async throws(StorageError) -> Bool {
-        try await write(deadline) { database in
-            try Self.end(family, database)
-            return database.changes > 0
-        }
+    func end(family: [UInt8], at: Int64, deadline: UInt64?) async throws(StorageError) -> EndedSession? {
+        try await write(deadline) { try Self.end(family, at: at, "Signed out.", $0) }
     }
 
-    private static func end(_ family: [UInt8], _ database: SQLiteDatabase) throws {
+    private static func end(
+        _ family: [UInt8], at now: Int64, _ reason: String, _ database: SQLiteDatabase
+    ) throws -> EndedSession? {
+        let found = try database.statement("SELECT id, subject, issued_at FROM sessions WHERE family = ?1")
+            .first(.blob(family)) { (id: try $0.text(0), subject: try $0.text(1), issuedAt: try $0.int64(2)) }
+        guard let found else { return nil }
         try database.statement("DELETE FROM sessions WHERE family = ?1").run(.blob(family))
+        try database.statement("DELETE FROM tickets WHERE subject = ?1 AND instr(token_id, ?2) = 1").run(
+            .text(found.subject), .text(found.id + "."))
+        let end = found.issuedAt + Revocation.sessionLife
+        guard end > now else { return EndedSession(revocation: nil) }
+        if try rows("session_ends", database) >= AuthLimits.sessionEnds {
+            try sweepRevocations(now, database)
+            if try rows("session_ends", database) >= AuthLimits.sessionEnds { return EndedSession(revocation: nil) }
+        }
+        // Of a clock that was set back the token may be of a later second.
+        let at = max(now, found.issuedAt)
+        let revocation = Revocation(target: .token(found.id), at: at, reason: reason, life: end - at)
+        // An operator may have revoked it, for longer.
+        if try revoked(revocation.target, database) == nil { try store(revocation, database) }
+        return EndedSession(revocation: revocation)
     }
 
     // MARK: Enrolment codes
@@ -160,7 +177,9 @@ final class SQLiteSessionRepository: SessionRepository {
         if let at = try revoked(.subject(subject), database), grant.tokenIssuedAt / 1000 <= at / 1000 {
             return .revoked
         }
-        if try revoked(.token(grant.tokenID), database) != nil { return .revoked }
+        for name in [grant.tokenID, String(grant.tokenID.prefix { $0 != "." })] {
+            if try revoked(.token(name), database) != nil { return .revoked }
+        }
         if try rows("tickets", database) >= AuthLimits.tickets {
             try sweepTickets(now, database)
             if try rows("tickets", database) >= AuthLimits.tickets { return .full }
@@ -220,25 +239,29 @@ final class SQLiteSessionRepository: SessionRepository {
             try database.statement("DELETE FROM sessions WHERE subject = ?1").run(.text(subject))
             ended = database.changes
         case .token(let id):
-            try database.statement("DELETE FROM tickets WHERE token_id = ?1").run(.text(id))
+            try database.statement("DELETE FROM tickets WHERE token_id = ?1 OR instr(token_id, ?2) = 1").run(
+                .text(id), .text(id + "."))
         }
         let revocation = Revocation(target: wanted.target, at: at, reason: wanted.reason)
+        try store(revocation, database)
+        return RevocationOutcome(revocation: revocation, sessions: ended)
+    }
+
+    /// In the place of one of the same target, which may have counted as something else.
+    private static func store(_ revocation: Revocation, _ database: SQLiteDatabase) throws {
+        try database.statement("DELETE FROM revocations WHERE target = ?1").run(.text(revocation.target.key))
         try database.statement(
-            """
-            INSERT INTO revocations VALUES (?1, ?2, ?3, ?4) ON CONFLICT (target) DO UPDATE SET
-                at = excluded.at, reason = excluded.reason, expires_at = excluded.expires_at
-            """
+            "INSERT INTO revocations (target, at, reason, expires_at, ends_session) VALUES (?1, ?2, ?3, ?4, ?5)"
         ).run(
             .text(revocation.target.key), .integer(revocation.at), .text(revocation.reason),
-            .integer(revocation.expiresAt))
-        return RevocationOutcome(revocation: revocation, sessions: ended)
+            .integer(revocation.expiresAt), .integer(revocation.endsSession ? 1 : 0))
     }
 
     func revocations(after key: String, at: Int64) async throws(StorageError) -> [Revocation] {
         try await write(nil) { database in
             var found: [Revocation] = []
             try database.statement(
-                "SELECT target, at, reason FROM revocations WHERE target > ?1 AND expires_at > ?2 ORDER BY target LIMIT ?3"
+                "SELECT target, at, reason, expires_at - at FROM revocations WHERE target > ?1 AND expires_at > ?2 ORDER BY target LIMIT ?3"
             ).query(.text(key), .integer(at), .integer(Int64(AuthLimits.rowsPerSweep))) {
                 found.append(try AuthSchema.revocation($0))
             }

@@ -24,9 +24,15 @@ enum SessionOutcome: Equatable, Sendable {
 enum RefreshOutcome: Equatable, Sendable {
     case refreshed(id: String, Identity, SessionTimes)
     /// It was used before, and its session has ended.
-    case reused(id: String, Identity, generation: Int64)
+    case reused(id: String, Identity, generation: Int64, EndedSession)
     /// It is unknown, or its session has ended.
     case unknown
+}
+
+/// A session that has ended before its time.
+struct EndedSession: Equatable, Sendable {
+    /// What is to be told of it; nil: no token of it is left, or too many ends are remembered.
+    let revocation: Revocation?
 }
 
 enum TicketOutcome: Equatable, Sendable {
@@ -63,8 +69,8 @@ protocol SessionRepository: AnyObject {
         -> SessionOutcome
     /// Changes a secret into the next one. One that is not the session's current secret ends the session.
     func refresh(_ used: NewSession, next: [UInt8], deadline: UInt64?) async throws(StorageError) -> RefreshOutcome
-    /// False: there was none.
-    func end(family: [UInt8], deadline: UInt64?) async throws(StorageError) -> Bool
+    /// Ends a session, its tickets and what is left of its access tokens. Nil: there was none.
+    func end(family: [UInt8], at: Int64, deadline: UInt64?) async throws(StorageError) -> EndedSession?
     /// Stores a driver's code in the place of their earlier one. False: there is no such driver.
     func enrol(_ driverID: String, code: [UInt8], at: Int64, deadline: UInt64?) async throws(StorageError) -> Bool
     /// Changes a code into a session of its driver.

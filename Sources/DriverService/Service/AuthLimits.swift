@@ -19,6 +19,9 @@ enum AuthLimits {
     static let tickets = 100_000
     /// Revocations that hold. Reason: every loop of every gateway keeps them in memory, some hundred bytes each.
     static let revocations = 50_000
+    /// Ends of sessions that are remembered besides, for a quarter of an hour each. Reason: a thousand people who sign out in a
+    /// minute are many; beyond it the last token of a session lives until it expires.
+    static let sessionEnds = 10_000
     /// Rows of each table that one job of the sweep deletes. Reason: nobody's sign-in should wait behind more.
     static let rowsPerSweep = 500
     /// Nanoseconds between two sweeps.

@@ -108,8 +108,9 @@ final class SessionBook {
         case .refreshed(let id, let identity, let times):
             metrics.refreshed.increment()
             return Session(id: id, identity: identity, refreshToken: next, times: times)
-        case .reused(let id, let identity, let generation):
+        case .reused(let id, let identity, let generation, let ended):
             metrics.reused.increment()
+            tell(of: ended)
             if let held = reuseLogs.admit(now: loop.now) {
                 logger.warning(
                     "a refresh token was used twice; its session has ended",
@@ -125,12 +126,19 @@ final class SessionBook {
         }
     }
 
-    /// Ends a session. A token that is unknown has none.
+    /// Tells everybody of a session's last tokens. Whoever has signed out need not wait for Kafka: it is stored.
+    private func tell(of ended: EndedSession) {
+        if let revocation = ended.revocation { announcer.publish(revocation) {} }
+    }
+
+    /// Ends a session, and its access tokens with it. A token that is unknown has none.
     func end(_ text: String, deadline: UInt64) async throws(DriverError) {
         guard let token = RefreshToken(text) else { return }
         do {
-            let isEnded = try await repository.end(family: token.family.digest, deadline: deadline)
-            if isEnded { metrics.signedOut.increment() }
+            let ended = try await repository.end(family: token.family.digest, at: now, deadline: deadline)
+            guard let ended else { return }
+            metrics.signedOut.increment()
+            tell(of: ended)
         } catch {
             throw refusal(error, deadline)
         }

@@ -7,7 +7,7 @@ import WebSockets
 /// Closes WebSockets when the token with which they came expires (3005, "token expired") or is revoked (3500, "revoked"). Belongs to
 /// the loop of its server.
 ///
-/// They are kept by the second: one timer, and 40 bytes for each. Those that have closed before are dropped now and then, so
+/// They are kept by the second: one timer, and 48 bytes for each. Those that have closed before are dropped now and then, so
 /// that who comes and goes all day with one token holds no more than twice what is open. A revocation looks at all of them.
 final class SocketExpiry {
     private let sockets: WebSocketServer
@@ -20,6 +20,7 @@ final class SocketExpiry {
         let id: WebSocketID
         let subject: Int
         let token: Int
+        let session: Int
         /// Unix seconds.
         let issuedAt: Int64
         /// A bit for each role.
@@ -29,6 +30,7 @@ final class SocketExpiry {
             self.id = id
             subject = principal.subject.hashValue
             token = principal.tokenID.hashValue
+            session = principal.sessionID.hashValue
             issuedAt = principal.issuedAt
             roles = Role.allCases.enumerated().reduce(0) {
                 $0 | (principal.roles.contains($1.element) ? 1 << $1.offset : 0)
@@ -90,7 +92,7 @@ final class SocketExpiry {
 
     /// Lets a WebSocket stay open until another token ends of the same person, with the same roles at least.
     ///
-    /// All that are kept are looked through, 40 bytes each.
+    /// All that are kept are looked through, 48 bytes each.
     func renew(_ id: WebSocketID, for principal: Principal) -> Renewal {
         let next = Socket(id, principal)
         // About what looking through them takes, in microseconds.
@@ -122,7 +124,9 @@ final class SocketExpiry {
         var revoked: [WebSocketID] = []
         for second in due.values {
             for socket in second.sockets
-            where tokens.contains(socket.token) || subjects[socket.subject].map({ socket.issuedAt <= $0 }) ?? false {
+            where tokens.contains(socket.token) || tokens.contains(socket.session)
+                || subjects[socket.subject].map({ socket.issuedAt <= $0 }) ?? false
+            {
                 revoked.append(socket.id)
             }
         }

@@ -10,8 +10,8 @@ import RideDomain
 /// tokens.
 final class SignIn {
     enum Limits {
-        /// Seconds that an access token lives. Reason: so long does one that nobody has revoked open doors after a session's
-        /// end; and so often does an app ask for the next.
+        /// Seconds that an access token lives. Reason: so long does one open doors that was copied and is not revoked; and so often
+        /// does an app ask for the next. `Revocation.sessionLife` goes by it.
         static let accessSeconds: Int64 = 15 * 60
     }
 
@@ -113,9 +113,11 @@ final class SignIn {
         else { throw .backendBroken(.driver) }
         let (expires, issued) = (end / 1000, start / 1000)
         let roles = Set(identity.roles.compactMap(Role.init))
+        // When the session ends, all tokens end that have its name.
+        let id = session.id.isEmpty ? nil : "\(session.id).\(backends.mint())"
         return Tokens(
             subject: identity.subject, roles: roles,
-            access: try access.token(for: identity.subject, roles, seconds: Limits.accessSeconds, at: issued),
+            access: try access.token(for: identity.subject, roles, seconds: Limits.accessSeconds, at: issued, id: id),
             refresh: session.refreshToken, refreshSeconds: max(1, expires - issued))
     }
 }

@@ -12,11 +12,15 @@ public struct Revocation: Sendable, Hashable {
     /// older one is not taken), with a day more for clocks that differ.
     public static let life: Int64 = 31 * 86_400_000
 
+    /// Milliseconds that the end of a session is remembered. Reason: its access tokens live 15 minutes, and two clocks differ by 30
+    /// seconds each.
+    public static let sessionLife: Int64 = 16 * 60_000
+
     /// Whose tokens, or which one.
     public enum Target: Sendable, Hashable {
         /// All tokens of this subject that were made until then.
         case subject(String)
-        /// The token of this name (`jti`).
+        /// The token of this name (`jti`), or those of the session of this name: theirs begins with it and a dot.
         case token(String)
 
         /// The record's key: a subject and a token may have the same name.
@@ -41,16 +45,21 @@ public struct Revocation: Sendable, Hashable {
 
     public var target: Target
     /// Unix milliseconds. A token counts as made until then if its `iat` is not of a later second.
-    public var at: Int64
+    public let at: Int64
     /// For the record, in the operator's words.
     public var reason: String
     /// Unix milliseconds from which on nothing is left that it could refuse.
-    public var expiresAt: Int64 { at + Self.life }
+    public let expiresAt: Int64
+    /// Whether a session has ended, whose last tokens soon expire by themselves.
+    public var endsSession: Bool { expiresAt - at <= Self.sessionLife }
 
-    public init(target: Target, at: Int64, reason: String) {
+    /// - Parameter life: milliseconds until nothing is left that it could refuse.
+    public init(target: Target, at: Int64, reason: String, life: Int64 = Self.life) {
         self.target = target
-        self.at = min(max(at, 0), Moment.walls.upperBound - Self.life)
+        let at = min(max(at, 0), Moment.walls.upperBound - Self.life)
+        self.at = at
         self.reason = reason
+        expiresAt = at + min(max(life, 0), Self.life)
     }
 
     /// Appends the value.
@@ -69,7 +78,7 @@ public struct Revocation: Sendable, Hashable {
     /// The revocation in a record's value; nil: a record of another type, which is skipped.
     public init?(decoding value: Span<UInt8>) throws(EventError) {
         var (isRevoked, subject, token): (Bool?, String?, String?)
-        var (at, reason): (Int64?, String?)
+        var (at, expiresAt, reason): (Int64?, Int64?, String?)
         do throws(JSONError) {
             var json = JSONReader(value)
             try json.beginObject()
@@ -83,6 +92,8 @@ public struct Revocation: Sendable, Hashable {
                     token = try json.readString()
                 } else if json.isEqual(name, "at") {
                     at = try json.readInstant()
+                } else if json.isEqual(name, "expires_at") {
+                    expiresAt = try json.readInstant()
                 } else if json.isEqual(name, "reason") {
                     reason = try json.readString()
                 } else {
@@ -98,6 +109,6 @@ public struct Revocation: Sendable, Hashable {
         guard let target = subject.map(Target.subject) ?? token.map(Target.token) else { throw .missing("subject") }
         guard subject == nil || token == nil else { throw .invalid("subject, token_id") }
         guard let at else { throw .missing("at") }
-        self.init(target: target, at: at, reason: reason ?? "")
+        self.init(target: target, at: at, reason: reason ?? "", life: expiresAt.map { $0 - at } ?? Self.life)
     }
 }
