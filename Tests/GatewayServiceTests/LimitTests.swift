@@ -174,6 +174,20 @@ extension String {
         #expect(world.status(world.ask(as: new, from: "192.0.2.2")) == 200)
     }
 
+    /// A ticket is looked up at another service: made-up ones of one address are refused before that.
+    @Test func madeUpTicketsOfOneAddressAreNotEvenLookedUp() throws {
+        let world = try LimitedWorld("token=1/m")
+        let handshake =
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        func status(_ ticket: Int, from address: String) -> Int {
+            world.status(world.ask("GET", "/ws/trips/t?ticket=made-up-\(ticket)", as: handshake, from: address))
+        }
+        let answers = (0..<25).map { status($0, from: "192.0.2.1") }
+        #expect(!answers.prefix(20).contains(429) && answers.suffix(5).allSatisfy { $0 == 429 }, "\(answers)")
+        #expect(status(25, from: "192.0.2.2") != 429)
+    }
+
     /// One asks fifty times as much as it may; nobody else waits longer or is refused.
     @Test func whoAsksFiftyTimesAsMuchHoldsNobodyUp() throws {
         let limited = try LimitedWorld("read=20/s")

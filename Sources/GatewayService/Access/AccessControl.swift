@@ -13,7 +13,7 @@ final class AccessControl {
     /// Whose pages a browser's session is for: a cookie is sent along by itself, and so `*` does not count.
     private let origins: OriginPolicy
     /// How many new tokens an address may bring; nil: as many as it likes.
-    private let limits: LoopLimits?
+    let limits: LoopLimits?
     /// Who has done what; nil: nobody keeps it.
     let audit: Audit?
     /// Fetches an issuer's keys anew; nil: no issuer publishes any.
@@ -47,7 +47,7 @@ final class AccessControl {
     /// An issuer's tokens are verified with these keys from now on.
     func use(_ keys: JSONWebKeySet, of issuer: String) { authenticator.use(keys, of: issuer) }
 
-    /// The gates of an operation: by whose ticket, who may, how often (`limit`), whose thing it is about.
+    /// The gates of an operation: by whose ticket (as often as an address may bring new tokens), who may, how often (`limit`), whose thing it is about.
     func guarded(_ routes: RouteGroup, _ operation: Operation, limit: [any Gate]) -> RouteGroup {
         if operation.isForEverybody { return routes.group(gates: limit) }
         var group = routes
@@ -270,7 +270,12 @@ private struct TicketGate: Gate, AsyncGate {
     let backends: Backends
 
     func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
-        request.query.count > 0 && request.queryPairs()?.contains { $0.name == "ticket" } == true ? .undecided : .pass
+        guard request.query.count > 0, request.queryPairs()?.contains(where: { $0.name == "ticket" }) == true else {
+            return .pass
+        }
+        // A ticket is a new token: what is made up must not ask the service each time.
+        try access.limits?.takeToken(of: request)
+        return .undecided
     }
 
     func admit(_ request: HeldRequest, _ responder: HTTPResponder) async throws(Problem) -> Admission {
