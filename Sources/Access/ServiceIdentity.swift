@@ -21,6 +21,7 @@ public final class ServiceIdentity: Sendable {
     /// Grows with each change of the secret.
     private let generation = Atomic(0)
     private let expiry: CertificateExpiry
+    private let authoritiesExpiry: CertificateExpiry
     private let logger = Logger(label: "access")
 
     /// Reads the files, blocking.
@@ -56,6 +57,7 @@ public final class ServiceIdentity: Sendable {
         clientTLS =
             authorities.isEmpty ? nil : try TLSClientContext(trustedPath: authorities, identity: own, alpn: ["h2"])
         expiry = CertificateExpiry(service: name.rawValue, use: "services")
+        authoritiesExpiry = CertificateExpiry(service: name.rawValue, use: "authorities")
         noteExpiry()
     }
 
@@ -104,6 +106,7 @@ public final class ServiceIdentity: Sendable {
 
     private func noteExpiry() {
         expiry.set([serverTLS?.certificateExpiry, clientTLS?.certificateExpiry].compactMap { $0 }.min())
+        authoritiesExpiry.set(clientTLS?.authoritiesExpiry)
     }
 
     // MARK: Calling others
@@ -179,11 +182,13 @@ public struct CertificateExpiry: Sendable {
 
     /// - Parameters:
     ///   - service: whose certificate it is.
-    ///   - use: `services` (between them), `http` (what clients of the gateway see).
+    ///   - use: `services` (between them), `authorities` (that the others are believed by), `http` (what clients of the
+    ///     gateway see).
     public init(service: String, use: String) {
         seconds = MetricRegistry.shared.gauge(
             name: "cabstand_certificate_expires_seconds",
-            help: "When the certificate expires, or the first behind it, in Unix seconds; 0: there is none.",
+            help:
+                "When the certificate expires, or the first behind it; of authorities, the last. Unix seconds; 0: there is none.",
             labels: ["service": service, "use": use])
     }
 

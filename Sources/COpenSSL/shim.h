@@ -61,6 +61,21 @@ static inline long long copenssl_expiry(SSL_CTX *context) {
     }
     return first;
 }
+// When the last of the authorities that a context trusts expires; 0: it trusts none.
+static inline long long copenssl_authorities_expiry(SSL_CTX *context) {
+    X509_STORE *store = SSL_CTX_get_cert_store(context);
+    long long last = 0;
+    // Handshakes of other threads look into it, too.
+    if (!store || !X509_STORE_lock(store)) return 0;
+    STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(store);
+    for (int i = 0; objects && i < sk_X509_OBJECT_num(objects); i++) {
+        X509 *authority = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+        long long expiry = authority ? copenssl_not_after(authority) : 0;
+        if (expiry > last) last = expiry;
+    }
+    X509_STORE_unlock(store);
+    return last;
+}
 // The subject as RFC 2253 has it, in UTF-8.
 static inline int copenssl_write_subject(BIO *bio, X509 *certificate) {
     return X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB);

@@ -54,6 +54,12 @@ public struct TLSIdentity: Sendable, Hashable {
         return seconds == 0 ? nil : seconds
     }
 
+    /// When the last of the authorities that it trusts expires, in Unix seconds; nil: it trusts none. Thread-safe.
+    var authoritiesExpiry: Int64? {
+        let seconds = lock.withLock { _ in unsafe copenssl_authorities_expiry(current) }
+        return seconds == 0 ? nil : seconds
+    }
+
     private static func make(
         _ method: OpaquePointer?, _ configure: (OpaquePointer) throws(TLSError) -> Void
     ) throws(TLSError) -> OpaquePointer {
@@ -252,6 +258,13 @@ public final class TLSClientContext: Sendable {
 
     /// When the certificate that it shows, or the first of the chain behind it, expires, in Unix seconds; nil: it shows none. Thread-safe.
     public var certificateExpiry: Int64? { context.expiry }
+
+    /// When the last of the authorities of its file expires, in Unix seconds: from then on it believes no server. Nil: it has no file.
+    /// Thread-safe.
+    public var authoritiesExpiry: Int64? {
+        guard case .file = trust else { return nil }
+        return context.authoritiesExpiry
+    }
 
     func makeSession() -> OpaquePointer? { unsafe context.makeSession() }
 

@@ -251,6 +251,25 @@ import Testing
         #expect(try abs(days(chain) - 1) < 0.1)
         #expect(try TLSClientContext(trustingAnyone: ["h2"]).certificateExpiry == nil)
     }
+
+    /// While authorities are changed there are two of them, and the older one may go.
+    @Test func theExpiryOfAuthoritiesIsThatOfTheLast() throws {
+        let folder = TemporaryFolder()
+        let old = TestCertificate("old", days: 1)
+        let new = TestCertificate("new", days: 9)
+        func days(_ context: TLSClientContext) throws -> Double {
+            Double(try #require(context.authoritiesExpiry) - Int64(time(nil))) / 86_400
+        }
+        let path = folder.write("ca.pem", TemporaryFolder.read(old.certificatePath))
+        let context = try TLSClientContext(trustedPath: path, alpn: ["h2"])
+        #expect(try abs(days(context) - 1) < 0.1)
+        _ = folder.write(
+            "ca.pem", TemporaryFolder.read(old.certificatePath) + TemporaryFolder.read(new.certificatePath))
+        try context.reload()
+        #expect(try abs(days(context) - 9) < 0.1)
+        #expect(try TLSClientContext(trustingAnyone: ["h2"]).authoritiesExpiry == nil)
+        #expect(try TLSClientContext(alpn: ["h2"]).authoritiesExpiry == nil)
+    }
 }
 
 /// A service that asks all the time, on one channel, and on a new one after each run.
