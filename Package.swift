@@ -81,7 +81,7 @@ var targets: [Target] = [
         "GRPCRuntime", ["Basics", "Bytes", "Memory", "Reactor", "HTTP2", "ProtobufWire", "Compression", "Telemetry"],
         exclude: ["protos"]),
     room("KafkaClient", ["Reactor", "CRdKafka", "CLinux", "Telemetry"]),
-    room("AccessTokens", ["Bytes", "JSONWire", "COpenSSL"]),
+    room("AccessTokens", ["Bytes", "Memory", "JSONWire", "COpenSSL"]),
     room("Storage", ["Reactor", "Telemetry"]),
     room("SQLiteStore", ["Reactor", "CSQLite", "Storage", "Telemetry"]),
     room(
@@ -172,7 +172,7 @@ var targets: [Target] = [
     tests("RideDomain", ["Basics"]),
     tests("Telemetry", ["Bytes"]),
     tests("Settings"),
-    tests("AccessTokens", ["Bytes", "JSONWire", "TestSupport"], exclude: ["Corpus"]),
+    tests("AccessTokens", ["Basics", "Bytes", "JSONWire", "TestSupport"], exclude: ["Corpus"]),
     tests(
         "Access",
         [

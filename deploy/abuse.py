@@ -2,6 +2,8 @@
 """Sends what a hostile peer would to the all-in-one program, and prints what that costs it.
 
     deploy/abuse.py PROGRAM [NAME ...]      all attacks, or those whose name has one of the words
+    deploy/abuse.py PROGRAM floods          what floods cost another client where access is restricted: its latency without and
+                                            with each; and how long signing in takes, and how much memory a token that is known
 
 For each attack: bytes sent, how far the program's resident memory grew while the connections were held, that growth for each
 byte sent, the longest turn of a loop, what stayed after the connections were closed, and how long one honest request took
@@ -9,6 +11,8 @@ meanwhile. Everything is on the loopback and bounded: at most 200 connections an
 """
 
 import base64
+import json
+import multiprocessing
 import os
 import pathlib
 import re
@@ -32,7 +36,7 @@ def free_port():
 
 
 class Program:
-    def __init__(self, path, drivers=0):
+    def __init__(self, path, drivers=0, more={}):
         self.http, self.driver, self.trip, self.kafka = (free_port() for _ in range(4))
         self.folder = tempfile.TemporaryDirectory()
         environment = {
@@ -48,6 +52,7 @@ class Program:
             "CABSTAND_EVENT_LOOPS": "1",
             "CABSTAND_SIMULATED_DRIVERS": str(drivers),
             "CABSTAND_LOG_LEVEL": "error",
+            **more,
         }
         known = set(re.findall(r"CABSTAND_[A-Z_]+", subprocess.run([path, "--help"], capture_output=True, text=True).stdout))
         environment = {k: v for k, v in environment.items() if k == "PATH" or k in known}
@@ -85,6 +90,8 @@ class Program:
         return buckets, max(longest, default=0)
 
     def stop(self):
+        if self.process.poll() is not None:
+            return
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(30)
@@ -246,9 +253,215 @@ def attack(program, name):
         raise SystemExit(f"{name}: the program has ended with {program.process.returncode}")
 
 
+# Floods. All addresses are on the loopback: 127.x.y.z are one network each.
+
+
+class Client:
+    """A connection that is kept, from an address."""
+
+    def __init__(self, port, address="127.0.0.1"):
+        self.socket = socket.create_connection(("127.0.0.1", port), 20, (address, 0))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def ask(self, head, body=b""):
+        """Status and body of the answer."""
+        self.socket.sendall(head + body)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += self.receive()
+        head, rest = answer.split(b"\r\n\r\n", 1)
+        length = re.search(rb"(?i)\ncontent-length: (\d+)", head)
+        while len(rest) < (int(length[1]) if length else 0):
+            rest += self.receive()
+        return int(head[9:12]), rest
+
+    def receive(self):
+        piece = self.socket.recv(1 << 16)
+        if not piece:
+            raise OSError("the server has closed")
+        return piece
+
+
+def get(target, token):
+    return f"GET {target} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+
+
+def post(target, body):
+    head = f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+LISTED = "/drivers/available?limit=1"
+
+
+def quantiles(seconds):
+    seconds = sorted(seconds)
+    return [seconds[min(len(seconds) - 1, int(len(seconds) * share))] * 1e3 for share in (0.5, 0.99)]
+
+
+def watch(port, token, span):
+    """Milliseconds of an honest client's requests, 200 a second: half of them took as long at most, and 99 of 100."""
+    client = Client(port, "127.0.0.2")
+    begin, taken = time.monotonic(), []
+    while time.monotonic() < begin + span:
+        due = begin + len(taken) / 200
+        time.sleep(max(0, due - time.monotonic()))
+        if client.ask(get(LISTED, token))[0] != 200:
+            raise SystemExit("the honest client is refused")
+        taken.append(time.monotonic() - due)
+    return quantiles(taken)
+
+
+def at_rate(rate, requests, connections):
+    """Sends requests of the list in turn, so many a second, and throws away what is answered. For ever."""
+    for connection in connections:
+        connection.socket.setblocking(False)
+    begin, sent, unsent = time.monotonic(), 0, [b""] * len(connections)
+    while True:
+        due = int((time.monotonic() - begin) * rate)
+        place = (sent // 50) % len(connections)
+        while sent < due:
+            unsent[place] += requests[sent % len(requests)]
+            sent += 1
+            if sent % 50 == 0:
+                break
+        for index, connection in enumerate(connections):
+            try:
+                if unsent[index]:
+                    unsent[index] = unsent[index][connection.socket.send(unsent[index]):]
+                connection.socket.recv(1 << 20)
+            except BlockingIOError:
+                pass
+        if sent >= due:
+            time.sleep(0.001)
+
+
+def forged(port, _, key):
+    """20,000 tokens a second that are signed by nobody, each another, from 64 addresses."""
+    def part(value):
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+    header = part(json.dumps({"alg": "ES256", "typ": "at+jwt", "kid": key}).encode())
+    now = int(time.time())
+    claims = {"iss": "urn:cabstand:issuer", "aud": "cabstand", "exp": now + 900, "iat": now, "scope": "rider"}
+    requests = []
+    for number in range(40_000):
+        body = part(json.dumps({**claims, "sub": f"mallory-{number}", "jti": f"{number}"}).encode())
+        requests.append(get(LISTED, f"{header}.{body}.{part(os.urandom(64))}"))
+    at_rate(20_000, requests, [Client(port, f"127.0.1.{number}") for number in range(1, 65)])
+
+
+def greedy(port, token, _):
+    """One principal at 50 times what it may: `read=50/s`."""
+    at_rate(2_500, [get(LISTED, token)], [Client(port) for _ in range(4)])
+
+
+def connecting(port, _, __):
+    """One address that wants 10,000 connections, again and again."""
+    while True:
+        held = []
+        for _ in range(10_000):
+            connection = socket.socket()
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", port))
+            held.append(connection)
+            if len(held) % 50 == 0:
+                time.sleep(0.005)
+        for connection in held:
+            connection.close()
+
+
+FLOODS = {"forged tokens": forged, "one principal": greedy, "connections": connecting}
+
+
+def new_guests(port, count):
+    """Tokens of as many guests, and the milliseconds that it took to make each."""
+    client, answers, taken = Client(port), [], []
+    for _ in range(count):
+        began = time.monotonic()
+        status, body = client.ask(post("/auth/guest", b"{}"))
+        taken.append(time.monotonic() - began)
+        if status not in (200, 201):
+            raise SystemExit(f"a guest is answered with {status}: {body.decode()}")
+        answers.append(json.loads(body))
+    return answers, quantiles(taken)
+
+
+def show_sign_in(program):
+    """Without limits: what they remember of clients would count as memory of tokens."""
+    client = Client(program.http)
+    guests, (half, most) = new_guests(program.http, 2_000)
+    print(f"POST /auth/guest:   half in {half:.2f} ms, 99 of 100 in {most:.2f} ms", flush=True)
+    taken = []
+    for guest in guests:
+        body = json.dumps({"refresh_token": guest["refresh_token"]}).encode()
+        began = time.monotonic()
+        status, body = client.ask(post("/auth/refresh", body))
+        taken.append(time.monotonic() - began)
+        if status != 200:
+            raise SystemExit(f"a refresh token is answered with {status}: {body.decode()}")
+    half, most = quantiles(taken)
+    print(f"POST /auth/refresh: half in {half:.2f} ms, 99 of 100 in {most:.2f} ms", flush=True)
+    count = 8_000
+    guests, _ = new_guests(program.http, count)
+    for where, target in ("the gateway's", "/auth/session"), ("the driver service's", LISTED):
+        before = program.memory()
+        for guest in guests:
+            # The budget for new tokens.
+            time.sleep(0.0007)
+            status, body = client.ask(get(target, guest["access_token"]))
+            if status != 200:
+                raise SystemExit(f"a token is answered with {status}: {body.decode()}")
+        print(f"a known token:      {(program.memory() - before) / count:.0f} bytes of {where} memory", flush=True)
+
+
+def show_floods(path):
+    with tempfile.TemporaryDirectory() as folder:
+        key = f"{folder}/key.pem"
+        subprocess.run(
+            ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key],
+            check=True, capture_output=True)
+        access = {"CABSTAND_AUTH": "required", "CABSTAND_AUTH_KEY": key, "CABSTAND_PUBLIC_LISTS": "off"}
+        program = Program(path, more=access)
+
+        def token(role, subject):
+            command = [path, "token", "--role", role, "--subject", subject, "--auth-key", key]
+            return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+
+        try:
+            operator, rider = token("operator", "olga"), token("rider", "rita")
+            keys = json.loads(program.get("/.well-known/jwks.json").split(b"\r\n\r\n", 1)[1])
+            rounds, span = 3, 5
+            print(f"{'another client, ms':20} {'half quiet':>10} {'half':>8} {'99 % quiet':>10} {'99 %':>8} {'turn ms':>8}")
+            for name, flood in FLOODS.items():
+                figures = []
+                for _ in range(rounds):
+                    quiet = watch(program.http, operator, span)
+                    process = multiprocessing.Process(target=flood, args=(program.http, rider, keys["keys"][0]["kid"]))
+                    process.start()
+                    time.sleep(1.5)
+                    turns = program.turns()
+                    loud = watch(program.http, operator, span)
+                    longest = longest_turn(turns, program.turns())
+                    process.terminate()
+                    process.join()
+                    time.sleep(1)
+                    figures.append((quiet[0], loud[0], quiet[1], loud[1]))
+                middle = [sorted(column)[rounds // 2] for column in zip(*figures)]
+                print(f"{name:20} {middle[0]:10.2f} {middle[1]:8.2f} {middle[2]:10.2f} {middle[3]:8.2f} {longest:>8}", flush=True)
+            counted = re.findall(r"^cabstand_(?:auth|rate_limit|connections)\w*refus\w*\{.*", program.get("/metrics").decode(), re.M)
+            print("\n".join(line for line in counted if not line.endswith(" 0")), flush=True)
+            program.stop()
+            program = Program(path, more={**access, "CABSTAND_RATE_LIMIT": "off"})
+            show_sign_in(program)
+        finally:
+            program.stop()
+
+
 def main():
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
+    if sys.argv[2:] == ["floods"]:
+        return show_floods(sys.argv[1])
     program = Program(sys.argv[1], drivers=int(os.environ.get("DRIVERS", "0")))
     try:
         # The simulated drivers come: what grows from now on is the peers'. An attack may use again what the allocator kept of

@@ -9,6 +9,8 @@
 #   deploy/bench.sh grpc            unary calls over h2c
 #   deploy/bench.sh micro           our own parts, without a peer
 #   deploy/bench.sh abuse           what hostile peers cost the all-in-one program: memory, longest turn (deploy/abuse.py)
+#   deploy/bench.sh floods          what floods cost another client where access is restricted; how long signing in takes
+#   deploy/bench.sh access          what requests cost with and without access control, by callgrind
 #   deploy/bench.sh instructions    what one operation of each hot path costs, by callgrind (deploy/count-instructions.py);
 #                                   with BASE=COMMIT also what it cost there, and an error if it has grown by more than 2 %
 #
@@ -20,6 +22,12 @@ cd "$(dirname "$0")/.."
 
 peers=${PEERS:-$(cd .. && pwd)/shared/peers}
 subjects=("$@")
+if [ "${subjects[*]}" = floods ] || [ "${subjects[*]}" = access ]; then
+    swift build -c release --product cabstand
+    binary=$(swift build -c release --show-bin-path)/cabstand
+    [ "${subjects[*]}" = access ] && exec deploy/count-instructions.py --access "$binary"
+    exec deploy/abuse.py "$binary" floods
+fi
 if [ "${subjects[*]}" = abuse ]; then
     swift build -c release --product cabstand
     DRIVERS=${DRIVERS:-2000} exec python3 deploy/abuse.py "$(swift build -c release --show-bin-path)/cabstand"

@@ -4,6 +4,8 @@
     deploy/count-instructions.py BENCHMARKS [BENCHMARKS OF ANOTHER COMMIT]
     deploy/count-instructions.py --only "unary call" ...      some of them: a part of a name
     deploy/count-instructions.py --functions ...              by function, too
+    deploy/count-instructions.py --access CABSTAND            what requests cost the all-in-one program, with and without
+                                                              access control, by service; one table, no comparison
 
 Each is measured with N and with 2N operations; the difference, divided by N, is the cost of one without the program's start.
 A table of both programs and the difference in percent; the exit code is 1 if one costs more than 2 % more than before. Needs
@@ -217,6 +219,176 @@ def measure(binary, name):
     return {function: (total - once.get(function, 0)) / count for function, total in twice.items()}
 
 
+# The all-in-one program.
+
+
+class Cabstand:
+    """Under callgrind, a loop for each service; its threads are counted apart, so that Kafka's are left out."""
+
+    # What the functions of only one service's thread have in their names.
+    SERVICES = {"gateway": "14GatewayService", "driver": "13DriverService", "trip": "11TripService"}
+
+    def __init__(self, binary, folder, access):
+        self.profile = os.path.join(folder, "profile")
+        self.port = free_port()
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "CABSTAND_AUTH": "required" if access else "off",
+            "CABSTAND_BIND": "127.0.0.1",
+            "CABSTAND_HTTP_PORT": str(self.port),
+            "CABSTAND_DRIVER_SERVICE": f"127.0.0.1:{free_port()}",
+            "CABSTAND_TRIP_SERVICE": f"127.0.0.1:{free_port()}",
+            "CABSTAND_DATABASE_URL": f"sqlite:{folder}/data",
+            "CABSTAND_PUBLIC_DIR": os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "public"),
+            "CABSTAND_PUBLIC_LISTS": "on",
+            "CABSTAND_EVENT_LOOPS": "1",
+            "CABSTAND_DRIVER_TTL_S": "86400",
+            "CABSTAND_LOG_LEVEL": "error",
+        }
+        if access:
+            # Asked, but not reached.
+            self.environment["CABSTAND_RATE_LIMIT"] = ",".join(
+                f"{name}=1000000/s" for name in ("booking", "read", "write", "connect", "token"))
+        else:
+            del self.environment["CABSTAND_PUBLIC_LISTS"]
+        self.binary, self.folder = binary, folder
+        self.process = subprocess.Popen(
+            ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + self.profile, "--separate-threads=yes", binary],
+            env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(300):
+            try:
+                if self.ask(b"GET", "/readyz", close=True)[0] == 200:
+                    break
+            except OSError:
+                pass
+            time.sleep(0.2)
+        else:
+            sys.exit("the program is not ready")
+        self.connection = connect(self.port)
+
+    def token(self, role, subject):
+        command = [self.binary, "token", "--role", role, "--subject", subject, "--ttl", "1h"]
+        key = ["--auth-key", f"{self.folder}/data/auth-key.pem"]
+        return subprocess.run(command + key, env=self.environment, capture_output=True, check=True).stdout.strip()
+
+    def ask(self, method, target, token=None, body=None, close=False):
+        """Status and body of the answer."""
+        head = method + b" " + target.encode() + b" HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: count/1.0\r\n"
+        if token:
+            head += b"Authorization: Bearer " + token + b"\r\n"
+        if body is not None:
+            head += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+        connection = connect(self.port) if close else self.connection
+        connection.sendall(head + b"\r\n" + (body or b""))
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            part = connection.recv(65536)
+            if not part:
+                sys.exit("the server has closed")
+            answer += part
+        head, rest = answer.split(b"\r\n\r\n", 1)
+        length = re.search(rb"(?i)\ncontent-length: (\d+)", head)
+        length = int(length[1]) if length else 0
+        rest += receive(connection, length - len(rest))
+        return int(head[9:12]), rest
+
+    def demand(self, *request):
+        status, body = self.ask(*request)
+        if status not in (200, 201):
+            sys.exit(f"{request[:2]} is answered with {status}: {body.decode()}")
+
+    def count(self, prepare, role, count):
+        """Instructions of one, by service."""
+        before = count // 5
+        work = prepare(self, role, before + count)
+        for number in range(before):
+            work(number)
+        self.dump()
+        for number in range(before, before + count):
+            work(number)
+        self.dump()
+        totals = dict.fromkeys(self.SERVICES, 0)
+        for file in os.listdir(self.folder):
+            if not file.startswith("profile.2-"):
+                continue
+            with open(os.path.join(self.folder, file)) as profile:
+                text = profile.read()
+            total = int(re.search(r"^(?:totals|summary): (\d+)", text, re.M)[1])
+            for service, name in self.SERVICES.items():
+                if name in text and total > totals[service]:
+                    totals[service] = total
+        return {service: total / count for service, total in totals.items()}
+
+    def dump(self):
+        subprocess.run(["callgrind_control", "-d", str(self.process.pid)], capture_output=True, check=True)
+
+
+def asks(target, status):
+    """What asks for something again and again."""
+    def prepare(program, role, _):
+        token = role and program.token(role, "rita")
+
+        def work(_):
+            got, body = program.ask(b"GET", target, token)
+            if got != status:
+                sys.exit(f"{target} is answered with {got}: {body.decode()}")
+        return work
+    return prepare
+
+
+def books(program, role, count):
+    """Each time another rider books another car, which nobody else can have any more."""
+    operator = role and program.token("operator", "olga")
+    riders = [f"rider-{number}" for number in range(count)]
+    tokens = [role and program.token(role, rider) for rider in riders]
+    for number in range(count):
+        car = (
+            f'{{"id":"car-{number}","name":"Ada L.","lat":52.52,"lon":13.405,"vehicle":{{"make":"Skoda","model":"Octavia",'
+            f'"color":"grey","plate":"B-RD {number}","category":"standard"}}}}')
+        program.demand(b"POST", "/drivers", operator, car.encode())
+        program.demand(b"PATCH", f"/drivers/car-{number}/status", operator, b'{"status":"available"}')
+        # Their token is known everywhere.
+        for target in "/drivers/available?limit=1", "/trips?page_size=1":
+            program.demand(b"GET", target, tokens[number])
+
+    def work(number):
+        rider = "" if role else f'"rider_id":"{riders[number]}",'
+        trip = (
+            f'{{{rider}"driver_id":"car-{number}","pickup":{{"lat":52.52,"lon":13.405}},'
+            f'"dropoff":{{"lat":52.5,"lon":13.4}}}}')
+        program.demand(b"POST", "/trips", tokens[number], trip.encode())
+    return work
+
+
+# How often, and what.
+REQUESTS = {
+    "GET that the gateway answers": (2000, asks("/drivers/available?limit=x", 400)),
+    "GET /drivers/available": (2000, asks("/drivers/available?limit=1", 200)),
+    "POST /trips": (100, books),
+}
+
+
+def show_access(binary, only):
+    print("| instructions of one | access | gateway | driver | trip | together | |\n|---|---|---|---|---|---|---|")
+    for name, (count, prepare) in REQUESTS.items():
+        if only not in name:
+            continue
+        without = None
+        for access, role in ("off", None), ("nobody", None), ("rider", "rider"):
+            if prepare is books and access == "nobody":
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                program = Cabstand(binary, folder, access != "off")
+                try:
+                    costs = program.count(prepare, role, count)
+                finally:
+                    stop(program.process)
+            together = sum(costs.values())
+            without = without or together
+            figures = " | ".join(f"{cost:,.0f}" for cost in [*costs.values(), together])
+            print(f"| {name} | {access} | {figures} | {together - without:+,.0f} |", flush=True)
+
+
 def demangled(names):
     if not shutil.which("swift"):
         return names
@@ -231,7 +403,10 @@ def main():
     parser.add_argument("binaries", nargs="+")
     parser.add_argument("--only", default="")
     parser.add_argument("--functions", action="store_true")
+    parser.add_argument("--access", action="store_true")
     options = parser.parse_args()
+    if options.access:
+        return show_access(options.binaries[0], options.only)
     worst = 0.0
     print("| instructions of one | " + " | ".join(options.binaries[1:] + options.binaries[:1]) + " | |")
     print("|---" * (len(options.binaries) + 1) + "|---|")

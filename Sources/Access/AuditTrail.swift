@@ -37,7 +37,7 @@ public final class AuditTrail {
         let random = (loop.randomNumber(), loop.randomNumber())
         let record = AuditRecord(
             eventID: identifiers.next(milliseconds: now, random: random).text, at: now, service: service,
-            subject: principal?.subject, roles: principal?.roles.map(\.rawValue).sorted() ?? [], address: address,
+            subject: principal?.subject, roles: principal?.roles.words ?? [], address: address,
             operation: operation, target: target, outcome: outcome, code: code,
             requestID: origin.requestID.isEmpty ? nil : origin.requestID,
             traceID: origin.trace.isNone ? nil : origin.trace.traceID)

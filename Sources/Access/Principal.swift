@@ -1,23 +1,8 @@
 import AccessTokens
 import Bytes
+import Operations
 import RideAPI
 import RideDomain
-
-/// What somebody is to Cabstand: a word of a token's `scope` or `roles`.
-public enum Role: String, CaseIterable, Sendable {
-    /// Books for themselves, and follows their own trips.
-    case rider
-    /// Streams their own position, sets their own status, drives their own trips.
-    case driver
-    /// Does everything.
-    case `operator`
-    /// Another service of this installation, by its certificate or the services' secret: never by a token of an issuer. Its
-    /// subject is a `ServiceName`.
-    case service
-
-    /// What a token of an issuer may say.
-    public static let ofTokens: [Role] = [.rider, .driver, .operator]
-}
 
 /// A program of this installation that calls others.
 public enum ServiceName: String, CaseIterable, Sendable {
@@ -28,13 +13,15 @@ public enum ServiceName: String, CaseIterable, Sendable {
 public final class Principal: Sendable {
     /// A rider's or a driver's id: the token's `sub`, of the first issuer that is believed.
     public let subject: String
-    public let roles: Set<Role>
+    public let roles: Roles
     /// Unix seconds from which on the token is not valid any more.
     public let expires: Int64
     /// Unix seconds when the token was made, by its issuer's clock.
     public let issuedAt: Int64
     /// The token's own name, `jti`; empty: it has none.
     public let tokenID: String
+    /// Stands for the subject where somebody is counted (`ClientDigest`).
+    public let digest: UInt64
 
     /// The session that the token was made for, as this installation's own tokens name it; empty: for none.
     public var sessionID: String {
@@ -45,20 +32,22 @@ public final class Principal: Sendable {
     /// - Parameter issuer: the one whose subjects are riders and drivers by their own names.
     public init(_ token: AccessToken, first issuer: String) {
         subject = Self.subject(token, issuer)
-        roles = Set(Role.ofTokens.filter { token.scopes.contains($0.rawValue) })
+        roles = Roles(Role.ofTokens.filter { token.scopes.contains($0.rawValue) })
         // A clock that goes slow by the skew sees the token as long.
         expires = Self.bounded(token.expires) + TokenVerifier.skew
         issuedAt = Self.bounded(token.issuedAt)
         tokenID = token.identifier
+        digest = ClientDigest.of(subject)
     }
 
     /// Somebody whom another part of the installation has identified.
-    public init(subject: String, roles: Set<Role>, expires: Int64, issuedAt: Int64, tokenID: String) {
+    public init(subject: String, roles: Roles, expires: Int64, issuedAt: Int64, tokenID: String) {
         self.subject = subject
         self.roles = roles
         self.expires = Self.bounded(expires)
         self.issuedAt = Self.bounded(issuedAt)
         self.tokenID = tokenID
+        digest = ClientDigest.of(subject)
     }
 
     /// An issuer may say any number: from here on it is a second of the years 1970 to 9999, which can be calculated with.

@@ -254,8 +254,8 @@ extension RPCError {
             ProblemDetails(code: "authentication-busy", detail: detail, retryAfter: 1_000), code: .unavailable)
     }
 
-    static func insufficientScope(_ roles: Set<Role>) -> RPCError {
-        let words = roles.map(\.rawValue).sorted()
+    static func insufficientScope(_ roles: Roles) -> RPCError {
+        let words = roles.words
         return refusal(
             .permissionDenied, "insufficient-scope", "This is for \(words.joined(separator: " or ")) only.",
             ", error=\"insufficient_scope\", scope=\"\(words.joined(separator: " "))\"")

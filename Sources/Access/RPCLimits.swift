@@ -46,7 +46,7 @@ public final class RPCLimits: ServerInterceptor {
         if !call.isUnary, let uplink { call.attach(MessageRate(uplink, metrics)) }
         guard let rule = rules[call.method] else { return }
         try take(
-            rule, .principal, ClientDigest.of(principal.subject),
+            rule, .principal, principal.digest,
             principal.isOperator ? rule.policy.crowd : rule.policy.quota)
         guard let peer = call.peer else { return }
         try take(rule, .address, ClientDigest.of(peer.network), rule.policy.crowd)

@@ -4,7 +4,7 @@ import Operations
 public struct RPCRight: Sendable {
     /// Whether nobody is asked who they are.
     public let isForAnyone: Bool
-    public let roles: Set<Role>
+    public let roles: Roles
     /// Those of this installation's programs whose task it is.
     public let services: Set<ServiceName>
     /// Whether it changes something: then the audit has each call of it.
@@ -28,12 +28,12 @@ public struct RPCRight: Sendable {
 
     /// For those that only look.
     private static func reads(_ roles: Role..., services: Set<ServiceName> = []) -> RPCRight {
-        RPCRight(isForAnyone: false, roles: Set(roles), services: services, change: false)
+        RPCRight(isForAnyone: false, roles: Roles(roles), services: services, change: false)
     }
 
     /// For those that change something.
     private static func changes(_ roles: Role..., services: Set<ServiceName> = []) -> RPCRight {
-        RPCRight(isForAnyone: false, roles: Set(roles), services: services, change: true)
+        RPCRight(isForAnyone: false, roles: Roles(roles), services: services, change: true)
     }
 
     private static let isAnyones = RPCRight(isForAnyone: true, roles: [], services: [], change: false)

@@ -127,7 +127,7 @@ public final class ServiceIdentity: Sendable {
         let token: LoopBound<OwnToken>
 
         func intercept(_ path: StaticString, _ options: inout CallOptions) throws(RPCError) {
-            let passesOn = options.metadata.entries.contains { $0.key == "authorization" }
+            let passesOn = options.metadata.has(.authorization)
             guard let made = token.value.current else { return }
             options.metadata.add(passesOn ? made.relayed : made.own)
         }

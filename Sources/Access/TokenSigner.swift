@@ -19,11 +19,11 @@ public struct TokenSigner: Sendable {
     ///   - id: its own name, which no other token has.
     ///   - client: the program that it is made for.
     public func token(
-        for subject: String, _ roles: Set<Role>, seconds: Int64, at now: Int64, id: String, client: String
+        for subject: String, _ roles: Roles, seconds: Int64, at now: Int64, id: String, client: String
     ) -> String? {
         key.sign(
             AccessToken(
                 issuer: OwnIssuer.name, subject: subject, audience: [audience], expires: now + seconds, issuedAt: now,
-                identifier: id, client: client, scopes: Set(roles.map(\.rawValue))))
+                identifier: id, client: client, scopes: Set(roles.words)))
     }
 }

@@ -62,7 +62,8 @@ extension RPCError {
             code: .unimplemented,
             message: "grpc-encoding \"\(name)\" is not supported; identity and gzip are")
         error.trailers.storage.append(
-            Metadata.Entry(key: "grpc-accept-encoding", value: Array("\(MessageCompression.accepted)".utf8)))
+            Metadata.Entry(
+                Metadata.Key(lowercase: "grpc-accept-encoding"), Array("\(MessageCompression.accepted)".utf8)))
         return error
     }
 }

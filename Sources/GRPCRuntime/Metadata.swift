@@ -3,20 +3,53 @@
 /// Keys are lower-case (`[a-z0-9_.-]`). A key that ends in `-bin` has bytes as its value and travels in Base64, any other
 /// key has printable ASCII. What belongs to the protocol itself (`grpc-…`, `content-type`, `te`, pseudo-headers) is not here.
 public struct Metadata: Hashable, Sendable {
+    /// A key that was looked at once, for what goes along with every call.
+    public struct Key: Hashable, Sendable {
+        /// In lower case; `-bin` at its end means that its values are bytes.
+        public let name: String
+        /// Whether its values are bytes, which go over the wire in Base64.
+        public let isBinary: Bool
+        /// Whether a value lets whoever has it in: `authorization`, `proxy-authorization`, and what others name so. It is in no
+        /// description, and in no table of HPACK's on its way.
+        let isSecret: Bool
+
+        /// - Parameter name: upper case counts as lower case. Nil: it is not allowed, or reserved.
+        public init?(_ name: String) {
+            let name = name.lowercased()
+            guard Metadata.isAllowed(name), name != "-bin" else { return nil }
+            self.init(lowercase: name)
+        }
+
+        init(lowercase name: String) {
+            self.name = name
+            isBinary = name.utf8.count > 4 && name.hasSuffix("-bin")
+            isSecret = name.hasSuffix("authorization")
+        }
+
+        /// Who calls: a secret.
+        public static let authorization = Key(lowercase: "authorization")
+        static let requestID = Key(lowercase: "x-request-id")
+        static let traceParent = Key(lowercase: "traceparent")
+    }
+
     /// One key with its value.
     public struct Entry: Hashable, Sendable {
+        let name: Key
         /// The name in lower case; `-bin` at its end means that the value is bytes.
-        public let key: String
+        public var key: String { name.name }
         /// The bytes as the application sees them: not Base64.
         public let value: [UInt8]
+
+        init(_ name: Key, _ value: [UInt8]) {
+            self.name = name
+            self.value = value
+        }
 
         /// The value as text.
         public var text: String { String(decoding: value, as: UTF8.self) }
         /// Whether the value is bytes, which go over the wire in Base64.
-        public var isBinary: Bool { key.utf8.count > 4 && key.hasSuffix("-bin") }
-        /// Whether the value lets whoever has it in: `authorization`, `proxy-authorization`, and what others name so. It is in no
-        /// description, and in no table of HPACK's on its way.
-        var isSecret: Bool { key.hasSuffix("authorization") }
+        public var isBinary: Bool { name.isBinary }
+        var isSecret: Bool { name.isSecret }
     }
 
     @usableFromInline var storage: [Entry] = []
@@ -45,28 +78,61 @@ public struct Metadata: Hashable, Sendable {
     /// added: false.
     @discardableResult
     public mutating func add(_ key: String, _ value: String) -> Bool {
-        let key = key.lowercased()
-        // As an array: tokens have hundreds of bytes.
-        let value = Array(value.utf8)
-        guard Self.isAllowed(key), !key.hasSuffix("-bin"), value.allSatisfy({ $0 >= 0x20 && $0 < 0x7f }) else {
-            return false
-        }
-        storage.append(Entry(key: key, value: value))
+        guard let key = Key(key) else { return false }
+        return add(key, Array(value.utf8))
+    }
+
+    /// Adds a value in ASCII. One under a key that ends in `-bin`, or with anything but printable ASCII, is not added: false.
+    @discardableResult
+    public mutating func add(_ key: Key, _ value: [UInt8]) -> Bool {
+        guard !key.isBinary, Self.isPrintable(value.span) else { return false }
+        storage.append(Entry(key, value))
         return true
+    }
+
+    private static func isPrintable(_ value: Span<UInt8>) -> Bool {
+        unsafe value.withUnsafeBytes { bytes in
+            var index = 0
+            // Eight at a time, since tokens have hundreds: a byte is none if its highest bit is set, if it is below a blank, or
+            // if its difference to DEL is zero.
+            var found: UInt64 = 0
+            while index &+ 8 <= bytes.count {
+                let word = unsafe bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                let other = word ^ 0x7f7f_7f7f_7f7f_7f7f
+                found |= word | (word &- 0x2020_2020_2020_2020) & ~word | (other &- 0x0101_0101_0101_0101) & ~other
+                index &+= 8
+            }
+            guard found & 0x8080_8080_8080_8080 == 0 else { return false }
+            while index < bytes.count {
+                guard unsafe bytes[index] &- 0x20 < 0x5f else { return false }
+                index &+= 1
+            }
+            return true
+        }
     }
 
     /// Adds bytes under a key that ends in `-bin`. A key that is not allowed is not added: false.
     @discardableResult
     public mutating func add(_ key: String, binary value: [UInt8]) -> Bool {
-        let key = key.lowercased()
-        guard Self.isAllowed(key), key.utf8.count > 4, key.hasSuffix("-bin") else { return false }
-        storage.append(Entry(key: key, value: value))
+        guard let key = Key(key), key.isBinary else { return false }
+        storage.append(Entry(key, value))
         return true
     }
 
     /// Removes every value of `key`.
     public mutating func remove(_ key: String) {
         storage.removeAll { $0.key == key }
+    }
+
+    /// Removes every value of `key`.
+    public mutating func remove(_ key: Key) {
+        storage.removeAll { $0.name == key }
+    }
+
+    /// Whether there is a value of `key`.
+    public func has(_ key: Key) -> Bool {
+        for entry in storage where entry.name == key { return true }
+        return false
     }
 
     /// Adds an entry of other metadata.

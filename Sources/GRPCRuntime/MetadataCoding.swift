@@ -25,10 +25,8 @@ extension Metadata {
     }
 
     mutating func append(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
-        let key = unsafe String(decoding: key, as: UTF8.self)
-        guard key.hasSuffix("-bin") && key.utf8.count > 4 else {
-            return unsafe storage.append(Entry(key: key, value: Array(value)))
-        }
+        let key = unsafe Key(lowercase: String(decoding: key, as: UTF8.self))
+        guard key.isBinary else { return unsafe storage.append(Entry(key, Array(value))) }
         // Several values of one key may have been joined with commas.
         let text = unsafe Array(value).filter { $0 != UInt8(ascii: " ") }
         let parts = text.split(
@@ -36,7 +34,7 @@ extension Metadata {
             omittingEmptySubsequences: false)
         for part in parts {
             let bytes = Array(part)
-            if let value = Base64.decode(bytes.span) { storage.append(Entry(key: key, value: value)) }
+            if let value = Base64.decode(bytes.span) { storage.append(Entry(key, value)) }
         }
     }
 

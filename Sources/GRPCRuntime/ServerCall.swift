@@ -109,6 +109,8 @@ struct ServerCall: ~Copyable {
     var onCancel: (() -> Void)?
     /// The end that waits behind pending messages.
     var end: ServerCallEnd?
+    /// What interceptors have attached.
+    var attached = AttachedValues()
 
     init(connection: Handle<ServerConnection>, stream: HTTP2StreamHandle, method: Int, startedAt: UInt64) {
         self.connection = connection

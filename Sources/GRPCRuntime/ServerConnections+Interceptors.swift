@@ -22,18 +22,24 @@ extension ServerConnections {
         return connections.find(call.value.connection)?.value.id
     }
 
-    func attach<Value>(_ name: Handle<ServerCall>, _ value: Value) {
-        guard calls.contains(name) else { return }
-        attached[name.token] = (attached[name.token] ?? AttachedValues()).adding(value)
-        state.value.attaches = true
+    /// What interceptors have attached to a call; nothing to one that has ended.
+    @usableFromInline
+    func attached(to name: Handle<ServerCall>) -> AttachedValues {
+        guard let call = calls.find(name) else { return AttachedValues() }
+        return call.value.attached
+    }
+
+    @usableFromInline
+    func setAttached(to name: Handle<ServerCall>, _ values: AttachedValues) {
+        guard let call = calls.find(name) else { return }
+        call.value.attached = values
     }
 
     /// What lay beside a call goes with it.
     func detach(_ name: Handle<ServerCall>) {
-        attached[name.token] = nil
         compressor.forget(name.token)
         tellOfEnd(name)
-        state.value.attaches = !attached.isEmpty || !endings.isEmpty || compressor.isInflating
+        state.value.attaches = !endings.isEmpty || compressor.isInflating
     }
 
     // MARK: Ends
@@ -95,17 +101,18 @@ extension ServerConnections {
         admit(name)
     }
 
-    func withValue<Result>(
-        _ name: Handle<ServerCall>, of key: StaticString, _ body: (Span<UInt8>) -> Result
-    ) -> (count: Int, result: Result?) {
-        var found: (count: Int, result: Result?) = (0, nil)
-        guard let call = calls.find(name) else { return found }
+    /// How many values an ASCII key has in a call's metadata, and the first, where it lies until the call is changed.
+    @usableFromInline
+    func value(_ name: Handle<ServerCall>, of key: StaticString) -> (count: Int, first: UnsafeRawBufferPointer) {
+        var count = 0
+        var first = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+        guard let call = calls.find(name) else { return unsafe (count, first) }
         unsafe Self.forEachEntry(of: call) { name, value in
             guard unsafe Self.equals(name, key) else { return }
-            found.count += 1
-            if found.count == 1 { found.result = unsafe body(Span(_unsafeBytes: value)) }
+            if count == 0 { unsafe first = value }
+            count += 1
         }
-        return found
+        return unsafe (count, first)
     }
 
     private func refuse(_ name: Handle<ServerCall>, _ error: RPCError) {

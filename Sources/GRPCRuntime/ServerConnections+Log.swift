@@ -54,7 +54,7 @@ extension ServerConnections {
     }
 
     static func equals(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
-        unsafe bytes.elementsEqual(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        unsafe ASCII.equals(Span(_unsafeBytes: bytes), text)
     }
 }
 
@@ -76,7 +76,7 @@ extension ServerCallToken {
 extension Metadata {
     /// Adds `x-request-id` and `traceparent`, those that are there.
     public mutating func add(_ origin: RequestOrigin) {
-        if !origin.requestID.isEmpty { add("x-request-id", origin.requestID) }
-        if !origin.trace.isNone { add("traceparent", origin.trace.traceparent) }
+        if !origin.requestID.isEmpty { add(.requestID, Array(origin.requestID.utf8)) }
+        if !origin.trace.isNone { add(.traceParent, Array(origin.trace.traceparent.utf8)) }
     }
 }

@@ -14,7 +14,7 @@ extension ServerConnections {
         var isGRPC = false
         var hasTE = false
         var isHead = false
-        var hasMetadata = false
+        var metadataBytes = 0
         var compression: CallCompression = []
         var timeout: UInt64 = 0
         var problem: RPCError?
@@ -45,7 +45,7 @@ extension ServerConnections {
             case .grpcAcceptEncoding:
                 if unsafe CallCompression.lists(gzip: field.value) { compression.insert(.accepted) }
             default:
-                if Metadata.isCustom(field) { hasMetadata = true }
+                if Metadata.isCustom(field) { metadataBytes &+= Self.keptBytes(field) }
             }
         }
         guard isPost && isGRPC else {
@@ -67,8 +67,8 @@ extension ServerConnections {
         if timeout != 0 { call.value.deadline = loop.now.after(timeout) }
         call.value.compression = compression
         if compression.contains(.incoming) { call.value.head = .disclosing }
-        if hasMetadata {
-            keepMetadata(connection, call)
+        if metadataBytes > 0 {
+            keepMetadata(connection, call, metadataBytes)
             guard connection.value.account <= limits.maximumHeldBytes else {
                 return interrupt(name, .tooMuchHeld(limits.maximumHeldBytes))
             }
@@ -92,7 +92,12 @@ extension ServerConnections {
         }
     }
 
-    private func keepMetadata(_ connection: Place<ServerConnection>, _ call: Place<ServerCall>) {
+    /// Bytes of a field in `ServerCall.metadata`.
+    @inline(__always)
+    private static func keptBytes(_ field: HeaderField) -> Int { unsafe 8 &+ field.name.count &+ field.value.count }
+
+    private func keepMetadata(_ connection: Place<ServerConnection>, _ call: Place<ServerCall>, _ count: Int) {
+        call.value.metadata.reserve(count)
         let fieldCount = connection.value.session.headers.count
         for place in 0..<fieldCount {
             let field = connection.value.session.headers[place]

@@ -46,8 +46,6 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
     let draft = Cell(ByteBuffer())
     /// Set before the first connection is accepted.
     var interceptors: [AnyServerInterceptor] = []
-    /// What interceptors have attached, by the call's handle.
-    var attached: [UInt64: AttachedValues] = [:]
     /// What interceptors are to be told of the ends of calls, by the call's handle.
     var endings: [UInt64: CallEnding] = [:]
     let metrics: ServerMetrics
@@ -67,7 +65,7 @@ final class ServerConnections: ConnectionHandler, TurnEnding {
         var isDraining = false
         /// There are interceptors.
         var intercepts = false
-        /// There are calls with something beside them: what interceptors have attached or wait for, or a message in gzip.
+        /// There are calls with something beside them: what interceptors wait for, or a message in gzip.
         var attaches = false
         /// Events that may still be handled in the turn that began at `turn`.
         var eventsLeft = 0

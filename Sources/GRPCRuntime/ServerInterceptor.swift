@@ -25,7 +25,7 @@ enum AnyServerInterceptor {
 
 /// A call whose handler has not been asked yet. Of one that has ended everything is empty.
 public struct InterceptedCall {
-    let token: ServerCallToken
+    @usableFromInline let token: ServerCallToken
     /// `/package.Service/Method`.
     public let path: String
     /// The method's place in `GRPCServer.methods`.
@@ -52,18 +52,24 @@ public struct InterceptedCall {
     public var peerCertificate: TLSPeerCertificate? { token.peerCertificate }
 
     /// What an interceptor has attached of this type; nil if none has.
+    @inlinable
     public subscript<Value>(type: Value.Type) -> Value? { token[type] }
 
     /// Attaches a value of its type for the interceptors and the handler behind: a principal, a limit. A later one replaces it.
-    public func attach<Value>(_ value: Value) { token.server.attach(token.call, value) }
+    @inlinable
+    public func attach<Value>(_ value: Value) {
+        token.server.setAttached(to: token.call, token.server.attached(to: token.call).adding(value))
+    }
 
     /// Calls `body` with the first value of an ASCII key, where it lies: `metadata` would copy everything. Nil: there is none.
     ///
     /// - Returns: how many values the key has, and what `body` has returned.
+    @inlinable
     public func withValue<Result>(
         of key: StaticString, _ body: (Span<UInt8>) -> Result
     ) -> (count: Int, result: Result?) {
-        token.server.withValue(token.call, of: key, body)
+        let (count, first) = unsafe token.server.value(token.call, of: key)
+        return (count, count == 0 ? nil : unsafe body(Span(_unsafeBytes: first)))
     }
 
     /// Calls `action` when the call has ended, once: with nil if it was answered with OK, else with what it has failed with. That is
@@ -77,11 +83,13 @@ public struct InterceptedCall {
 
 extension ServerCallToken {
     /// What an interceptor has attached of this type.
-    subscript<Value>(type: Value.Type) -> Value? { server.attached[call.token]?[type] }
+    @inlinable
+    subscript<Value>(type: Value.Type) -> Value? { server.attached(to: call)[type] }
 }
 
 extension UnaryServerCall {
     /// What an interceptor has attached of this type; nil if none has, or the call has ended.
+    @inlinable
     public subscript<Value>(type: Value.Type) -> Value? { token[type] }
 }
 

@@ -3,7 +3,7 @@ import Reactor
 
 /// A call as its async handler sees it. It belongs to the loop that serves the call, like everything that a handler gets.
 public final class ServerContext {
-    private let token: ServerCallToken
+    @usableFromInline let token: ServerCallToken
     /// Sent with the end of a call that succeeds.
     public var trailers = Metadata()
 
@@ -36,6 +36,7 @@ public final class ServerContext {
     }
 
     /// What an interceptor has attached of this type; nil if none has, or the call has ended.
+    @inlinable
     public subscript<Value>(type: Value.Type) -> Value? { token[type] }
 }
 

@@ -61,6 +61,7 @@ public class StreamingServerCall {
     }
 
     /// What an interceptor has attached of this type; nil if none has, or the call has ended.
+    @inlinable
     public final subscript<Value>(type: Value.Type) -> Value? { token[type] }
 
     /// Whether the request message that came last was compressed.

@@ -17,7 +17,7 @@ public struct HTTPFields: Sendable, ExpressibleByDictionaryLiteral {
     public mutating func add(_ name: StaticString, _ value: String) {
         var buffer = ByteBuffer(capacity: name.utf8CodeUnitCount + value.utf8.count + 4)
         HTTP1Writer.field(name, value, to: &buffer)
-        lines += buffer.array()
+        unsafe buffer.withUnsafeBytes { unsafe lines.append(contentsOf: $0) }
     }
 
     /// The same fields and one more.

@@ -80,21 +80,28 @@ import Telemetry
     public func verdict(by origins: OriginPolicy) -> OriginPolicy.Verdict { origins.judge(head, scheme: scheme) }
 
     /// What a gate has attached of this type; nil if none has.
-    public subscript<Value>(type: Value.Type) -> Value? {
-        // What lies there without the mark is another request's.
-        context.value.extras.contains(.attached) ? context.value.attached?[type] : nil
-    }
+    @inlinable
+    public subscript<Value>(type: Value.Type) -> Value? { attached[type] }
 
     /// Attaches a value of its type for the gates and the handler behind: a principal, a limit. A later one replaces it.
-    public func attach<Value>(_ value: Value) {
-        let attached = context.value.extras.contains(.attached) ? context.value.attached : nil
-        context.value.attached = (attached ?? AttachedValues()).adding(value)
-        context.value.extras.insert(.attached)
+    @inlinable
+    public func attach<Value>(_ value: Value) { attached = attached.adding(value) }
+
+    @usableFromInline var attached: AttachedValues {
+        // What lies there without the mark is another request's.
+        get { context.value.extras.contains(.attached) ? context.value.attached : AttachedValues() }
+        nonmutating set {
+            context.value.attached = newValue
+            context.value.extras.insert(.attached)
+        }
     }
 
     /// Adds a field line to the answer, whoever gives it.
-    public func addResponseField(_ name: StaticString, _ value: String) {
-        unsafe context.value.server?._withUnsafeGuaranteedRef { $0.addResponseField(name, value) }
+    public func addResponseField(_ name: StaticString, _ value: String) { addResponseFields([name: value]) }
+
+    /// Adds field lines to the answer, whoever gives it.
+    public func addResponseFields(_ fields: HTTPFields) {
+        unsafe context.value.server?._withUnsafeGuaranteedRef { $0.addResponseFields(fields) }
     }
 
     /// When it was dispatched, loop nanoseconds.
@@ -136,7 +143,7 @@ import Telemetry
     /// Field lines that gates have added to the answer, while it is not parked (`ResponseExtras.fields`).
     var fields: [UInt8] = []
     /// What gates have attached (`ResponseExtras.attached`); else what they had to another request.
-    var attached: AttachedValues?
+    var attached = AttachedValues()
     /// The server itself, which outlives its context.
     var server: Unmanaged<HTTPServer>?
 

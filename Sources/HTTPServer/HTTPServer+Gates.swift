@@ -5,12 +5,10 @@ import Reactor
 
 /// Requests whose gate, or handler, waits for something.
 extension HTTPServer {
-    /// Adds a field line to the answer of the request that is looked at.
-    func addResponseField(_ name: StaticString, _ value: String) {
+    /// Adds field lines to the answer of the request that is looked at.
+    func addResponseFields(_ fields: HTTPFields) {
         let responder = HTTPResponder(
             anchor: anchor, connection: context.value.handle, sequence: context.value.sequence)
-        var fields = HTTPFields()
-        fields.add(name, value)
         if context.value.isAnswered {
             // It waits, and its fields with it.
             guard let connection = alive(responder), let answer = find(responder, connection) else { return }

@@ -63,15 +63,19 @@ public final class HeldRequest {
     }
 
     /// What a gate has attached of this type; nil if none has.
-    public subscript<Value>(type: Value.Type) -> Value? {
-        context.extras.contains(.attached) ? context.attached?[type] : nil
-    }
+    @inlinable
+    public subscript<Value>(type: Value.Type) -> Value? { attached[type] }
 
     /// Attaches a value of its type for the gates and the handler behind.
-    public func attach<Value>(_ value: Value) {
-        let attached = context.extras.contains(.attached) ? context.attached : nil
-        context.attached = (attached ?? AttachedValues()).adding(value)
-        context.extras.insert(.attached)
+    @inlinable
+    public func attach<Value>(_ value: Value) { attached = attached.adding(value) }
+
+    @usableFromInline var attached: AttachedValues {
+        get { context.extras.contains(.attached) ? context.attached : AttachedValues() }
+        set {
+            context.attached = newValue
+            context.extras.insert(.attached)
+        }
     }
 
     /// The connection that it came on.

@@ -52,8 +52,11 @@ public struct Problem: Error, Sendable {
     /// The code as a short English phrase: `invalid-parameter` is "Invalid parameter".
     public var title: String {
         if code == "invalid-json" { return "Invalid JSON" }
-        let words = code.split(separator: "-").joined(separator: " ")
-        return words.prefix(1).uppercased() + words.dropFirst()
+        // By bytes: a flood of requests that are refused is to cost little.
+        var bytes = Array(code.utf8)
+        for index in bytes.indices where bytes[index] == UInt8(ascii: "-") { bytes[index] = UInt8(ascii: " ") }
+        if let first = bytes.first, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first) { bytes[0] = first ^ 0x20 }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// Appends the JSON object.

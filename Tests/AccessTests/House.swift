@@ -129,7 +129,7 @@ final class House {
     /// A token of the installation's own.
     func token(_ subject: String, _ roles: Role..., seconds: Int64 = 3600) -> String {
         TokenSigner(key: key, audience: "cabstand").token(
-            for: subject, Set(roles), seconds: seconds, at: loop.wallClockMilliseconds / 1000,
+            for: subject, Roles(roles), seconds: seconds, at: loop.wallClockMilliseconds / 1000,
             id: "\(subject)-\(seconds)",
             client: "test") ?? ""
     }

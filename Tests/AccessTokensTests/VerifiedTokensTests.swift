@@ -1,4 +1,5 @@
 import AccessTokens
+import Basics
 import Testing
 
 @Suite struct VerifiedTokensTests {
@@ -43,5 +44,47 @@ import Testing
         known.remember(token(1).span, 2, expires: 100)
         #expect(known.count == 1)
         #expect(known.find(token(1), at: 50) == 2)
+    }
+
+    /// Against a dictionary: places are freed and taken again in every order.
+    @Test func itKnowsWhatADictionaryKnows() {
+        var random = SplitMix(seed: 7)
+        let known = VerifiedTokens<Int>(capacity: 1_000)
+        var expected: [Int: Int] = [:]
+        for _ in 0..<20_000 {
+            let number = Int(truncatingIfNeeded: random.next() % 600)
+            switch random.next() % 8 {
+            case 0..<4:
+                let value = Int(truncatingIfNeeded: random.next() % 100)
+                known.remember(token(number).span, value, expires: 10)
+                expected[number] = value
+            case 4..<7: #expect(known.find(token(number), at: 1) == expected[number])
+            default:
+                // It has expired.
+                _ = known.find(token(number), at: 10)
+                expected[number] = nil
+            }
+        }
+        known.forget { $0 < 50 }
+        expected = expected.filter { $0.value >= 50 }
+        #expect(known.count == expected.count)
+        for number in 0..<600 { #expect(known.find(token(number), at: 1) == expected[number]) }
+    }
+
+    /// Whatever is changed in a token, be it one bit, the rest of it stands for nobody.
+    @Test func noBitMayBeAnother() {
+        let known = VerifiedTokens<Int>()
+        let token = Array("header.claims-of-ada.signature".utf8)
+        known.remember(token.span, 1, expires: 10)
+        for index in token.indices {
+            for bit in 0..<8 {
+                var other = token
+                other[index] ^= 1 << UInt8(truncatingIfNeeded: bit)
+                #expect(known.find(other, at: 1) == nil)
+            }
+        }
+        for count in token.indices { #expect(known.find(Array(token[..<count]), at: 1) == nil) }
+        #expect(known.find(token + [0], at: 1) == nil)
+        #expect(known.find(token, at: 1) == 1)
     }
 }

@@ -41,6 +41,23 @@ import Testing
         #expect(decoded == "a%4 %zz %")
     }
 
+    @Test func valuesOfMetadataArePrintableASCII() {
+        for count in [1, 7, 8, 9, 16, 23] {
+            for place in 0..<count {
+                for byte in UInt8.min...UInt8.max {
+                    var value = Array(repeating: UInt8(ascii: "a"), count: count)
+                    value[place] = byte
+                    var metadata = Metadata()
+                    let isAdded = metadata.add(.authorization, value)
+                    #expect(isAdded == (0x20...0x7e).contains(byte), "\(byte) at \(place) of \(count)")
+                    #expect(metadata.has(.authorization) == isAdded)
+                }
+            }
+        }
+        #expect(Metadata.Key("-bin") == nil && Metadata.Key("grpc-status") == nil && Metadata.Key("ä") == nil)
+        #expect(Metadata.Key("Authorization") == .authorization)
+    }
+
     @Test func statusMessagesHaveABound() {
         for text in [
             String(repeating: "a", count: 5000), String(repeating: "€", count: 5000),

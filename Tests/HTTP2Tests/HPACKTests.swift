@@ -179,6 +179,26 @@ import Testing
         }
     }
 
+    /// Never indexed (RFC 7541 §6.2.3), as a field and by its parts; and not in Huffman code, for which a credential is too random.
+    @Test func credentialsAreSentAsTheyAre() throws {
+        let value = [UInt8](repeating: UInt8(ascii: "e"), count: 64)
+        for (name, first) in [("authorization", [0x1f, 23 - 15]), ("relay-authorization", [0x10, 19])]
+            as [(String, [UInt8])]
+        {
+            var encoder = HPACKEncoder()
+            var output = ByteBuffer()
+            let bytes = Array(name.utf8)
+            unsafe bytes.withUnsafeBytes { name in
+                unsafe value.withUnsafeBytes { unsafe encoder.encode(name, $0, .never, into: &output) }
+            }
+            let block = output.array()
+            #expect(block == first + (first[0] == 0x10 ? bytes : []) + [64] + value)
+            #expect(encoder.tableSize == 0)
+            var decoder = decoder()
+            #expect(try decode(&decoder, block) == ["\(name): \(String(repeating: "e", count: 64))"])
+        }
+    }
+
     @Test func encoderFollowsTheAllowedTableSize() throws {
         var encoder = HPACKEncoder()
         var decoder = decoder()

@@ -53,7 +53,7 @@ final class AccessControl {
         var group = routes
         if operation.isSocket { group = group.group(gates: [TicketGate(access: self, backends: backends)]) }
         group = group.group(gates: [RoleGate(access: self, operation: operation)] + limit)
-        return operation.subject == .ownTrip ? group.group(gate: OwnTripGate(backends: backends)) : group
+        return operation.subject == .ownTrip ? group.group(gates: [OwnTripGate(backends: backends)]) : group
     }
 
     // MARK: Who
@@ -80,7 +80,7 @@ final class AccessControl {
             throw .problem(.invalidRequest("The token of Sec-WebSocket-Protocol must be there once, in base64url."))
         case .token(let token):
             let principal = try verify(token.span, request)
-            request.attach(CallerToken(text: String(decoding: token, as: UTF8.self)))
+            request.attach(CallerToken(token.span))
             return principal
         }
     }
@@ -100,13 +100,13 @@ final class AccessControl {
         guard let token = SessionCookie.access.value(in: request) else { return nil }
         guard isOwnPage(request) else { throw .problem(.foreignOrigin("use a session")) }
         if let principal = authenticator.recall(token.span) {
-            request.attach(CallerToken(text: String(decoding: token, as: UTF8.self)))
+            request.attach(CallerToken(token.span))
             return principal
         }
         try admitNewToken(request)
         do throws(Authenticator.Failure) {
             let principal = try authenticator.verify(token.span)
-            request.attach(CallerToken(text: String(decoding: token, as: UTF8.self)))
+            request.attach(CallerToken(token.span))
             return principal
         } catch {
             if case .busy = error { throw .problem(.authenticationBusy) }
@@ -131,12 +131,13 @@ final class AccessControl {
     private func verify(_ token: Span<UInt8>, _ request: borrowing HTTPRequest) throws(Doubt) -> Principal {
         if let principal = authenticator.recall(token) { return principal }
         try admitNewToken(request)
-        return try verify(token)
+        return try verifyAnew(token)
     }
 
-    private func verify(_ token: Span<UInt8>) throws(Doubt) -> Principal {
+    /// Whom a token stands for that is not known yet.
+    private func verifyAnew(_ token: Span<UInt8>) throws(Doubt) -> Principal {
         do throws(Authenticator.Failure) {
-            return try authenticator.principal(of: token)
+            return try authenticator.verify(token)
         } catch {
             switch error {
             case .refused(let refusal): throw .problem(.invalidToken(refusal))
@@ -150,8 +151,9 @@ final class AccessControl {
     /// Whom a token stands for that came in a message.
     func principal(ofToken text: String) throws(Problem) -> Principal {
         let bytes = Array(text.utf8)
+        if let principal = authenticator.recall(bytes.span) { return principal }
         do throws(Doubt) {
-            return try verify(bytes.span)
+            return try verifyAnew(bytes.span)
         } catch {
             switch error {
             case .problem(let problem): throw problem
@@ -176,7 +178,7 @@ final class AccessControl {
     ///   - id: its own name; nil: a new one.
     /// - Throws: a problem if this gateway makes none.
     func token(
-        for subject: String, _ roles: Set<Role>, seconds: Int64, at issued: Int64, id: String? = nil
+        for subject: String, _ roles: Roles, seconds: Int64, at issued: Int64, id: String? = nil
     ) throws(Problem) -> String {
         guard let signer = configuration.signer else { throw .madeElsewhere }
         guard
@@ -191,6 +193,17 @@ final class AccessControl {
 private struct RoleGate: Gate, AsyncGate {
     let access: AccessControl
     let operation: Operation
+    /// Those of the operation, operators apart.
+    private let roles: Roles
+    /// Its driver is the caller.
+    private let isForOwnDriver: Bool
+
+    init(access: AccessControl, operation: Operation) {
+        self.access = access
+        self.operation = operation
+        roles = operation.roles
+        isForOwnDriver = operation.subject == .ownDriver
+    }
 
     func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
         do throws(AccessControl.Doubt) {
@@ -227,13 +240,13 @@ private struct RoleGate: Gate, AsyncGate {
             access.count("missing")
             throw .problem(.unauthenticated("This is for those who say who they are: Authorization: Bearer TOKEN."))
         }
-        guard principal.isOperator || !principal.roles.isDisjoint(with: operation.roles) else {
+        guard principal.isOperator || !principal.roles.isDisjoint(with: roles) else {
             access.count("scope")
-            let problem = Problem.insufficientScope(operation.roles.union([.operator]))
+            let problem = Problem.insufficientScope(roles.union([.operator]))
             access.audit?.refuse(operation, request, principal, problem)
             throw .problem(problem)
         }
-        if operation.subject == .ownDriver, !principal.isDriver(request.pathParameter("id") ?? "") {
+        if isForOwnDriver, !principal.isDriver(request.pathParameter("id") ?? "") {
             access.count("other")
             let problem = Problem.somebodyElses("driver")
             access.audit?.refuse(operation, request, principal, problem)
@@ -246,11 +259,15 @@ private struct RoleGate: Gate, AsyncGate {
 
 /// Lets riders and drivers through to their own trips; others' are not there. A trip's rider and driver never change, so that
 /// what was looked at holds when the handler asks again.
-private struct OwnTripGate: AsyncGate {
+private struct OwnTripGate: Gate, AsyncGate {
     let backends: Backends
 
+    func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
+        request[Principal.self]?.isOperator == false ? .undecided : .pass
+    }
+
     func admit(_ request: HeldRequest, _ responder: HTTPResponder) async throws(Problem) -> Admission {
-        guard let principal = request[Principal.self], !principal.isOperator else { return .pass }
+        guard let principal = request[Principal.self] else { return .pass }
         let id = request.pathParameter("id") ?? ""
         guard Identifier.isValid(id),
             let scope = request.view({ (request) throws(Never) in RequestScope(request, responder) })
@@ -298,7 +315,7 @@ private struct TicketGate: Gate, AsyncGate {
             let issued = answer.tokenIssuedAt?.seconds
         else { throw .backendBroken(.driver) }
         let principal = Principal(
-            subject: identity.subject, roles: Set(identity.roles.compactMap(Role.init)), expires: expires,
+            subject: identity.subject, roles: Roles(words: identity.roles), expires: expires,
             issuedAt: issued, tokenID: answer.tokenID)
         request.attach(principal)
         if access.configuration.signer != nil {
@@ -307,7 +324,7 @@ private struct TicketGate: Gate, AsyncGate {
             let token = try access.token(
                 for: principal.subject, principal.roles, seconds: max(1, seconds), at: principal.issuedAt,
                 id: answer.tokenID.isEmpty ? nil : answer.tokenID)
-            request.attach(CallerToken(text: token))
+            request.attach(CallerToken(Array(token.utf8).span))
         }
         return .pass
     }
@@ -355,8 +372,8 @@ extension Problem {
     /// There is no key here to make tokens with.
     static var madeElsewhere: Problem { Problem(404, "not-found", "Tokens are made by other issuers.") }
 
-    static func insufficientScope(_ roles: Set<Role>) -> Problem {
-        let words = roles.map(\.rawValue).sorted()
+    static func insufficientScope(_ roles: Roles) -> Problem {
+        let words = roles.words
         return Problem(
             403, "insufficient-scope", "This is for \(words.joined(separator: " or ")) only.",
             fields: challenge(", error=\"insufficient_scope\", scope=\"\(words.joined(separator: " "))\""))

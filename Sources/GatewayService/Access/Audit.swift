@@ -70,7 +70,7 @@ final class Audit {
 
     fileprivate func record(_ entry: borrowing AuditEntry, _ outcome: AuditRecord.Outcome, _ code: String?) {
         trail.record(
-            entry.principal, address: entry.address, operation: "\(entry.operation)", target: entry.target, outcome,
+            entry.principal, address: entry.address, operation: entry.operation.rawValue, target: entry.target, outcome,
             code: code, origin: entry.origin)
     }
 

@@ -4,7 +4,15 @@ import HTTP1
 /// The access token of whoever sends a request, where it does not stand in `Authorization`: to be passed on to the services. A
 /// gate attaches it.
 struct CallerToken {
-    let text: String
+    /// What `Authorization` would say.
+    let authorization: [UInt8]
+
+    init(_ token: Span<UInt8>) {
+        var field = Array("Bearer ".utf8)
+        field.reserveCapacity(field.count + token.count)
+        unsafe token.withUnsafeBufferPointer { unsafe field.append(contentsOf: $0) }
+        authorization = field
+    }
 }
 
 /// A token in the list of subprotocols, as Kubernetes has it, for pages and tools that can set no field of a handshake:

@@ -5,7 +5,7 @@ import Operations
 
 /// Everything that can be asked of the gateway, and who may: the one table. Routes are added by their operation
 /// (`GuardedRoutes`), so that none is without a row. The page, its files and health are for everybody.
-enum Operation: CaseIterable {
+enum Operation: String, CaseIterable {
     case findAvailableDrivers, listDrivers, getDriver, registerDriver, setDriverStatus
     case updateDriver, deleteDriver, suspendDriver, restoreDriver
     case createTrip, listTrips, getTrip, pickUpTrip, completeTrip, cancelTrip, endTrip
@@ -52,7 +52,7 @@ enum Operation: CaseIterable {
     }
 
     /// Who may; operators always.
-    var roles: Set<Role> {
+    var roles: Roles {
         switch self {
         // Who is free, and where: everybody, where lists are public.
         case .findAvailableDrivers, .watchAvailableDrivers: [.rider, .driver]

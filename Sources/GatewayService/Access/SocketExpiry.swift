@@ -23,8 +23,7 @@ final class SocketExpiry {
         let session: Int
         /// Unix seconds.
         let issuedAt: Int64
-        /// A bit for each role.
-        let roles: UInt8
+        let roles: Roles
 
         init(_ id: WebSocketID, _ principal: Principal) {
             self.id = id
@@ -32,9 +31,7 @@ final class SocketExpiry {
             token = principal.tokenID.hashValue
             session = principal.sessionID.hashValue
             issuedAt = principal.issuedAt
-            roles = Role.allCases.enumerated().reduce(0) {
-                $0 | (principal.roles.contains($1.element) ? 1 << $1.offset : 0)
-            }
+            roles = principal.roles
         }
     }
 
@@ -100,7 +97,7 @@ final class SocketExpiry {
         for (second, kept) in due {
             guard let place = kept.sockets.firstIndex(where: { $0.id == id }) else { continue }
             let old = kept.sockets[place]
-            guard old.subject == next.subject, old.roles & next.roles == old.roles else { return .notTheirs }
+            guard old.subject == next.subject, old.roles.isSubset(of: next.roles) else { return .notTheirs }
             guard principal.expires >= second + Self.gain else { return .tooEarly }
             due[second]?.sockets.remove(at: place)
             keep(next, until: principal.expires)

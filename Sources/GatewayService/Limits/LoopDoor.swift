@@ -53,7 +53,7 @@ final class LoopDoor: ConnectionGate {
     /// - Throws: 429.
     func enter(_ principal: Principal, _ id: ConnectionID) throws(Problem) {
         guard let counts, loop.mark(id) == 0 else { return }
-        let digest = ClientDigest.of(principal.subject)
+        let digest = principal.digest
         guard counts.enter(principal: digest, isOperator: principal.isOperator) else {
             metrics.refused(ConnectionLimits.Count.principal.rawValue)
             throw Problem(

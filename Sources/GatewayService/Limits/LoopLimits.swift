@@ -58,7 +58,7 @@ final class LoopLimits {
         let address = request.clientAddress
         if let principal = request[Principal.self] {
             let quota = principal.isOperator ? rule.crowd : rule.policy.quota
-            left = try take(rule, .principal, ClientDigest.of(principal.subject), quota)
+            left = try take(rule, .principal, principal.digest, quota)
             if let address { _ = try take(rule, .address, ClientDigest.of(address.network), rule.crowd) }
         } else if let address {
             left = try take(rule, .anonymous, ClientDigest.of(address.network), rule.policy.quota)
@@ -87,18 +87,21 @@ struct LimitRule {
     let policy: LimitPolicy
     /// What an address as a whole may.
     let crowd: RateQuota
+    /// What `RateLimit-Policy` says to one client, and to an address or an operator.
+    private let fields: (client: String, crowd: String)
 
     init(_ limit: LimitClass, _ policy: LimitPolicy) {
         self.limit = limit
         self.policy = policy
         crowd = policy.crowd
+        func field(_ factor: Int) -> String {
+            "\"\(limit.rawValue)\";q=\(policy.count * factor);w=\(policy.window)"
+        }
+        fields = (field(1), field(LimitPolicy.crowdFactor))
     }
 
     /// `"read";q=50;w=1`
-    func field(isCrowd: Bool) -> String {
-        let factor = isCrowd ? LimitPolicy.crowdFactor : 1
-        return "\"\(limit.rawValue)\";q=\(policy.count * factor);w=\(policy.window)"
-    }
+    func field(isCrowd: Bool) -> String { isCrowd ? fields.crowd : fields.client }
 
     /// `"read";r=7;t=3`: what is left now, and the seconds until all of it is there again.
     func left(_ quota: RateQuota, _ decision: RateDecision) -> String {
@@ -125,8 +128,10 @@ private struct LimitGate: Gate {
         case .booking, .write, .token:
             guard let left else { break }
             let isCrowd = request[Principal.self]?.isOperator ?? false
-            request.addResponseField("RateLimit-Policy", rule.field(isCrowd: isCrowd))
-            request.addResponseField("RateLimit", rule.left(isCrowd ? rule.crowd : rule.policy.quota, left))
+            request.addResponseFields([
+                "RateLimit-Policy": rule.field(isCrowd: isCrowd),
+                "RateLimit": rule.left(isCrowd ? rule.crowd : rule.policy.quota, left),
+            ])
         case .read, .connect, .uplink, .view: break
         }
         return .pass

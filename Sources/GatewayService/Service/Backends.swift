@@ -136,7 +136,7 @@ struct RequestScope {
     /// The same, but the services are asked in the gateway's own name: for what it does to find out who somebody is.
     var asGateway: RequestScope {
         var scope = self
-        scope.metadata.remove("authorization")
+        scope.metadata.remove(.authorization)
         scope.passesOn = false
         return scope
     }
@@ -157,9 +157,10 @@ struct RequestScope {
         if !request.trace.isNone, let state = request.head.joinedText("tracestate"), state.utf8.count <= 512 {
             metadata.add("tracestate", state)
         }
-        let passed = request[CallerToken.self].map { "Bearer \($0.text)" } ?? request.text("authorization")
-        if let authorization = passed {
-            passesOn = metadata.add("authorization", authorization)
+        if let token = request[CallerToken.self] {
+            passesOn = metadata.add(.authorization, token.authorization)
+        } else if let field = request.head.value("authorization") {
+            passesOn = unsafe field.withUnsafeBufferPointer { unsafe metadata.add(.authorization, Array($0)) }
         }
         self.metadata = metadata
     }

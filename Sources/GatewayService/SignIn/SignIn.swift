@@ -26,7 +26,7 @@ final class SignIn {
     /// What somebody gets who has signed in.
     struct Tokens {
         let subject: String
-        let roles: Set<Role>
+        let roles: Roles
         let access: String
         let refresh: String
         /// Seconds that the refresh token lives if it is not used.
@@ -40,7 +40,7 @@ final class SignIn {
                 output.appendJSON("expires_in", integer: Limits.accessSeconds)
                 output.appendJSON("refresh_token", string: refresh)
                 output.appendJSON("refresh_expires_in", integer: refreshSeconds)
-                output.appendJSON("scope", string: roles.map(\.rawValue).sorted().joined(separator: " "))
+                output.appendJSON("scope", string: roles.words.joined(separator: " "))
                 output.appendJSON("subject", string: subject)
             }
         }
@@ -112,7 +112,7 @@ final class SignIn {
             Moment.walls.contains(start)
         else { throw .backendBroken(.driver) }
         let (expires, issued) = (end / 1000, start / 1000)
-        let roles = Set(identity.roles.compactMap(Role.init))
+        let roles = Roles(words: identity.roles)
         // When the session ends, all tokens end that have its name.
         let id = session.id.isEmpty ? nil : "\(session.id).\(backends.mint())"
         return Tokens(

@@ -149,7 +149,7 @@ final class SignInRoutes {
             throw Problem(422, "invalid-body", detail, errors: [Problem.Item(pointer: "/path", detail: detail)])
         }
         var call = Auth_V1_CreateTicketRequest(
-            identity: Auth_V1_Identity(subject: principal.subject, roles: principal.roles.map(\.rawValue).sorted()),
+            identity: Auth_V1_Identity(subject: principal.subject, roles: principal.roles.words),
             path: path)
         call.tokenExpiresAt = Google_Protobuf_Timestamp(seconds: principal.expires)
         call.tokenID = principal.tokenID
@@ -237,8 +237,8 @@ extension Principal {
 }
 
 extension ByteBuffer {
-    fileprivate mutating func appendJSON(roles: Set<Role>) {
-        appendJSON("roles", strings: roles.map(\.rawValue).sorted())
+    fileprivate mutating func appendJSON(roles: Roles) {
+        appendJSON("roles", strings: roles.words)
     }
 
     /// Appends a member that is a list of texts.

@@ -177,6 +177,9 @@ import Memory
         switch indexing {
         case .never:
             appendInteger(nameIndex, prefix: 4, first: 0x10, into: &output)
+            if nameIndex == 0 { unsafe appendPlain(name, into: &output) }
+            // Credentials look like random: Huffman code would take instructions at both ends, and make them little shorter.
+            return unsafe appendPlain(value, into: &output)
         case .none:
             appendInteger(nameIndex, prefix: 4, first: 0x00, into: &output)
         case .table:
@@ -230,10 +233,7 @@ import Memory
 
     /// A string in Huffman code, or as it is when that is not longer, so short that there is little to win, or long.
     private func appendString(_ bytes: UnsafeRawBufferPointer, into output: inout ByteBuffer) {
-        if bytes.count > Self.longestEncoded {
-            appendInteger(bytes.count, prefix: 7, first: 0x00, into: &output)
-            return unsafe output.append(bytes)
-        }
+        if bytes.count > Self.longestEncoded { return unsafe appendPlain(bytes, into: &output) }
         if bytes.count <= 9 {
             output.append(UInt8(truncatingIfNeeded: bytes.count))
             return unsafe output.append(bytes)
@@ -243,9 +243,13 @@ import Memory
             appendInteger(encoded, prefix: 7, first: 0x80, into: &output)
             unsafe huffman.encode(bytes, into: &output)
         } else {
-            appendInteger(bytes.count, prefix: 7, first: 0x00, into: &output)
-            unsafe output.append(bytes)
+            unsafe appendPlain(bytes, into: &output)
         }
+    }
+
+    private func appendPlain(_ bytes: UnsafeRawBufferPointer, into output: inout ByteBuffer) {
+        appendInteger(bytes.count, prefix: 7, first: 0x00, into: &output)
+        unsafe output.append(bytes)
     }
 
     private func appendInteger(_ value: Int, prefix: UInt8, first: UInt8, into output: inout ByteBuffer) {
