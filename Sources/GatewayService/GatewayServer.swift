@@ -139,7 +139,8 @@ public final class GatewayServer: ServerProcess {
         let (certificate, key) = (settings.tlsCert, settings.tlsKey)
         // That both are there, or none, the identity has seen.
         if certificate.isEmpty { return nil }
-        let context = try TLSServerContext(certificatePath: certificate, keyPath: key, alpn: ["http/1.1"])
+        let context = try TLSServerContext(
+            certificatePath: certificate, keyPath: key, alpn: HTTPServer.applicationProtocols)
         return (context, certificate, key)
     }
 

@@ -13,6 +13,10 @@ import Telemetry
 ///
 /// Everything is to be called on the loop. One instance serves any number of listeners of its loop.
 @safe public final class HTTPServer: ConnectionHandler, TurnEnding, LoopService {
+    /// What clients can ask for by ALPN (RFC 7301), in the order of preference: for the context of a listener with TLS. A client that
+    /// offers nothing of it is refused by the alert no_application_protocol.
+    public static let applicationProtocols = ["http/1.1", "http/1.0"]
+
     /// The loop that the server belongs to.
     public let loop: EventLoop
     let router: Router

@@ -17,9 +17,10 @@ enum ServeCommand {
         say("http", try web.listen(.loopback(port: options.number("http-port") ?? 0)))
         say("grpc", try services.listen(.loopback(port: options.number("grpc-port") ?? 0)))
         if let certificate = options.text("certificate"), let key = options.text("key") {
-            let tls = { alpn in try TLSServerContext(certificatePath: certificate, keyPath: key, alpn: [alpn]) }
-            say("https", try web.listen(.loopback(port: options.number("https-port") ?? 0), tls: tls("http/1.1")))
-            say("grpcs", try services.listen(.loopback(port: options.number("grpcs-port") ?? 0), tls: tls("h2")))
+            let tls = { alpn in try TLSServerContext(certificatePath: certificate, keyPath: key, alpn: alpn) }
+            let protocols = HTTPServer.applicationProtocols
+            say("https", try web.listen(.loopback(port: options.number("https-port") ?? 0), tls: tls(protocols)))
+            say("grpcs", try services.listen(.loopback(port: options.number("grpcs-port") ?? 0), tls: tls(["h2"])))
         }
         print(line.joined(separator: " "))
         fflush(nil)
