@@ -2,6 +2,7 @@ import AccessTokens
 import Bytes
 import GRPCRuntime
 import KafkaClient
+import Operations
 import Reactor
 import RideAPI
 
@@ -22,12 +23,15 @@ public final class RPCAccess: ServerInterceptor {
     /// Puts it before the handlers of a server, before it listens. Whether access is restricted or not, a server with a method that
     /// the table does not have must not start.
     ///
-    /// - Parameter configuration: nil: everybody may do everything.
+    /// - Parameters:
+    ///   - configuration: nil: everybody may do everything.
+    ///   - limits: how much of each class one may ask; nil: nothing is limited. Who is refused has asked, too.
     /// - Returns: nil: everybody may do everything.
     /// - Throws: `AccessSettingError`, which names the method; `TLSError` if the system's certificates can't be read.
     @discardableResult
     public static func guarding(
-        _ server: GRPCServer, _ configuration: AccessConfiguration?, metrics: AccessMetrics = AccessMetrics()
+        _ server: GRPCServer, _ configuration: AccessConfiguration?, limits: [LimitClass: LimitPolicy]? = nil,
+        metrics: AccessMetrics = AccessMetrics()
     ) throws -> RPCAccess? {
         var rights: [RPCRight] = []
         for path in server.methods {
@@ -43,6 +47,8 @@ public final class RPCAccess: ServerInterceptor {
         let bound = LoopBound(access, loop: server.loop)
         issuers?.start { issuer, keys in bound.value.authenticator.use(keys, of: issuer) }
         server.add(access)
+        RPCLimits.limiting(server, limits)
+        server.add(Judge(access: access))
         return access
     }
 
@@ -104,15 +110,29 @@ public final class RPCAccess: ServerInterceptor {
         let right = rights[call.method]
         if right.isForAnyone { return }
         let principal = try caller(call)
-        let isRelayed = !principal.isService && isRelayed(call)
+        call.attach(principal)
+        if !principal.isService && isRelayed(call) { call.attach(RelayedCall()) }
+    }
+
+    /// Stands behind the limits, and lets through whose role allows a method.
+    private struct Judge: ServerInterceptor {
+        let access: RPCAccess
+
+        func intercept(_ call: InterceptedCall) throws(RPCError) { try access.judge(call) }
+    }
+
+    private func judge(_ call: InterceptedCall) throws(RPCError) {
+        let right = rights[call.method]
+        if right.isForAnyone { return }
+        guard let principal = call[Principal.self] else { throw .unauthenticated("Nobody has said who calls.") }
+        let isRelayed = call[RelayedCall.self] != nil
         guard right.allows(principal) else {
             authenticator.metrics.refused("scope")
             let refusal = RPCError.insufficientScope(right.roles.union([.operator]))
             if !isRelayed { audit?.refused(call, principal, refusal) }
             throw refusal
         }
-        call.attach(principal)
-        if isRelayed { call.attach(RelayedCall()) } else { audit?.follow(call, principal, right) }
+        if !isRelayed { audit?.follow(call, principal, right) }
         // Another service ends its streams itself, and its token is replaced every few minutes.
         if !call.isUnary, !principal.isService { streams.add(call, principal) }
     }

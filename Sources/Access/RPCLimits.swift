@@ -5,7 +5,7 @@ import Reactor
 import RideAPI
 
 /// Refuses calls of those who ask more of a service than is given to one: RESOURCE_EXHAUSTED, with `RetryInfo` that says when one
-/// more is let through. It stands behind `RPCAccess`, and counts by what that has found out: other services ask as much as their
+/// more is let through. It stands in `RPCAccess`, between who calls and whether they may, and counts by what is known by then: other services ask as much as their
 /// task takes, and what the gateway passes on it has judged already. Belongs to the server's loop.
 public final class RPCLimits: ServerInterceptor {
     private struct Rule {
@@ -24,10 +24,10 @@ public final class RPCLimits: ServerInterceptor {
     /// tries a token of a rider's here.
     private static let keys = 1 << 16
 
-    /// Puts the limits before the handlers of a server, behind `RPCAccess` and before it listens.
+    /// Puts the limits before the handlers of a server, behind what finds out who calls.
     ///
     /// - Parameter policies: what holds of each class; nil: nothing is limited.
-    public static func limiting(_ server: GRPCServer, _ policies: [LimitClass: LimitPolicy]?) {
+    static func limiting(_ server: GRPCServer, _ policies: [LimitClass: LimitPolicy]?) {
         guard let policies else { return }
         server.add(RPCLimits(server, policies))
     }

@@ -89,9 +89,8 @@ final class DriverNode {
         Auth_V1_AuthService.register(AuthHandler(book: sessions), in: registry)
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
-        access = try RPCAccess.guarding(server, AccessConfiguration.ofService(settings))
-        // Without knowing who asks, another service would be one client like any.
-        RPCLimits.limiting(server, access == nil ? nil : settings.rateLimit.policies(isGuarded: true))
+        access = try RPCAccess.guarding(
+            server, AccessConfiguration.ofService(settings), limits: settings.rateLimit.policies(isGuarded: true))
         revocations = try access?.followRevocations(kafka, role: "driver")
         _ = AuditMetrics(.driver)
         audit = try access?.keepAudit(kafka, of: .driver)

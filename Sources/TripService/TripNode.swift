@@ -70,9 +70,8 @@ final class TripNode {
         Trip_V1_TripService.register(TripHandler(loop: loop, book: book, start: start), in: registry)
         let server = GRPCServer(loop: loop, registry: registry, logger: Logger(label: "grpc"))
         self.server = server
-        access = try RPCAccess.guarding(server, AccessConfiguration.ofService(settings))
-        // Without knowing who asks, another service would be one client like any.
-        RPCLimits.limiting(server, access == nil ? nil : settings.rateLimit.policies(isGuarded: true))
+        access = try RPCAccess.guarding(
+            server, AccessConfiguration.ofService(settings), limits: settings.rateLimit.policies(isGuarded: true))
         revocations = try access?.followRevocations(kafka, role: "trip")
         _ = AuditMetrics(.trip)
         audit = try access?.keepAudit(kafka, of: .trip)

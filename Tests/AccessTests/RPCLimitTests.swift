@@ -57,6 +57,20 @@ import Testing
         for _ in 0..<30 { #expect(read(boss) == "OK" && read(trips) == "OK") }
     }
 
+    /// Each refusal by role is a line and a record of the audit: it counts like what is answered.
+    @Test func whoIsRefusedHasAsked() throws {
+        let house = try house("write=2/h")
+        defer { house.close() }
+        func suspend(_ caller: Caller) -> String {
+            caller.refusal { $0.drivers.suspendDriver(.init(driverID: "d1", reason: "I want to"), $1) }
+        }
+        let (ada, bob) = (house.caller(house.token("ada", .rider)), house.caller(house.token("bob", .rider)))
+        let refused = "PERMISSION_DENIED insufficient-scope"
+        let limited = "RESOURCE_EXHAUSTED rate-limited"
+        #expect((0..<3).map { _ in suspend(ada) } == [refused, refused, limited])
+        #expect(suspend(bob) == refused)
+    }
+
     @Test func anAddressHasALimitToo() throws {
         let house = try house("read=1/h")
         defer { house.close() }

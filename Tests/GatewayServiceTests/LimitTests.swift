@@ -122,6 +122,19 @@ extension String {
         #expect(world.status(world.ask(as: world.issuer.field("rider", "rider"), from: "192.0.2.1")) == 200)
     }
 
+    /// Each refusal by role is a line and a record of the audit: it counts like what is answered.
+    @Test func whoIsRefusedHasAsked() throws {
+        let world = try LimitedWorld("write=2/m,read=2/m")
+        let (rider, driver) = (world.issuer.field("rider", "rider"), world.issuer.field("car", "driver"))
+        func suspend(as fields: String) -> Int {
+            world.status(world.ask("POST", "/drivers/car/suspend", as: fields, body: #"{"reason":"I want to"}"#))
+        }
+        #expect((0..<4).map { _ in suspend(as: rider) } == [403, 403, 429, 429])
+        #expect(suspend(as: driver) == 403)
+        #expect((0..<4).map { _ in world.status(world.ask(from: "192.0.2.9")) } == [401, 401, 429, 429])
+        #expect(world.status(world.ask(from: "192.0.2.8")) == 401)
+    }
+
     @Test func aBurstIsPaidForToTheMillisecond() throws {
         let world = try LimitedWorld("booking=10/m:3")
         let rider = world.issuer.field("rider", "rider")

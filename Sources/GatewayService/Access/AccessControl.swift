@@ -47,12 +47,14 @@ final class AccessControl {
     /// An issuer's tokens are verified with these keys from now on.
     func use(_ keys: JSONWebKeySet, of issuer: String) { authenticator.use(keys, of: issuer) }
 
-    /// The gates of an operation: by whose ticket (as often as an address may bring new tokens), who may, how often (`limit`), whose thing it is about.
+    /// The gates of an operation: by whose ticket (as often as an address may bring new tokens), who it is, how often (`limit`), who may, whose thing it is about.
     func guarded(_ routes: RouteGroup, _ operation: Operation, limit: [any Gate]) -> RouteGroup {
         if operation.isForEverybody { return routes.group(gates: limit) }
         var group = routes
         if operation.isSocket { group = group.group(gates: [TicketGate(access: self, backends: backends)]) }
-        group = group.group(gates: [RoleGate(access: self, operation: operation)] + limit)
+        // Who is refused has asked, too: a flood of refusals, each with its line in the audit, has the same bound.
+        let judged: [any Gate] = limit + [RoleGate(access: self, operation: operation)]
+        group = group.group(gates: [CallerGate(access: self)] + judged)
         return operation.subject == .ownTrip ? group.group(gates: [OwnTripGate(backends: backends)]) : group
     }
 
@@ -189,8 +191,47 @@ final class AccessControl {
     }
 }
 
-/// Lets through whose role allows an operation, and attaches who they are. Waits only for an issuer that may have a new key.
-private struct RoleGate: Gate, AsyncGate {
+/// Attaches who sends a request, if they say so. Waits only for an issuer that may have a new key.
+private struct CallerGate: Gate, AsyncGate {
+    let access: AccessControl
+
+    func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
+        do throws(AccessControl.Doubt) {
+            try identify(request)
+            return .pass
+        } catch {
+            switch error {
+            case .problem(let problem): throw problem
+            case .keyMayBeNew: return .undecided
+            }
+        }
+    }
+
+    func admit(_ request: HeldRequest, _ responder: HTTPResponder) async throws(Problem) -> Admission {
+        var hasAsked = false
+        while true {
+            do throws(AccessControl.Doubt) {
+                let isThere: Void? = try request.view { (request) throws(AccessControl.Doubt) in try identify(request) }
+                return isThere == nil ? .answered : .pass
+            } catch {
+                switch error {
+                case .problem(let problem): throw problem
+                case .keyMayBeNew(let issuer):
+                    if hasAsked { throw .invalidToken(.unknownKey) }
+                    hasAsked = true
+                    await access.ask(issuer)
+                }
+            }
+        }
+    }
+
+    private func identify(_ request: borrowing HTTPRequest) throws(AccessControl.Doubt) {
+        if let principal = try access.principal(of: request) { request.attach(principal) }
+    }
+}
+
+/// Lets through whose role allows an operation.
+private struct RoleGate: Gate {
     let access: AccessControl
     let operation: Operation
     /// Those of the operation, operators apart.
@@ -206,53 +247,23 @@ private struct RoleGate: Gate, AsyncGate {
     }
 
     func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
-        do throws(AccessControl.Doubt) {
-            return try decide(request)
-        } catch {
-            switch error {
-            case .problem(let problem): throw problem
-            case .keyMayBeNew: return .undecided
-            }
-        }
-    }
-
-    func admit(_ request: HeldRequest, _ responder: HTTPResponder) async throws(Problem) -> Admission {
-        var hasAsked = false
-        while true {
-            do throws(AccessControl.Doubt) {
-                let decision = try request.view { (request) throws(AccessControl.Doubt) in try decide(request) }
-                return decision ?? .answered
-            } catch {
-                switch error {
-                case .problem(let problem): throw problem
-                case .keyMayBeNew(let issuer):
-                    if hasAsked { throw .invalidToken(.unknownKey) }
-                    hasAsked = true
-                    await access.ask(issuer)
-                }
-            }
-        }
-    }
-
-    private func decide(_ request: borrowing HTTPRequest) throws(AccessControl.Doubt) -> Admission {
-        guard let principal = try access.principal(of: request) else {
+        guard let principal = request[Principal.self] else {
             if operation.isPublicList && access.configuration.publicLists { return .pass }
             access.count("missing")
-            throw .problem(.unauthenticated("This is for those who say who they are: Authorization: Bearer TOKEN."))
+            throw .unauthenticated("This is for those who say who they are: Authorization: Bearer TOKEN.")
         }
         guard principal.isOperator || !principal.roles.isDisjoint(with: roles) else {
             access.count("scope")
             let problem = Problem.insufficientScope(roles.union([.operator]))
             access.audit?.refuse(operation, request, principal, problem)
-            throw .problem(problem)
+            throw problem
         }
         if isForOwnDriver, !principal.isDriver(request.pathParameter("id") ?? "") {
             access.count("other")
             let problem = Problem.somebodyElses("driver")
             access.audit?.refuse(operation, request, principal, problem)
-            throw .problem(problem)
+            throw problem
         }
-        request.attach(principal)
         return .pass
     }
 }
