@@ -186,3 +186,13 @@ struct Caller {
         }
     }
 }
+
+extension CallOptions {
+    /// Somebody's call that another program passes on, which proves who it is by a token of its own.
+    static func relayed(_ token: String, by proof: String) -> CallOptions {
+        var options = CallOptions()
+        options.metadata.add("authorization", "Bearer \(token)")
+        options.metadata.add("\(RelayedCall.key)", "Bearer \(proof)")
+        return options
+    }
+}

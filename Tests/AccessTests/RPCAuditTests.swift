@@ -188,19 +188,13 @@ import Testing
         let topic = try Topic(house)
         defer { topic.close() }
         let gateway = try house.token(ServiceName.gateway)
-        func relayed(_ token: String, by proof: String) -> CallOptions {
-            var options = CallOptions()
-            options.metadata.add("authorization", "Bearer \(token)")
-            options.metadata.add("\(RelayedCall.key)", "Bearer \(proof)")
-            return options
-        }
         let nobody = house.caller(nil)
         func delete(_ options: CallOptions) {
             _ = nobody.refusal { $0.drivers.deleteDriver(.init(driverID: "d1"), options: options, $1) }
         }
         let (boss, ada) = (house.token("boss", .operator), house.token("ada", .rider))
-        delete(relayed(boss, by: gateway))
-        delete(relayed(ada, by: gateway))
+        delete(.relayed(boss, by: gateway))
+        delete(.relayed(ada, by: gateway))
         // In its own name it begins sessions; another service has nobody who writes it down.
         let own = house.caller(gateway)
         let position = Driver_V1_ReportLocationsRequest(driverID: "d1", lat: 53.55, lon: 13.26)
@@ -213,8 +207,8 @@ import Testing
         }
         // What it may not do it can't have been asked for, and a proof that is none is none here, too.
         _ = own.refusal { $0.drivers.deleteDriver(.init(driverID: "d1"), $1) }
-        delete(relayed(boss, by: try house.token(ServiceName.trip)))
-        delete(relayed(boss, by: boss))
+        delete(.relayed(boss, by: try house.token(ServiceName.trip)))
+        delete(.relayed(boss, by: boss))
         let expected = [
             "simulator StreamLocations d1 rejected driver-not-found",
             "gateway DeleteDriver - denied insufficient-scope",

@@ -83,25 +83,19 @@ import Testing
         let house = try house("read=1/h")
         defer { house.close() }
         try register(house)
-        func relayed(_ token: String, by proof: String) -> CallOptions {
-            var options = CallOptions()
-            options.metadata.add("authorization", "Bearer \(token)")
-            options.metadata.add("\(RelayedCall.key)", "Bearer \(proof)")
-            return options
-        }
         let nobody = house.caller(nil)
         func read(_ options: CallOptions) -> String {
             nobody.refusal { $0.drivers.getDriver(.init(driverID: "d1"), options: options, $1) }
         }
         let gateway = try house.token(ServiceName.gateway)
-        for _ in 0..<5 { #expect(read(relayed(house.token("ada", .rider), by: gateway)) == "OK") }
+        for _ in 0..<5 { #expect(read(.relayed(house.token("ada", .rider), by: gateway)) == "OK") }
         // Proofs that are none: another service, an operator, the client itself, nonsense.
         for (number, proof) in [
             try house.token(ServiceName.trip), house.token("gateway", .operator), house.token("ada", .rider), "gateway",
         ].enumerated() {
             let token = house.token("r\(number)", .rider)
-            #expect(read(relayed(token, by: proof)) == "OK")
-            #expect(read(relayed(token, by: proof)) == "RESOURCE_EXHAUSTED rate-limited")
+            #expect(read(.relayed(token, by: proof)) == "OK")
+            #expect(read(.relayed(token, by: proof)) == "RESOURCE_EXHAUSTED rate-limited")
         }
         // The proof is nobody's right to call.
         var options = CallOptions()

@@ -2,6 +2,38 @@ import KafkaClient
 import TestSupport
 import Testing
 
+/// Two gateways in front of the same services, which ask who somebody is. They end with it.
+private final class TwoGateways {
+    let fleet: Fleet
+    let ports: [UInt16]
+    private let broker: EmbeddedBroker
+    private let second: ChildProcess
+
+    init(keysIn folder: TemporaryFolder) throws {
+        broker = try EmbeddedBroker(
+            topics: ["driver_locations", "trip_events", "auth_revocations", "audit_events"].map {
+                TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
+            })
+        let keys = try ChildProcess.run(Tool.program("gateway"), ["make-keys", folder.path, folder.path])
+        #expect(keys.status == 0, "\(keys.errors)")
+        fleet = try Fleet(
+            bootstrapServers: broker.bootstrapServers,
+            extra: [
+                "CABSTAND_AUTH": "required", "CABSTAND_AUTH_KEY": folder.file("key.pem"),
+                "CABSTAND_SERVICE_SECRET": folder.file("service-secret"),
+                "CABSTAND_KAFKA_CONFIG": "fetch.wait.max.ms=10",
+            ])
+        let port: UInt16
+        (second, port) = try fleet.anotherGateway()
+        ports = [fleet.httpPort, port]
+    }
+
+    deinit {
+        second.kill()
+        broker.stop()
+    }
+}
+
 /// What an operator revokes at one gateway, with real programs: two gateways in front of the same services.
 @Suite(.serialized, .enabled(if: Fleet.isBuilt, "skipped: the programs are not built beside the tests"))
 struct RevocationTests {
@@ -30,23 +62,9 @@ struct RevocationTests {
     }
 
     @Test func whoIsRevokedAtOneGatewayIsShutOutOfAll() throws {
-        let broker = try EmbeddedBroker(
-            topics: ["driver_locations", "trip_events", "auth_revocations", "audit_events"].map {
-                TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
-            })
-        defer { broker.stop() }
-        let keys = try ChildProcess.run(Tool.program("gateway"), ["make-keys", folder.path, folder.path])
-        #expect(keys.status == 0, "\(keys.errors)")
-        let fleet = try Fleet(
-            bootstrapServers: broker.bootstrapServers,
-            extra: [
-                "CABSTAND_AUTH": "required", "CABSTAND_AUTH_KEY": folder.file("key.pem"),
-                "CABSTAND_SERVICE_SECRET": folder.file("service-secret"),
-                "CABSTAND_KAFKA_CONFIG": "fetch.wait.max.ms=10",
-            ])
-        let (second, port) = try fleet.anotherGateway()
-        defer { second.kill() }
-        let ports = [fleet.httpPort, port]
+        let house = try TwoGateways(keysIn: folder)
+        let fleet = house.fleet
+        let ports = house.ports
         let (eve, ada, boss) = (try token("rider", "eve"), try token("rider", "ada"), try token("operator", "olga"))
         let sockets = ports.map { socket($0, eve) }
         let others = ports.map { socket($0, ada) }
@@ -85,23 +103,9 @@ struct RevocationTests {
 
     /// Signing out, and a stolen refresh token that is used twice: the session's access token is good nowhere a second later.
     @Test func theEndOfASessionEndsItsTokensAtAllGateways() throws {
-        let broker = try EmbeddedBroker(
-            topics: ["driver_locations", "trip_events", "auth_revocations", "audit_events"].map {
-                TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
-            })
-        defer { broker.stop() }
-        let keys = try ChildProcess.run(Tool.program("gateway"), ["make-keys", folder.path, folder.path])
-        #expect(keys.status == 0, "\(keys.errors)")
-        let fleet = try Fleet(
-            bootstrapServers: broker.bootstrapServers,
-            extra: [
-                "CABSTAND_AUTH": "required", "CABSTAND_AUTH_KEY": folder.file("key.pem"),
-                "CABSTAND_SERVICE_SECRET": folder.file("service-secret"),
-                "CABSTAND_KAFKA_CONFIG": "fetch.wait.max.ms=10",
-            ])
-        let (second, port) = try fleet.anotherGateway()
-        defer { second.kill() }
-        let ports = [fleet.httpPort, port]
+        let house = try TwoGateways(keysIn: folder)
+        let fleet = house.fleet
+        let ports = house.ports
         func begin() throws -> (access: String, refresh: String) {
             let answer = fleet.connection().request("POST", "/auth/guest")
             return (try member("access_token", of: answer), try member("refresh_token", of: answer))
