@@ -61,6 +61,8 @@ PRODUCT_WORDS = {"cabstand", "trip", "trips", "driver", "drivers", "ride", "ride
 WORD = re.compile(r"[A-Z]?[a-z]+")
 # What names the implementation to a peer, as the gRPC specification wants.
 NAMED = "grpc-swift-cabstand"
+# Beside files that begin with a dot.
+TOP_LEVEL = set("Package.swift Sources Tests public deploy Tiltfile docker-compose.yaml README.md LICENSE".split())
 UNWANTED = ("nghttp2", "libcurl", "NIO", "libFoundation.so", "libFoundationNetworking", "libFoundationXML")
 
 repository = pathlib.Path(__file__).resolve().parent.parent
@@ -119,6 +121,16 @@ def check_sources():
                 line = code.count("\n", 0, found.start()) + 1
                 problems.append(f"{path.relative_to(repository)}:{line}: a bare Task; use loop.spawn")
     return len(folders)
+
+
+def check_top_level():
+    """Nothing but what is agreed lies at the top: a log that slipped into a commit, say."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=repository, capture_output=True, text=True)
+    # An unpacked archive has no list.
+    names = {path.split("/")[0] for path in listed.stdout.split("\0") if path} if listed.returncode == 0 else set()
+    for name in sorted(names - TOP_LEVEL):
+        if not name.startswith("."):
+            problems.append(f"{name}: does not belong at the top of the repository")
 
 
 def code_of(path):
@@ -181,6 +193,7 @@ def check_programs(folder):
 
 rooms = check_sources()
 check_package()
+check_top_level()
 programs = check_programs(sys.argv[1]) if len(sys.argv) > 1 else 0
 for problem in problems:
     print(problem, file=sys.stderr)

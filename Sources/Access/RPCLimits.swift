@@ -5,8 +5,9 @@ import Reactor
 import RideAPI
 
 /// Refuses calls of those who ask more of a service than is given to one: RESOURCE_EXHAUSTED, with `RetryInfo` that says when one
-/// more is let through. It stands in `RPCAccess`, between who calls and whether they may, and counts by what is known by then: other services ask as much as their
-/// task takes, and what the gateway passes on it has judged already. Belongs to the server's loop.
+/// more is let through. It stands in `RPCAccess`, between who calls and whether they may, and counts by what is known by then:
+/// other services ask as much as their task takes, and what the gateway passes on it has judged already. Belongs to the server's
+/// loop.
 public final class RPCLimits: ServerInterceptor {
     private struct Rule {
         let limit: LimitClass
