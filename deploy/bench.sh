@@ -8,6 +8,7 @@
 #   deploy/bench.sh ws-idle         bytes per idle connection
 #   deploy/bench.sh grpc            unary calls over h2c
 #   deploy/bench.sh micro           our own parts, without a peer
+#   deploy/bench.sh tls             what TLS costs, beside nginx: CPU time for each request and handshake (deploy/bench-tls.py)
 #   deploy/bench.sh abuse           what hostile peers cost the all-in-one program: memory, longest turn (deploy/abuse.py)
 #   deploy/bench.sh floods          what floods cost another client where access is restricted; how long signing in takes
 #   deploy/bench.sh access          what requests cost with and without access control, by callgrind
@@ -15,7 +16,7 @@
 #                                   with BASE=COMMIT also what it cost there, and an error if it has grown by more than 2 %
 #
 # The peers come from PEERS, a folder with their build.sh and bench.sh (default ../shared/peers beside this repository).
-# Without it only `micro`, `abuse` and `instructions` run, and it says so. `instructions` is not part of everything: it takes
+# Without it only `micro`, `tls`, `abuse` and `instructions` run, and it says so. `instructions` is not part of everything: it takes
 # minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,11 +57,12 @@ for subject in "${subjects[@]}"; do
     echo "## $subject"
     case $subject in
         micro) "$binary" --micro; continue ;;
+        tls) deploy/bench-tls.py "$binary"; continue ;;
         instructions) count_instructions; continue ;;
         http) mode=--http ;;
         ws-*) mode=--ws ;;
         grpc) mode=--grpc ;;
-        *) echo "unknown: $subject (http, ws-echo, ws-fanout, ws-idle, grpc, micro, instructions)" >&2; exit 2 ;;
+        *) echo "unknown: $subject (http, ws-echo, ws-fanout, ws-idle, grpc, tls, micro, instructions)" >&2; exit 2 ;;
     esac
     if [ ! -x "$peers/bench.sh" ]; then
         echo "skipped: no peers at $peers (PEERS names their folder)"

@@ -2,16 +2,21 @@
 /// does not promise. It catches mistakes and spreads keys; it keeps no secret, and a peer can make collisions.
 @frozen
 public struct FNV1a: Sendable {
+    @usableFromInline var state: UInt64
+
     /// The hash of what was added so far.
-    public internal(set) var value: UInt64
+    @inlinable public var value: UInt64 { state }
 
     /// - Parameter seed: another one gives an independent hash.
-    public init(seed: UInt64 = 0xCBF2_9CE4_8422_2325) { value = seed }
+    @inlinable
+    public init(seed: UInt64 = 0xCBF2_9CE4_8422_2325) { state = seed }
 
     /// Adds one byte.
-    public mutating func add(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
+    @inlinable
+    public mutating func add(_ byte: UInt8) { state = (state ^ UInt64(byte)) &* 0x100_0000_01B3 }
 
     /// Adds bytes in their order.
+    @inlinable
     public mutating func add(_ bytes: some Sequence<UInt8>) {
         for byte in bytes { add(byte) }
     }

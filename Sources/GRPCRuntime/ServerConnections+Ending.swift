@@ -92,7 +92,8 @@ extension ServerConnections {
         return call.value.onCancel == nil
     }
 
-    /// The stream of a call is gone, but its handler is at work: the call counts as an open stream until that answers.
+    /// The stream of a call is gone, but its handler is at work: the call counts as an open stream until that answers, and so does
+    /// its metadata, which the handler, or a closure of `InterceptedCall.withValue`, may be reading.
     func keepForHandler(_ name: Handle<ServerCall>, _ call: Place<ServerCall>) {
         guard let connection = connections.find(call.value.connection), connection.value.phase != .closing else {
             end(name, call)
@@ -100,8 +101,7 @@ extension ServerConnections {
         }
         call.value.phase = .cancelled
         call.value.body.release()
-        call.value.metadata.release()
-        account(call, 0)
+        account(call, call.value.metadata.capacity)
         connection.value.session.hold()
         waitForHandler(name, call)
         if state.value.attaches {

@@ -64,20 +64,38 @@ enum LogLine {
         line.append(UInt8(ascii: "\""))
     }
 
+    /// What is plain, nearly always all of it, is copied in runs.
     private static func appendEscaped(_ text: String, quotes: Bool, into line: inout ByteBuffer) {
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\n"): line.append("\\n")
-            case UInt8(ascii: "\r"): line.append("\\r")
-            case UInt8(ascii: "\t"): line.append("\\t")
-            case 0..<32, 0x7F:
-                line.append("\\u00")
-                line.append(hexDigit(byte >> 4))
-                line.append(hexDigit(byte & 15))
-            case UInt8(ascii: "\"") where quotes: line.append("\\\"")
-            case UInt8(ascii: "\\") where quotes: line.append("\\\\")
-            default: line.append(byte)
+        var text = text
+        text.withUTF8 { bytes in
+            let bytes = UnsafeRawBufferPointer(bytes)
+            var start = 0
+            for place in 0..<bytes.count {
+                let byte = unsafe bytes[place]
+                switch byte {
+                case 0..<32, 0x7F: break
+                case UInt8(ascii: "\""), UInt8(ascii: "\\"): if !quotes { continue }
+                default: continue
+                }
+                unsafe line.append(UnsafeRawBufferPointer(rebasing: bytes[start..<place]))
+                start = place + 1
+                appendEscape(of: byte, into: &line)
             }
+            unsafe line.append(UnsafeRawBufferPointer(rebasing: bytes[start...]))
+        }
+    }
+
+    private static func appendEscape(of byte: UInt8, into line: inout ByteBuffer) {
+        switch byte {
+        case UInt8(ascii: "\n"): line.append("\\n")
+        case UInt8(ascii: "\r"): line.append("\\r")
+        case UInt8(ascii: "\t"): line.append("\\t")
+        case UInt8(ascii: "\""): line.append("\\\"")
+        case UInt8(ascii: "\\"): line.append("\\\\")
+        default:
+            line.append("\\u00")
+            line.append(hexDigit(byte >> 4))
+            line.append(hexDigit(byte & 15))
         }
     }
 

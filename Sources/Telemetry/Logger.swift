@@ -62,10 +62,10 @@ public struct Logger: Sendable {
             values: metadata().map { ($0, .text($1)) })
     }
 
-    /// The same with names and values that were put together before.
-    public func log(_ level: LogLevel, _ message: String, values: [(String, LogValue)]) {
+    /// The same with values that are no texts.
+    public func log(_ level: LogLevel, _ message: String, values: @autoclosure () -> [(String, LogValue)]) {
         guard sink.isEnabled(level) else { return }
-        sink.write(level: level, label: label, message: message, context: context, values: values)
+        sink.write(level: level, label: label, message: message, context: context, values: values())
     }
 
     /// Writes a line for whoever follows each step.

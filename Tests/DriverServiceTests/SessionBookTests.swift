@@ -96,6 +96,8 @@ import Testing
         }
         let used = try desk.refresh(sessions[0].refreshToken.text).get()
         _ = try desk.begin("rider-1").get()
+        // Its last access token goes with it.
+        #expect(desk.published.map(\.target) == [.token(sessions[1].id)])
         #expect(desk.refresh(sessions[1].refreshToken.text).failure == .refreshTokenInvalid)
         #expect(desk.refresh(used.refreshToken.text).failure == nil)
         #expect(desk.refresh(sessions[2].refreshToken.text).failure == nil)

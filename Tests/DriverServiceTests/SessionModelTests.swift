@@ -40,10 +40,13 @@ extension SessionBookTests {
                 #expect(session.identity.subject == subject)
                 #expect(session.times.issuedAt / 1000 > (revokedAt[subject] ?? 0) / 1000, "step \(step)")
             }
+            let told = desk.published.count
             func begun(_ session: Session) {
                 check(session)
                 let own = open.filter { $0.subject == subject }.sorted { $0.expiresAt < $1.expiresAt }
-                if own.count == AuthLimits.sessionsPerSubject { close { $0.current == own[0].current } }
+                let isFull = own.count == AuthLimits.sessionsPerSubject
+                #expect(desk.published.count - told == (isFull && own[0].tokenEnds > now ? 1 : 0))
+                if isFull { close { $0.current == own[0].current } }
                 open.append(
                     ModelSession(
                         subject: subject, createdAt: now, expiresAt: session.times.expiresAt,
@@ -67,7 +70,6 @@ extension SessionBookTests {
                 open[index].tokenEnds = session.times.issuedAt + Revocation.sessionLife
             case 28..<30:
                 guard let victim = open.filter({ !$0.used.isEmpty }).randomElement(using: &random) else { continue }
-                let told = desk.published.count
                 #expect(desk.refresh(victim.used.randomElement(using: &random)!).failure == .refreshTokenReused)
                 #expect(desk.published.count - told == (victim.tokenEnds > now ? 1 : 0))
                 close { $0.current == victim.current }
@@ -76,7 +78,6 @@ extension SessionBookTests {
                 #expect(desk.refresh(token).failure == .refreshTokenInvalid)
             case 33:
                 guard let victim = open.randomElement(using: &random) else { continue }
-                let told = desk.published.count
                 desk.end(victim.current)
                 #expect(desk.published.count - told == (victim.tokenEnds > now ? 1 : 0))
                 close { $0.current == victim.current }

@@ -30,6 +30,13 @@ private struct Refuser: ServerInterceptor {
     }
 }
 
+/// Keeps the last call.
+private final class Reader: ServerInterceptor {
+    private(set) var call: InterceptedCall?
+
+    func intercept(_ call: InterceptedCall) throws(RPCError) { self.call = call }
+}
+
 /// What interceptors are told of the ends of calls.
 @Suite struct CallEndTests {
     private func world(
@@ -108,6 +115,31 @@ private struct Refuser: ServerInterceptor {
         #expect(listener.ends == ["gone": [.cancelled], "late": [.deadlineExceeded]] && world.server.callCount == 2)
         world.network.run(for: 10 * .second)
         #expect(listener.heard == 2 && world.server.callCount == 0)
+    }
+
+    /// A call's metadata stays for as long as its handler is at work: a closure that reads where it lies may end the call.
+    @Test func whoReadsACallsMetadataMayEndIt() throws {
+        let tasks = AsyncEcho()
+        tasks.ignoresCancel = true
+        let reader = Reader()
+        let world = try World(listens: false, tasks: tasks)
+        world.server.add(reader)
+        try world.listen()
+        let value = String(repeating: "v", count: 300)
+        world.echo.unary(EchoRequest(delayMs: 2_000), options: options(value)) { _ in }
+        world.network.run(until: { tasks.atWork == 1 })
+        let call = try #require(reader.call)
+        let held = world.server.heldBytes
+        let read = call.withValue(of: "x-call") { bytes in
+            call.end(RPCError(code: .aborted, message: "enough"))
+            return (0..<bytes.count).map { bytes[$0] }
+        }
+        #expect(read.count == 1 && read.result == Array(value.utf8))
+        #expect(call.metadata["x-call"] == value)
+        #expect(held >= 300 && world.server.heldBytes >= 300)
+        world.network.run(for: 10 * .second)
+        #expect(tasks.atWork == 0 && world.server.callCount == 0 && world.server.heldBytes == 0)
+        #expect(call.metadata["x-call"] == nil)
     }
 
     /// Of a call that has ended the end is told at once; and whoever hears of one may end the server.

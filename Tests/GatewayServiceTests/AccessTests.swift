@@ -215,6 +215,26 @@ extension AccessConfiguration {
         #expect(requests.map(\.driverID) == [nil, "bob", "bob", nil])
     }
 
+    /// Whose trip it is, and how it stands, is one question to the trip service, whoever asks.
+    @Test func aTripIsFetchedOnce() throws {
+        let issuer = try TestIssuer()
+        let world = try world(issuer)
+        let asked = Mutex(0)
+        world.scripts.set {
+            $0.getTrip = { _, _ in
+                asked.withLock { $0 += 1 }
+                return .success(Trip_V1_GetTripResponse(trip: Trip_V1_Trip(id: "t", riderID: "ada", driverID: "dan")))
+            }
+        }
+        for (number, caller) in [("ada", "rider"), ("dan", "driver"), ("olga", "operator")].enumerated() {
+            let response = world.send("GET", "/trips/t", fields: issuer.field(caller.0, caller.1))
+            #expect(status(response) == 200 && response.contains("\"id\":\"t\""), "\(response)")
+            #expect(asked.withLock { $0 } == number + 1)
+        }
+        #expect(status(world.send("GET", "/trips/t", fields: issuer.field("bob", "rider"))) == 404)
+        #expect(asked.withLock { $0 } == 4)
+    }
+
     @Test func aRiderBooksForThemselvesAndKeysAreTheirOwn() throws {
         let issuer = try TestIssuer()
         let other = try TestIssuer("https://other.example")

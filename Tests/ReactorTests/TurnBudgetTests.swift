@@ -19,12 +19,17 @@ import Testing
         var deadlines = 0
         /// What a read takes beside, nanoseconds a byte.
         var timePerByte: UInt64 = 0
+        /// What an opened connection takes, nanoseconds.
+        var timeToOpen: UInt64 = 0
 
         init(_ network: SimulatedNetwork) { self.network = network }
 
         private func work() { network.spend(100_000) }
 
-        override func connectionOpened(_ id: ConnectionID) { opened.append(id) }
+        override func connectionOpened(_ id: ConnectionID) {
+            network.spend(timeToOpen)
+            opened.append(id)
+        }
 
         override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
             work()
@@ -105,6 +110,60 @@ import Testing
         crowd.send()
         crowd.network.run(for: 1_000_000_000)
         #expect(crowd.slow.reads == 300)
+        #expect(crowd.server.statistics.longestTurn < Self.limit)
+    }
+
+    /// A gate that takes its time with everybody, and refuses most.
+    private final class SlowGate: ConnectionGate {
+        let network: SimulatedNetwork
+        var asked = 0
+        var admitted = 0
+        /// Refusals that came in one turn, by the loop's instant.
+        var refusals: [UInt64: Int] = [:]
+        var loop: EventLoop?
+
+        init(_ network: SimulatedNetwork) { self.network = network }
+
+        func admits(_ client: SocketAddress) -> Bool {
+            network.spend(200_000)
+            asked += 1
+            guard asked % 50 == 0 else {
+                refusals[loop?.now ?? 0, default: 0] += 1
+                return false
+            }
+            admitted += 1
+            return true
+        }
+
+        func ended(_ client: SocketAddress, mark: UInt64) {}
+        func refusedProxy(_ peer: SocketAddress?, _ failure: ProxyHeader.Failure?) {}
+    }
+
+    /// Sixty-four connections were accepted in one turn whatever each took, refused ones too.
+    @Test func behaviour51_aFloodOfConnectionsThatAreRefused() throws {
+        let crowd = try Crowd(1)
+        let gate = SlowGate(crowd.network)
+        gate.loop = crowd.server
+        let listener = try crowd.server.listen(.loopback(port: 0), handler: crowd.slow, gate: gate)
+        for _ in 0..<500 {
+            crowd.client.connect(listener.localAddress, timeout: 60_000_000_000, handler: crowd.peers)
+        }
+        crowd.network.run(for: 5_000_000_000)
+        #expect(gate.asked == 500 && gate.admitted == 10)
+        #expect(gate.refusals.values.max() ?? 0 <= 8)
+        #expect(crowd.server.statistics.longestTurn < Self.limit)
+    }
+
+    /// The same for those that are taken.
+    @Test func behaviour51_aCrowdOfConnectionsThatAreTaken() throws {
+        let crowd = try Crowd(0)
+        crowd.slow.timeToOpen = 200_000
+        let listener = try crowd.server.listen(.loopback(port: 0), handler: crowd.slow)
+        for _ in 0..<500 {
+            crowd.client.connect(listener.localAddress, timeout: 60_000_000_000, handler: crowd.peers)
+        }
+        crowd.network.run(for: 5_000_000_000)
+        #expect(crowd.slow.opened.count == 500)
         #expect(crowd.server.statistics.longestTurn < Self.limit)
     }
 

@@ -41,13 +41,18 @@ final class SQLiteSessionRepository: SessionRepository {
             try sweepSessions(session.at, database)
             if try rows("sessions", database) >= AuthLimits.sessions { return .full }
         }
+        var oldest: [[UInt8]] = []
         try database.statement(
-            """
-            DELETE FROM sessions WHERE family IN
-                (SELECT family FROM sessions WHERE subject = ?1 ORDER BY expires_at DESC LIMIT -1 OFFSET ?2)
-            """
-        ).run(.text(identity.subject), .integer(Int64(AuthLimits.sessionsPerSubject - 1)))
-        let displaced = database.changes
+            "SELECT family FROM sessions WHERE subject = ?1 ORDER BY expires_at DESC LIMIT -1 OFFSET ?2"
+        ).query(.text(identity.subject), .integer(Int64(AuthLimits.sessionsPerSubject - 1))) {
+            oldest.append(try $0.blob(0))
+        }
+        var displaced: [EndedSession] = []
+        for family in oldest {
+            if let ended = try end(family, at: session.at, "Too many sessions; this was the oldest.", database) {
+                displaced.append(ended)
+            }
+        }
         let times = SessionTimes(
             issuedAt: try issue(identity.subject, session.at, database),
             expiresAt: session.at + AuthLimits.refreshLife)

@@ -13,7 +13,7 @@ struct NewSession: Sendable {
 /// What became of a session that was to be stored.
 enum SessionOutcome: Equatable, Sendable {
     /// `displaced` of the subject's others ended for it.
-    case begun(SessionTimes, Identity, displaced: Int)
+    case begun(SessionTimes, Identity, displaced: [EndedSession])
     /// There are too many.
     case full
     /// The code that it was asked with is unknown, used or too old.

@@ -80,7 +80,8 @@ final class SessionBook {
         switch outcome {
         case .begun(let times, let identity, let displaced):
             metrics.begun.increment()
-            metrics.displaced.increment(by: UInt64(clamping: displaced))
+            metrics.displaced.increment(by: UInt64(clamping: displaced.count))
+            for ended in displaced { tell(of: ended) }
             return Session(id: new.id, identity: identity, refreshToken: token, times: times)
         case .full:
             throw .tooMany("There are \(AuthLimits.sessions) sessions, and no more are kept; try again later.")

@@ -269,7 +269,7 @@ private struct RoleGate: Gate {
 }
 
 /// Lets riders and drivers through to their own trips; others' are not there. A trip's rider and driver never change, so that
-/// what was looked at holds when the handler asks again.
+/// what was looked at holds when the handler asks again; the trip is attached for one that only shows it.
 private struct OwnTripGate: Gate, AsyncGate {
     let backends: Backends
 
@@ -288,6 +288,7 @@ private struct OwnTripGate: Gate, AsyncGate {
         }
         guard let trip = answer.trip else { throw .backendBroken(.trip) }
         guard principal.owns(trip) else { throw .noTrip(id) }
+        request.attach(trip)
         return .pass
     }
 }

@@ -130,8 +130,11 @@ final class TripRoutes {
         }
     }
 
-    /// `GET /trips/{id}`
+    /// `GET /trips/{id}`. A gate that asked whose trip it is has fetched it.
     private func get(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) {
+        if let trip = request[Trip_V1_Trip.self] {
+            return responder.respond(200, "application/json") { $0.appendJSON(trip: trip) }
+        }
         guard let id = request.identifier() else { throw .noTrip(request.pathParameter("id") ?? "") }
         let call = Trip_V1_GetTripRequest(tripID: id)
         backends.call(.trip, RequestScope(request, responder)) { [trips = backends.trips] options, done in

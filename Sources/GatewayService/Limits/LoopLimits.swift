@@ -87,25 +87,27 @@ struct LimitRule {
     let policy: LimitPolicy
     /// What an address as a whole may.
     let crowd: RateQuota
-    /// What `RateLimit-Policy` says to one client, and to an address or an operator.
-    private let fields: (client: String, crowd: String)
+    /// `RateLimit-Policy` as it is told to one client, and to an address or an operator.
+    private let fields: (client: HTTPFields, crowd: HTTPFields)
+    private let beforeLeft: String
 
     init(_ limit: LimitClass, _ policy: LimitPolicy) {
         self.limit = limit
         self.policy = policy
         crowd = policy.crowd
-        func field(_ factor: Int) -> String {
-            "\"\(limit.rawValue)\";q=\(policy.count * factor);w=\(policy.window)"
+        func field(_ factor: Int) -> HTTPFields {
+            ["RateLimit-Policy": "\"\(limit.rawValue)\";q=\(policy.count * factor);w=\(policy.window)"]
         }
         fields = (field(1), field(LimitPolicy.crowdFactor))
+        beforeLeft = "\"\(limit.rawValue)\";r="
     }
 
-    /// `"read";q=50;w=1`
-    func field(isCrowd: Bool) -> String { isCrowd ? fields.crowd : fields.client }
-
-    /// `"read";r=7;t=3`: what is left now, and the seconds until all of it is there again.
-    func left(_ quota: RateQuota, _ decision: RateDecision) -> String {
-        "\"\(limit.rawValue)\";r=\(quota.remaining(decision));t=\(decision.debt.wholeSeconds)"
+    /// `RateLimit-Policy: "read";q=50;w=1` and `RateLimit: "read";r=7;t=3`: what holds, and what is left now with the seconds until
+    /// all of it is there again.
+    func fields(isCrowd: Bool, _ decision: RateDecision) -> HTTPFields {
+        let quota = isCrowd ? crowd : policy.quota
+        let left = beforeLeft + String(quota.remaining(decision)) + ";t=" + String(decision.debt.wholeSeconds)
+        return (isCrowd ? fields.crowd : fields.client).adding("RateLimit", left)
     }
 }
 
@@ -128,10 +130,7 @@ private struct LimitGate: Gate {
         case .booking, .write, .token:
             guard let left else { break }
             let isCrowd = request[Principal.self]?.isOperator ?? false
-            request.addResponseFields([
-                "RateLimit-Policy": rule.field(isCrowd: isCrowd),
-                "RateLimit": rule.left(isCrowd ? rule.crowd : rule.policy.quota, left),
-            ])
+            request.addResponseFields(rule.fields(isCrowd: isCrowd, left))
         case .read, .connect, .uplink, .view: break
         }
         return .pass
@@ -156,10 +155,7 @@ extension Problem {
             429, "rate-limited",
             rule.limit.excess(of: who, wait: "\(wait) s"),
             members: Array("\"violated-policies\":[\"\(rule.limit.rawValue)\"]".utf8),
-            fields: [
-                "Retry-After": "\(wait)", "RateLimit-Policy": rule.field(isCrowd: isCrowd),
-                "RateLimit": rule.left(quota, decision),
-            ],
+            fields: rule.fields(isCrowd: isCrowd, decision).adding("Retry-After", "\(wait)"),
             type: "https://iana.org/assignments/http-problem-types#quota-exceeded")
     }
 

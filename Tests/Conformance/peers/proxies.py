@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import hashlib
 import http.client
+import importlib.util
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ import sys
 from checks import (AUTHORITY, CERTIFICATE, HTTP, HTTPS, KEY, SCRATCH, Program, attempt, check, echoed, finish, need, noise, port,
                     run, write)
 
+HTTP3 = os.path.join(os.path.dirname(__file__), "http3.py")
 BIG = noise(10_000_000)
 
 
@@ -78,6 +80,7 @@ http://127.0.0.1:{front} {{
     }}
 }}
 https://localhost:{front + 1} {{
+    bind 127.0.0.1
     tls {CERTIFICATE} {KEY}
     reverse_proxy 127.0.0.1:{upstream} {{
         {transport}
@@ -195,4 +198,8 @@ for secure, upstream in ((False, HTTP), (True, HTTPS)):
             out, status, errors = run("curl", "-sS", "--http2", "--cacert", AUTHORITY, "--max-time", "20", "-w", " %{http_version}",
                                       "-d", "body", url)
             check(f"{name} HTTP/2 in front", status == 0 and out.endswith("body 2"), out + errors)
+        if tool == "caddy" and importlib.util.find_spec("aioquic"):
+            out, status, errors = run(sys.executable, HTTP3, str(front + 1), AUTHORITY)
+            wanted = ["GET 0 200 whole", "POST 4 200 whole", "POST 1048576 200 whole", "DELETE 0 200 whole"]
+            check(f"{name} HTTP/3 in front", status == 0 and out.splitlines() == wanted, out + errors)
 finish()
