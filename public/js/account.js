@@ -10,9 +10,12 @@ const failures = {
 };
 
 export class Account {
-  /** @param {import('./session.js').Session} session */
-  constructor(session) {
+  /** @param {import('./session.js').Session} session @param {() => boolean} hasTrip whether a trip is under way here */
+  constructor(session, hasTrip) {
     this.session = session;
+    this.hasTrip = hasTrip;
+    /** What was pressed once, and would lose a guest's trip. @type {HTMLElement | null} */
+    this.warned = null;
     this.opener = button('account');
     this.menu = byID('account-menu');
     this.name = byID('account-name');
@@ -21,12 +24,15 @@ export class Account {
     this.signIn = button('sign-in');
     this.signOut = button('sign-out');
     this.opener.addEventListener('click', () => this.open(this.menu.hidden !== false));
-    this.logIn.addEventListener('click', () => session.logIn());
+    this.logIn.addEventListener('click', () => {
+      if (!this.warns(this.logIn)) session.logIn();
+    });
     this.signIn.addEventListener('click', () => {
       this.open(false);
       void session.begin();
     });
     this.signOut.addEventListener('click', async () => {
+      if (this.warns(this.signOut)) return;
       this.signOut.disabled = true;
       const isDone = await session.signOut();
       this.signOut.disabled = false;
@@ -49,11 +55,20 @@ export class Account {
     if (this.failure && !this.opener.hidden) this.open(true);
   }
 
+  /** Nobody comes back as the same guest, and nobody else sees their trip: who would leave it behind is asked to press twice.
+   * @param {HTMLElement} pressed @returns {boolean} whether this was the first time */
+  warns(pressed) {
+    if (this.session.name || !this.hasTrip() || this.warned === pressed) return false;
+    this.warned = pressed;
+    setText(this.text, 'Your trip goes on, but only this guest can see or cancel it. Press again to leave it behind.');
+    return true;
+  }
+
   /** @param {boolean} isOpen */
   open(isOpen) {
     show(this.menu, isOpen);
     setAttribute(this.opener, 'aria-expanded', String(isOpen));
-    if (!isOpen && this.failure) {
+    if (!isOpen && (this.failure || this.warned)) {
       this.failure = '';
       this.render();
     }
@@ -61,6 +76,7 @@ export class Account {
   }
 
   render() {
+    this.warned = null;
     const { state, subject, name, loginURL } = this.session;
     const isIn = state === 'signed-in';
     show(this.opener, isIn || state === 'signed-out');

@@ -72,7 +72,7 @@ async function start() {
     app.setStale(feed.state.kind !== 'live' || badge.delayed);
   };
   const app = new App({ store, stage: map, roads: graph, gazetteer, session, onTripConnection: showConnection });
-  const account = new Account(session);
+  const account = new Account(session, () => app.state.trip?.status === 'in_progress');
   session.onChange = () => {
     account.render();
     // A trip is followed by whoever may see it.

@@ -53,7 +53,15 @@ with Browser(url) as browser:
     status, body = page.evaluate(ask, ["POST", "auth/session"])
     check(status == 200 and body["subject"] == name, "the refresh token goes on with the same guest")
 
+    # Whoever signs out leaves a guest's trip behind for good, and is told so first.
     page.get_by_test_id("account").click()
+    page.get_by_test_id("sign-out").click()
+    check("only this guest" in page.get_by_test_id("account-text").text_content(), "the trip would be left behind")
+    check(page.evaluate(ask, ["GET", f"trips/{trip}"])[0] == 200, "and nothing has happened yet")
+    page.keyboard.press("Escape")
+    page.get_by_test_id("account").click()
+    check(page.get_by_test_id("account-text").text_content() == name, "the warning is over when the menu closes")
+    page.get_by_test_id("sign-out").click()
     page.get_by_test_id("sign-out").click()
     until("signed out", lambda: page.get_by_test_id("sign-in").is_visible())
     check(page.context.cookies() == [], "the cookies are gone")
