@@ -121,9 +121,8 @@ var targets: [Target] = [
     room(
         "DriverSimulator",
         [
-            "Access", "Basics", "Bytes", "Reactor", "JSONWire", "RideDomain", "Telemetry", "Settings", "GRPCRuntime",
-            "RideAPI",
-            "Operations",
+            "Access", "Basics", "Bytes", "Reactor", "HTTPClient", "JSONWire", "RideDomain", "Telemetry", "Settings",
+            "GRPCRuntime", "RideAPI", "Operations",
         ]),
 
     // Floor 5: programs
@@ -202,7 +201,12 @@ var targets: [Target] = [
     tests("KafkaClient", ["Bytes", "Reactor", "CRdKafka", "Telemetry", "TestSupport"]),
     tests("SQLiteStore", ["Reactor", "ReactorSim", "Storage", "Telemetry", "TestSupport"]),
     tests("RideAPI", ["Bytes", "ProtobufWire", "JSONWire", "GRPCRuntime", "RideDomain"]),
-    tests("DriverSimulator", ["Basics", "RideDomain"]),
+    tests(
+        "DriverSimulator",
+        [
+            "Basics", "Bytes", "GRPCRuntime", "HTTPClient", "HTTPServer", "JSONWire", "Operations", "Reactor",
+            "ReactorSim", "RideAPI", "RideDomain", "Settings", "TestSupport",
+        ]),
     tests(
         "DriverService",
         [

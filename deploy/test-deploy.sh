@@ -198,6 +198,20 @@ wait "$building" || {
 }
 ok "gateway, driver, trip, simulator and cabstand are built (release, static standard library)"
 
+# ask URL: the body; a line in $work/client says what came back, or why nothing did.
+ask() {
+    local answer status=0
+    answer=$(curl -sS --max-time 10 -w '\n%{http_code} after %{time_total} s' "$1" 2>"$work/curl") || status=$?
+    say "$(date +%T) $1: curl $status, HTTP ${answer##*$'\n'}, ${#answer} bytes $(tr '\n' ' ' <"$work/curl")" >>"$work/client"
+    say "${answer%$'\n'*}"
+}
+cars() { ask "$1/drivers/available?limit=1000" | jq '.drivers | length'; }
+has_cars() {
+    local count
+    count=$(cars "$1")
+    [ "${count:-0}" -ge "$2" ]
+}
+
 step "the image"
 quietly docker build -f deploy/Dockerfile --build-arg BINARIES=prebuilt -t cabstand -t cabstand:dev . || fail "docker build"
 quietly docker build -f deploy/Dockerfile --build-arg BINARIES=prebuilt --build-arg RUN_IMAGE=debian:bookworm-slim \
@@ -212,7 +226,8 @@ done
 container=$(docker run -d --read-only --cap-drop ALL --security-opt no-new-privileges -v /data -p 127.0.0.1:8080:8080 \
     -e CABSTAND_SIMULATED_DRIVERS=20 -e CABSTAND_AUTH=required cabstand)
 until_true 60 "cabstand in one container is healthy" docker exec "$container" cabstand --check
-expect "all in one container, root file system read-only: 20 cars" 20 "$(curl -s localhost:8080/drivers/available | jq '.drivers | length')"
+until_true 30 "20 cars" has_cars http://localhost:8080 20
+ok "all in one container, root file system read-only: 20 cars"
 quietly docker stop "$container"
 expect "it ends by SIGTERM with 0" 0 "$(docker inspect -f '{{.State.ExitCode}}' "$container")"
 quietly docker rm -v "$container"
@@ -230,19 +245,6 @@ book() {
     local guest
     guest=$(curl -s --max-time 10 -X POST "$1/auth/guest" | jq -r .access_token)
     curl -s --max-time 10 "$1/trips" -H "authorization: Bearer $guest" -H 'content-type: application/json' -d "$ride" | jq -r '.id // .code'
-}
-# ask URL: the body; a line in $work/client says what came back, or why nothing did.
-ask() {
-    local answer status=0
-    answer=$(curl -sS --max-time 10 -w '\n%{http_code} after %{time_total} s' "$1" 2>"$work/curl") || status=$?
-    say "$(date +%T) $1: curl $status, HTTP ${answer##*$'\n'}, ${#answer} bytes $(tr '\n' ' ' <"$work/curl")" >>"$work/client"
-    say "${answer%$'\n'*}"
-}
-cars() { ask "$1/drivers/available?limit=1000" | jq '.drivers | length'; }
-has_cars() {
-    local count
-    count=$(cars "$1")
-    [ "${count:-0}" -ge "$2" ]
 }
 # Whether a gateway is ready: before, it may not know yet what was revoked, and refuses tokens.
 is_ready() { [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 5 "$1/readyz")" = 200 ]; }

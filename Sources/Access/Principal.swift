@@ -86,6 +86,12 @@ public final class Principal: Sendable {
     /// Whether what is asked in this driver's name may be: by themselves, or by a service whose task it is (`RPCRight`).
     public func speaksFor(driver id: String) -> Bool { isService || isDriver(id) }
 
+    /// Whether they may register that driver, and sign them in by a code: an operator anybody, and a program of the installation that
+    /// brings simulated drivers along (`RPCRight`) those.
+    public func enrols(driver id: String?) -> Bool {
+        isOperator || isService && id?.hasPrefix(Identifier.simulatedDriverPrefix) == true
+    }
+
     /// Whether what is asked in this rider's name may be.
     public func speaksFor(rider id: String) -> Bool { isService || isRider(id) }
 

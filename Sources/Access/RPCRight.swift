@@ -71,10 +71,10 @@ public struct RPCRight: Sendable {
 
     /// The gateway calls in the name of whoever asks it, with their token. In its own name it asks for what it shows to many
     /// (lists, cars, trips that are watched), and for what outlives a token: the streams behind a WebSocket, which it closes itself
-    /// when the token ends. Simulated drivers have no tokens of their own: their apps are the simulator, or the driver service that
-    /// brings them along.
+    /// when the token ends. The simulator, or the driver service that brings simulated drivers along, registers and enrols those
+    /// alone; what they do then they do by tokens of their own.
     private static let table: [String: RPCRight] = {
-        let apps: Set<ServiceName> = [.driver, .simulator]
+        let simulators: Set<ServiceName> = [.driver, .simulator]
         var table: [String: RPCRight] = [:]
         func service(_ name: String, _ rows: [String: RPCRight]) {
             for (method, right) in rows { table["/\(name)/\(method)"] = right }
@@ -82,16 +82,16 @@ public struct RPCRight: Sendable {
         service(
             "driver.v1.DriverService",
             [
-                "RegisterDriver": changes(services: apps),
-                "GetDriver": reads(.rider, .driver, services: apps.union([.gateway, .trip])),
+                "RegisterDriver": changes(services: simulators),
+                "GetDriver": reads(.rider, .driver, services: [.gateway, .trip]),
                 "ListDrivers": reads(),
                 "FindAvailableDrivers": reads(.rider, .driver, services: [.gateway, .trip]),
                 "ListDriversInAreas": reads(services: [.gateway]),
                 // A driver their own, in each of these.
                 "UpdateDriverStatus": changes(.driver),
-                "ReportLocations": changes(.driver, services: apps.union([.gateway])),
-                "StreamLocations": changes(.driver, services: apps.union([.gateway])),
-                "WatchDriver": reads(.driver, services: apps.union([.gateway])),
+                "ReportLocations": changes(.driver, services: [.gateway]),
+                "StreamLocations": changes(.driver, services: [.gateway]),
+                "WatchDriver": reads(.driver, services: [.gateway]),
                 "UpdateDriver": changes(),
                 "DeleteDriver": changes(),
                 "SuspendDriver": changes(),
@@ -103,12 +103,12 @@ public struct RPCRight: Sendable {
                 // A rider for themselves.
                 "CreateTrip": changes(.rider),
                 // Riders and drivers their own; others are not there.
-                "GetTrip": reads(.rider, .driver, services: apps),
+                "GetTrip": reads(.rider, .driver),
                 "ListTrips": reads(.rider, .driver, services: [.driver]),
                 "WatchTrip": reads(.rider, .driver, services: [.gateway]),
                 "CancelTrip": changes(.rider, .driver),
-                "PickUpTrip": changes(.driver, services: apps),
-                "CompleteTrip": changes(.driver, services: apps),
+                "PickUpTrip": changes(.driver),
+                "CompleteTrip": changes(.driver),
                 "EndTrip": changes(),
             ])
         // The gateway has found out whom a session is for. Enrolments and revocations are what operators order.
@@ -118,7 +118,7 @@ public struct RPCRight: Sendable {
                 "CreateSession": changes(services: [.gateway]),
                 "RefreshSession": changes(services: [.gateway]),
                 "EndSession": changes(services: [.gateway]),
-                "CreateEnrolment": changes(),
+                "CreateEnrolment": changes(services: simulators),
                 "RedeemEnrolment": changes(services: [.gateway]),
                 "CreateTicket": changes(services: [.gateway]),
                 "RedeemTicket": changes(services: [.gateway]),

@@ -16,6 +16,8 @@ public final class ServiceIdentity: Sendable {
     public let serverTLS: TLSServerContext?
     /// For connections to other services; nil: HTTP/2 in the clear.
     private let clientTLS: TLSClientContext?
+    /// The same without this program's certificate.
+    private let strangerTLS: TLSClientContext?
     private let settings: ProgramSettings
     private let secret: Mutex<ServiceSecret?>
     /// Grows with each change of the secret.
@@ -56,6 +58,7 @@ public final class ServiceIdentity: Sendable {
         }
         clientTLS =
             authorities.isEmpty ? nil : try TLSClientContext(trustedPath: authorities, identity: own, alpn: ["h2"])
+        strangerTLS = authorities.isEmpty ? nil : try TLSClientContext(trustedPath: authorities, alpn: ["h2"])
         expiry = CertificateExpiry(service: name.rawValue, use: "services")
         authoritiesExpiry = CertificateExpiry(service: name.rawValue, use: "authorities")
         noteExpiry()
@@ -81,6 +84,7 @@ public final class ServiceIdentity: Sendable {
         if let clientTLS {
             attempt("what other services are called with", settings.tlsCA) { () throws(TLSError) in
                 try clientTLS.reload()
+                try strangerTLS?.reload()
             }
         }
         if !settings.serviceSecret.isEmpty {
@@ -119,6 +123,14 @@ public final class ServiceIdentity: Sendable {
         if !settings.serviceSecret.isEmpty {
             options.interceptors = [OwnName(token: LoopBound(OwnToken(self, loop), loop: loop))]
         }
+        return options
+    }
+
+    /// The options of a channel on which this program says nothing of itself: for calls that somebody else's token is shown with, as an
+    /// app would make them.
+    public var strangerChannelOptions: ChannelOptions {
+        var options = ChannelOptions.betweenServices
+        options.tls = strangerTLS
         return options
     }
 

@@ -1,17 +1,18 @@
 import GRPCRuntime
+import HTTPClient
 import Reactor
 import RideAPI
 import RideDomain
 import Telemetry
 
-/// Simulated drivers on real streets, each as a driver's app would be: registered over gRPC, one position a second on a
-/// stream of its own (`LocationSender`), its trips learned from `WatchDriver`, fetched from the trip service, picked up and completed
-/// there. Nothing is asked or told in any other way. On the loop.
+/// Simulated drivers on real streets, each as a driver's app would be: registered over gRPC, signed in at the gateway, one position a
+/// second on a stream of its own (`LocationSender`), its trips learned from `WatchDriver`, fetched from the trip service, picked up and
+/// completed there, all by its own token. Nothing is asked or told in any other way. On the loop.
 final class SimulatedFleet {
     /// Drivers that share a connection. Reason: each has two streams, and the server takes 4,096 on a connection.
     static let driversPerConnection = 1_000
-    /// Registrations under way at once.
-    private static let registrationsAtOnce = 16
+    /// Drivers at once on their way to the road. Reason: those that are registered and don't drive yet are shown as free.
+    private static let startsAtOnce = 16
     /// Parts of a second in which a part of the drivers sends: not all at the same instant.
     private static let parts = 10
 
@@ -21,7 +22,10 @@ final class SimulatedFleet {
     private let loop: EventLoop
     private var apps: [SimulatedApp] = []
     private var channels: [GRPCChannel] = []
+    private let registry: GRPCChannel
     private let trips: GRPCChannel
+    /// nil: nobody is asked who they are.
+    private let desk: SignInDesk?
     private let planner: SharedPlanner
     private var nextToStart = 0
     private var part = 0
@@ -31,13 +35,24 @@ final class SimulatedFleet {
     ///   - count: how many; the numbers begin with 1.
     ///   - driverService: its `host:port`.
     ///   - tripService: its `host:port`.
-    ///   - options: of the channels to the driver service, and to the trip service.
+    ///   - options: of the channels to the driver service and to the trip service on which drivers call, and of that on which the
+    ///     simulator calls the driver service in its own name.
+    ///   - gateway: where drivers sign in; nil: nobody is asked who they are.
+    ///   - client: asks it; of the same loop. It is closed with this.
     init(
         loop: EventLoop, count: Int, graph: RoadGraph, driverService: String, tripService: String,
-        options: (drivers: ChannelOptions, trips: ChannelOptions)
+        options: (drivers: ChannelOptions, trips: ChannelOptions, registry: ChannelOptions),
+        gateway: HTTPOrigin? = nil, client: HTTPClient? = nil
     ) {
         self.loop = loop
         trips = GRPCChannel(loop: loop, target: tripService, options: options.trips)
+        let registry = GRPCChannel(loop: loop, target: driverService, options: options.registry)
+        self.registry = registry
+        desk = gateway.map {
+            SignInDesk(
+                loop: loop, gateway: $0, client: client ?? HTTPClient(loop: loop),
+                auth: Auth_V1_AuthServiceClient(channel: registry))
+        }
         planner = SharedPlanner(RoutePlanner(graph: graph))
         var services: [LocationService] = []
         for number in 1...max(1, count) where number <= count {
@@ -48,14 +63,15 @@ final class SimulatedFleet {
             }
             apps.append(
                 SimulatedApp(
-                    loop: loop, number: number, service: services[services.count - 1],
-                    trips: Trip_V1_TripServiceClient(channel: trips),
-                    planner: planner))
+                    loop: loop, number: number, registry: Driver_V1_DriverServiceClient(channel: registry),
+                    service: services[services.count - 1], trips: Trip_V1_TripServiceClient(channel: trips),
+                    desk: desk, planner: planner))
         }
         tell(of: trips, as: "trip_service", "The trip service can't be reached.")
-        if let drivers = channels.first {
+        for drivers in [registry] + channels.prefix(1) {
             tell(of: drivers, as: "driver_service", "The driver service can't be reached.")
         }
+        desk?.onState = { [weak self] in self?.onState("gateway", $0) }
     }
 
     private func tell(of channel: GRPCChannel, as service: String, _ failure: String) {
@@ -70,7 +86,7 @@ final class SimulatedFleet {
 
     func start() {
         trips.connect()
-        for _ in 0..<Self.registrationsAtOnce { startNext() }
+        for _ in 0..<Self.startsAtOnce { startNext() }
         timer = loop.schedule(every: 1_000_000_000 / UInt64(Self.parts)) { [weak self] in self?.tick() }
     }
 
@@ -78,7 +94,8 @@ final class SimulatedFleet {
         if let timer { loop.cancel(timer) }
         timer = nil
         for app in apps { app.stop() }
-        for channel in channels + [trips] { channel.close() }
+        desk?.close()
+        for channel in channels + [trips, registry] { channel.close() }
         channels = []
         apps = []
     }

@@ -5,7 +5,7 @@ import RideDomain
 enum SimulatedProfiles {
     static func id(_ number: Int) -> String {
         let digits = String(number)
-        return "sim-" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+        return Identifier.simulatedDriverPrefix + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 
     static func profile(_ number: Int) -> DriverProfile {

@@ -5,8 +5,7 @@ import Reactor
 import Settings
 import Telemetry
 
-/// Simulated drivers on a loop with a thread of its own. It is to the services what the apps of drivers are: it speaks gRPC
-/// with them, and nothing else.
+/// Simulated drivers on a loop with a thread of its own. To the gateway and the services they are what the apps of drivers are.
 ///
 ///     let server = try SimulatorServer(settings: settings)
 ///     try server.start()
@@ -18,6 +17,8 @@ public final class SimulatorServer: ServerProcess {
     private let admin: LoopBound<AdminPort>?
     private let readiness: ServiceReadiness
     private let identity: ServiceIdentity
+    /// nil: nobody is asked who they are.
+    private let gateway: SimulatorGateway?
 
     /// Where health and metrics are served, if a port is configured for it.
     public let adminAddress: SocketAddress?
@@ -26,24 +27,35 @@ public final class SimulatorServer: ServerProcess {
     ///
     /// - Parameters:
     ///   - driverService: where it listens, if that is not what the settings say: a service that brings its drivers along.
-    /// - Throws: what is wrong with the streets or with the port for operators.
-    public init(settings: ProgramSettings, driverService: SocketAddress? = nil) throws {
+    ///   - gateway: where the program's own gateway listens, if it has one: drivers sign in there unless the settings name another.
+    /// - Throws: what is wrong with the streets, with the port for operators, or with how drivers are to sign in.
+    public init(
+        settings: ProgramSettings, driverService: SocketAddress? = nil, gateway: SocketAddress? = nil
+    ) throws {
         group = try EventLoopGroup(count: 1)
         let loop = group.loops[0]
+        let identity = try ServiceIdentity(.simulator, settings: settings)
+        self.identity = identity
+        let desk = try SimulatorGateway.of(settings, own: gateway)
+        self.gateway = desk
         let readiness = ServiceReadiness(
-            loops: [loop], dependencies: ["driver_service", "trip_service"], now: loop.preciseNow())
+            loops: [loop], dependencies: ["driver_service", "trip_service"] + (desk == nil ? [] : ["gateway"]),
+            now: loop.preciseNow())
         self.readiness = readiness
         let graph = try RoadGraph(path: settings.publicDir + "/map/neubrandenburg-roads.json")
         let target = driverService?.reachableHere.description ?? settings.driverService.description
-        let identity = try ServiceIdentity(.simulator, settings: settings)
-        self.identity = identity
-        let options = identity.channelOptions(on: loop)
-        var drivers = options
+        var registry = identity.channelOptions(on: loop)
+        let trips = desk == nil ? registry : identity.strangerChannelOptions
+        var drivers = trips
         // A service that brings its drivers along is on this machine, whatever its address.
-        if driverService != nil { drivers.authority = "localhost" }
+        if driverService != nil {
+            registry.authority = "localhost"
+            drivers.authority = "localhost"
+        }
         let fleet = SimulatedFleet(
             loop: loop, count: settings.simulatedDrivers, graph: graph, driverService: target,
-            tripService: settings.tripService.description, options: (drivers, options))
+            tripService: settings.tripService.description, options: (drivers, trips, registry), gateway: desk?.origin,
+            client: desk?.client(on: loop))
         fleet.onState = { service, failure in
             readiness.set(service, failure.map { .failing($0) } ?? .ok)
         }
@@ -61,7 +73,8 @@ public final class SimulatorServer: ServerProcess {
             "driving",
             metadata: [
                 "drivers": "\(settings.simulatedDrivers)", "driver_service": target,
-                "trip_service": "\(settings.tripService)", "admin": admin.map { "\($0.address)" } ?? "off",
+                "trip_service": "\(settings.tripService)", "gateway": desk.map { "\($0.origin)" } ?? "not asked",
+                "admin": admin.map { "\($0.address)" } ?? "off",
             ])
     }
 
@@ -74,7 +87,10 @@ public final class SimulatorServer: ServerProcess {
     }
 
     /// Certificates, and the services' secret.
-    public func reload() { identity.reload() }
+    public func reload() {
+        identity.reload()
+        gateway?.reload()
+    }
 
     public var files: [String] { identity.files }
 

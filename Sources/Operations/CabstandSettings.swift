@@ -92,6 +92,13 @@ public struct CabstandSettings: SettingsCatalogue {
     )
     .of("driver", "cabstand", "simulator")
     .withDefault("200", in: "simulator")
+    public let gateway = Setting.text(
+        "GATEWAY", default: "http://127.0.0.1:8080", allowed: "an address of http or https without a path",
+        help:
+            "Where simulated drivers sign in, as drivers' apps do; empty: at the program's own gateway, which only the all-in-one program has."
+    )
+    .of("driver", "cabstand", "simulator")
+    .withDefault("", in: "cabstand")
     public let driverTTLSeconds = Setting.integer(
         "DRIVER_TTL_S", default: 60, 1...86_400, unit: "seconds",
         help: "A driver whose app streamed positions leaves every list after so long a silence."
@@ -147,7 +154,7 @@ public struct CabstandSettings: SettingsCatalogue {
         "AUTH", default: "required", ["off", "required"],
         help: "Whether the program asks who somebody is: with off, everybody may do everything."
     )
-    .of("gateway", "driver", "trip", "cabstand")
+    .of("gateway", "driver", "trip", "cabstand", "simulator")
     public let authKey = Setting.list(
         "AUTH_KEY", allowed: "PEM files between commas",
         help:
@@ -263,7 +270,7 @@ extension SettingsDeclaration<CabstandSettings> {
     public static var simulator: Self {
         Self(
             program: "simulator",
-            summary: "Simulated drivers: each is to the services what a driver's app is, and speaks nothing but gRPC.")
+            summary: "Simulated drivers: each signs in and speaks gRPC with the services, as a driver's app does.")
     }
 
     public static var cabstand: Self {

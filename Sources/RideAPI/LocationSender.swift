@@ -39,7 +39,7 @@ public final class LocationSender {
 
     private let driver: String
     private let service: LocationService
-    private let options: CallOptions
+    private var options: CallOptions
     private var stream: Stream?
     /// Of `stream`: what is told of an earlier one is not heard.
     private var number: UInt64 = 0
@@ -125,6 +125,15 @@ public final class LocationSender {
         }
         completion(outcome)
         outcome = Outcome()
+    }
+
+    /// Makes its calls with other options from the next position on: with a new token, before the service ends the stream that came
+    /// with the old one. The stream that is open ends as by `end`.
+    public func use(_ options: CallOptions) {
+        self.options = options
+        end()
+        // What was refused was refused to the options before.
+        pausedUntil = 0
     }
 
     /// Sends no more. What was sent still counts for the service; nothing is told of it.

@@ -3,6 +3,9 @@
 public enum Identifier {
     public static let maximumLength = 64
 
+    /// How the identifiers of simulated drivers begin: programs that bring some along may register and enrol those alone.
+    public static let simulatedDriverPrefix = "sim-"
+
     /// What `/drivers/…` and `/trips/…` could not be asked for: clients resolve dot segments before they send a path (RFC 3986
     /// §5.2.4), and a route goes before an identifier.
     public static let reserved = [".", "..", "available"]

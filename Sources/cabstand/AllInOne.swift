@@ -61,7 +61,7 @@ struct AllInOne {
         gateway.readiness.show("database", of: trip.readiness, as: "trip_database")
         drivers =
             settings.simulatedDrivers > 0
-            ? try SimulatorServer(settings: inTurn, driverService: driver.grpcAddress) : nil
+            ? try SimulatorServer(settings: inTurn, driverService: driver.grpcAddress, gateway: gateway.address) : nil
         servers =
             [gateway] + (drivers.map { [$0] } ?? []) + [trip, driver]
             + (broker.map { [EmbeddedBrokerProcess($0)] } ?? [])

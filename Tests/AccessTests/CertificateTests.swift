@@ -80,6 +80,11 @@ import Testing
         defer { house.close() }
         let gateway = try mount.gateway()
         #expect(areas(house.caller(nil, options: gateway.channelOptions(on: house.loop))) == "OK")
+        // By the same authorities, and without a word of who it is: for calls by somebody's token.
+        #expect(
+            areas(house.caller(nil, options: gateway.strangerChannelOptions)) == "UNAUTHENTICATED unauthenticated")
+        let olga = house.token("olga", .operator)
+        #expect(areas(house.caller(olga, options: gateway.strangerChannelOptions)) == "OK")
         // Another service's certificate is another service's.
         func certificate(_ names: String, _ signer: TestCertificate?, days: Int = 2) -> TestCertificate {
             TestCertificate("gateway", names: names, signedBy: signer, days: days)

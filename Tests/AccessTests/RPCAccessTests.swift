@@ -97,6 +97,33 @@ import Testing
         }
     }
 
+    @Test func programsRegisterAndEnrolSimulatedDriversOnly() throws {
+        let house = try House()
+        defer { house.close() }
+        try register(house, "d1")
+        let notYours = "PERMISSION_DENIED not-yours"
+        for service in [ServiceName.driver, .simulator] {
+            let caller = house.caller(try house.token(service))
+            func registration(_ id: String?) -> String {
+                caller.refusal {
+                    $0.drivers.registerDriver(
+                        .init(id: id, name: "Ada", vehicle: Self.vehicle, lat: pickup.lat, lon: pickup.lon), $1)
+                }
+            }
+            func enrolment(_ id: String) -> String {
+                caller.refusal {
+                    Auth_V1_AuthServiceClient(channel: $0.drivers.channel).createEnrolment(.init(driverID: id), $1)
+                }
+            }
+            #expect(registration("sim-0001") == "OK" && enrolment("sim-0001") == "OK")
+            #expect(enrolment("sim-0002") == "NOT_FOUND driver-not-found")
+            for id in ["d1", "d2", "sim", "Sim-0001", "xsim-0001", ""] {
+                #expect(registration(id) == notYours && enrolment(id) == notYours, "\(service): \(id)")
+            }
+            #expect(registration(nil) == notYours)
+        }
+    }
+
     @Test func nobodyReachesWhatIsSomebodyElses() throws {
         let house = try House()
         defer { house.close() }

@@ -198,19 +198,19 @@ import Testing
         // In its own name it begins sessions; another service has nobody who writes it down.
         let own = house.caller(gateway)
         let position = Driver_V1_ReportLocationsRequest(driverID: "d1", lat: 53.55, lon: 13.26)
-        for caller in [own, house.caller(try house.token(ServiceName.simulator))] {
-            end(house) {
-                let stream = caller.drivers.streamLocations(onMessage: { _ in }, onEnd: $0)
-                stream.send(position)
-            }
-            _ = caller.refusal { $0.drivers.getDriver(.init(driverID: "d1"), $1) }
+        end(house) {
+            let stream = own.drivers.streamLocations(onMessage: { _ in }, onEnd: $0)
+            stream.send(position)
         }
+        _ = own.refusal { $0.drivers.getDriver(.init(driverID: "d1"), $1) }
+        let simulator = house.caller(try house.token(ServiceName.simulator))
+        for id in ["sim-1", "d1"] { _ = simulator.refusal { $0.drivers.registerDriver(.init(id: id), $1) } }
         // What it may not do it can't have been asked for, and a proof that is none is none here, too.
         _ = own.refusal { $0.drivers.deleteDriver(.init(driverID: "d1"), $1) }
         delete(.relayed(boss, by: try house.token(ServiceName.trip)))
         delete(.relayed(boss, by: boss))
         let expected = [
-            "simulator StreamLocations d1 rejected driver-not-found",
+            "simulator RegisterDriver sim-1 rejected invalid-body", "simulator RegisterDriver d1 denied not-yours",
             "gateway DeleteDriver - denied insufficient-scope",
             "boss DeleteDriver d1 rejected driver-not-found", "boss DeleteDriver d1 rejected driver-not-found",
         ]

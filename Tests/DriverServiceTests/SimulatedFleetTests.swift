@@ -14,7 +14,7 @@ import Testing
     private func simulator(_ count: Int, _ station: Station) throws -> SimulatorServer {
         let environment = [
             "CABSTAND_SIMULATED_DRIVERS": "\(count)", "CABSTAND_PUBLIC_DIR": Self.publicFolder,
-            "CABSTAND_TRIP_SERVICE": "\(station.tripAddress)",
+            "CABSTAND_TRIP_SERVICE": "\(station.tripAddress)", "CABSTAND_AUTH": "off",
         ]
         guard case .run(let settings) = try SettingsDeclaration.simulator.read(arguments: [], environment: environment)
         else { preconditionFailure("a help text was not asked for") }

@@ -43,6 +43,7 @@ import Testing
         #expect(try values(.cabstand).bind == "127.0.0.1")
         #expect(try values(.gateway).bind == "0.0.0.0")
         #expect(try values(.trip).grpcPort == 50052)
+        #expect(try values(.driver).gateway == "http://127.0.0.1:8080" && values(.cabstand).gateway == "")
     }
 
     @Test func aBadValueSaysWhatIsAllowed() {

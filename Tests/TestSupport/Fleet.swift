@@ -47,7 +47,8 @@ public final class Fleet {
         var environment = [
             "CABSTAND_BIND": "127.0.0.1", "CABSTAND_HTTP_PORT": "\(httpPort)",
             "CABSTAND_DRIVER_SERVICE": "127.0.0.1:\(driverPort)", "CABSTAND_TRIP_SERVICE": "127.0.0.1:\(tripPort)",
-            "CABSTAND_KAFKA_BOOTSTRAP_SERVERS": bootstrapServers, "CABSTAND_KAFKA_PARTITIONS": "4",
+            "CABSTAND_GATEWAY": "http://127.0.0.1:\(httpPort)", "CABSTAND_KAFKA_BOOTSTRAP_SERVERS": bootstrapServers,
+            "CABSTAND_KAFKA_PARTITIONS": "4",
             "CABSTAND_PUBLIC_DIR": Tool.repository + "/public", "CABSTAND_EVENT_LOOPS": "1", "CABSTAND_GRACE_S": "10",
             "CABSTAND_DATABASE_URL": "sqlite:\(folder.file(service.rawValue)).db",
         ]

@@ -44,6 +44,9 @@ final class AuthHandler: Auth_V1_AuthServiceAsyncHandler {
         _ request: Auth_V1_CreateEnrolmentRequest, _ context: ServerContext
     ) async throws -> Auth_V1_CreateEnrolmentResponse {
         context[AuditedCall.self]?.isAbout(request.driverID)
+        if let caller = context[Principal.self], !caller.enrols(driver: request.driverID) {
+            throw DriverError.notSimulated
+        }
         let (code, expiresAt) = try await book.enrol(request.driverID, deadline: deadline(context))
         return Auth_V1_CreateEnrolmentResponse(
             code: code.text, expiresAt: Google_Protobuf_Timestamp(unixMilliseconds: expiresAt))

@@ -1,5 +1,6 @@
 import GRPCRuntime
 import RideAPI
+import RideDomain
 
 /// Domain errors as gRPC statuses: the API's problem codes in `grpc-status-details-bin`, and sentences that say the value, the
 /// rule and the remedy.
@@ -18,7 +19,7 @@ extension DriverError: RPCErrorConvertible {
         case .tooMany: .resourceExhausted
         case .refreshTokenInvalid, .refreshTokenReused, .enrolmentInvalid, .ticketInvalid, .tokenRevoked:
             .unauthenticated
-        case .notYours: .permissionDenied
+        case .notYours, .notSimulated: .permissionDenied
         }
     }
 
@@ -75,6 +76,11 @@ extension DriverError: RPCErrorConvertible {
         case .tokenRevoked: ProblemDetails(code: "invalid-token", detail: "The token was revoked.")
         case .notYours:
             ProblemDetails(code: "not-yours", detail: "The token is another driver's.")
+        case .notSimulated:
+            ProblemDetails(
+                code: "not-yours",
+                detail: "A program registers and enrols simulated drivers only, whose ids begin with "
+                    + "\(Identifier.simulatedDriverPrefix).")
         }
     }
 }

@@ -28,6 +28,7 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     ) {
         if let id = request.id { call[AuditedCall.self]?.isAbout(id) }
         answer(call) { [book] deadline throws(DriverError) in
+            if let caller = call[Principal.self], !caller.enrols(driver: request.id) { throw .notSimulated }
             let profile = try DriverRequests.profile(request) { book.makeID() }
             let (driver, created) = try await book.register(
                 profile, position: Position(lat: request.lat, lon: request.lon).rounded, deadline: deadline,

@@ -21,6 +21,8 @@ enum DriverError: Error, Sendable, Equatable {
     case tooMany(String)
     /// The caller is another driver.
     case notYours
+    /// The caller is a program that brings simulated drivers along, and this is none of them.
+    case notSimulated
     /// The refresh token is unknown, or its session has ended.
     case refreshTokenInvalid
     /// The refresh token was used before; its session has ended now.

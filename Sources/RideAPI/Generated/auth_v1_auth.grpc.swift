@@ -12,10 +12,11 @@ public protocol Auth_V1_AuthServiceHandler: AnyObject {
     /// Changes a session's refresh token into the next one. UNAUTHENTICATED: `refresh-token-invalid` for one that is unknown,
     /// expired or ended; `refresh-token-reused` for one that was used before, which ends its session.
     func refreshSession(_ request: Auth_V1_RefreshSessionRequest, _ call: UnaryServerCall<Auth_V1_RefreshSessionResponse>)
-    /// Ends a session. Idempotent: an unknown token's session has ended.
+    /// Ends a session, and with it every access token that was made for it (their `jti` begins with the session's id). Idempotent: an
+    /// unknown token's session has ended.
     func endSession(_ request: Auth_V1_EndSessionRequest, _ call: UnaryServerCall<Auth_V1_EndSessionResponse>)
     /// Makes a code by which a driver's app signs in, once, within 24 hours. The driver's earlier codes end. NOT_FOUND if the driver
-    /// is unknown.
+    /// is unknown. For operators; a program that brings simulated drivers along makes codes for these.
     func createEnrolment(_ request: Auth_V1_CreateEnrolmentRequest, _ call: UnaryServerCall<Auth_V1_CreateEnrolmentResponse>)
     /// Changes a code into a session of its driver. UNAUTHENTICATED, `enrolment-invalid`: it is unknown, used or too old.
     func redeemEnrolment(_ request: Auth_V1_RedeemEnrolmentRequest, _ call: UnaryServerCall<Auth_V1_RedeemEnrolmentResponse>)
@@ -37,10 +38,11 @@ public protocol Auth_V1_AuthServiceAsyncHandler: AnyObject {
     /// Changes a session's refresh token into the next one. UNAUTHENTICATED: `refresh-token-invalid` for one that is unknown,
     /// expired or ended; `refresh-token-reused` for one that was used before, which ends its session.
     func refreshSession(_ request: Auth_V1_RefreshSessionRequest, _ context: ServerContext) async throws -> Auth_V1_RefreshSessionResponse
-    /// Ends a session. Idempotent: an unknown token's session has ended.
+    /// Ends a session, and with it every access token that was made for it (their `jti` begins with the session's id). Idempotent: an
+    /// unknown token's session has ended.
     func endSession(_ request: Auth_V1_EndSessionRequest, _ context: ServerContext) async throws -> Auth_V1_EndSessionResponse
     /// Makes a code by which a driver's app signs in, once, within 24 hours. The driver's earlier codes end. NOT_FOUND if the driver
-    /// is unknown.
+    /// is unknown. For operators; a program that brings simulated drivers along makes codes for these.
     func createEnrolment(_ request: Auth_V1_CreateEnrolmentRequest, _ context: ServerContext) async throws -> Auth_V1_CreateEnrolmentResponse
     /// Changes a code into a session of its driver. UNAUTHENTICATED, `enrolment-invalid`: it is unknown, used or too old.
     func redeemEnrolment(_ request: Auth_V1_RedeemEnrolmentRequest, _ context: ServerContext) async throws -> Auth_V1_RedeemEnrolmentResponse
@@ -183,7 +185,8 @@ public struct Auth_V1_AuthServiceClient {
         try await channel.unary("/auth.v1.AuthService/RefreshSession", request, options: options)
     }
 
-    /// Ends a session. Idempotent: an unknown token's session has ended.
+    /// Ends a session, and with it every access token that was made for it (their `jti` begins with the session's id). Idempotent: an
+    /// unknown token's session has ended.
     @inlinable
     @discardableResult
     public func endSession(
@@ -193,7 +196,8 @@ public struct Auth_V1_AuthServiceClient {
         channel.unary("/auth.v1.AuthService/EndSession", request, options: options, completion)
     }
 
-    /// Ends a session. Idempotent: an unknown token's session has ended.
+    /// Ends a session, and with it every access token that was made for it (their `jti` begins with the session's id). Idempotent: an
+    /// unknown token's session has ended.
     @inlinable
     public nonisolated(nonsending) func endSession(
         _ request: Auth_V1_EndSessionRequest, options: CallOptions = CallOptions()
@@ -202,7 +206,7 @@ public struct Auth_V1_AuthServiceClient {
     }
 
     /// Makes a code by which a driver's app signs in, once, within 24 hours. The driver's earlier codes end. NOT_FOUND if the driver
-    /// is unknown.
+    /// is unknown. For operators; a program that brings simulated drivers along makes codes for these.
     @inlinable
     @discardableResult
     public func createEnrolment(
@@ -213,7 +217,7 @@ public struct Auth_V1_AuthServiceClient {
     }
 
     /// Makes a code by which a driver's app signs in, once, within 24 hours. The driver's earlier codes end. NOT_FOUND if the driver
-    /// is unknown.
+    /// is unknown. For operators; a program that brings simulated drivers along makes codes for these.
     @inlinable
     public nonisolated(nonsending) func createEnrolment(
         _ request: Auth_V1_CreateEnrolmentRequest, options: CallOptions = CallOptions()

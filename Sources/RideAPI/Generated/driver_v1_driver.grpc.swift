@@ -8,7 +8,8 @@ import ProtobufWire
 /// Serves `driver.v1.DriverService`. All calls come on the loop that serves.
 public protocol Driver_V1_DriverServiceHandler: AnyObject {
     /// Adds a driver with their profile and first position. With an id it is idempotent: the same profile again changes
-    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile.
+    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile. For operators; a program that brings simulated
+    /// drivers along registers these.
     func registerDriver(_ request: Driver_V1_RegisterDriverRequest, _ call: UnaryServerCall<Driver_V1_RegisterDriverResponse>)
     /// NOT_FOUND if the driver is unknown.
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ call: UnaryServerCall<Driver_V1_GetDriverResponse>)
@@ -46,7 +47,8 @@ public protocol Driver_V1_DriverServiceHandler: AnyObject {
 /// Serves `driver.v1.DriverService` with tasks of the loop that serves. A task is cancelled when its call ends before it.
 public protocol Driver_V1_DriverServiceAsyncHandler: AnyObject {
     /// Adds a driver with their profile and first position. With an id it is idempotent: the same profile again changes
-    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile.
+    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile. For operators; a program that brings simulated
+    /// drivers along registers these.
     func registerDriver(_ request: Driver_V1_RegisterDriverRequest, _ context: ServerContext) async throws -> Driver_V1_RegisterDriverResponse
     /// NOT_FOUND if the driver is unknown.
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ context: ServerContext) async throws -> Driver_V1_GetDriverResponse
@@ -212,7 +214,8 @@ public struct Driver_V1_DriverServiceClient {
     public init(channel: GRPCChannel) { self.channel = channel }
 
     /// Adds a driver with their profile and first position. With an id it is idempotent: the same profile again changes
-    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile.
+    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile. For operators; a program that brings simulated
+    /// drivers along registers these.
     @inlinable
     @discardableResult
     public func registerDriver(
@@ -223,7 +226,8 @@ public struct Driver_V1_DriverServiceClient {
     }
 
     /// Adds a driver with their profile and first position. With an id it is idempotent: the same profile again changes
-    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile.
+    /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile. For operators; a program that brings simulated
+    /// drivers along registers these.
     @inlinable
     public nonisolated(nonsending) func registerDriver(
         _ request: Driver_V1_RegisterDriverRequest, options: CallOptions = CallOptions()
