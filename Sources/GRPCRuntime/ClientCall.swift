@@ -255,8 +255,10 @@ final class ClientCall {
     /// Ends the call from this side: the server is told, the caller hears of it later in this turn.
     func abort(_ error: RPCError, _ code: HTTP2ErrorCode) {
         guard phase != .ended else { return }
-        if hasStream { channel.transport.reset(self, code) }
+        let hadStream = hasStream
+        if hadStream { channel.transport.reset(self, code) }
         finish(error)
+        if hadStream { channel.streamWasGivenUp() }
     }
 
     // MARK: The channel's side

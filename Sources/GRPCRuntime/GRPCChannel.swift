@@ -12,7 +12,8 @@ import Reactor
 ///                            │      ▼                          ▼
 ///                         transientFailure              connecting (the name is resolved again)
 ///
-/// Each address has one connection, or one attempt, and a backoff of its own (1 s × 1.6 ± 20 % to 120 s by default; it
+/// Each address has one connection (with `ChannelOptions.maximumConnectionsPerAddress` further ones when all streams of it are
+/// taken), or one attempt, and a backoff of its own (1 s × 1.6 ± 20 % to 120 s by default; it
 /// starts over when a connection was ready). Calls wait while the channel connects; when every address has failed, those
 /// that do not say `waitForReady` fail with UNAVAILABLE. One per loop, and only on it. `close` it when it is not needed.
 public final class GRPCChannel {
@@ -45,14 +46,14 @@ public final class GRPCChannel {
     let authority: [UInt8]
     let transport: ClientConnections
     let metrics: ChannelMetrics
-    private var subchannels: [Subchannel] = []
+    var subchannels: [Subchannel] = []
     private var nextSubchannel = 0
     /// Calls without a stream, in order; ended ones are skipped when they come to the front.
-    private var waiting: [ClientCall] = []
-    private var waitingHead = 0
+    private(set) var waiting: [ClientCall] = []
+    private(set) var waitingHead = 0
     /// Calls of the queue are being given to connections.
     private var isPlacing = false
-    private var waitingCount = 0 {
+    private(set) var waitingCount = 0 {
         didSet { metrics.setQueued(waitingCount) }
     }
     /// Bytes of their requests.
@@ -60,11 +61,15 @@ public final class GRPCChannel {
         didSet { metrics.setQueuedBytes(waitingBytes) }
     }
     /// `failWaiting` has left some over.
-    private var hasFailTimer = false
+    var hasFailTimer = false
+    /// `streamWasGivenUp` has asked for it.
+    var looksForRoom = false
+    /// No further connection is made before then, nanoseconds of the loop.
+    var growsFrom: UInt64 = 0
     private var isResolving = false
     private var resolveBackoff: Backoff
     private var resolveTimer = TimerID.none
-    private var lastError = "not connected yet"
+    private(set) var lastError = "not connected yet"
     /// Of this channel: the waits of many channels must not march in step.
     private var random: SplitMix
     /// When the last connection attempts failed, nanoseconds of the loop: how the backoff works can be seen.
@@ -121,6 +126,7 @@ public final class GRPCChannel {
         waiting.append(call)
         waitingCount += 1
         connect()
+        growIfFull()
     }
 
     /// A call that waits has got another message. False: the queue holds too much.
@@ -158,7 +164,7 @@ public final class GRPCChannel {
         }
     }
 
-    private var unavailable: RPCError {
+    var unavailable: RPCError {
         RPCError(code: .unavailable, message: "\(target) can't be reached: \(lastError)")
     }
 
@@ -183,6 +189,7 @@ public final class GRPCChannel {
         placeWaiting()
         isPlacing = false
         tidyQueue()
+        growIfFull()
     }
 
     private func placeWaiting() {
@@ -231,7 +238,7 @@ public final class GRPCChannel {
         transport.close(Self.closed.message)
     }
 
-    private static let closed = RPCError(code: .unavailable, message: "the channel is closed")
+    static let closed = RPCError(code: .unavailable, message: "the channel is closed")
 
     private func resolve() {
         guard !isResolving, state != .shutdown, let (host, port) = Self.parse(target) else {
@@ -274,8 +281,8 @@ public final class GRPCChannel {
     private func use(_ addresses: [SocketAddress]) {
         var kept: [Subchannel] = []
         for address in addresses where !kept.contains(where: { $0.address == address }) {
-            kept.append(
-                subchannels.first { $0.address == address } ?? Subchannel(address: address, backoff: Backoff(options)))
+            let known = subchannels.filter { $0.address == address }
+            kept += known.isEmpty ? [Subchannel(address: address, backoff: Backoff(options))] : known
         }
         for gone in subchannels where !kept.contains(where: { $0 === gone }) {
             loop.cancel(gone.timer)
@@ -288,7 +295,7 @@ public final class GRPCChannel {
         updateState()
     }
 
-    private func start(_ subchannel: Subchannel) {
+    func start(_ subchannel: Subchannel) {
         subchannel.hasFailed = subchannel.hasFailed && state == .transientFailure
         subchannel.isReady = false
         subchannel.connection = transport.connect(subchannel.address)
@@ -309,7 +316,7 @@ public final class GRPCChannel {
         guard state != .shutdown, let subchannel = subchannel(connection) else { return }
         subchannel.connection = nil
         subchannel.isReady = false
-        reconnect(subchannel)
+        if !drop(subchannel) { reconnect(subchannel) }
     }
 
     func connectionLost(
@@ -320,12 +327,15 @@ public final class GRPCChannel {
         lastError = "\(address): \(reason)"
         subchannel.connection = nil
         subchannel.isReady = false
+        if !wasReady {
+            if failedAttempts.count >= 16 { failedAttempts.removeFirst() }
+            failedAttempts.append(loop.now)
+        }
+        if drop(subchannel, isBroken: !wasReady) { return }
         if wasReady {
             reconnect(subchannel)
         } else {
             subchannel.hasFailed = true
-            if failedAttempts.count >= 16 { failedAttempts.removeFirst() }
-            failedAttempts.append(loop.now)
             retry(subchannel, after: subchannel.backoff.next(random: .random(in: 0..<1, using: &random)))
             updateState()
             // The name may mean something else by now.
@@ -361,7 +371,7 @@ public final class GRPCChannel {
         onStateChange?(next)
     }
 
-    private func updateState() {
+    func updateState() {
         guard state != .shutdown && state != .idle else { return }
         if subchannels.contains(where: \.isReady) {
             enter(.ready)
@@ -370,28 +380,6 @@ public final class GRPCChannel {
             failWaiting()
         } else {
             enter(.connecting)
-        }
-    }
-
-    /// Nothing can be reached: calls that do not want to wait fail, so many in a turn. All do when the channel is closed.
-    private func failWaiting() {
-        let isClosed = state == .shutdown
-        guard isClosed || state == .transientFailure, !hasFailTimer else { return }
-        var failed: [ClientCall] = []
-        var isMore = false
-        for call in waiting[waitingHead...] where call.isQueued && (isClosed || !call.options.waitForReady) {
-            isMore = failed.count == GRPCLimits.workPerTurn
-            if isMore { break }
-            failed.append(call)
-        }
-        let error = isClosed ? Self.closed : unavailable
-        for call in failed { call.finish(error) }
-        transport.countWork(failed.count)
-        guard isMore else { return }
-        hasFailTimer = true
-        loop.schedule(after: 0) { [self] in
-            hasFailTimer = false
-            failWaiting()
         }
     }
 }

@@ -110,6 +110,9 @@ public struct ChannelOptions: Sendable {
     /// Calls that wait for a connection or for one of the peer's MAX_CONCURRENT_STREAMS; one more fails with
     /// RESOURCE_EXHAUSTED.
     public var maximumQueuedCalls = 10_000
+    /// Connections to one address: when the server's MAX_CONCURRENT_STREAMS is reached on each, a further one is made for the calls
+    /// that wait (gRFC A105). By default there is one, and they wait.
+    public var maximumConnectionsPerAddress = 1
     /// How often a call that the server certainly did not process is sent again.
     public var maximumTransparentRetries = 5
     /// With calls open and nothing read for so long, a PING is sent.

@@ -4,6 +4,8 @@ import Reactor
 /// One address of a channel.
 final class Subchannel {
     let address: SocketAddress
+    /// Beside the address' own: it is not made again when it is lost.
+    let isFurther: Bool
     var backoff: Backoff
     var connection: Handle<ClientConnection>?
     var isReady = false
@@ -12,8 +14,9 @@ final class Subchannel {
     var timer = TimerID.none
     private var lastReconnect: UInt64 = 0
 
-    init(address: SocketAddress, backoff: Backoff) {
+    init(address: SocketAddress, backoff: Backoff, isFurther: Bool = false) {
         self.address = address
+        self.isFurther = isFurther
         self.backoff = backoff
     }
 

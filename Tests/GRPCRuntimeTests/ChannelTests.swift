@@ -137,6 +137,82 @@ import Testing
         #expect(codes.filter { $0 == .resourceExhausted }.count == 2)
     }
 
+    /// Calls that were given up, by their caller or for their deadline, make room like those that were answered: those that waited
+    /// behind them waited until something else was read.
+    @Test(arguments: [false, true]) func callsThatAreGivenUpMakeRoom(byDeadline: Bool) throws {
+        var http2 = HTTP2Limits()
+        http2.maximumConcurrentStreams = 2
+        let world = try World(http2Limits: http2)
+        #expect(world.unary()?.success != nil)
+        var slow = CallOptions()
+        if byDeadline { slow.timeoutNanoseconds = .second }
+        let calls = (0..<2).map { _ in world.echo.unary(EchoRequest(delayMs: 60_000), options: slow) { _ in } }
+        var codes: [StatusCode] = []
+        for _ in 0..<5 { world.echo.unary(EchoRequest()) { codes.append($0.error?.code ?? .ok) } }
+        world.network.run(for: 100 * .millisecond)
+        #expect(codes.isEmpty && world.channel.queuedCalls == 5)
+        if !byDeadline { for call in calls { call.cancel() } }
+        world.network.run(for: 2 * .second)
+        #expect(codes == [StatusCode](repeating: .ok, count: 5))
+    }
+
+    /// Streams that stay open must not keep short calls waiting for ever: where a connection is full there is a further one.
+    @Test func aFullConnectionIsJoinedByFurtherOnes() throws {
+        var http2 = HTTP2Limits()
+        http2.maximumConcurrentStreams = 2
+        var options = ChannelOptions()
+        options.maximumConnectionsPerAddress = 3
+        let world = try World(http2Limits: http2, channelOptions: options)
+        #expect(world.unary()?.success != nil && world.server.connectionCount == 1)
+        var ended = 0
+        let talks = (0..<6).map { _ in world.echo.talk(onMessage: { _ in }, onEnd: { _ in ended += 1 }) }
+        for talk in talks.prefix(5) { talk.send(EchoRequest(text: "hello")) }
+        talks[5].cancel()
+        world.network.run(for: .second)
+        #expect(world.server.connectionCount == 3 && world.channel.openConnections == 3)
+        #expect(world.unary()?.success != nil)
+        // Two streams are taken on each: who comes now waits, for there are three connections.
+        let last = world.echo.talk(onMessage: { _ in }, onEnd: { _ in ended += 1 })
+        last.send(EchoRequest(text: "hello"))
+        var answered = false
+        world.echo.unary(EchoRequest(text: "waits")) { _ in answered = true }
+        world.network.run(for: 5 * .second)
+        #expect(!answered && world.channel.queuedCalls == 1 && world.server.connectionCount == 3)
+        last.cancel()
+        world.network.run(for: .second)
+        #expect(answered && world.channel.queuedCalls == 0)
+        // A further connection that is lost is not made again without need; its address' own is.
+        world.network.resetConnections(of: world.clientLoop)
+        world.network.run(for: 5 * .second)
+        #expect(world.unary()?.success != nil && world.server.connectionCount == 1)
+        world.channel.close()
+        world.network.run(for: .second)
+        #expect(world.channel.openConnections == 0 && world.server.connectionCount == 0 && world.channel.openCalls == 0)
+    }
+
+    /// A further connection that can't be had is tried again at a bounded rate, and those that wait go on waiting.
+    @Test func aFurtherConnectionThatFailsIsNoStorm() throws {
+        var http2 = HTTP2Limits()
+        http2.maximumConcurrentStreams = 1
+        var options = ChannelOptions()
+        options.maximumConnectionsPerAddress = 16
+        let world = try World(http2Limits: http2, channelOptions: options, listens: false)
+        let listener = try world.server.listen(.loopback(port: World.port))
+        let talk = world.echo.talk(onMessage: { _ in }, onEnd: { _ in })
+        talk.send(EchoRequest(text: "hello"))
+        world.network.run(for: .second)
+        // Nobody can connect any more; the one who is there stays.
+        listener.close()
+        var codes: [StatusCode] = []
+        for _ in 0..<100 { world.echo.unary(EchoRequest()) { codes.append($0.error?.code ?? .ok) } }
+        world.network.run(for: 5 * .second)
+        #expect(codes.isEmpty && world.channel.state == .ready && world.channel.queuedCalls == 100)
+        #expect(world.channel.failedAttempts.count <= 6)
+        talk.cancel()
+        world.network.run(for: 5 * .second)
+        #expect(codes == [StatusCode](repeating: .ok, count: 100))
+    }
+
     @Test func closedChannelsFailTheirCalls() throws {
         let world = try World()
         var request = EchoRequest()
