@@ -62,6 +62,7 @@ public enum ServerProgram {
         // A peer or a reader that goes away, and a file that may not grow, are errors of the call, not of the process.
         signal(SIGPIPE, SIG_IGN)
         signal(SIGXFSZ, SIG_IGN)
+        ProcessDescriptors.widen()
         let settings = declaration.readOrExit(leaving: { SignalMask.restore(inherited) }, check: check)
         LogSink.standard.configure(
             level: LogLevel(rawValue: settings.logLevel) ?? .info,

@@ -71,6 +71,7 @@ public enum Server {
         defer { SignalMask.restore(inherited) }
         // A peer that goes away is an error of the call, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
+        ProcessDescriptors.widen()
         do {
             let control = try EventLoop()
             let group = try EventLoopGroup(count: count)
