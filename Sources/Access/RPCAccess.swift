@@ -17,6 +17,8 @@ public final class RPCAccess: ServerInterceptor {
     private let streams: OpenStreams
     /// Fetches the keys of issuers that publish them; nil: there are none of the kind.
     private let issuers: IssuerKeysLink?
+    /// How many new tokens an address may bring; nil: as many as it likes.
+    private let limits: RPCLimits?
     /// Who has done what past the gateway; nil: nobody keeps it.
     private var audit: RPCAudit?
 
@@ -42,18 +44,22 @@ public final class RPCAccess: ServerInterceptor {
         }
         guard let configuration else { return nil }
         let issuers = try IssuerKeysLink(configuration, loop: server.loop)
+        let limits = limits.map { RPCLimits(server, $0) }
         let access = RPCAccess(
-            rights, Authenticator(loop: server.loop, configuration: configuration, metrics: metrics), issuers)
+            rights, Authenticator(loop: server.loop, configuration: configuration, metrics: metrics), issuers, limits)
         let bound = LoopBound(access, loop: server.loop)
         issuers?.start { issuer, keys in bound.value.authenticator.use(keys, of: issuer) }
         server.add(access)
-        RPCLimits.limiting(server, limits)
+        if let limits { server.add(limits) }
         server.add(Judge(access: access))
         return access
     }
 
-    private init(_ rights: [RPCRight], _ authenticator: Authenticator, _ issuers: IssuerKeysLink?) {
+    private init(
+        _ rights: [RPCRight], _ authenticator: Authenticator, _ issuers: IssuerKeysLink?, _ limits: RPCLimits?
+    ) {
         self.issuers = issuers
+        self.limits = limits
         self.rights = rights
         self.authenticator = authenticator
         streams = OpenStreams(loop: authenticator.loop)
@@ -128,7 +134,7 @@ public final class RPCAccess: ServerInterceptor {
         let isRelayed = call[RelayedCall.self] != nil
         guard right.allows(principal) else {
             authenticator.metrics.refused("scope")
-            let refusal = RPCError.insufficientScope(right.roles.union([.operator]))
+            let refusal = RPCError.insufficientScope(right.roles.union(right.isInternal ? [.service] : [.operator]))
             if !isRelayed { audit?.refused(call, principal, refusal) }
             throw refusal
         }
@@ -138,7 +144,7 @@ public final class RPCAccess: ServerInterceptor {
     }
 
     private func caller(_ call: InterceptedCall) throws(RPCError) -> Principal {
-        let (count, result) = call.withValue(of: "authorization") { principal($0) }
+        let (count, result) = call.withValue(of: "authorization") { principal($0, call) }
         if count > 1 { throw .invalidRequest("authorization is given more than once; give it once.") }
         if let result { return try result.get() }
         if let certificate = call.peerCertificate, let service = ServiceName(certificate) {
@@ -151,17 +157,36 @@ public final class RPCAccess: ServerInterceptor {
     /// Whether the gateway proves that it passes this call on. A proof that is none is no harm: the call is then its client's own.
     private func isRelayed(_ call: InterceptedCall) -> Bool {
         if let certificate = call.peerCertificate, ServiceName(certificate) == .gateway { return true }
-        let proof = call.withValue(of: RelayedCall.key) { principal($0) }.result
-        guard case .success(let relay)? = proof else { return false }
+        let proof = call.withValue(of: RelayedCall.key) { value -> Principal? in
+            guard let token = Self.token(value), ServiceSecret.isServiceToken(token) else { return nil }
+            return try? authenticator.principal(of: token)
+        }.result
+        guard let relay = proof ?? nil else { return false }
         return relay.isService && relay.subject == ServiceName.gateway.rawValue
     }
 
-    private func principal(_ value: Span<UInt8>) -> Result<Principal, RPCError> {
-        guard value.count > 7, ASCII.equalsIgnoringCase(value.extracting(..<7), "bearer ") else {
+    /// What stands behind the scheme and one or more spaces (RFC 9110 §11.4).
+    @_lifetime(copy value)
+    private static func token(_ value: Span<UInt8>) -> Span<UInt8>? {
+        guard value.count > 7, ASCII.equalsIgnoringCase(value.extracting(..<7), "bearer ") else { return nil }
+        var start = 7
+        while start < value.count && value[start] == UInt8(ascii: " ") { start += 1 }
+        return value.extracting(start...)
+    }
+
+    /// Whom a token stands for. One that is new costs a verification, good or not: an address may bring so many, and only the
+    /// gateways' calls, which have been counted there by who asked, are verified however many others come.
+    private func principal(_ value: Span<UInt8>, _ call: InterceptedCall) -> Result<Principal, RPCError> {
+        guard let token = Self.token(value) else {
             return .failure(.unauthenticated("authorization has another scheme than Bearer, or nothing behind it."))
         }
+        if let principal = authenticator.recall(token) { return .success(principal) }
+        let isCounted = ServiceSecret.isServiceToken(token) || isRelayed(call)
+        if !isCounted, let limits {
+            do throws(RPCError) { try limits.takeToken(of: call) } catch { return .failure(error) }
+        }
         do throws(Authenticator.Failure) {
-            return .success(try authenticator.principal(of: value.extracting(7...)))
+            return .success(try authenticator.verify(token, isBudgeted: !isCounted))
         } catch {
             switch error {
             case .refused(let refusal): return .failure(.invalidToken(refusal))

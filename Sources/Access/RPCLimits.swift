@@ -14,6 +14,8 @@ public final class RPCLimits: ServerInterceptor {
         let policy: LimitPolicy
     }
 
+    /// Of new tokens.
+    private let tokens: Rule?
     /// By the method's place; nil: it is not limited.
     private let rules: [Rule?]
     private let uplink: LimitPolicy?
@@ -25,15 +27,9 @@ public final class RPCLimits: ServerInterceptor {
     /// tries a token of a rider's here.
     private static let keys = 1 << 16
 
-    /// Puts the limits before the handlers of a server, behind what finds out who calls.
-    ///
-    /// - Parameter policies: what holds of each class; nil: nothing is limited.
-    static func limiting(_ server: GRPCServer, _ policies: [LimitClass: LimitPolicy]?) {
-        guard let policies else { return }
-        server.add(RPCLimits(server, policies))
-    }
-
-    private init(_ server: GRPCServer, _ policies: [LimitClass: LimitPolicy]) {
+    /// - Parameter policies: what holds of each class.
+    init(_ server: GRPCServer, _ policies: [LimitClass: LimitPolicy]) {
+        tokens = policies[.token].map { Rule(limit: .token, policy: $0) }
         loop = server.loop
         uplink = policies[.uplink]
         rules = server.methods.map { path in
@@ -51,6 +47,14 @@ public final class RPCLimits: ServerInterceptor {
             principal.isOperator ? rule.policy.crowd : rule.policy.quota)
         guard let peer = call.peer else { return }
         try take(rule, .address, ClientDigest.of(peer.network), rule.policy.crowd)
+    }
+
+    /// Takes one of the new tokens that an address may bring, as at the gateway.
+    ///
+    /// - Throws: RESOURCE_EXHAUSTED.
+    func takeToken(of call: InterceptedCall) throws(RPCError) {
+        guard let tokens, let peer = call.peer else { return }
+        try take(tokens, .address, ClientDigest.of(peer.network), tokens.policy.crowd)
     }
 
     private func take(

@@ -1,19 +1,24 @@
 import Operations
 
-/// Who may call an RPC of the services: a row of the one table. Operators may call everything.
+/// Who may call an RPC of the services: a row of the one table. Operators may call everything that is not internal.
 public struct RPCRight: Sendable {
     /// Whether nobody is asked who they are.
     public let isForAnyone: Bool
     public let roles: Roles
     /// Those of this installation's programs whose task it is.
     public let services: Set<ServiceName>
+    /// Whether it is theirs alone, and no operator's: who could begin a session would have another name for as long as that lives,
+    /// and whoever revokes the operator's own would not know it.
+    public let isInternal: Bool
     /// Whether it changes something: then the audit has each call of it.
     public let change: Bool
 
     /// Whether they may, as far as their role goes. Whose thing it is about, the handler looks.
     public func allows(_ principal: Principal) -> Bool {
-        if isForAnyone || principal.isOperator { return true }
+        if isForAnyone { return true }
         if principal.isService { return services.contains { $0.rawValue == principal.subject } }
+        if isInternal { return false }
+        if principal.isOperator { return true }
         return !principal.roles.isDisjoint(with: roles)
     }
 
@@ -28,15 +33,21 @@ public struct RPCRight: Sendable {
 
     /// For those that only look.
     private static func reads(_ roles: Role..., services: Set<ServiceName> = []) -> RPCRight {
-        RPCRight(isForAnyone: false, roles: Roles(roles), services: services, change: false)
+        RPCRight(isForAnyone: false, roles: Roles(roles), services: services, isInternal: false, change: false)
     }
 
     /// For those that change something.
     private static func changes(_ roles: Role..., services: Set<ServiceName> = []) -> RPCRight {
-        RPCRight(isForAnyone: false, roles: Roles(roles), services: services, change: true)
+        RPCRight(isForAnyone: false, roles: Roles(roles), services: services, isInternal: false, change: true)
     }
 
-    private static let isAnyones = RPCRight(isForAnyone: true, roles: [], services: [], change: false)
+    /// For what the gateway does when it has found out who somebody is.
+    private static var gatewayChanges: RPCRight {
+        RPCRight(isForAnyone: false, roles: [], services: [.gateway], isInternal: true, change: true)
+    }
+
+    private static let isAnyones = RPCRight(
+        isForAnyone: true, roles: [], services: [], isInternal: false, change: false)
 
     private static let limits: [String: LimitClass] = {
         let classes: KeyValuePairs<LimitClass, (service: String, methods: [String])> = [
@@ -115,13 +126,13 @@ public struct RPCRight: Sendable {
         service(
             "auth.v1.AuthService",
             [
-                "CreateSession": changes(services: [.gateway]),
-                "RefreshSession": changes(services: [.gateway]),
-                "EndSession": changes(services: [.gateway]),
+                "CreateSession": gatewayChanges,
+                "RefreshSession": gatewayChanges,
+                "EndSession": gatewayChanges,
                 "CreateEnrolment": changes(services: simulators),
-                "RedeemEnrolment": changes(services: [.gateway]),
-                "CreateTicket": changes(services: [.gateway]),
-                "RedeemTicket": changes(services: [.gateway]),
+                "RedeemEnrolment": gatewayChanges,
+                "CreateTicket": gatewayChanges,
+                "RedeemTicket": gatewayChanges,
                 "Revoke": changes(),
             ])
         // Probes know nobody's token.

@@ -86,8 +86,12 @@ public struct Revocations {
 
     /// Why a token of somebody is not taken; nil: nothing speaks against it.
     ///
+    /// Services are not subjects, whatever their names: a driver may be called `gateway`. Their tokens live minutes, and who has
+    /// their secret is shut out by another one.
+    ///
     /// - Parameter now: Unix seconds.
     public func refusal(of principal: Principal, at now: Int64) -> TokenRefusal? {
+        if principal.isService { return nil }
         let issued = principal.issuedAt
         if let until = subjects[principal.subject], issued <= until { return .revoked }
         if !tokens.isEmpty || !sessions.isEmpty, isRevoked(principal) { return .revoked }

@@ -83,8 +83,9 @@ public struct ServiceSecret: Sendable, Equatable {
         guard keys.contains(where: { HMACSHA256.verifies(code.span, of: signed, key: $0) }) else {
             throw .badSignature
         }
-        guard now < expires + TokenVerifier.skew else { throw .expired }
+        // This first: a number that is within these bounds can be calculated with.
         guard expires <= now + Limits.life + TokenVerifier.skew else { throw .notYetValid }
+        guard expires > now - TokenVerifier.skew else { throw .expired }
         return Principal(service, expires: expires + TokenVerifier.skew)
     }
 }

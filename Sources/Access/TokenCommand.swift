@@ -2,6 +2,7 @@ import AccessTokens
 import Basics
 import Operations
 import Reactor
+import RideDomain
 import Settings
 import Telemetry
 
@@ -39,6 +40,8 @@ public enum TokenCommand {
             stop("--role is one of \(Role.ofTokens.map(\.rawValue).joined(separator: ", ")).")
         }
         guard let subject = own["--subject"], !subject.isEmpty else { stop("--subject NAME says whom it stands for.") }
+        // Anything else would be known by a digest, and could be named by nobody.
+        if let violation = Identifier.violation(of: "--subject", subject) { stop(violation) }
         guard let seconds = seconds(own["--ttl"] ?? "1h") else {
             stop("--ttl is how long it is valid: 90s, 15m, 1h, 7d; 30d at most.")
         }

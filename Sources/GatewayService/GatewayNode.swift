@@ -169,7 +169,7 @@ struct Doors: Sendable {
     /// Who may connect to a loop; nil: everybody.
     func door(on loop: EventLoop, _ limits: LoopLimits?, _ metrics: DoorMetrics) -> LoopDoor? {
         if limits == nil && connections == nil && !proxyProtocol { return nil }
-        return LoopDoor(loop: loop, counts: connections, limits: limits, metrics: metrics)
+        return LoopDoor(loop: loop, counts: connections, limits: limits, proxies: proxies, metrics: metrics)
     }
 }
 

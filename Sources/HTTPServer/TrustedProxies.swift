@@ -80,7 +80,8 @@ public struct TrustedProxies: Sendable {
         }
     }
 
-    func isTrusted(_ address: SocketAddress) -> Bool { blocks.contains { $0.contains(address) } }
+    /// Whether an address is one of theirs.
+    public func isTrusted(_ address: SocketAddress) -> Bool { blocks.contains { $0.contains(address) } }
 
     /// What the first trusted proxy says in `Forwarded`: each adds an element about whom it heard from, so that the way leads
     /// from the last to the first as long as that is a trusted one, too.

@@ -38,6 +38,15 @@ public enum Rules {
         return "\(name) must be 1 to 255 printable ASCII characters."
     }
 
+    /// Why an access token's or a session's name can't be one; nil: it can. What opens doors itself is no name, and would lie about
+    /// in records: a token in its compact form, or a refresh token.
+    public static func violation(ofTokenID id: String) -> String? {
+        if let violation = violation(ofKey: "token_id", id) { return violation }
+        let parts = id.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        let isToken = parts.count == 3 && id.hasPrefix("eyJ") || parts.count == 2 && parts.allSatisfy { $0.count == 43 }
+        return isToken ? "token_id is the token itself; give its name (jti), or revoke its subject." : nil
+    }
+
     /// What was sent, in quotation marks and at most 40 characters of it.
     public static func quoted(_ text: String) -> String { "\"\(text.count > 40 ? text.prefix(40) + "…" : text)\"" }
 

@@ -168,6 +168,7 @@ struct Caller {
     let house: House
     let drivers: Driver_V1_DriverServiceClient
     let trips: Trip_V1_TripServiceClient
+    var auth: Auth_V1_AuthServiceClient { Auth_V1_AuthServiceClient(channel: drivers.channel) }
 
     func answer<Value>(
         _ ask: (Self, @escaping (Result<Value, RPCError>) -> Void) -> Void

@@ -88,7 +88,8 @@ import Testing
                 }
                 let isKnown = role != nil || service != nil || name == "claims"
                 let mayCall =
-                    right.isForAnyone || role == .operator || role.map(right.roles.contains) ?? false
+                    right.isForAnyone || role == .operator && !right.isInternal
+                    || role.map(right.roles.contains) ?? false
                     || service.map(right.services.contains) ?? false
                 let isRefused =
                     refusal == (isKnown ? "PERMISSION_DENIED insufficient-scope" : "UNAUTHENTICATED unauthenticated")
@@ -97,6 +98,7 @@ import Testing
         }
     }
 
+<<<<<<< HEAD
     @Test func programsRegisterAndEnrolSimulatedDriversOnly() throws {
         let house = try House()
         defer { house.close() }
@@ -122,6 +124,19 @@ import Testing
             }
             #expect(registration(nil) == notYours)
         }
+=======
+    /// A session would outlive the operator's token, under any name, and whoever revokes the operator would not know of it.
+    @Test func noOperatorBeginsASessionOrATicket() throws {
+        let house = try House()
+        defer { house.close() }
+        let boss = house.caller(house.token("boss", .operator))
+        let refused = "PERMISSION_DENIED insufficient-scope"
+        let identity = Auth_V1_Identity(subject: "backdoor", roles: ["operator"])
+        #expect(boss.refusal { $0.auth.createSession(.init(identity: identity), $1) } == refused)
+        #expect(boss.refusal { $0.auth.createTicket(.init(identity: identity), $1) } == refused)
+        #expect(boss.refusal { $0.auth.redeemTicket(.init(), $1) } == refused)
+        #expect(boss.refusal { $0.auth.refreshSession(.init(), $1) } == refused)
+>>>>>>> 6281e5a (Close what a hostile test of the front door has found)
     }
 
     @Test func nobodyReachesWhatIsSomebodyElses() throws {

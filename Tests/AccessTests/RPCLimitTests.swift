@@ -79,6 +79,28 @@ import Testing
         #expect(read(house.caller(house.token("r20", .rider))) == "RESOURCE_EXHAUSTED rate-limited")
     }
 
+    /// Forged tokens cost a verification each: who sends them to a service itself keeps nobody else out, and least of all what gateways
+    /// pass on.
+    @Test func newTokensOfAnAddressAreLimited() throws {
+        let house = try house("token=1/h,read=off")
+        defer { house.close() }
+        try register(house)
+        let known = house.caller(house.token("ada", .rider))
+        #expect(read(known) == "OK")
+        let forged = (0..<30).map { read(house.caller("eyJhbGciOiJub25lIn0.e30.\($0)")) }
+        #expect(forged.first == "UNAUTHENTICATED invalid-token")
+        #expect(forged.last == "RESOURCE_EXHAUSTED rate-limited")
+        #expect(read(house.caller(house.token("bob", .rider))) == "RESOURCE_EXHAUSTED rate-limited")
+        #expect(read(known) == "OK")
+        #expect(read(house.caller(try house.token(ServiceName.trip))) == "OK")
+        let gateway = try house.token(ServiceName.gateway)
+        for number in 0..<50 {
+            let options = CallOptions.relayed(house.token("rider-\(number)", .rider), by: gateway)
+            let nobody = house.caller(nil)
+            #expect(nobody.refusal { $0.drivers.getDriver(.init(driverID: "d1"), options: options, $1) } == "OK")
+        }
+    }
+
     @Test func theGatewayHasJudgedWhatItPassesOn() throws {
         let house = try house("read=1/h")
         defer { house.close() }

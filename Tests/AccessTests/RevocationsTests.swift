@@ -36,6 +36,18 @@ import Testing
         #expect(refusal("bob", now, "") == nil)
     }
 
+    /// A driver may be called as a service is: who revokes or deletes them bars no service.
+    @Test func aServiceIsNoSubject() {
+        var revocations = Revocations(began: nil)
+        let isWhole = revocations.add([Self.revocation("gateway", at: Self.now)], at: Self.now)
+        #expect(isWhole)
+        func principal(_ role: Role) -> Principal {
+            Principal(subject: "gateway", roles: [role], expires: .max, issuedAt: Self.now - 60, tokenID: "")
+        }
+        #expect(revocations.refusal(of: principal(.service), at: Self.now) == nil)
+        #expect(revocations.refusal(of: principal(.driver), at: Self.now) == .revoked)
+    }
+
     private static func end(_ session: String, at second: Int64) -> Revocation {
         Revocation(target: .token(session), at: second * 1000, reason: "", life: Revocation.sessionLife)
     }

@@ -1,4 +1,5 @@
 import AccessTokens
+import Bytes
 import Testing
 
 @testable import Access
@@ -49,6 +50,16 @@ import Testing
                 "\(changed)")
         }
         #expect(refusal(ServiceSecret([Array("another one".utf8)]), text, at: now) == .badSignature)
+    }
+
+    /// Whoever has the secret ends no service with it: an end that nobody can calculate with trapped.
+    @Test(arguments: [Int64.max, .max - 29, .max - 30, .min, .min + 29, 0, -1])
+    func anEndBeyondAllTimesIsRefused(expires: Int64) {
+        let signed = "cabstand1.simulator.\(expires)"
+        let key = Array("one secret of more than 32 characters".utf8)
+        let code = HMACSHA256.code(of: Array(signed.utf8).span, key: key) ?? []
+        let found = refusal(secret, "\(signed).\(Base64URL.encode(code.span))", at: now)
+        #expect(found == (expires > now ? .notYetValid : .expired))
     }
 
     @Test func aNewSecretIsBroughtInBesideTheOldOne() throws {

@@ -103,6 +103,32 @@ import Testing
         #expect(desk.refresh(sessions[2].refreshToken.text).failure == nil)
     }
 
+    /// Whoever makes guests by the million shuts out nobody: the riders go who were not there for longest, and no driver.
+    @Test func whenThereIsNoRoomTheLeastUsedRidersGo() throws {
+        let desk = try SessionDesk()
+        defer { desk.close() }
+        let driver = try desk.redeem(code: try desk.enrol("ada").get()).get()
+        var riders: [Session] = []
+        for number in 0..<(2 * AuthLimits.crowdedOutAtOnce) {
+            riders.append(try desk.begin("rider-\(number)").get())
+            desk.pass(nanoseconds: 1_000_000_000)
+        }
+        // The first of them comes back.
+        riders[0] = try desk.refresh(riders[0].refreshToken.text).get()
+        try desk.change("UPDATE auth_counts SET rows = \(AuthLimits.sessions) WHERE name = 'sessions'")
+        let next = try desk.begin("rider-next").get()
+        #expect(desk.published.map(\.target) == riders[1...AuthLimits.crowdedOutAtOnce].map { .token($0.id) })
+        #expect(desk.refresh(riders[1].refreshToken.text).failure == .refreshTokenInvalid)
+        for session in [driver, riders[0], next, riders[AuthLimits.crowdedOutAtOnce + 1]] {
+            #expect(desk.refresh(session.refreshToken.text).failure == nil)
+        }
+        // Where there is nobody who may go, nobody comes.
+        try desk.change(
+            "DELETE FROM sessions WHERE roles = 'rider'; UPDATE auth_counts SET rows = \(AuthLimits.sessions) WHERE name = 'sessions'"
+        )
+        #expect(desk.begin("rider-last").failure != nil)
+    }
+
     @Test func anEnrolmentCodeIsUsedOnceAndTheNewestCounts() throws {
         let desk = try SessionDesk()
         defer { desk.close() }

@@ -67,6 +67,7 @@ import Testing
         for (arguments, words) in [
             ([], "--role is one of rider, driver, operator"), (["--role", "rider"], "--subject"),
             (["--role", "king", "--subject", "a"], "--role"),
+            (["--role", "operator", "--subject", "anna@example.org"], "--subject must be 1 to"),
             (["--role", "rider", "--subject", "a", "--ttl", "31d"], "30d"),
             (["--role", "rider", "--subject", "a", "--ttl", "-1h"], "--ttl"),
             (["--role", "rider", "--subject", "a"], "CABSTAND_AUTH_KEY"),

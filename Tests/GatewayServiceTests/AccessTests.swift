@@ -196,6 +196,32 @@ extension AccessConfiguration {
         #expect(status(world.send("GET", "/drivers/available")) == 500)
     }
 
+    /// While a service fetches the new key of an issuer it answers that it is busy: nobody who may is refused for it.
+    @Test func aServiceThatIsBusyWithTokensIsAskedAgain() throws {
+        let issuer = try TestIssuer()
+        let world = try world(issuer)
+        let asked = Mutex(0)
+        @Sendable func busy() -> RPCError {
+            .domain(.unavailable, ProblemDetails(code: "authentication-busy", detail: "Try again.", retryAfter: 1_000))
+        }
+        world.scripts.set {
+            $0.createTrip = { request, _ in
+                let number = asked.withLock { number in
+                    number += 1
+                    return number
+                }
+                if number < 3 { return .failure(busy()) }
+                return .success(Trip_V1_CreateTripResponse(trip: Trip_V1_Trip(id: "t", riderID: request.riderID)))
+            }
+            $0.find = { _, _ in .failure(busy()) }
+        }
+        let booked = world.send("POST", "/trips", body: "{\(Self.place)}", fields: issuer.field("ada", "rider"))
+        #expect(status(booked) == 201 && asked.withLock { $0 } == 3)
+        // One that stays busy is not said to be away.
+        let refused = world.send("GET", "/drivers/available", fields: issuer.field("ada", "rider"))
+        #expect(status(refused) == 503 && refused.contains("\"code\":\"authentication-busy\""))
+    }
+
     @Test func listsHaveOnesOwnTrips() throws {
         let issuer = try TestIssuer()
         let world = try world(issuer)

@@ -70,6 +70,24 @@ extension String {
     private static let place = "{\"pickup\":{\"lat\":1,\"lon\":2},\"dropoff\":{\"lat\":3,\"lon\":4}}"
     private static let list = "/drivers/available?lat=1&lon=2"
 
+    /// Everybody comes by a reverse proxy: its address is none that could come too often.
+    @Test func aReverseProxyIsNoCrowdOfItsOwn() throws {
+        let loop = try SimulatedNetwork(seed: 1).makeLoop()
+        let rates = try LimitedWorld.limits("connect=1/h")
+        let limits = try #require(rates.map { LoopLimits($0, loop: loop) })
+        let door = LoopDoor(
+            loop: loop, counts: ConnectionCounts([.address: 2, .all: 40]), limits: limits,
+            proxies: try TrustedProxies(["10.0.0.0/8"]))
+        let proxy = try #require(SocketAddress(ip: "10.0.0.7", port: 1))
+        let other = try #require(SocketAddress(ip: "192.0.2.7", port: 1))
+        #expect((0..<3).map { _ in door.admits(other) } == [true, true, false])
+        #expect((0..<38).allSatisfy { _ in door.admits(proxy) })
+        // All there may be are there.
+        #expect(!door.admits(proxy))
+        door.ended(other, mark: 0)
+        #expect(door.admits(proxy))
+    }
+
     @Test func aPrincipalIsLimitedAcrossAddressesAndNobodyElseIs() throws {
         let world = try LimitedWorld("read=2/m")
         let (rider, driver) = (world.issuer.field("rider", "rider"), world.issuer.field("car", "driver"))

@@ -58,4 +58,16 @@ import Testing
     @Test func aBox() {
         #expect(Box(west: 170, south: -10, east: -170, north: 10).violation == nil)
     }
+
+    /// A token that is given in the place of its name would lie about in records, and not be revoked.
+    @Test func aTokenIsNotItsName() {
+        let half = String(repeating: "A", count: 43)
+        for name in ["a", "0190a1b2.0190a1b3", half, "\(half).x", "eyJ.x", "a.b.c"] {
+            #expect(Rules.violation(ofTokenID: name) == nil, "\(name)")
+        }
+        for token in ["\(half).\(half)", "eyJhbGciOiJFUzI1NiJ9.e30.c2ln"] {
+            #expect(Rules.violation(ofTokenID: token)?.hasPrefix("token_id is the token itself") == true, "\(token)")
+        }
+        #expect(Rules.violation(ofTokenID: "") == "token_id must be 1 to 255 printable ASCII characters.")
+    }
 }

@@ -25,22 +25,23 @@ export class NoAnswer extends Error {}
 /**
  * @param {'GET' | 'POST' | 'DELETE'} method
  * @param {string} path without a leading slash
- * @param {{body?: string, key?: string, renews?: boolean}} [options] `key`: the Idempotency-Key; `renews`: sign in when that is asked for
+ * @param {{body?: string, key?: string, renews?: boolean, outlives?: boolean}} [options] `key`: the Idempotency-Key; `renews`: sign in
+ *   when that is asked for; `outlives`: the browser takes the answer's cookies though the page is closed meanwhile
  * @returns {Promise<Answer>}
  */
-export async function call(method, path, { body, key, renews = true } = {}) {
-  const answer = await send(method, path, { body, key });
+export async function call(method, path, { body, key, renews = true, outlives = false } = {}) {
+  const answer = await send(method, path, { body, key, outlives });
   if (answer.status !== 401 || !renews || !(await renew())) return answer;
-  return send(method, path, { body, key });
+  return send(method, path, { body, key, outlives });
 }
 
 /**
  * @param {string} method
  * @param {string} path
- * @param {{body?: string, key?: string}} options
+ * @param {{body?: string, key?: string, outlives: boolean}} options
  * @returns {Promise<Answer>}
  */
-async function send(method, path, { body, key }) {
+async function send(method, path, { body, key, outlives }) {
   /** @type {Record<string, string>} */
   const headers = { accept: 'application/json, application/problem+json' };
   if (body !== undefined) headers['content-type'] = 'application/json';
@@ -52,7 +53,7 @@ async function send(method, path, { body, key }) {
   const timer = setTimeout(() => patience.abort(), answerMs);
   try {
     response = await fetch(new URL(path, document.baseURI), {
-      method, headers, body, cache: 'no-store', signal: patience.signal,
+      method, headers, body, cache: 'no-store', signal: patience.signal, keepalive: outlives,
     });
     const type = response.headers.get('content-type') ?? '';
     json = type.includes('json') ? await response.json() : null;

@@ -64,7 +64,7 @@ export class Session {
     clearTimeout(this.timer);
     let answer;
     try {
-      answer = await call('POST', 'auth/session', { renews: false });
+      answer = await call('POST', 'auth/session', { renews: false, outlives: true });
     } catch (error) {
       if (!(error instanceof NoAnswer)) throw error;
       this.again(retryMs);

@@ -20,7 +20,9 @@ final class AuthHandler: Auth_V1_AuthServiceAsyncHandler {
     func createSession(
         _ request: Auth_V1_CreateSessionRequest, _ context: ServerContext
     ) async throws -> Auth_V1_CreateSessionResponse {
-        let session = try await book.begin(try Self.identity(request.identity), deadline: deadline(context))
+        let identity = try Self.identity(request.identity)
+        context[AuditedCall.self]?.isAbout(identity.subject)
+        let session = try await book.begin(identity, deadline: deadline(context))
         return Auth_V1_CreateSessionResponse(session: Auth_V1_Session(session))
     }
 
@@ -65,6 +67,7 @@ final class AuthHandler: Auth_V1_AuthServiceAsyncHandler {
         _ request: Auth_V1_CreateTicketRequest, _ context: ServerContext
     ) async throws -> Auth_V1_CreateTicketResponse {
         let identity = try Self.identity(request.identity)
+        context[AuditedCall.self]?.isAbout(identity.subject)
         // A path is never longer here, and a token without a name is one that only its subject can be revoked of.
         try Self.check("path", Rules.violation(ofKey: "path", request.path))
         if !request.tokenID.isEmpty { try Self.check("token_id", Rules.violation(ofKey: "token_id", request.tokenID)) }
@@ -98,7 +101,7 @@ final class AuthHandler: Auth_V1_AuthServiceAsyncHandler {
             try Self.check("subject", Identifier.violation(of: "subject", subject))
             target = .subject(subject)
         case .tokenID(let id):
-            try Self.check("token_id", Rules.violation(ofKey: "token_id", id))
+            try Self.check("token_id", Rules.violation(ofTokenID: id))
             target = .token(id)
         case nil: throw DriverError.invalid([BodyViolation(pointer: "/subject", detail: Rules.missing("subject"))])
         }

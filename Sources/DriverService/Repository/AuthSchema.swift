@@ -62,6 +62,12 @@ enum AuthSchema {
                 WHERE name = CASE old.ends_session WHEN 0 THEN 'revocations' ELSE 'session_ends' END; END;
         """
 
+    /// A later step.
+    static let unusedSessions = """
+        -- Whose sessions end when there are too many: riders', who were not there for longest.
+        CREATE INDEX sessions_by_use ON sessions (issued_at) WHERE roles = 'rider';
+        """
+
     /// Roles as they are stored: their words, in order.
     static func text(of roles: Set<Role>) -> SQLiteValue {
         .text(roles.map(\.rawValue).sorted().joined(separator: " "))

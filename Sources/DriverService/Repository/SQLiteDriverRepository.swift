@@ -37,6 +37,7 @@ final class SQLiteDriverRepository: DriverRepository {
         ALTER TABLE drivers ADD COLUMN suspended_at INTEGER;
         """,
         AuthSchema.sessionEnds,
+        AuthSchema.unusedSessions,
     ]
 
     /// Says in the file that it belongs to this service: "driv" in ASCII.

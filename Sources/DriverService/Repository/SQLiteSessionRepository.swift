@@ -37,9 +37,13 @@ final class SQLiteSessionRepository: SessionRepository {
     private static func begin(
         _ session: NewSession, _ identity: Identity, _ database: SQLiteDatabase
     ) throws -> SessionOutcome {
+        var crowdedOut: [EndedSession] = []
         if try rows("sessions", database) >= AuthLimits.sessions {
             try sweepSessions(session.at, database)
-            if try rows("sessions", database) >= AuthLimits.sessions { return .full }
+            if try rows("sessions", database) >= AuthLimits.sessions {
+                crowdedOut = try makeRoom(session.at, database)
+                if crowdedOut.isEmpty { return .full }
+            }
         }
         var oldest: [[UInt8]] = []
         try database.statement(
@@ -59,7 +63,17 @@ final class SQLiteSessionRepository: SessionRepository {
         try database.statement("INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)").run(
             .blob(session.family), .text(session.id), .text(identity.subject), AuthSchema.text(of: identity.roles),
             .blob(session.secret), .integer(session.at), .integer(times.issuedAt), .integer(times.expiresAt))
-        return .begun(times, identity, displaced: displaced)
+        return .begun(times, identity, displaced: displaced, crowdedOut: crowdedOut)
+    }
+
+    /// Ends the sessions of riders that were not used for longest: whoever makes guests by the million shuts out nobody, and no
+    /// driver or operator, who could not sign in again by themselves, loses a session by it.
+    private static func makeRoom(_ now: Int64, _ database: SQLiteDatabase) throws -> [EndedSession] {
+        var unused: [[UInt8]] = []
+        try database.statement(
+            "SELECT family FROM sessions WHERE roles = 'rider' ORDER BY issued_at LIMIT ?1"
+        ).query(.integer(Int64(AuthLimits.crowdedOutAtOnce))) { unused.append(try $0.blob(0)) }
+        return try unused.compactMap { try end($0, at: now, "There were too many sessions.", database) }
     }
 
     /// When a token of this subject counts as made, if it is made now: in the second behind their revocation, at the earliest.

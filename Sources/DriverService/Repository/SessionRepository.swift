@@ -12,9 +12,9 @@ struct NewSession: Sendable {
 
 /// What became of a session that was to be stored.
 enum SessionOutcome: Equatable, Sendable {
-    /// `displaced` of the subject's others ended for it.
-    case begun(SessionTimes, Identity, displaced: [EndedSession])
-    /// There are too many.
+    /// `displaced` of the subject's others ended for it, and `crowdedOut` of anybody's because there were too many.
+    case begun(SessionTimes, Identity, displaced: [EndedSession], crowdedOut: [EndedSession])
+    /// There are too many, and none may be ended.
     case full
     /// The code that it was asked with is unknown, used or too old.
     case refused

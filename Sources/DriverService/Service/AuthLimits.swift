@@ -13,8 +13,10 @@ enum AuthLimits {
     static let sessionsPerSubject = 10
     /// Tickets of one subject; a further one ends the oldest. Reason: each is used within a moment.
     static let ticketsPerSubject = 16
-    /// Sessions in all. Reason: some 400 bytes of disk each.
+    /// Sessions in all; a further one ends riders' that were not used for longest. Reason: some 400 bytes of disk each.
     static let sessions = 1_000_000
+    /// How many end at once then. Reason: some room for the next ones, too.
+    static let crowdedOutAtOnce = 8
     /// Tickets in all. Reason: thousands a second.
     static let tickets = 100_000
     /// Revocations that hold. Reason: every loop of every gateway keeps them in memory, some hundred bytes each.

@@ -8,6 +8,7 @@ final class AuthMetrics {
     let refreshed = session("refreshed")
     let signedOut = session("signed_out")
     let displaced = session("displaced")
+    let crowdedOut = session("crowded_out")
     let reused = session("reused")
     let revoked = session("revoked")
     let expired = session("expired")

@@ -78,10 +78,11 @@ final class SessionBook {
         _ outcome: SessionOutcome, _ new: NewSession, _ token: RefreshToken
     ) throws(DriverError) -> Session {
         switch outcome {
-        case .begun(let times, let identity, let displaced):
+        case .begun(let times, let identity, let displaced, let crowdedOut):
             metrics.begun.increment()
             metrics.displaced.increment(by: UInt64(clamping: displaced.count))
-            for ended in displaced { tell(of: ended) }
+            metrics.crowdedOut.increment(by: UInt64(clamping: crowdedOut.count))
+            for ended in displaced + crowdedOut { tell(of: ended) }
             return Session(id: new.id, identity: identity, refreshToken: token, times: times)
         case .full:
             throw .tooMany("There are \(AuthLimits.sessions) sessions, and no more are kept; try again later.")

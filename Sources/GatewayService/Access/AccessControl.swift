@@ -117,6 +117,16 @@ final class AccessControl {
         }
     }
 
+    /// Who a page's session stands for by its access token; nil: it has none that is good, or nobody can tell just now.
+    func principalOfPage(_ request: borrowing HTTPRequest) -> Principal? {
+        do throws(Doubt) { return try principalOfSession(request) } catch { return nil }
+    }
+
+    /// Seconds until an access token expires.
+    func secondsLeft(of principal: Principal) -> Int64 {
+        principal.expires - TokenVerifier.skew - backends.loop.wallClockMilliseconds / 1000
+    }
+
     /// Whether a browser's session may count: its cookies come with whatever a page does. A page of this gateway's own origin, or
     /// of one that is listed, has sent what changes something or opens a WebSocket; browsers leave `Origin` out of a plain GET
     /// of one's own.

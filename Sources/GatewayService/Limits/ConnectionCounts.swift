@@ -18,12 +18,14 @@ final class ConnectionCounts: Sendable {
     init(_ limits: [ConnectionLimits.Count: Int]) { self.limits = limits }
 
     /// Counts a connection of an address; nil: it may be. Else what there are too many of.
-    func enter(_ address: SocketAddress) -> ConnectionLimits.Count? {
+    ///
+    /// - Parameter isCrowd: many people are behind the address, and only the limit of all holds for it.
+    func enter(_ address: SocketAddress, isCrowd: Bool = false) -> ConnectionLimits.Count? {
         let network = address.network
         return state.withLock { state in
             if state.all >= limits[.all] ?? .max { return .all }
             let count = state.byAddress[network] ?? 0
-            if count >= limits[.address] ?? .max { return .address }
+            if !isCrowd, count >= limits[.address] ?? .max { return .address }
             state.all += 1
             state.byAddress[network] = count + 1
             return nil

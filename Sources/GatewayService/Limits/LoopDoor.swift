@@ -11,11 +11,17 @@ final class LoopDoor: ConnectionGate {
     private let counts: ConnectionCounts?
     private let limits: LoopLimits?
     private let metrics: DoorMetrics
+    /// Reverse proxies, which connect for many.
+    private let proxies: TrustedProxies
     /// Whoever scans ports is not to fill the log.
     private var lines = RateLimit(burst: 5, interval: .seconds(60))
 
-    init(loop: EventLoop, counts: ConnectionCounts?, limits: LoopLimits?, metrics: DoorMetrics = DoorMetrics()) {
+    init(
+        loop: EventLoop, counts: ConnectionCounts?, limits: LoopLimits?, proxies: TrustedProxies = .init(),
+        metrics: DoorMetrics = DoorMetrics()
+    ) {
         self.loop = loop
+        self.proxies = proxies
         self.counts = counts
         self.limits = limits
         self.metrics = metrics
@@ -24,8 +30,11 @@ final class LoopDoor: ConnectionGate {
     // MARK: Connections
 
     func admits(_ client: SocketAddress) -> Bool {
-        guard limits?.admits(client) ?? true else { return false }
-        guard let reason = counts?.enter(client) else { return true }
+        // A reverse proxy that is trusted speaks for everybody: its own address would be one crowd. With the PROXY protocol
+        // `client` is whom it speaks for, and is counted.
+        let isProxy = proxies.isTrusted(client)
+        guard isProxy || limits?.admits(client) ?? true else { return false }
+        guard let reason = counts?.enter(client, isCrowd: isProxy) else { return true }
         metrics.refused(reason.rawValue)
         return false
     }

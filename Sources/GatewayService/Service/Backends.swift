@@ -87,11 +87,14 @@ final class Backends {
 
     /// Nanoseconds before the second and the third attempt.
     private static let delays: [UInt64] = [20_000_000, 100_000_000]
+    /// The same where a service is fetching the keys of the token's issuer, or has too many new tokens: it has done nothing yet, and
+    /// is there.
+    private static let busyDelays: [UInt64] = [50_000_000, 150_000_000, 400_000_000, 1_000_000_000]
 
     private func tryCall<Response>(
         _ backend: Backend, _ request: RequestScope, _ retries: Int,
         _ attempt: @escaping (CallOptions, @escaping (Result<Response, RPCError>) -> Void) -> Void,
-        _ completion: @escaping (Result<Response, Problem>) -> Void
+        _ completion: @escaping (Result<Response, Problem>) -> Void, timesBusy: Int = 0
     ) {
         let deadline = request.startedAt + timeout
         guard loop.now < deadline else { return completion(.failure(.backendTimeout(backend))) }
@@ -101,6 +104,14 @@ final class Backends {
             case .success(let response):
                 completion(.success(response))
             case .failure(let error):
+                if error.problem?.code == "authentication-busy", timesBusy < Self.busyDelays.count,
+                    loop.now + Self.busyDelays[timesBusy] < deadline
+                {
+                    loop.schedule(after: Self.busyDelays[timesBusy]) {
+                        self.tryCall(backend, request, retries, attempt, completion, timesBusy: timesBusy + 1)
+                    }
+                    return
+                }
                 let channel = backend == .driver ? driverChannel : tripChannel
                 let mayRetry = error.code == .unavailable && error.statusDetails.isEmpty && retries < Self.delays.count
                 guard mayRetry, channel.state != .transientFailure, channel.state != .shutdown,

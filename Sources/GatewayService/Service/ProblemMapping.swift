@@ -41,7 +41,7 @@ extension Problem {
             409
         case "invalid-body", "unknown-driver", "driver-too-far", "wrong-category", "key-reused": 422
         case "rate-limited": 429
-        case "backend-unavailable": 503
+        case "backend-unavailable", "authentication-busy": 503
         case "backend-timeout": 504
         default: nil
         }

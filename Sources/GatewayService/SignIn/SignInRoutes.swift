@@ -80,14 +80,17 @@ final class SignInRoutes {
     private func beginSession(_ request: HeldRequest, _ scope: RequestScope) async throws(Problem) -> HTTPResponse {
         let isSecure = request.view { (request) throws(Never) in request.isSecure } ?? true
         if let old = request.refreshToken {
+            let name = request.cookie(.name).flatMap { Base64URL.decode($0.span) }.flatMap {
+                String(validating: $0, as: UTF8.self)
+            }
+            if let answer = goOn(request, name) { return answer }
             do {
-                let name = request.cookie(.name).flatMap { Base64URL.decode($0.span) }
-                return page(
-                    try await signIn.refresh(old, scope), name: name.flatMap { String(validating: $0, as: UTF8.self) },
-                    isSecure)
+                return page(try await signIn.refresh(old, scope), name: name, isSecure)
             } catch {
                 // It has ended somewhere else. That a service is away ends no session.
                 guard error.status == 401 else { throw error }
+                // Somebody has a copy of it: that is for the record.
+                if error.code == "refresh-token-reused" { request[AuditEntry.self]?.settle(error) }
             }
         }
         let tokens = try await signIn.guest(scope)
@@ -97,15 +100,33 @@ final class SignInRoutes {
         return answer
     }
 
+    /// The session as it is, while its access token is good for a while yet; nil: it is time for the next one, or it has ended.
+    ///
+    /// A refresh token is good once. Where the answer to its use is lost, with a tab that is closed or a network that drops, the
+    /// session is, too: so a page that is only loaded again does not use it.
+    private func goOn(_ request: HeldRequest, _ name: String?) -> HTTPResponse? {
+        let known = request.view { (request) throws(Never) in access.principalOfPage(request) }
+        guard let principal = known ?? nil else { return nil }
+        let left = access.secondsLeft(of: principal)
+        guard left > SignIn.Limits.accessSeconds / 3 else { return nil }
+        return page(principal.subject, principal.roles, name, seconds: left, fields: HTTPFields())
+    }
+
     /// The tokens go into cookies, and who somebody is to the page.
     private func page(_ tokens: SignIn.Tokens, name: String?, _ isSecure: Bool) -> HTTPResponse {
-        var fields = tokens.cookies(name: name, secure: isSecure)
-        fields.add("Cache-Control", "no-store")
-        return .json(fields: fields) { output in
-            output.appendJSON("subject", string: tokens.subject)
-            output.appendJSON(roles: tokens.roles)
+        page(
+            tokens.subject, tokens.roles, name, seconds: SignIn.Limits.accessSeconds,
+            fields: tokens.cookies(name: name, secure: isSecure))
+    }
+
+    private func page(
+        _ subject: String, _ roles: Roles, _ name: String?, seconds: Int64, fields: HTTPFields
+    ) -> HTTPResponse {
+        .json(fields: fields.adding("Cache-Control", "no-store")) { output in
+            output.appendJSON("subject", string: subject)
+            output.appendJSON(roles: roles)
             if let name { output.appendJSON("name", string: name) }
-            output.appendJSON("expires_in", integer: SignIn.Limits.accessSeconds)
+            output.appendJSON("expires_in", integer: seconds)
             if let loginURL { output.appendJSON("sign_in", string: loginURL) }
         }
     }
@@ -169,10 +190,13 @@ final class SignInRoutes {
     /// `POST /auth/revocations`
     private func revoke(_ request: HeldRequest, _ scope: RequestScope) async throws(Problem) -> HTTPResponse {
         let call = try request.readBody(RequestBodies.revocation)
+        // What is neither may be anything, a secret included: the service refuses it.
         switch call.what {
-        case .subject(let subject)?: request[AuditEntry.self]?.target = Revocation.Target.subject(subject).key
-        case .tokenID(let id)?: request[AuditEntry.self]?.target = Revocation.Target.token(id).key
-        case nil: break
+        case .subject(let subject)? where Identifier.isValid(subject):
+            request[AuditEntry.self]?.target = Revocation.Target.subject(subject).key
+        case .tokenID(let id)? where Rules.violation(ofTokenID: id) == nil:
+            request[AuditEntry.self]?.target = Revocation.Target.token(id).key
+        default: break
         }
         let answer = try await backends.ask(.driver, scope) { [auth = backends.auth] options, done in
             auth.revoke(call, options: options, done)

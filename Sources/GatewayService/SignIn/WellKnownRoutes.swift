@@ -36,10 +36,9 @@ final class WellKnownRoutes {
         responder.respond(200, "application/json", fields: ["Cache-Control": "max-age=600"]) { output in
             output.beginJSONObject()
             output.appendJSON("resource", string: root)
-            // RFC 8414 §2: an issuer that can be asked has an address; ours is this gateway itself.
-            output.appendJSON(
-                "authorization_servers", strings: configuration.verifier.issuerNames.filter { $0.hasPrefix("https://") }
-            )
+            // RFC 8414 §2: an issuer that can be asked has an address; ours is this gateway itself. RFC 9728 §3.2: no empty list.
+            let issuers = configuration.verifier.issuerNames.filter { $0.hasPrefix("https://") }
+            if !issuers.isEmpty { output.appendJSON("authorization_servers", strings: issuers) }
             if configuration.keySet != nil { output.appendJSON("jwks_uri", string: root + "/.well-known/jwks.json") }
             output.appendJSON("scopes_supported", strings: Role.ofTokens.map(\.rawValue))
             output.appendJSON("bearer_methods_supported", strings: ["header"])
