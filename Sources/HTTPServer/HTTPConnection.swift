@@ -96,6 +96,8 @@ struct WaitingAnswer: ~Copyable {
     var requestBytes = 0
     /// Who works on the answer; it is told when nobody waits for it any more.
     var task: Task<Void, Never>?
+    /// Who writes the body piece by piece, and may wait for room.
+    var writer: HTTPBodyWriter?
     /// That of the next request of its connection.
     var next = Handle<WaitingAnswer>.none
 }

@@ -20,6 +20,9 @@ public struct HTTPLimits: Sendable {
     /// Bytes of answers that may wait on one connection when another answer is given: that one becomes 503, and the last. Up to
     /// `pipelineDepth` requests may have been handed out before their answers' size is known; a mebibyte is several lists.
     public var heldAnswers = 1 << 20
+    /// How long a function that writes a body piece by piece (`HTTPResponder.stream`) may keep a client waiting for the next
+    /// piece. Reason: shorter than what balancers in front and clients wait for, so that it is this end that says so.
+    @Nanoseconds public var streamSilence: Duration = .seconds(50)
     /// From a head's first byte to its last. Not renewed by further bytes: that is what stops a drip.
     @Nanoseconds public var headTime: Duration = .seconds(10)
     /// What a body may take before `bodyRate` counts.

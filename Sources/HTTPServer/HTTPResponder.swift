@@ -65,7 +65,8 @@ public struct HTTPResponder {
     /// The loop's clock, Unix seconds.
     var unixSeconds: Int64 { server { $0.loop.wallClockMilliseconds / 1000 } ?? 0 }
 
-    /// Begins a body of unknown length: chunked on HTTP/1.1, up to the connection's end on HTTP/1.0.
+    /// Begins a body of unknown length: chunked on HTTP/1.1, up to the connection's end on HTTP/1.0. Whoever writes it looks after how
+    /// fast it is taken; the form with a function does that by itself.
     public func stream(_ status: Int = 200, _ type: StaticString, fields: HTTPFields = .init()) -> HTTPBodyStream {
         server { $0.beginStream(self, status, type, fields) }
         return HTTPBodyStream(responder: self)
@@ -92,7 +93,7 @@ public struct HTTPResponder {
     func server<Result>(_ body: (HTTPServer) -> Result) -> Result? { anchor.server(body) }
 }
 
-/// A body that is sent piece by piece.
+/// A body that is sent piece by piece, by whoever has it: an event comes, and is told at once.
 public struct HTTPBodyStream {
     let responder: HTTPResponder
 
@@ -104,6 +105,9 @@ public struct HTTPBodyStream {
 
     /// Sends a piece. A client that lets more than `HTTPLimits.heldAnswers` wait is cut off.
     public func write(_ bytes: Span<UInt8>) { responder.server { $0.writeStream(responder, bytes) } }
+
+    /// The body can't become whole: ends its connection, so that the client sees that.
+    public func breakOff() { responder.server { $0.breakOff(responder) } }
 
     /// Ends the body.
     public func finish() { responder.server { $0.endStream(responder) } }

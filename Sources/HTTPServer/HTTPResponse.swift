@@ -42,6 +42,40 @@ public struct HTTPResponse: Sendable {
         buffer.endJSONObject()
         return HTTPResponse(status, "application/json", fields: fields, body: buffer.array())
     }
+
+    /// Any value as JSON, as `ByteBuffer.appendJSON(encoding:)` writes it:
+    ///
+    ///     return try .json(notes)
+    ///
+    /// - Throws: a problem, 500, that names the member that can't be written: a number that is not finite.
+    public static func json(
+        _ value: some Encodable, status: Int = 200, fields: HTTPFields = .init()
+    ) throws(Problem) -> HTTPResponse {
+        HTTPResponse(status, "application/json", fields: fields, body: try Self.encoded(value))
+    }
+
+    fileprivate static func encoded(_ value: some Encodable) throws(Problem) -> [UInt8] {
+        var buffer = ByteBuffer()
+        do { try buffer.appendJSON(encoding: value) } catch { throw Problem(encoding: error) }
+        return buffer.array()
+    }
+}
+
+extension Problem {
+    /// An answer can't be written.
+    fileprivate init(encoding error: any Error) {
+        var pointer = ""
+        var reason = "it can't be encoded"
+        if case EncodingError.invalidValue(_, let context) = error {
+            for key in context.codingPath {
+                pointer += "/" + key.stringValue.replacing("~", with: "~0").replacing("/", with: "~1")
+            }
+            reason = context.debugDescription
+        }
+        self.init(
+            500, "internal", "The answer can't be written as JSON.",
+            errors: [Item(pointer: pointer, detail: reason)])
+    }
 }
 
 extension HTTPResponder {
@@ -59,6 +93,16 @@ extension HTTPResponder {
             write(&output)
             output.endJSONObject()
         }
+    }
+
+    /// Answers with any value as JSON, as `ByteBuffer.appendJSON(encoding:)` writes it:
+    ///
+    ///     try response.json(notes)
+    ///
+    /// - Throws: a problem, 500, that names the member that can't be written: a number that is not finite. Nothing is answered then.
+    public func json(_ value: some Encodable, status: Int = 200, fields: HTTPFields = .init()) throws(Problem) {
+        let body = try HTTPResponse.encoded(value)
+        respond(status, "application/json", fields: fields, body: body.span)
     }
 
     /// Answers with `response`.

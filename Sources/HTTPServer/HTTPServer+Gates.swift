@@ -35,13 +35,13 @@ extension HTTPServer {
         let bound = LoopBound((responder, work, deadline), loop: loop)
         let task = loop.spawn {
             let (responder, work, deadline) = bound.value
-            do throws(Problem) { try await work() } catch { responder.problem(error) }
+            do throws(Problem) { try await work() } catch { responder.fail(error) }
             if let timer = deadline?.timer { bound.loop.cancel(timer) }
         }
         answer.value.task = task
         guard let span else { return }
         deadline?.timer = loop.schedule(after: span) {
-            responder.problem(.deadlineExceeded)
+            responder.fail(.deadlineExceeded)
             task.cancel()
         }
     }
@@ -53,6 +53,12 @@ private final class AnswerDeadline {
 }
 
 extension HTTPResponder {
+    /// The answer is a problem; a body that has begun is cut off.
+    fileprivate func fail(_ error: Problem) {
+        problem(error)
+        server { $0.breakOff(self) }
+    }
+
     /// Lets a task answer: `work` runs on the server's loop and is cancelled when the client goes away. The problem that it
     /// throws is the answer.
     ///

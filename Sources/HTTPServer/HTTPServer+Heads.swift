@@ -19,7 +19,7 @@ extension HTTPServer {
         }
         if let length {
             if HTTP1Status.allowsBody(status) { HTTP1Writer.contentLength(length, to: &output.value) }
-        } else if !target.flags.contains(.version10) {
+        } else if !target.flags.contains(.version10), HTTP1Status.allowsBody(status) {
             output.value.append("Transfer-Encoding: chunked\r\n")
         }
         if target.isCurrent {

@@ -57,6 +57,8 @@ extension HTTPServer {
         answer.value.output.release()
         answer.value.shared = nil
         answer.value.task = nil
+        answer.value.writer?.wake()
+        answer.value.writer = nil
         holdsRequest(connection, answer, 0)
         connection.value.firstWaiting = answer.value.next
         if answer.value.next == .none { connection.value.lastWaiting = .none }
@@ -101,92 +103,15 @@ extension HTTPServer {
             if answer.value.state == .streaming {
                 // It goes on, straight to the output.
                 holds(connection, -answer.value.output.count)
-                return answer.value.output.release()
+                answer.value.output.release()
+                break
             }
             let isLast = answer.value.flags.contains(.close)
             dropFirst(connection, answer)
             connection.value.answered &+= 1
             if isLast { return finish(connection) }
         }
-    }
-
-    // MARK: Streams
-
-    func beginStream(_ responder: HTTPResponder, _ status: Int, _ type: StaticString, _ fields: HTTPFields) {
-        guard let connection = alive(responder) else { return }
-        if isCurrent(responder) && !context.value.isAnswered { park(connection) }
-        guard let target = claim(responder), let answer = target.answer else { return }
-        answer.value.state = .streaming
-        answer.value.status = status
-        if target.flags.contains(.version10) { answer.value.flags.insert(.close) }
-        writeHead(target, status, type, fields, length: nil)
-        if !target.inTurn { holds(connection, answer.value.output.count) }
-    }
-
-    func writeStream(_ responder: HTTPResponder, _ bytes: Span<UInt8>) {
-        guard let connection = alive(responder), let answer = stream(responder, connection),
-            !answer.value.flags.contains(.noBody)
-        else { return }
-        // Half an answer can't become an error: it is cut off.
-        if copied(connection) > core.value.limits.heldAnswers { return loop.close(connection.value.id) }
-        write(bytes, of: answer, responder, connection, isLast: false)
-    }
-
-    /// A piece of a stream, or its end, where it belongs.
-    private func write(
-        _ bytes: Span<UInt8>, of answer: Place<WaitingAnswer>, _ responder: HTTPResponder,
-        _ connection: Place<HTTPConnection>, isLast: Bool
-    ) {
-        let isPlain = answer.value.flags.contains(.version10)
-        func put(_ output: inout ByteBuffer) {
-            if isLast {
-                HTTP1Writer.lastChunk(to: &output)
-            } else if isPlain {
-                output.append(bytes)
-            } else {
-                HTTP1Writer.chunk(bytes, to: &output)
-            }
-        }
-        if connection.value.answered == responder.sequence, answer.value.output.isEmpty {
-            guard let output = wire(connection) else { return }
-            put(&output.value)
-        } else {
-            let before = answer.value.output.count
-            put(&answer.value.output)
-            holds(connection, answer.value.output.count - before)
-        }
-        if held(connection) > core.value.limits.outputHighWater { connection.value.flags.insert(.full) }
-    }
-
-    func endStream(_ responder: HTTPResponder) {
-        guard let connection = alive(responder), let answer = stream(responder, connection) else { return }
-        let flags = answer.value.flags
-        if flags.isDisjoint(with: [.noBody, .version10]) {
-            write(Span(), of: answer, responder, connection, isLast: true)
-        }
-        core.value.metrics?.count(
-            route: answer.value.route, status: answer.value.status, nanoseconds: loop.now &- answer.value.startedAt)
-        if core.value.log.noteFrom == 0 {
-            // A stream takes as long as it takes: it is never slow.
-            note(answer.value.route, answer.value.status, 0, answer.value.requestID, answer.value.trace)
-        }
-        if connection.value.answered == responder.sequence, answer.value.output.isEmpty {
-            dropFirst(connection, answer)
-            answered(connection, closes: flags.contains(.close))
-            settle(connection)
-        } else {
-            answer.value.state = .ready
-        }
-    }
-
-    func streamPending(_ responder: HTTPResponder) -> Int {
-        guard let connection = alive(responder), stream(responder, connection) != nil else { return 0 }
-        return held(connection)
-    }
-
-    @_lifetime(immortal)
-    private func stream(_ responder: HTTPResponder, _ connection: Place<HTTPConnection>) -> Place<WaitingAnswer>? {
-        guard let answer = find(responder, connection), answer.value.state == .streaming else { return nil }
-        return answer
+        // Who writes a body has its turn now, or room.
+        core.value.answers.find(connection.value.firstWaiting)?.value.writer?.wake()
     }
 }

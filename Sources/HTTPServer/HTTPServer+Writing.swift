@@ -67,13 +67,21 @@ extension HTTPServer {
         _ responder: HTTPResponder, _ status: Int, _ type: StaticString, _ fields: HTTPFields,
         _ write: (inout ByteBuffer) -> Void
     ) {
+        withScratch(write) { body in
+            unsafe body.withUnsafeBytes { unsafe respond(responder, status, type, fields, $0) }
+        }
+    }
+
+    /// Shows to `body` what `write` appends.
+    @inline(__always)
+    func withScratch(_ write: (inout ByteBuffer) -> Void, _ body: (Span<UInt8>) -> Void) {
         // Out of the core while it is written to: `write` may do anything.
-        var body = ByteBuffer()
-        swap(&body, &core.value.scratch)
-        body.removeAll()
-        write(&body)
-        unsafe body.withUnsafeBytes { unsafe respond(responder, status, type, fields, $0) }
-        if body.capacity <= 256 * 1024 { swap(&body, &core.value.scratch) }
+        var bytes = ByteBuffer()
+        swap(&bytes, &core.value.scratch)
+        bytes.removeAll()
+        write(&bytes)
+        body(bytes.span)
+        if bytes.capacity <= 256 * 1024 { swap(&bytes, &core.value.scratch) }
     }
 
     func respond(

@@ -137,6 +137,9 @@ public struct Problem: Error, Sendable {
         Problem(504, "deadline-exceeded", "The answer took longer than this request may take; try again.")
     }
 
+    /// A handler has failed without saying how.
+    static var unanswered: Problem { Problem(500, "internal", "The answer could not be made.") }
+
     /// A client asks for more while the answers that it has are not taken.
     static var answersWait: Problem {
         Problem(503, "answers-wait", "Too many answers wait on this connection; read them before you ask for more.")

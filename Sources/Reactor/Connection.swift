@@ -50,6 +50,8 @@ struct ConnectionFlags: OptionSet {
     static let opened = ConnectionFlags(rawValue: 1 << 15)
     /// Nothing can be sent any more, and epoll has nothing to tell; what came before that is read for the handler.
     static let broken = ConnectionFlags(rawValue: 1 << 16)
+    /// What is being sent lasts up to the connection's end: an end before everything is written is a reset.
+    static let unbounded = ConnectionFlags(rawValue: 1 << 17)
 
     /// The handler gets no more reads.
     static let deaf: ConnectionFlags = [.closed, .finishing, .lingering, .connecting, .handshaking]

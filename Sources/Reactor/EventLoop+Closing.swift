@@ -44,6 +44,7 @@ extension EventLoop {
 
     /// All output is written: half-closes and reads on for a moment, or closes.
     func finished(_ place: Place<Connection>, _ token: UInt64) {
+        place.value.flags.remove(.unbounded)
         guard place.value.flags.contains(.drains), !place.value.flags.contains(.readClosed) else {
             return close(place, token, .local)
         }
@@ -72,7 +73,10 @@ extension EventLoop {
     private func free(_ token: UInt64) {
         guard let place = hot.value.find(token) else { return }
         let id = ConnectionID(token: token)
-        if place.value.descriptor >= 0 { system.close(place.value.descriptor) }
+        if place.value.descriptor >= 0 {
+            if place.value.flags.contains(.unbounded) { system.breakOff(place.value.descriptor) }
+            system.close(place.value.descriptor)
+        }
         place.value.descriptor = -1
         if place.value.timerDue != 0 {
             _ = hot.value.timers.cancel(place.value.timer)

@@ -140,6 +140,11 @@ extension EventLoop {
         queueFlush(place, id.token)
     }
 
+    /// From now on something is sent whose end is the connection's own (a body of HTTP/1.0, RFC 9112 §6.3): whatever ends the
+    /// connection before `closeAfterFlush` has written everything ends it by a reset, so that the other side does not take what it
+    /// has for the whole.
+    public func endsWithConnection(_ id: ConnectionID) { connection(id)?.value.flags.insert(.unbounded) }
+
     /// Hands the connection to another handler (an upgrade): it gets the following reads, beginning with the bytes that the
     /// running `connectionRead` leaves unconsumed. `connectionOpened` is not called again.
     public func setHandler(_ id: ConnectionID, _ handler: ConnectionHandler) {

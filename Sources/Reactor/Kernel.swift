@@ -78,6 +78,8 @@ public protocol SimulatedSystem: AnyObject, Sendable {
     func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Int
     /// Sends nothing more. Returns 0, or the negative error number.
     func shutdownWrite(_ descriptor: Int32) -> Int32
+    /// Makes the end of a connection, which is about to be closed, a reset: what was not sent is dropped.
+    func breakOff(_ descriptor: Int32)
     /// Closes a descriptor.
     func close(_ descriptor: Int32)
     /// The address of this end; nil if there is none.

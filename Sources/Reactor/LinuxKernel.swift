@@ -181,6 +181,12 @@ struct LinuxKernel {
         shutdown(descriptor, Int32(SHUT_WR)) == 0 ? 0 : -errno
     }
 
+    /// A linger time of zero makes of a close what RFC 9293 §3.10.5 calls an abort.
+    func breakOff(_ descriptor: Int32) {
+        var value = linger(l_onoff: 1, l_linger: 0)
+        _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &value, socklen_t(MemoryLayout<linger>.size))
+    }
+
     func close(_ descriptor: Int32) { Glibc.close(descriptor) }
 
     func localAddress(_ descriptor: Int32) -> SocketAddress? {

@@ -185,6 +185,13 @@ enum System {
         }
     }
 
+    func breakOff(_ descriptor: Int32) {
+        switch self {
+        case .linux(let kernel): kernel.breakOff(descriptor)
+        case .simulated(let system): system.breakOff(descriptor)
+        }
+    }
+
     func close(_ descriptor: Int32) {
         switch self {
         case .linux(let kernel): kernel.close(descriptor)

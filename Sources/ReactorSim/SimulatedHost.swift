@@ -109,6 +109,8 @@ final class SimulatedHost: SimulatedSystem, @unchecked Sendable {
         return Int32(sockets.count - 1)
     }
 
+    func breakOff(_ descriptor: Int32) { socket(descriptor)?.reset() }
+
     func close(_ descriptor: Int32) {
         network.spend(network.options.callTime)
         socket(descriptor)?.close()

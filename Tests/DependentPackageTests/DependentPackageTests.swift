@@ -88,8 +88,8 @@ struct DependentPackageTests {
 
     /// What an article shows is an example, whole, which is built and run here.
     @Test(arguments: [
-        ("HTTPServer", "hello"), ("HTTPServer", "notes"), ("WebSocketServer", "chat"), ("GRPCRuntime", "greeter"),
-        ("KafkaClient", "tail"), ("HTTPClient", "fetch"),
+        ("HTTPServer", "hello"), ("HTTPServer", "notes"), ("HTTPServer", "export"), ("WebSocketServer", "chat"),
+        ("GRPCRuntime", "greeter"), ("KafkaClient", "tail"), ("HTTPClient", "fetch"),
     ])
     func articlesShowTheExamples(library: String, example: String) {
         let source = TemporaryFolder.read(Tool.repository + "/Tests/Examples/Sources/\(example)/main.swift")
@@ -142,6 +142,23 @@ struct DependentPackageTests {
         let many = try DependentPackage.run(
             "curl", ["-s", "-o", "/dev/null", "-w", "%{http_code}\n", address + "/[1-2000]"])
         #expect(Set(many.split(separator: "\n")) == ["401", "429"])
+        #expect(child.terminate() == 0)
+    }
+
+    @Test(.enabled(if: Self.hasTools, "needs curl and stdbuf"))
+    func exportEncodesValuesAndWritesABodyPieceByPiece() throws {
+        let (child, address) = try Self.start("export", "http")
+        func ask(_ path: String, _ more: [String] = []) throws -> String {
+            try DependentPackage.run("curl", ["-s", "-w", " %{http_code}", address + path] + more)
+        }
+        #expect(try ask("/7") == #"{"number":7,"degrees":0.7} 200"#)
+        #expect(try ask("/1000") == #"{"number":1000} 200"#)
+        #expect(try ask("/0").hasSuffix(" 404"))
+        for version in ["--http1.1", "--http1.0"] {
+            let table = try ask(".csv", [version])
+            #expect(table.hasPrefix("number,degrees\n1,0.1\n") && table.hasSuffix("\n100000,\n 200"))
+            #expect(table.utf8.count { $0 == UInt8(ascii: "\n") } == 100_001)
+        }
         #expect(child.terminate() == 0)
     }
 

@@ -16,6 +16,7 @@ let package = Package(
     targets: [
         example("hello", "HTTPServer"),
         example("notes", "HTTPServer"),
+        example("export", "HTTPServer"),
         example("fetch", "HTTPClient"),
         example("chat", "WebSocketServer"),
         example("greeter", "GRPCRuntime"),

@@ -164,7 +164,11 @@ private final class HTTPAttack {
         let choice = input.byte()
         let (stream, tag) = routes.streams[Int(choice & 31) % routes.streams.count]
         world.loop.execute {
-            if choice & 0x80 != 0 { stream.finish() } else { stream.write(Array(tag.utf8).span) }
+            switch choice & 0xC0 {
+            case 0x80: stream.finish()
+            case 0xC0: stream.breakOff()
+            default: stream.write(Array(tag.utf8).span)
+            }
         }
     }
 
