@@ -126,6 +126,12 @@ public final class KafkaAudit: AuditOutlet {
     private let producer: KafkaProducer
     private var publisher: AuditPublisher!
 
+    /// The topic is not there. Called again and again.
+    public var onMissingTopic: (_ topic: String) -> Void {
+        get { producer.onMissingTopic }
+        set { producer.onMissingTopic = newValue }
+    }
+
     /// - Throws: a property of the configuration that librdkafka refuses.
     public init(loop: EventLoop, configuration: KafkaConfiguration, metrics: AuditMetrics) throws {
         producer = try KafkaProducer(loop: loop, configuration: configuration)

@@ -60,6 +60,14 @@ public final class RevocationReader {
     public var onRevocations: ([Revocation]) -> Void = { _ in }
     /// All that was revoked before has been handed over. Called once.
     public var onComplete: () -> Void = {}
+    /// Kafka has lost what was written: the topic was deleted, or this is another cluster. Whoever starts from now on finds nothing of
+    /// it, unless somebody writes it again.
+    public var onLost: () -> Void = {}
+    /// The topic is not there. Called again and again.
+    public var onMissingTopic: (_ topic: String) -> Void {
+        get { consumer.onMissingTopic }
+        set { consumer.onMissingTopic = newValue }
+    }
     /// Called when the state changes.
     public var onState: (KafkaState) -> Void {
         get { consumer.onState }
@@ -77,6 +85,7 @@ public final class RevocationReader {
         consumer.onEnd = { [weak self] in self?.reachedEnd($0) }
         consumer.onPositioned = { [weak self] in self?.isPositioned(true) }
         consumer.onUnpositioned = { [weak self] in self?.isPositioned(false) }
+        consumer.onPositionLost = { [weak self] _ in self?.onLost() }
     }
 
     /// Reads no more.

@@ -129,6 +129,9 @@ final class DriverNode {
         topics.onState = kafka.member()
         producer.onMissingTopic = { [weak topics] _ in topics?.missesTopic() }
         reader.onMissingTopic = { [weak topics] _ in topics?.missesTopic() }
+        revocations?.onMissingTopic = { [weak topics] _ in topics?.missesTopic() }
+        audit?.onMissingTopic = { [weak topics] _ in topics?.missesTopic() }
+        revocations?.onLost = { [weak sessions] in sessions?.publishAgain() }
         topics.ensureTopics()
         reader.onGap = { [weak reconciler] in reconciler?.run() }
         reader.onPositioned = { [weak reconciler] in reconciler?.follows(events: $0) }

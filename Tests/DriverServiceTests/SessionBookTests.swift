@@ -256,6 +256,16 @@ import Testing
         #expect(desk.published[0] == desk.published[1] && desk.published[0].target == .token(session.id))
     }
 
+    /// A topic that was deleted begins anew: what it held is written again, by the program that remembers it.
+    @Test func whatKafkaHasLostIsToldOfAgain() throws {
+        let desk = try SessionDesk()
+        defer { desk.close() }
+        _ = try desk.revoke(.subject("rider-1")).get()
+        desk.book.publishAgain()
+        desk.turn { desk.published.count == 2 }
+        #expect(desk.published[0] == desk.published[1] && desk.published[0].target == .subject("rider-1"))
+    }
+
     /// However many sign out, operators have their room, and the sessions end all the same.
     @Test func tooManyEndsAreNotRememberedAndTakeNoRoomOfOperators() throws {
         let desk = try SessionDesk()

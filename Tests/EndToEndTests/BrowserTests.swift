@@ -16,11 +16,11 @@ private enum Browser {
     .enabled(if: Browser.canDrive, "needs chromium, curl and Python's playwright (deploy/test.sh installs them)"))
 struct BrowserTests {
     @Test func aCarIsChosenBookedAndFollowedToTheEndOfTheTrip() throws {
-        try run("ride.py", drivers: 60)
+        try run("ride.py", access: "required")
     }
 
     @Test func aTakenCarIsReplacedByAnOfferAndATripCanBeCancelled() throws {
-        try run("taken.py", drivers: 60)
+        try run("taken.py", access: "required")
     }
 
     @Test func aGuestSignsInWithoutBeingAskedAndOut() throws {
@@ -53,17 +53,17 @@ struct BrowserTests {
     }
 
     @Test func aTownWithMoreCarsThanAListHoldsIsShownByViews() throws {
-        try run("crowd.py", drivers: 60)
+        try run("crowd.py", access: "off")
     }
 
     @Test func thePageFitsEveryScreenAndShowsNamesAsText() throws {
         let pictures = Tool.repository + "/.build/screenshots"
         _ = unsafe mkdir(pictures, 0o755)
-        try run("looks.py", drivers: 60, pictures)
+        try run("looks.py", access: "off", pictures)
     }
 
     @Test func aKilledGatewayTurnsTheBadgeAndComesBack() throws {
-        let cabstand = try RunningCabstand(simulatedDrivers: 30)
+        let cabstand = try RunningCabstand(simulatedDrivers: 30, extra: ["CABSTAND_AUTH": "required"])
         let script = try start("outage.py", cabstand, drivers: 30)
         try script.waitForOutput("LIVE", seconds: 120)
         cabstand.kill()
@@ -72,18 +72,21 @@ struct BrowserTests {
         try finish(script, cabstand)
     }
 
-    private func run(_ name: String, drivers: Int, _ more: String...) throws {
-        let cabstand = try RunningCabstand(simulatedDrivers: drivers)
-        try finish(try start(name, cabstand, drivers: drivers, more), cabstand)
+    /// - Parameter access: whether the page signs its user in as a guest; the script is an operator then, or nobody is asked.
+    private func run(_ name: String, access: String, _ more: String...) throws {
+        let cabstand = try RunningCabstand(simulatedDrivers: 60, extra: ["CABSTAND_AUTH": access])
+        let token = access == "off" ? [:] : ["CABSTAND_TOKEN": cabstand.operatorToken]
+        try finish(try start(name, cabstand, drivers: 60, more, token), cabstand)
     }
 
     private func start(
-        _ name: String, _ cabstand: RunningCabstand, drivers: Int, _ more: [String] = []
+        _ name: String, _ cabstand: RunningCabstand, drivers: Int, _ more: [String] = [],
+        _ environment: [String: String] = [:]
     ) throws -> ChildProcess {
         let script = Tool.repository + "/Tests/EndToEndTests/browser/" + name
         return try ChildProcess(
             try #require(Browser.python), [script, cabstand.url, String(drivers)] + more,
-            environment: ["PYTHONDONTWRITEBYTECODE": "1"])
+            environment: environment.merging(["PYTHONDONTWRITEBYTECODE": "1"]) { $1 })
     }
 
     private func finish(_ script: ChildProcess, _ cabstand: RunningCabstand) throws {

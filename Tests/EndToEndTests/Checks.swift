@@ -58,10 +58,10 @@ enum Checks {
     }
 
     /// Behaviour 38: once things are quiet the list of available drivers is right again.
-    static func theListIsRight(_ fleet: Fleet, drivers: [String]) {
+    static func theListIsRight(_ fleet: Fleet, drivers: [Load.Driver]) {
         let connection = fleet.connection()
         let busy = Set(activeTrips(fleet).map(\.driver))
-        let expected = Set(drivers).subtracting(busy)
+        let expected = Set(drivers.map(\.id)).subtracting(busy)
         var seen: Set<String> = []
         let isRight = waitUntil(60) {
             guard let list = connection.request("GET", "/drivers/available"), list.status == 200 else { return false }

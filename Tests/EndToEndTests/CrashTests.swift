@@ -12,9 +12,9 @@ struct CrashTests {
     @Test func domain33_to_38_nothingAcknowledgedIsLostWhateverIsKilled() throws {
         let broker = try KafkaBroker()
         defer { broker.stop() }
-        let fleet = try Fleet(bootstrapServers: broker.bootstrapServers)
+        let fleet = try Fleet(bootstrapServers: broker.bootstrapServers, extra: Load.settings)
         let drivers = try Load.register(8, on: fleet)
-        let load = Load(fleet, drivers: drivers, riders: 16, prefix: "crash")
+        let load = try Load(fleet, drivers: drivers, riders: 16, prefix: "crash")
         for _ in 0..<20 { load.step() }
 
         for service in [Fleet.Service.trip, .driver, .gateway, .trip] {

@@ -17,7 +17,7 @@ struct DrainTests {
             topics: ["driver_locations", "trip_events", "auth_revocations", "audit_events"].map {
                 TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
             })
-        return (broker, try Fleet(bootstrapServers: broker.bootstrapServers))
+        return (broker, try Fleet(bootstrapServers: broker.bootstrapServers, extra: Load.settings))
     }
 
     @Test func notOneRequestFailsWhileOneOfTwoGatewaysEnds() throws {
@@ -25,7 +25,15 @@ struct DrainTests {
         defer { broker.stop() }
         let drivers = try Load.register(4, on: fleet)
         let (process, port) = try gateway(fleet, delay: 2, grace: 24)
-        var clients = (0..<16).map { _ in HTTPConnection(port: port) }
+        // Everybody asks with a token of their own.
+        let tokens = try (0..<16).map { index in
+            switch index % 4 {
+            case 2: drivers[index / 4].token
+            case 3: try fleet.guest()
+            default: try fleet.token("rider", "reader-\(index)")
+            }
+        }
+        var clients = tokens.map { HTTPConnection(port: port, token: $0) }
         let quiet = (0..<8).map { _ in HTTPConnection(port: port) }
         let silent = Client(port).send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         #expect(silent.response().status == 200)
@@ -35,18 +43,23 @@ struct DrainTests {
 
         var failures: [String] = []
         var moved = 0
+        /// Trips that riders have booked and not yet cancelled, by client.
+        var trips: [Int: String] = [:]
         func round(_ number: Int, _ accident: () -> Void = {}) {
             for (index, client) in clients.enumerated() {
                 let isSent =
                     switch index % 4 {
                     case 0: client.send("GET", "/")
                     case 1: client.send("GET", "/drivers/available?lat=53.55&lon=13.26&radius_m=5000")
-                    case 2: client.send("PATCH", "/drivers/\(drivers[index / 4])/status", #"{"status":"available"}"#)
+                    case 2: client.send("PATCH", "/drivers/\(drivers[index / 4].id)/status", #"{"status":"available"}"#)
                     default:
-                        client.send(
-                            "POST", "/trips",
-                            #"{"rider_id":"r\#(index)-\#(number)","pickup":{"lat":53.55,"lon":13.26},"#
-                                + #""dropoff":{"lat":53.56,"lon":13.27}}"#)
+                        if let trip = trips[index] {
+                            client.send("POST", "/trips/\(trip)/cancel")
+                        } else {
+                            client.send(
+                                "POST", "/trips",
+                                #"{"pickup":{"lat":53.55,"lon":13.26},"dropoff":{"lat":53.56,"lon":13.27}}"#)
+                        }
                     }
                 if !isSent { failures.append("round \(number), client \(index): not sent") }
             }
@@ -56,13 +69,14 @@ struct DrainTests {
                     failures.append("round \(number), client \(index): no answer")
                     continue
                 }
+                if index % 4 == 3 { trips[index] = answer.status == 201 ? answer.text("id") : nil }
                 // All cars may be taken, or on a trip: that is an answer.
                 if ![200, 201, 409].contains(answer.status) {
                     failures.append("round \(number), client \(index): \(answer.status) \(answer.body)")
                 }
                 if answer.head.lowercased().contains("connection: close") {
                     moved += 1
-                    clients[index] = fleet.connection()
+                    clients[index] = HTTPConnection(port: fleet.httpPort, token: tokens[index])
                 }
             }
         }
@@ -127,10 +141,10 @@ struct DrainTests {
         let (broker, fleet) = try world()
         defer { broker.stop() }
         let drivers = try Load.register(6, on: fleet)
-        let load = Load(fleet, drivers: drivers, riders: 12, prefix: "d")
+        let load = try Load(fleet, drivers: drivers, riders: 12, prefix: "d")
         for _ in 0..<10 { load.step() }
         // Streams from the gateway to both services.
-        let uplink = Client(fleet.httpPort).send(upgrade("/ws/drivers/\(drivers[0])/location"))
+        let uplink = Client(fleet.httpPort).send(upgrade("/ws/drivers/\(drivers[0].id)/location", drivers[0].token))
         #expect(uplink.response().status == 101)
         var status: Int32 = -1
         load.step { status = fleet.terminate(.trip) }
@@ -140,8 +154,9 @@ struct DrainTests {
         #expect(fleet.terminate(.gateway) == 0)
     }
 
-    private func upgrade(_ path: String) -> String {
+    private func upgrade(_ path: String, _ token: String? = nil) -> String {
         "GET \(path) HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            + (token.map { "Authorization: Bearer \($0)\r\n" } ?? "") + "\r\n"
     }
 }

@@ -1,9 +1,18 @@
 import Glibc
 import TestSupport
 
-/// Riders that book the same few drivers at the same instants and let them go again, over REST, and everything that they
-/// were told: the history of a run, for lincheck, and what has to be true afterwards.
+/// Riders that book the same few drivers at the same instants, drivers that end the trips, over REST, each with a token of
+/// their own, and everything that they were told: the history of a run, for lincheck, and what has to be true afterwards.
 final class Load {
+    /// For the programs: it is far more than people may ask.
+    static let settings = ["CABSTAND_RATE_LIMIT": "off"]
+
+    /// A driver that an operator has registered, and who has signed in.
+    struct Driver {
+        let id: String
+        let token: String
+    }
+
     /// What a client was told about a trip.
     struct Told {
         let driver: String
@@ -15,6 +24,7 @@ final class Load {
     /// One rider's slot: at most one request under way.
     private final class Slot {
         let number: Int
+        /// The rider's.
         let connection: HTTPConnection
         var round = 0
         /// The trip that is to be ended next.
@@ -22,7 +32,7 @@ final class Load {
         /// A booking without an answer, to be repeated with the same key and body.
         var unknown: (body: String, driver: String, key: String)?
 
-        init(number: Int, connection: HTTPConnection) {
+        init(number: Int, _ connection: HTTPConnection) {
             self.number = number
             self.connection = connection
         }
@@ -45,17 +55,19 @@ final class Load {
     private(set) var counts: [String: Int] = [:]
     private var history: [String] = []
     private let slots: [Slot]
-    private let drivers: [String]
+    private let drivers: [Driver]
     private let prefix: String
 
-    init(_ fleet: Fleet, drivers: [String], riders: Int, prefix: String) {
+    init(_ fleet: Fleet, drivers: [Driver], riders: Int, prefix: String) throws {
         self.drivers = drivers
         self.prefix = prefix
-        slots = (0..<riders).map { Slot(number: $0, connection: fleet.connection()) }
+        slots = try (0..<riders).map {
+            Slot(number: $0, HTTPConnection(port: fleet.httpPort, token: try fleet.guest()))
+        }
     }
 
-    /// Registers `count` drivers and returns their ids.
-    static func register(_ count: Int, on fleet: Fleet) throws -> [String] {
+    /// Registers `count` drivers, who sign in.
+    static func register(_ count: Int, on fleet: Fleet) throws -> [Driver] {
         let connection = fleet.connection()
         return try (0..<count).map { number in
             let id = "driver-\(number)"
@@ -66,7 +78,7 @@ final class Load {
             guard response?.status == 201 else {
                 throw LoadError(description: "no driver: \(response.map { "\($0)" } ?? "no answer")")
             }
-            return id
+            return Driver(id: id, token: try fleet.enrol(driver: id))
         }
     }
 
@@ -82,7 +94,9 @@ final class Load {
     private func send(_ slot: Slot) -> Sent {
         let call = monotonicNow()
         if let open = slot.open {
-            let isSent = slot.connection.send("POST", "/trips/\(open.trip)/complete")
+            let token = drivers.first { $0.id == open.driver }?.token ?? ""
+            let isSent = slot.connection.send(
+                "POST", "/trips/\(open.trip)/complete", headers: ["Authorization": "Bearer \(token)"])
             return Sent(
                 slot: slot, call: call, operation: .end(trip: open.trip, driver: open.driver, key: open.key),
                 isSent: isSent)
@@ -98,9 +112,9 @@ final class Load {
         slot.round += 1
         let key = "\(prefix)-\(slot.number)-\(slot.round)"
         // Neighbours want the same driver.
-        let driver = drivers[(slot.number / 2 + slot.round) % drivers.count]
+        let driver = drivers[(slot.number / 2 + slot.round) % drivers.count].id
         let places = #""pickup":{"lat":53.55,"lon":13.26},"dropoff":{"lat":53.56,"lon":13.27}"#
-        return (#"{"rider_id":"\#(key)","driver_id":"\#(driver)",\#(places)}"#, driver, key)
+        return (#"{"driver_id":"\#(driver)",\#(places)}"#, driver, key)
     }
 
     private func receive(_ sent: Sent) {

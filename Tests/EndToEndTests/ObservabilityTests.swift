@@ -212,7 +212,8 @@ private final class BusyCabstand {
 
     init() throws {
         kafka = try RunningCabstand()
-        fleet = try Fleet(bootstrapServers: kafka.kafka, extra: ["CABSTAND_SIMULATED_DRIVERS": "50"])
+        fleet = try Fleet(
+            bootstrapServers: kafka.kafka, access: .off, extra: ["CABSTAND_SIMULATED_DRIVERS": "50"])
         subscribers = (0..<3).map { _ in subscribe() }
         _ = waitUntil(20) {
             fleet.connection().request("GET", "/drivers/available?limit=1")?.body.contains("\"id\"") ?? false

@@ -2,27 +2,20 @@ import KafkaClient
 import TestSupport
 import Testing
 
-/// Two gateways in front of the same services, which ask who somebody is. They end with it.
+/// Two gateways in front of the same services. They end with it.
 private final class TwoGateways {
     let fleet: Fleet
     let ports: [UInt16]
     private let broker: EmbeddedBroker
     private let second: ChildProcess
 
-    init(keysIn folder: TemporaryFolder) throws {
+    init() throws {
         broker = try EmbeddedBroker(
             topics: ["driver_locations", "trip_events", "auth_revocations", "audit_events"].map {
                 TopicSpecification(name: $0, partitions: 2, replicationFactor: 1)
             })
-        let keys = try ChildProcess.run(Tool.program("gateway"), ["make-keys", folder.path, folder.path])
-        #expect(keys.status == 0, "\(keys.errors)")
         fleet = try Fleet(
-            bootstrapServers: broker.bootstrapServers,
-            extra: [
-                "CABSTAND_AUTH": "required", "CABSTAND_AUTH_KEY": folder.file("key.pem"),
-                "CABSTAND_SERVICE_SECRET": folder.file("service-secret"),
-                "CABSTAND_KAFKA_CONFIG": "fetch.wait.max.ms=10",
-            ])
+            bootstrapServers: broker.bootstrapServers, extra: ["CABSTAND_KAFKA_CONFIG": "fetch.wait.max.ms=10"])
         let port: UInt16
         (second, port) = try fleet.anotherGateway()
         ports = [fleet.httpPort, port]
@@ -37,17 +30,6 @@ private final class TwoGateways {
 /// What an operator revokes at one gateway, with real programs: two gateways in front of the same services.
 @Suite(.serialized, .enabled(if: Fleet.isBuilt, "skipped: the programs are not built beside the tests"))
 struct RevocationTests {
-    private let folder = TemporaryFolder()
-
-    /// A token of the installation's key.
-    private func token(_ role: String, _ subject: String) throws -> String {
-        let result = try ChildProcess.run(
-            Tool.program("gateway"), ["token", "--role", role, "--subject=\(subject)", "--ttl", "5m"],
-            environment: ["CABSTAND_AUTH_KEY": folder.file("key.pem")])
-        #expect(result.status == 0, "\(result.errors)")
-        return String(result.output.split(separator: "\n").first ?? "")
-    }
-
     private func socket(_ port: UInt16, _ token: String) -> Client {
         let client = Client(port).send(
             "GET /ws/drivers/available HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -58,21 +40,20 @@ struct RevocationTests {
     }
 
     private func trips(_ port: UInt16, _ token: String) -> HTTPConnection.Response? {
-        HTTPConnection(port: port).request("GET", "/trips", headers: ["Authorization": "Bearer \(token)"])
+        HTTPConnection(port: port, token: token).request("GET", "/trips")
     }
 
     @Test func whoIsRevokedAtOneGatewayIsShutOutOfAll() throws {
-        let house = try TwoGateways(keysIn: folder)
+        let house = try TwoGateways()
         let fleet = house.fleet
         let ports = house.ports
-        let (eve, ada, boss) = (try token("rider", "eve"), try token("rider", "ada"), try token("operator", "olga"))
+        let (eve, ada) = (try fleet.token("rider", "eve"), try fleet.token("rider", "ada"))
         let sockets = ports.map { socket($0, eve) }
         let others = ports.map { socket($0, ada) }
         for port in ports { #expect(trips(port, eve)?.status == 200) }
 
         let revocation = fleet.connection().request(
-            "POST", "/auth/revocations", #"{"subject":"eve","reason":"lost telephone"}"#,
-            headers: ["Authorization": "Bearer \(boss)"])
+            "POST", "/auth/revocations", #"{"subject":"eve","reason":"lost telephone"}"#)
         #expect(revocation?.status == 201, "\(revocation?.body ?? fleet.logs)")
         for socket in sockets {
             // 3500 = 0x0DAC. The gateway waits for the answer, which is masked with zeros, and then ends the connection.
@@ -92,7 +73,7 @@ struct RevocationTests {
         try fleet.start(.gateway)
         try fleet.waitUntilReady()
         #expect(trips(fleet.httpPort, eve)?.status == 401)
-        #expect(trips(fleet.httpPort, try token("rider", "ada"))?.status == 200)
+        #expect(trips(fleet.httpPort, try fleet.token("rider", "ada"))?.status == 200)
     }
 
     /// A string member of an answer.
@@ -103,11 +84,12 @@ struct RevocationTests {
 
     /// Signing out, and a stolen refresh token that is used twice: the session's access token is good nowhere a second later.
     @Test func theEndOfASessionEndsItsTokensAtAllGateways() throws {
-        let house = try TwoGateways(keysIn: folder)
+        let house = try TwoGateways()
         let fleet = house.fleet
         let ports = house.ports
+        let nobody = HTTPConnection(port: fleet.httpPort)
         func begin() throws -> (access: String, refresh: String) {
-            let answer = fleet.connection().request("POST", "/auth/guest")
+            let answer = nobody.request("POST", "/auth/guest")
             return (try member("access_token", of: answer), try member("refresh_token", of: answer))
         }
         func isRefusedSoon(_ port: UInt16, _ token: String) -> Bool {
@@ -122,12 +104,12 @@ struct RevocationTests {
         for port in ports {
             #expect(trips(port, left.access)?.status == 200 && trips(port, stolen.access)?.status == 200)
         }
-        let signOut = fleet.connection().request("POST", "/auth/sign-out", #"{"refresh_token":"\#(left.refresh)"}"#)
+        let signOut = nobody.request("POST", "/auth/sign-out", #"{"refresh_token":"\#(left.refresh)"}"#)
         #expect(signOut?.status == 204, "\(signOut?.body ?? fleet.logs)")
         let body = #"{"refresh_token":"\#(stolen.refresh)"}"#
-        let thief = fleet.connection().request("POST", "/auth/refresh", body)
+        let thief = nobody.request("POST", "/auth/refresh", body)
         let next = try member("access_token", of: thief)
-        #expect(fleet.connection().request("POST", "/auth/refresh", body)?.status == 401)
+        #expect(nobody.request("POST", "/auth/refresh", body)?.status == 401)
         for port in ports {
             for token in [left.access, stolen.access, next] { #expect(isRefusedSoon(port, token), "\(fleet.logs)") }
             #expect(trips(port, kept.access)?.status == 200)

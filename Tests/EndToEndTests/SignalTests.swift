@@ -30,7 +30,8 @@ struct SignalTests {
 
     @Test func noThreadOfAnyServiceTakesASignalAndEachDrains() throws {
         let kafka = try RunningCabstand()
-        let fleet = try Fleet(bootstrapServers: kafka.kafka, extra: Self.serviceLink)
+        let fleet = try Fleet(
+            bootstrapServers: kafka.kafka, extra: Self.serviceLink.merging(Load.settings) { $1 })
         func check(_ when: String) {
             for service in Fleet.Service.allCases {
                 guard let process = fleet.process(service) else { continue }
@@ -39,7 +40,7 @@ struct SignalTests {
         }
         check("at start")
         let drivers = try Load.register(4, on: fleet)
-        let load = Load(fleet, drivers: drivers, riders: 8, prefix: "s")
+        let load = try Load(fleet, drivers: drivers, riders: 8, prefix: "s")
         for _ in 0..<10 { load.step() }
         check("under load")
         // An outage of everything that they talk to: reconnecting resolves names and makes clients anew.

@@ -95,15 +95,7 @@ import Testing
     @Test(.enabled(if: Fleet.isBuilt, "skipped: the programs are not built beside the tests"))
     func theyWaitForAGatewayThatComesLater() throws {
         let kafka = try RunningCabstand()
-        let folder = TemporaryFolder()
-        let keys = try ChildProcess.run(Tool.program("gateway"), ["make-keys", folder.path, folder.path])
-        #expect(keys.status == 0, "\(keys.errors)")
-        let fleet = try Fleet(
-            bootstrapServers: kafka.kafka,
-            extra: [
-                "CABSTAND_AUTH": "required", "CABSTAND_AUTH_KEY": folder.file("key.pem"),
-                "CABSTAND_SERVICE_SECRET": folder.file("service-secret"), "CABSTAND_SIMULATED_DRIVERS": "20",
-            ])
+        let fleet = try Fleet(bootstrapServers: kafka.kafka, extra: ["CABSTAND_SIMULATED_DRIVERS": "20"])
         let port = fleet.metricsPort(.driver)
         #expect(waitUntil(30) { counted(enrolled, port) == 20 }, "\(fleet.logs)")
         // It comes back, and so do those that signed in by it: nobody has to.

@@ -18,13 +18,17 @@ public final class HTTPConnection {
     }
 
     private let port: UInt16
+    private let token: String?
     private let timeout: Int
     private var descriptor: Int32 = -1
     private var input: [UInt8] = []
 
-    /// - Parameter timeout: seconds for an answer.
-    public init(port: UInt16, timeout: Int = 30) {
+    /// - Parameters:
+    ///   - token: an access token that goes along with every request that brings no `Authorization` of its own.
+    ///   - timeout: seconds for an answer.
+    public init(port: UInt16, token: String? = nil, timeout: Int = 30) {
         self.port = port
+        self.token = token
         self.timeout = timeout
     }
 
@@ -51,6 +55,7 @@ public final class HTTPConnection {
         guard connect() else { return false }
         var text = "\(method) \(path) HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\n"
         for (name, value) in headers { text += "\(name): \(value)\r\n" }
+        if let token, headers["Authorization"] == nil { text += "Authorization: Bearer \(token)\r\n" }
         if let body { text += "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n" }
         text += "\r\n" + (body ?? "")
         var rest = Array(text.utf8)[...]

@@ -26,6 +26,9 @@ final class SessionBook {
     private var identifiers = UUIDv7Generator()
     private var reuseLogs = LogRateLimit()
     private var isSweeping = false
+    /// What holds is being published again, and must be once more.
+    private var isPublishing = false
+    private var mustPublish = false
     /// Called when the storage failed.
     var onStorageFailure: (StorageError) -> Void = { _ in }
 
@@ -39,10 +42,8 @@ final class SessionBook {
     /// Publishes again what holds, and sweeps from now on. What Kafka has already is there twice, which says nothing new; what it
     /// has lost, or never got because this program ended, it gets.
     func start() {
-        loop.start { [self] in
-            await publishAll()
-            await sweep()
-        }
+        publishAgain()
+        loop.start { [self] in await sweep() }
         loop.schedule(every: AuthLimits.sweepInterval) { [weak self, loop] in
             if self?.isSweeping == false { loop.start { await self?.sweep() } }
         }
@@ -256,6 +257,20 @@ final class SessionBook {
             }
         }
         return isDelivered
+    }
+
+    /// Publishes again what holds: Kafka has lost it. One round at a time; another one follows if it was lost meanwhile.
+    func publishAgain() {
+        mustPublish = true
+        if isPublishing { return }
+        isPublishing = true
+        loop.start { [self] in
+            while mustPublish {
+                mustPublish = false
+                await publishAll()
+            }
+            isPublishing = false
+        }
     }
 
     private func publishAll() async {
