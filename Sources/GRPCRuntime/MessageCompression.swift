@@ -42,9 +42,18 @@ struct CallCompression: OptionSet {
 
     /// Whether a list of codings has gzip (`grpc-accept-encoding`; names are lower-case in gRPC).
     static func lists(gzip list: UnsafeRawBufferPointer) -> Bool {
-        unsafe list.split(separator: UInt8(ascii: ",")).contains { part in
-            part.filter { $0 != UInt8(ascii: " ") }.elementsEqual("gzip".utf8)
+        // The letters of an element, without spaces; beyond four it is another one.
+        var element: UInt64 = 0
+        for index in 0...list.count {
+            switch unsafe index < list.count ? list[index] : UInt8(ascii: ",") {
+            case UInt8(ascii: " "): continue
+            case UInt8(ascii: ","):
+                if element == 0x677A_6970 { return true }
+                element = 0
+            case let byte: if element <= UInt32.max { element = element << 8 | UInt64(byte) }
+            }
         }
+        return false
     }
 }
 

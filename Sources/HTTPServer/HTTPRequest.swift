@@ -144,6 +144,8 @@ import Telemetry
     var fields: [UInt8] = []
     /// What gates have attached (`ResponseExtras.attached`); else what they had to another request.
     var attached = AttachedValues()
+    /// Whom a request comes from, and which one.
+    var client: (connection: ConnectionID, sequence: UInt32, address: SocketAddress)?
     /// The server itself, which outlives its context.
     var server: Unmanaged<HTTPServer>?
 

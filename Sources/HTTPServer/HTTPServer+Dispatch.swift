@@ -147,9 +147,16 @@ extension HTTPServer {
             of: head, from: loop.peerAddress(connection), isTLS: loop.isTLS(connection))
     }
 
-    /// Whom the request of this context, which has this head, comes from.
+    /// Whom the request of this context, which has this head, comes from. Looked for once: limits and the audit ask.
     func clientAddress(of head: HTTP1Head) -> SocketAddress? {
-        loop.peerAddress(context.value.connection).map { core.value.proxies.client(of: head, from: $0) }
+        let (connection, sequence) = (context.value.connection, context.value.sequence)
+        if let known = context.value.client, known.connection == connection, known.sequence == sequence {
+            return known.address
+        }
+        guard let peer = loop.peerAddress(connection) else { return nil }
+        let address = core.value.proxies.client(of: head, from: peer)
+        context.value.client = (connection, sequence, address)
+        return address
     }
 
     @inline(__always)

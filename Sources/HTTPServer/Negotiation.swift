@@ -10,25 +10,66 @@ enum Negotiation {
 
     /// Whether `Accept-Encoding` takes gzip (RFC 9110 §12.5.3): named, or by `*`, and not with a weight of zero.
     static func acceptsGzip(_ head: HTTP1Head) -> Bool {
-        guard let text = head.joinedText("accept-encoding") else { return false }
         var byStar = false
-        for element in text.lowercased().split(separator: ",") {
-            let parts = element.split(separator: ";").map { trimmed($0) }
-            guard let name = parts.first else { continue }
-            let isRefused = parts.dropFirst().contains { part in
-                guard part.hasPrefix("q="), let weight = Double(part.dropFirst(2)) else { return false }
-                return weight <= 0
+        var index = head.index(of: "accept-encoding")
+        while index >= 0 {
+            let line = head.value(at: index)
+            var list = HTTP1List(count: line.count)
+            while let range = list.next(in: line) {
+                let element = line.extracting(range)
+                var end = 0
+                while end < element.count && element[end] != UInt8(ascii: ";") { end += 1 }
+                let name = trimmed(element, 0..<end)
+                if ASCII.equalsIgnoringCase(name, "gzip") || ASCII.equalsIgnoringCase(name, "x-gzip") {
+                    return !isRefused(element, end)
+                }
+                if ASCII.equalsIgnoringCase(name, "*") { byStar = !isRefused(element, end) }
             }
-            if name == "gzip" || name == "x-gzip" { return !isRefused }
-            if name == "*" { byStar = !isRefused }
+            index = head.index(of: "accept-encoding", from: index + 1)
         }
         return byStar
     }
 
+    /// Whether the parameters behind `start` have a weight of zero (RFC 9110 §12.4.2).
+    private static func isRefused(_ element: Span<UInt8>, _ start: Int) -> Bool {
+        var start = start + 1
+        while start < element.count {
+            var end = start
+            while end < element.count && element[end] != UInt8(ascii: ";") { end += 1 }
+            let parameter = trimmed(element, start..<end)
+            if parameter.count > 2, ASCII.equalsIgnoringCase(parameter.extracting(0..<2), "q="),
+                isZero(parameter.extracting(2..<parameter.count))
+            {
+                return true
+            }
+            start = end + 1
+        }
+        return false
+    }
+
+    private static func isZero(_ weight: Span<UInt8>) -> Bool {
+        if weight[0] != UInt8(ascii: "0") { return false }
+        for index in 1..<weight.count where weight[index] != (index == 1 ? UInt8(ascii: ".") : UInt8(ascii: "0")) {
+            return false
+        }
+        return true
+    }
+
+    @_lifetime(copy text)
+    private static func trimmed(_ text: Span<UInt8>, _ range: Range<Int>) -> Span<UInt8> {
+        var (lower, upper) = (range.lowerBound, range.upperBound)
+        while lower < upper, text[lower] == 32 || text[lower] == 9 { lower += 1 }
+        while lower < upper, text[upper - 1] == 32 || text[upper - 1] == 9 { upper -= 1 }
+        return text.extracting(lower..<upper)
+    }
+
+    /// Bytes of a range that is looked at. Reason: `bytes=`, and two numbers of 19 digits.
+    private static let rangeBytes = 64
+
     /// The one range of `bytes=…` (RFC 9110 §14.1.2) in a file of `size` bytes. nil: ignore the field (another unit, several
-    /// ranges, or nonsense) and send everything.
+    /// ranges, or nonsense, at any length) and send everything.
     static func range(_ value: String, of size: Int) -> ByteRange? {
-        guard value.hasPrefix("bytes="), !value.contains(",") else { return nil }
+        guard value.utf8.count <= rangeBytes, value.hasPrefix("bytes="), !value.contains(",") else { return nil }
         let spec = trimmed(value.dropFirst(6))
         guard let dash = spec.firstIndex(of: "-") else { return nil }
         let first = spec[..<dash]

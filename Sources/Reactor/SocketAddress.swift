@@ -17,14 +17,37 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
 
     /// Parses an address in text: `127.0.0.1`, `::1`. nil for anything else, names included.
     public init?(ip: String, port: UInt16) {
+        let parsed = unsafe ip.withCString { unsafe Self.parsed($0, port) }
+        guard let parsed else { return nil }
+        self = parsed
+    }
+
+    /// The same from its bytes, without a copy in memory of its own.
+    public init?(ip: Span<UInt8>, port: UInt16) {
+        let capacity = Int(INET6_ADDRSTRLEN)
+        guard ip.count < capacity else { return nil }
+        let parsed = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) {
+            space -> SocketAddress? in
+            for index in 0..<ip.count {
+                // It would end the text for the system, and not for whoever compares it.
+                if ip[index] == 0 { return nil }
+                unsafe space[index] = CChar(bitPattern: ip[index])
+            }
+            unsafe space[ip.count] = 0
+            return unsafe Self.parsed(space.baseAddress.unsafelyUnwrapped, port)
+        }
+        guard let parsed else { return nil }
+        self = parsed
+    }
+
+    private static func parsed(_ text: UnsafePointer<CChar>, _ port: UInt16) -> SocketAddress? {
         var v4 = in_addr()
-        if unsafe inet_pton(AF_INET, ip, &v4) == 1 {
-            self.init(ipv4: UInt32(bigEndian: v4.s_addr), port: port)
-            return
+        if unsafe inet_pton(AF_INET, text, &v4) == 1 {
+            return SocketAddress(ipv4: UInt32(bigEndian: v4.s_addr), port: port)
         }
         var v6 = in6_addr()
-        guard unsafe inet_pton(AF_INET6, ip, &v6) == 1 else { return nil }
-        self.init(v6, scope: 0, port: port)
+        guard unsafe inet_pton(AF_INET6, text, &v6) == 1 else { return nil }
+        return SocketAddress(v6, scope: 0, port: port)
     }
 
     /// An IPv4 address as a number: `0x7F00_0001` is 127.0.0.1.

@@ -48,7 +48,11 @@ public enum Rules {
     }
 
     /// What was sent, in quotation marks and at most 40 characters of it.
-    public static func quoted(_ text: String) -> String { "\"\(text.count > 40 ? text.prefix(40) + "…" : text)\"" }
+    public static func quoted(_ text: String) -> String {
+        // Without counting a long one.
+        let start = text.prefix(40)
+        return start.endIndex < text.endIndex ? "\"\(start)…\"" : "\"\(text)\""
+    }
 
     /// A number as people write it: 91, not 91.0.
     public static func text(_ number: Double) -> String {

@@ -168,4 +168,39 @@ import Testing
             #expect(response.hasSuffix("\r\n\r\n127.0.0.1"), "\(response)")
         }
     }
+
+    /// A chain of proxies that is longer than any installation's is followed over 32 of them, and costs no more.
+    @Test(arguments: ["X-Forwarded-For: ", "Forwarded: "]) func aChainOfProxiesHasAnEnd(field: String) throws {
+        let server = try LiveServer(proxies: try TrustedProxies(["10.0.0.0/8", "127.0.0.0/8"])) { _, router in
+            router.get("/") { request, responder in responder.text(request.clientAddress?.ip ?? "nobody") }
+        }
+        let isForwarded = field == "Forwarded: "
+        func answer(_ senders: [String]) -> Substring {
+            let list = senders.map { isForwarded ? "for=\($0)" : $0 }.joined(separator: ",")
+            let response = Client(server.port).send("GET / HTTP/1.1\r\nHost: h\r\n\(field)\(list)\r\n\r\n").response()
+            return response[...].split(separator: "\r\n").last ?? ""
+        }
+        let proxies = (0..<40).map { "10.0.0.\($0)" }
+        #expect(answer(["192.0.2.1"] + proxies.suffix(31)) == "192.0.2.1")
+        #expect(answer(["192.0.2.1"] + proxies.suffix(32)) == "10.0.0.8")
+        #expect(answer(["192.0.2.1"] + proxies) == "10.0.0.8")
+    }
+
+    /// Whatever a client puts in front of what the proxy writes, the proxy's own is found.
+    @Test(arguments: [",", ";", " ", "\"\"", "=", "[", ":", "for=,", "for=1.2.3.4;", "for=\"1.2.3.4\",", "ü,"])
+    func whatTheClientWritesInFrontHidesNothing(piece: String) throws {
+        let server = try LiveServer(proxies: try TrustedProxies(["127.0.0.1"])) { _, router in
+            router.get("/") { request, responder in
+                responder.text("\(request.clientAddress?.ip ?? "nobody") \(request.scheme)")
+            }
+        }
+        let junk = String(repeating: piece, count: 7_000 / piece.utf8.count)
+        for field in ["X-Forwarded-For: \(junk), 192.0.2.1", "Forwarded: \(junk), for=192.0.2.1;proto=https"] {
+            for fields in [field, field + "\r\nX-Forwarded-Proto: https"] {
+                let response = Client(server.port).send("GET / HTTP/1.1\r\nHost: h\r\n\(fields)\r\n\r\n").response()
+                let scheme = fields.contains("https") ? "https" : "unknown"
+                #expect(response.hasSuffix("\r\n\r\n192.0.2.1 \(scheme)"), "\(field.prefix(40)) \(response)")
+            }
+        }
+    }
 }

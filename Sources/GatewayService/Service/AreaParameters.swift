@@ -43,7 +43,8 @@ public struct AreaParameters: Sendable {
             if let violation = Rules.vehicleWord.violation(of: name, text) { throw ParameterError(name, violation) }
             category = text
         } else if name == "bbox" {
-            let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+            // A fifth one is one too many, whatever it is.
+            let parts = text.split(separator: ",", maxSplits: 4, omittingEmptySubsequences: false)
             var numbers: [Double] = []
             for part in parts {
                 guard let number = Self.number(part) else { throw Self.boxError(text) }
