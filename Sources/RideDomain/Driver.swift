@@ -150,6 +150,8 @@ public struct Driver: Hashable, Sendable {
     public var revision: UInt64
 
     public var id: String { profile.id }
+    /// Whether they may be removed in the next moment, and are off duty until that is settled. Never stored.
+    public internal(set) var isLeaving = false
 
     public init(
         profile: DriverProfile, position: Position, heading: Double? = nil, speed: Double? = nil, measuredAt: Int64,
@@ -171,8 +173,8 @@ public struct Driver: Hashable, Sendable {
         self.revision = revision
     }
 
-    /// On duty: present, and not suspended.
-    public var isOnDuty: Bool { presence == .present && suspension == nil }
+    /// On duty: present, not suspended, and not about to be removed.
+    public var isOnDuty: Bool { presence == .present && suspension == nil && !isLeaving }
 
     /// An active trip makes a driver unavailable; without one they are available while on duty, and offline otherwise.
     public var status: DriverStatus { activeTripID != nil ? .unavailable : isOnDuty ? .available : .offline }

@@ -29,6 +29,8 @@ public struct DriverRegistry: Sendable {
     var ranks: [Int32] = []
     /// Slots whose positions are refused: their drivers are suspended, or were removed.
     var barred: Set<Int32> = []
+    /// How many removals of a slot's driver are under way.
+    var removals: [Int32: Int] = [:]
     /// Counts the changes of profiles: whoever keeps something made of one looks here.
     public private(set) var profileStamp: UInt64 = 0
 
@@ -183,6 +185,33 @@ public struct DriverRegistry: Sendable {
             driver.suspension = suspension
             driver.presence = .offline
         }
+        return true
+    }
+
+    /// Keeps a driver off duty until as many calls of `endRemoval` have come. Returns whether that changed anything.
+    public mutating func beginRemoval(_ slot: Int32, at now: Moment) -> Bool {
+        let count = removals[slot, default: 0]
+        removals[slot] = count + 1
+        return count == 0 && setLeaving(slot, true, now)
+    }
+
+    /// Lets a driver be on duty again, unless they were removed, or another removal is under way. Returns whether that changed
+    /// anything.
+    public mutating func endRemoval(_ slot: Int32, at now: Moment) -> Bool {
+        guard let count = removals[slot] else { return false }
+        removals[slot] = count > 1 ? count - 1 : nil
+        return count == 1 && setLeaving(slot, false, now)
+    }
+
+    /// Who is off duty anyway does not change by it.
+    private mutating func setLeaving(_ slot: Int32, _ isLeaving: Bool, _ now: Moment) -> Bool {
+        if isRemoved(slot) { return false }
+        let driver = drivers[Int(slot)]
+        guard driver.presence == .present && driver.suspension == nil else {
+            drivers[Int(slot)].isLeaving = isLeaving
+            return false
+        }
+        change(slot, now) { $0.isLeaving = isLeaving }
         return true
     }
 

@@ -55,6 +55,8 @@ final class FakeTripService: Trip_V1_TripServiceHandler {
         lists += 1
         if isAway { return call.fail(RPCError(code: .unavailable, message: "away")) }
         #expect(request.status == .inProgress)
+        // Whether one driver is on a trip is asked before they are removed.
+        #expect(request.settled == (request.driverID != nil))
         // Two trips a page: the pages are part of the test.
         let active = trips.values.filter {
             $0.status == .inProgress && request.driverID.map([$0.driverID].contains) ?? true

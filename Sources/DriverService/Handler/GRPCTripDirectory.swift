@@ -29,7 +29,7 @@ final class GRPCTripDirectory: TripDirectory {
         guard deadline > now else { throw .deadlineExceeded("The deadline passed.") }
         do throws(RPCError) {
             return try await client.listTrips(
-                Trip_V1_ListTripsRequest(driverID: id, status: .inProgress, pageSize: 1),
+                Trip_V1_ListTripsRequest(driverID: id, status: .inProgress, pageSize: 1, settled: true),
                 options: CallOptions(timeoutNanoseconds: deadline - now)
             ).trips.first?.id
         } catch {

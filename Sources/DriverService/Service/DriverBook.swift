@@ -152,6 +152,16 @@ final class DriverBook {
         return registry[slot]
     }
 
+    /// Keeps a driver off duty from now on, because they may be about to be removed; `endRemoval` follows in any case.
+    func beginRemoval(_ slot: Int32, trace: TraceContext = .none) {
+        if registry.beginRemoval(slot, at: now) { changed(slot, .status, trace) }
+    }
+
+    /// Lets a driver who was not removed be on duty again.
+    func endRemoval(_ slot: Int32, trace: TraceContext = .none) {
+        if registry.endRemoval(slot, at: now) { changed(slot, .status, trace) }
+    }
+
     /// Takes a driver away for good. Returns what they were signed in with, to be told to everybody. `deadline` in the loop's
     /// nanoseconds.
     func delete(

@@ -17,7 +17,8 @@ protocol TripDirectory: AnyObject {
     /// - Throws: `DriverError.unavailable`, with the words for an operator.
     func inProgress(page: String?) async throws(DriverError) -> TripListPage
 
-    /// The trip that a driver is on; nil: none. `deadline` in the loop's nanoseconds.
+    /// The trip that a driver is on, once every booking that is being made now has come to its end; nil: none. `deadline` in the
+    /// loop's nanoseconds.
     /// - Throws: `DriverError.unavailable`, or that the deadline passed.
     func trip(ofDriver id: String, deadline: UInt64) async throws(DriverError) -> String?
 }

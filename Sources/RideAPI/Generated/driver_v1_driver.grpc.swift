@@ -35,10 +35,12 @@ public protocol Driver_V1_DriverServiceHandler: AnyObject {
     /// Changes who a driver is (for operators): what is not given stays. Trips keep the driver as they were booked.
     func updateDriver(_ request: Driver_V1_UpdateDriverRequest, _ call: UnaryServerCall<Driver_V1_UpdateDriverResponse>)
     /// Takes a driver away for good (for operators), with their enrolment code, sessions, tickets and streams; what they were
-    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip.
+    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip. They are off duty while it is found
+    /// out whether they are on one, and bookings that are being made are waited for.
     func deleteDriver(_ request: Driver_V1_DeleteDriverRequest, _ call: UnaryServerCall<Driver_V1_DeleteDriverResponse>)
     /// Takes a driver off duty until they are restored (for operators): they are in no list, get no trip, and their positions
-    /// are refused. A trip that they are on goes on. Idempotent; the last reason counts.
+    /// are refused. A trip that they are on goes on, and so does a booking that is being made in that moment. Idempotent; the last
+    /// reason counts.
     func suspendDriver(_ request: Driver_V1_SuspendDriverRequest, _ call: UnaryServerCall<Driver_V1_SuspendDriverResponse>)
     /// Lets a suspended driver go on duty again (for operators), by themselves. Idempotent.
     func restoreDriver(_ request: Driver_V1_RestoreDriverRequest, _ call: UnaryServerCall<Driver_V1_RestoreDriverResponse>)
@@ -74,10 +76,12 @@ public protocol Driver_V1_DriverServiceAsyncHandler: AnyObject {
     /// Changes who a driver is (for operators): what is not given stays. Trips keep the driver as they were booked.
     func updateDriver(_ request: Driver_V1_UpdateDriverRequest, _ context: ServerContext) async throws -> Driver_V1_UpdateDriverResponse
     /// Takes a driver away for good (for operators), with their enrolment code, sessions, tickets and streams; what they were
-    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip.
+    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip. They are off duty while it is found
+    /// out whether they are on one, and bookings that are being made are waited for.
     func deleteDriver(_ request: Driver_V1_DeleteDriverRequest, _ context: ServerContext) async throws -> Driver_V1_DeleteDriverResponse
     /// Takes a driver off duty until they are restored (for operators): they are in no list, get no trip, and their positions
-    /// are refused. A trip that they are on goes on. Idempotent; the last reason counts.
+    /// are refused. A trip that they are on goes on, and so does a booking that is being made in that moment. Idempotent; the last
+    /// reason counts.
     func suspendDriver(_ request: Driver_V1_SuspendDriverRequest, _ context: ServerContext) async throws -> Driver_V1_SuspendDriverResponse
     /// Lets a suspended driver go on duty again (for operators), by themselves. Idempotent.
     func restoreDriver(_ request: Driver_V1_RestoreDriverRequest, _ context: ServerContext) async throws -> Driver_V1_RestoreDriverResponse
@@ -404,7 +408,8 @@ public struct Driver_V1_DriverServiceClient {
     }
 
     /// Takes a driver away for good (for operators), with their enrolment code, sessions, tickets and streams; what they were
-    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip.
+    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip. They are off duty while it is found
+    /// out whether they are on one, and bookings that are being made are waited for.
     @inlinable
     @discardableResult
     public func deleteDriver(
@@ -415,7 +420,8 @@ public struct Driver_V1_DriverServiceClient {
     }
 
     /// Takes a driver away for good (for operators), with their enrolment code, sessions, tickets and streams; what they were
-    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip.
+    /// signed in with is revoked. Their trips stay. FAILED_PRECONDITION for a driver on a trip. They are off duty while it is found
+    /// out whether they are on one, and bookings that are being made are waited for.
     @inlinable
     public nonisolated(nonsending) func deleteDriver(
         _ request: Driver_V1_DeleteDriverRequest, options: CallOptions = CallOptions()
@@ -424,7 +430,8 @@ public struct Driver_V1_DriverServiceClient {
     }
 
     /// Takes a driver off duty until they are restored (for operators): they are in no list, get no trip, and their positions
-    /// are refused. A trip that they are on goes on. Idempotent; the last reason counts.
+    /// are refused. A trip that they are on goes on, and so does a booking that is being made in that moment. Idempotent; the last
+    /// reason counts.
     @inlinable
     @discardableResult
     public func suspendDriver(
@@ -435,7 +442,8 @@ public struct Driver_V1_DriverServiceClient {
     }
 
     /// Takes a driver off duty until they are restored (for operators): they are in no list, get no trip, and their positions
-    /// are refused. A trip that they are on goes on. Idempotent; the last reason counts.
+    /// are refused. A trip that they are on goes on, and so does a booking that is being made in that moment. Idempotent; the last
+    /// reason counts.
     @inlinable
     public nonisolated(nonsending) func suspendDriver(
         _ request: Driver_V1_SuspendDriverRequest, options: CallOptions = CallOptions()

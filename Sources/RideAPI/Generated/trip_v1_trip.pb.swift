@@ -494,6 +494,9 @@ public struct Trip_V1_ListTripsRequest: ProtobufMessage {
     public var pageSize: UInt32?
     /// From the last answer; bound to the filter that it was made for.
     public var pageToken: String?
+    /// Bookings that are being made when the question comes are waited for, so that their trips are in the answer. With a driver who
+    /// was taken off duty before, it knows of every trip that they will have.
+    public var settled: Bool = false
     public var unknownFields: [UInt8] = []
 
     public init() {}
@@ -503,13 +506,15 @@ public struct Trip_V1_ListTripsRequest: ProtobufMessage {
         driverID: String? = nil,
         status: Trip_V1_TripStatus? = nil,
         pageSize: UInt32? = nil,
-        pageToken: String? = nil
+        pageToken: String? = nil,
+        settled: Bool = false
     ) {
         self.riderID = riderID
         self.driverID = driverID
         self.status = status
         self.pageSize = pageSize
         self.pageToken = pageToken
+        self.settled = settled
     }
 
     public static var fullName: String { "trip.v1.ListTripsRequest" }
@@ -521,6 +526,7 @@ public struct Trip_V1_ListTripsRequest: ProtobufMessage {
             ProtobufField(3, "status", "status"),
             ProtobufField(4, "page_size", "pageSize"),
             ProtobufField(5, "page_token", "pageToken"),
+            ProtobufField(6, "settled", "settled"),
         ]
     }
 
@@ -531,6 +537,7 @@ public struct Trip_V1_ListTripsRequest: ProtobufMessage {
         size &+= ProtobufEnumeration<Trip_V1_TripStatus>.fieldSize(optional: self.status, 3)
         size &+= ProtobufUInt32.fieldSize(optional: self.pageSize, 4)
         size &+= ProtobufString.fieldSize(optional: self.pageToken, 5)
+        size &+= ProtobufBool.fieldSize(self.settled, 6)
         return size
     }
 
@@ -540,6 +547,7 @@ public struct Trip_V1_ListTripsRequest: ProtobufMessage {
         ProtobufEnumeration<Trip_V1_TripStatus>.encodeField(optional: self.status, 3, into: &buffer)
         ProtobufUInt32.encodeField(optional: self.pageSize, 4, into: &buffer)
         ProtobufString.encodeField(optional: self.pageToken, 5, into: &buffer)
+        ProtobufBool.encodeField(self.settled, 6, into: &buffer)
         if !unknownFields.isEmpty { buffer.append(unknownFields) }
     }
 
@@ -551,6 +559,7 @@ public struct Trip_V1_ListTripsRequest: ProtobufMessage {
             case 24: self.status = try ProtobufEnumeration<Trip_V1_TripStatus>.decode(&reader)
             case 32: self.pageSize = try ProtobufUInt32.decode(&reader)
             case 42: self.pageToken = try ProtobufString.decode(&reader)
+            case 48: self.settled = try ProtobufBool.decode(&reader)
             default: try reader.keepUnknown(tag, in: &unknownFields)
             }
         }
@@ -1097,7 +1106,7 @@ extension ProtobufFile {
     /// `trip/v1/trip.proto`
     public static let trip_v1_trip = ProtobufFile(
         name: "trip/v1/trip.proto",
-        descriptor: "ChJ0cmlwL3YxL3RyaXAucHJvdG8SB3RyaXAudjEaFmRyaXZlci92MS9kcml2ZXIucHJvdG8aH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iKwoFUGxhY2USEAoDbGF0GAEgASgBUgNsYXQSEAoDbG9uGAIgASgBUgNsb24iXgoKVHJpcERyaXZlchIOCgJpZBgBIAEoCVICaWQSEgoEbmFtZRgCIAEoCVIEbmFtZRIsCgd2ZWhpY2xlGAMgASgLMhIuZHJpdmVyLnYxLlZlaGljbGVSB3ZlaGljbGUi7wMKBFRyaXASDgoCaWQYASABKAlSAmlkEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEhsKCWRyaXZlcl9pZBgDIAEoCVIIZHJpdmVySWQSKwoGZHJpdmVyGAQgASgLMhMudHJpcC52MS5UcmlwRHJpdmVyUgZkcml2ZXISKwoGc3RhdHVzGAUgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzUgZzdGF0dXMSJgoGcGlja3VwGAYgASgLMg4udHJpcC52MS5QbGFjZVIGcGlja3VwEigKB2Ryb3BvZmYYByABKAsyDi50cmlwLnYxLlBsYWNlUgdkcm9wb2ZmEjkKCmNyZWF0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgljcmVhdGVkQXQSPAoMcGlja2VkX3VwX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcGlja2VkVXBBdBI1CghlbmRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQSEAoDc2VxGAsgASgEUgNzZXESIgoKZW5kX3JlYXNvbhgMIAEoCUgAUgllbmRSZWFzb26IAQFCDQoLX2VuZF9yZWFzb24ivAIKEUNyZWF0ZVRyaXBSZXF1ZXN0EhMKAmlkGAEgASgJSABSAmlkiAEBEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEiAKCWRyaXZlcl9pZBgDIAEoCUgBUghkcml2ZXJJZIgBARImCgZwaWNrdXAYBCABKAsyDi50cmlwLnYxLlBsYWNlUgZwaWNrdXASKAoHZHJvcG9mZhgFIAEoCzIOLnRyaXAudjEuUGxhY2VSB2Ryb3BvZmYSLAoPaWRlbXBvdGVuY3lfa2V5GAYgASgJSAJSDmlkZW1wb3RlbmN5S2V5iAEBEh8KCGNhdGVnb3J5GAcgASgJSANSCGNhdGVnb3J5iAEBQgUKA19pZEIMCgpfZHJpdmVyX2lkQhIKEF9pZGVtcG90ZW5jeV9rZXlCCwoJX2NhdGVnb3J5IlMKEkNyZWF0ZVRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwEhoKCHJlcGxheWVkGAIgASgIUghyZXBsYXllZCIpCg5HZXRUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNAoPR2V0VHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAijwIKEExpc3RUcmlwc1JlcXVlc3QSHgoIcmlkZXJfaWQYASABKAlIAFIHcmlkZXJJZIgBARIgCglkcml2ZXJfaWQYAiABKAlIAVIIZHJpdmVySWSIAQESMAoGc3RhdHVzGAMgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzSAJSBnN0YXR1c4gBARIgCglwYWdlX3NpemUYBCABKA1IA1IIcGFnZVNpemWIAQESIgoKcGFnZV90b2tlbhgFIAEoCUgEUglwYWdlVG9rZW6IAQFCCwoJX3JpZGVyX2lkQgwKCl9kcml2ZXJfaWRCCQoHX3N0YXR1c0IMCgpfcGFnZV9zaXplQg0KC19wYWdlX3Rva2VuIuYBChFMaXN0VHJpcHNSZXNwb25zZRIjCgV0cmlwcxgBIAMoCzINLnRyaXAudjEuVHJpcFIFdHJpcHMSKwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJSABSDW5leHRQYWdlVG9rZW6IAQESEAoDc2VxGAMgASgEUgNzZXESGQoFZXBvY2gYBCABKARIAVIFZXBvY2iIAQESJAoLZGF0YWJhc2VfaWQYBSABKAlIAlIKZGF0YWJhc2VJZIgBAUISChBfbmV4dF9wYWdlX3Rva2VuQggKBl9lcG9jaEIOCgxfZGF0YWJhc2VfaWQiLAoRUGlja1VwVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjcKElBpY2tVcFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIi4KE0NvbXBsZXRlVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjkKFENvbXBsZXRlVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiLAoRQ2FuY2VsVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjcKEkNhbmNlbFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIkEKDkVuZFRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZBIWCgZyZWFzb24YAiABKAlSBnJlYXNvbiI0Cg9FbmRUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCIrChBXYXRjaFRyaXBSZXF1ZXN0EhcKB3RyaXBfaWQYASABKAlSBnRyaXBJZCI2ChFXYXRjaFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIjsKDEFsdGVybmF0aXZlcxIrCgdkcml2ZXJzGAEgAygLMhEuZHJpdmVyLnYxLkRyaXZlclIHZHJpdmVycyp8CgpUcmlwU3RhdHVzEhsKF1RSSVBfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXVFJJUF9TVEFUVVNfSU5fUFJPR1JFU1MQARIZChVUUklQX1NUQVRVU19DT01QTEVURUQQAhIZChVUUklQX1NUQVRVU19DQU5DRUxMRUQQAzK1BAoLVHJpcFNlcnZpY2USRQoKQ3JlYXRlVHJpcBIaLnRyaXAudjEuQ3JlYXRlVHJpcFJlcXVlc3QaGy50cmlwLnYxLkNyZWF0ZVRyaXBSZXNwb25zZRI8CgdHZXRUcmlwEhcudHJpcC52MS5HZXRUcmlwUmVxdWVzdBoYLnRyaXAudjEuR2V0VHJpcFJlc3BvbnNlEkIKCUxpc3RUcmlwcxIZLnRyaXAudjEuTGlzdFRyaXBzUmVxdWVzdBoaLnRyaXAudjEuTGlzdFRyaXBzUmVzcG9uc2USRQoKUGlja1VwVHJpcBIaLnRyaXAudjEuUGlja1VwVHJpcFJlcXVlc3QaGy50cmlwLnYxLlBpY2tVcFRyaXBSZXNwb25zZRJLCgxDb21wbGV0ZVRyaXASHC50cmlwLnYxLkNvbXBsZXRlVHJpcFJlcXVlc3QaHS50cmlwLnYxLkNvbXBsZXRlVHJpcFJlc3BvbnNlEkUKCkNhbmNlbFRyaXASGi50cmlwLnYxLkNhbmNlbFRyaXBSZXF1ZXN0GhsudHJpcC52MS5DYW5jZWxUcmlwUmVzcG9uc2USPAoHRW5kVHJpcBIXLnRyaXAudjEuRW5kVHJpcFJlcXVlc3QaGC50cmlwLnYxLkVuZFRyaXBSZXNwb25zZRJECglXYXRjaFRyaXASGS50cmlwLnYxLldhdGNoVHJpcFJlcXVlc3QaGi50cmlwLnYxLldhdGNoVHJpcFJlc3BvbnNlMAFiBnByb3RvMw==",
+        descriptor: "ChJ0cmlwL3YxL3RyaXAucHJvdG8SB3RyaXAudjEaFmRyaXZlci92MS9kcml2ZXIucHJvdG8aH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8iKwoFUGxhY2USEAoDbGF0GAEgASgBUgNsYXQSEAoDbG9uGAIgASgBUgNsb24iXgoKVHJpcERyaXZlchIOCgJpZBgBIAEoCVICaWQSEgoEbmFtZRgCIAEoCVIEbmFtZRIsCgd2ZWhpY2xlGAMgASgLMhIuZHJpdmVyLnYxLlZlaGljbGVSB3ZlaGljbGUi7wMKBFRyaXASDgoCaWQYASABKAlSAmlkEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEhsKCWRyaXZlcl9pZBgDIAEoCVIIZHJpdmVySWQSKwoGZHJpdmVyGAQgASgLMhMudHJpcC52MS5UcmlwRHJpdmVyUgZkcml2ZXISKwoGc3RhdHVzGAUgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzUgZzdGF0dXMSJgoGcGlja3VwGAYgASgLMg4udHJpcC52MS5QbGFjZVIGcGlja3VwEigKB2Ryb3BvZmYYByABKAsyDi50cmlwLnYxLlBsYWNlUgdkcm9wb2ZmEjkKCmNyZWF0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgljcmVhdGVkQXQSPAoMcGlja2VkX3VwX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcGlja2VkVXBBdBI1CghlbmRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQSEAoDc2VxGAsgASgEUgNzZXESIgoKZW5kX3JlYXNvbhgMIAEoCUgAUgllbmRSZWFzb26IAQFCDQoLX2VuZF9yZWFzb24ivAIKEUNyZWF0ZVRyaXBSZXF1ZXN0EhMKAmlkGAEgASgJSABSAmlkiAEBEhkKCHJpZGVyX2lkGAIgASgJUgdyaWRlcklkEiAKCWRyaXZlcl9pZBgDIAEoCUgBUghkcml2ZXJJZIgBARImCgZwaWNrdXAYBCABKAsyDi50cmlwLnYxLlBsYWNlUgZwaWNrdXASKAoHZHJvcG9mZhgFIAEoCzIOLnRyaXAudjEuUGxhY2VSB2Ryb3BvZmYSLAoPaWRlbXBvdGVuY3lfa2V5GAYgASgJSAJSDmlkZW1wb3RlbmN5S2V5iAEBEh8KCGNhdGVnb3J5GAcgASgJSANSCGNhdGVnb3J5iAEBQgUKA19pZEIMCgpfZHJpdmVyX2lkQhIKEF9pZGVtcG90ZW5jeV9rZXlCCwoJX2NhdGVnb3J5IlMKEkNyZWF0ZVRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwEhoKCHJlcGxheWVkGAIgASgIUghyZXBsYXllZCIpCg5HZXRUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNAoPR2V0VHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiqQIKEExpc3RUcmlwc1JlcXVlc3QSHgoIcmlkZXJfaWQYASABKAlIAFIHcmlkZXJJZIgBARIgCglkcml2ZXJfaWQYAiABKAlIAVIIZHJpdmVySWSIAQESMAoGc3RhdHVzGAMgASgOMhMudHJpcC52MS5UcmlwU3RhdHVzSAJSBnN0YXR1c4gBARIgCglwYWdlX3NpemUYBCABKA1IA1IIcGFnZVNpemWIAQESIgoKcGFnZV90b2tlbhgFIAEoCUgEUglwYWdlVG9rZW6IAQESGAoHc2V0dGxlZBgGIAEoCFIHc2V0dGxlZEILCglfcmlkZXJfaWRCDAoKX2RyaXZlcl9pZEIJCgdfc3RhdHVzQgwKCl9wYWdlX3NpemVCDQoLX3BhZ2VfdG9rZW4i5gEKEUxpc3RUcmlwc1Jlc3BvbnNlEiMKBXRyaXBzGAEgAygLMg0udHJpcC52MS5UcmlwUgV0cmlwcxIrCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAFINbmV4dFBhZ2VUb2tlbogBARIQCgNzZXEYAyABKARSA3NlcRIZCgVlcG9jaBgEIAEoBEgBUgVlcG9jaIgBARIkCgtkYXRhYmFzZV9pZBgFIAEoCUgCUgpkYXRhYmFzZUlkiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW5CCAoGX2Vwb2NoQg4KDF9kYXRhYmFzZV9pZCIsChFQaWNrVXBUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNwoSUGlja1VwVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiLgoTQ29tcGxldGVUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiOQoUQ29tcGxldGVUcmlwUmVzcG9uc2USIQoEdHJpcBgBIAEoCzINLnRyaXAudjEuVHJpcFIEdHJpcCIsChFDYW5jZWxUcmlwUmVxdWVzdBIXCgd0cmlwX2lkGAEgASgJUgZ0cmlwSWQiNwoSQ2FuY2VsVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiQQoORW5kVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uIjQKD0VuZFRyaXBSZXNwb25zZRIhCgR0cmlwGAEgASgLMg0udHJpcC52MS5UcmlwUgR0cmlwIisKEFdhdGNoVHJpcFJlcXVlc3QSFwoHdHJpcF9pZBgBIAEoCVIGdHJpcElkIjYKEVdhdGNoVHJpcFJlc3BvbnNlEiEKBHRyaXAYASABKAsyDS50cmlwLnYxLlRyaXBSBHRyaXAiOwoMQWx0ZXJuYXRpdmVzEisKB2RyaXZlcnMYASADKAsyES5kcml2ZXIudjEuRHJpdmVyUgdkcml2ZXJzKnwKClRyaXBTdGF0dXMSGwoXVFJJUF9TVEFUVVNfVU5TUEVDSUZJRUQQABIbChdUUklQX1NUQVRVU19JTl9QUk9HUkVTUxABEhkKFVRSSVBfU1RBVFVTX0NPTVBMRVRFRBACEhkKFVRSSVBfU1RBVFVTX0NBTkNFTExFRBADMrUECgtUcmlwU2VydmljZRJFCgpDcmVhdGVUcmlwEhoudHJpcC52MS5DcmVhdGVUcmlwUmVxdWVzdBobLnRyaXAudjEuQ3JlYXRlVHJpcFJlc3BvbnNlEjwKB0dldFRyaXASFy50cmlwLnYxLkdldFRyaXBSZXF1ZXN0GhgudHJpcC52MS5HZXRUcmlwUmVzcG9uc2USQgoJTGlzdFRyaXBzEhkudHJpcC52MS5MaXN0VHJpcHNSZXF1ZXN0GhoudHJpcC52MS5MaXN0VHJpcHNSZXNwb25zZRJFCgpQaWNrVXBUcmlwEhoudHJpcC52MS5QaWNrVXBUcmlwUmVxdWVzdBobLnRyaXAudjEuUGlja1VwVHJpcFJlc3BvbnNlEksKDENvbXBsZXRlVHJpcBIcLnRyaXAudjEuQ29tcGxldGVUcmlwUmVxdWVzdBodLnRyaXAudjEuQ29tcGxldGVUcmlwUmVzcG9uc2USRQoKQ2FuY2VsVHJpcBIaLnRyaXAudjEuQ2FuY2VsVHJpcFJlcXVlc3QaGy50cmlwLnYxLkNhbmNlbFRyaXBSZXNwb25zZRI8CgdFbmRUcmlwEhcudHJpcC52MS5FbmRUcmlwUmVxdWVzdBoYLnRyaXAudjEuRW5kVHJpcFJlc3BvbnNlEkQKCVdhdGNoVHJpcBIZLnRyaXAudjEuV2F0Y2hUcmlwUmVxdWVzdBoaLnRyaXAudjEuV2F0Y2hUcmlwUmVzcG9uc2UwAWIGcHJvdG8z",
         dependencies: [.driver_v1_driver, .google_protobuf_timestamp],
         symbols: ["trip.v1.Place", "trip.v1.TripDriver", "trip.v1.Trip", "trip.v1.CreateTripRequest", "trip.v1.CreateTripResponse", "trip.v1.GetTripRequest", "trip.v1.GetTripResponse", "trip.v1.ListTripsRequest", "trip.v1.ListTripsResponse", "trip.v1.PickUpTripRequest", "trip.v1.PickUpTripResponse", "trip.v1.CompleteTripRequest", "trip.v1.CompleteTripResponse", "trip.v1.CancelTripRequest", "trip.v1.CancelTripResponse", "trip.v1.EndTripRequest", "trip.v1.EndTripResponse", "trip.v1.WatchTripRequest", "trip.v1.WatchTripResponse", "trip.v1.Alternatives", "trip.v1.TripStatus", "trip.v1.TripService", "trip.v1.TripService.CreateTrip", "trip.v1.TripService.GetTrip", "trip.v1.TripService.ListTrips", "trip.v1.TripService.PickUpTrip", "trip.v1.TripService.CompleteTrip", "trip.v1.TripService.CancelTrip", "trip.v1.TripService.EndTrip", "trip.v1.TripService.WatchTrip"]
     )

@@ -119,6 +119,7 @@ final class TripHandler: Trip_V1_TripServiceHandler {
             var request = request
             try TripOwnership.own(&request, call[Principal.self])
             let (filter, limit, cursor) = try Self.checked(request)
+            if request.settled { try await book.settle(deadline: deadline) }
             let page = try await book.list(filter, after: cursor, limit: limit, deadline: deadline)
             let next = page.hasMore ? page.trips.last.map { TripPageToken.text(after: $0, filter) } : nil
             call.respond(

@@ -36,6 +36,7 @@ final class TripBook {
     private var identifiers = UUIDv7Generator()
     private let keyClock: KeyClock
     private let metrics = TripMetrics()
+    private var bookings = BookingsUnderWay()
 
     init(
         loop: EventLoop, repository: any TripRepository, directory: any DriverDirectory, start: TripStart,
@@ -91,6 +92,9 @@ final class TripBook {
         _ booking: Booking, deadline: UInt64, origin: RequestOrigin = .none
     ) async throws(TripError) -> Created {
         let id = booking.id ?? identifiers.next(milliseconds: loop.wallClockMilliseconds, using: &random).text
+        // Until its trip is durable, or will never be.
+        let place = bookings.begin()
+        defer { for tell in bookings.end(place) { tell() } }
         do throws(TripError) {
             let created = try await create(Attempt(booking, id: id, deadline: deadline, origin: origin))
             metrics.booked.increment()
@@ -118,6 +122,23 @@ final class TripBook {
             }
             return made
         }
+    }
+
+    /// Returns when every booking that is being made now has come to its end: whoever its driver is, its trip is stored then, or there
+    /// will be none.
+    func settle(deadline: UInt64) async throws(TripError) {
+        var isOver = bookings.isEmpty
+        if !isOver {
+            await loop.wait(atMost: .nanoseconds(timeout(deadline))) { done in
+                bookings.whenOver {
+                    isOver = true
+                    done()
+                }
+            }
+        }
+        if isOver { return }
+        throw Task.isCancelled && loop.now < deadline
+            ? .cancelled : .deadlineExceeded("Bookings that are being made did not end in time.")
     }
 
     private func madeEarlier(_ attempt: Attempt) async -> Created? {
