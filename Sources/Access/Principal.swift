@@ -95,14 +95,16 @@ public final class Principal: Sendable {
     /// Whether what is asked in this rider's name may be.
     public func speaksFor(rider id: String) -> Bool { isService || isRider(id) }
 
-    /// How much of that driver's profile they may see.
-    public func view(ofDriver id: String) -> DriverView { isDriver(id) ? .whole : viewOfDrivers }
-
-    /// How much they may see of any driver's profile. The gateway asks in its own name for what it shows to many; the trip service
-    /// puts the profile into the trip.
-    public var viewOfDrivers: DriverView {
-        isOperator || isService && subject != ServiceName.gateway.rawValue ? .whole : .stranger
+    /// How much of that driver they may see. The gateway asks in its own name for the car of a trip, which it shows to the rider.
+    public func view(ofDriver id: String) -> DriverView {
+        isDriver(id) ? .whole : isGateway ? .follower : viewOfDrivers
     }
+
+    /// How much they may see of drivers in a list. The gateway asks in its own name for what it shows to many; the trip service
+    /// puts the profile into the trip.
+    public var viewOfDrivers: DriverView { isOperator || isService && !isGateway ? .whole : .stranger }
+
+    private var isGateway: Bool { isService && subject == ServiceName.gateway.rawValue }
 
     /// Whether the trip is theirs, as its rider or as its driver.
     public func owns(_ trip: Trip_V1_Trip) -> Bool { isRider(trip.riderID) || isDriver(trip.driverID) }

@@ -45,9 +45,9 @@ extension DriverStatus {
 extension Driver_V1_Driver {
     /// - Parameters:
     ///   - distance: metres, from the position that was asked for.
-    ///   - view: how much of the profile its reader may see.
+    ///   - view: how much of it its reader may see.
     public init(_ driver: Driver, distance: Double? = nil, seenAs view: DriverView) {
-        self.init(stateOf: driver, distance: distance)
+        self.init(stateOf: driver, distance: distance, seenAs: view)
         let profile = driver.profile.seen(as: view)
         id = profile.id
         name = profile.name
@@ -65,13 +65,20 @@ extension Driver_V1_Driver {
 
     /// What changes by itself, and nothing else. `distance` in metres, from the position that was asked for; a tenth of a metre is all
     /// that it is good for.
-    public init(stateOf driver: Driver, distance: Double? = nil) {
+    public init(stateOf driver: Driver, distance: Double? = nil, seenAs view: DriverView) {
+        guard view.hasPosition(of: driver) else {
+            self.init(status: Driver_V1_DriverStatus(driver.status))
+            return
+        }
         self.init(
             lat: driver.position.lat, lon: driver.position.lon, heading: driver.heading, speed: driver.speed,
             status: Driver_V1_DriverStatus(driver.status), distanceM: distance.map { ($0 * 10).rounded() / 10 },
             updatedAt: Google_Protobuf_Timestamp(unixMilliseconds: driver.updatedAt),
-            activeTripID: driver.activeTripID, present: driver.isOnDuty)
+            activeTripID: view == .whole ? driver.activeTripID : nil, present: driver.isOnDuty)
     }
+
+    /// Whether it says where the driver is: a stranger is not told of one who can't be booked.
+    public var hasPosition: Bool { updatedAt != nil || status != .unavailable && status != .offline }
 }
 
 extension Driver {

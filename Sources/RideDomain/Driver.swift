@@ -54,7 +54,7 @@ public final class DriverProfile: Sendable, Hashable {
     public func seen(as view: DriverView) -> DriverProfile {
         switch view {
         case .whole: return self
-        case .stranger:
+        case .follower, .stranger:
             var vehicle = vehicle
             vehicle.plate = ""
             let given = name.split(maxSplits: 1, whereSeparator: \.isWhitespace).first
@@ -63,14 +63,20 @@ public final class DriverProfile: Sendable, Hashable {
     }
 }
 
-/// How much of a driver's profile somebody gets to see. A plate and an exact name are for the rider on the trip, who finds them in
-/// the trip, for the driver, and for operators.
+/// How much of a driver somebody gets to see. A plate and an exact name are for the rider on the trip, who finds them in the trip, for
+/// the driver, and for operators. Where a car is that nobody can book is for them alone, too: else a trip could be followed by
+/// whoever has seen its car.
 public enum DriverView: Sendable, CaseIterable {
     /// Everything.
     case whole
+    /// What a stranger sees, and where the car is whatever its driver does: for the gateway, which tells the rider on the trip.
+    case follower
     /// The given name, which is the first word of the name, and the car without its plate: enough to choose by, too little to look
-    /// somebody up by.
+    /// somebody up by. Where the car is, as long as it can be booked.
     case stranger
+
+    /// Whether where the driver is, where they head for, and when they moved, is seen.
+    public func hasPosition(of driver: Driver) -> Bool { self != .stranger || driver.status == .available }
 }
 
 /// What of a profile is to change; nil: stays.
@@ -144,14 +150,14 @@ public struct Driver: Hashable, Sendable {
     public var tripEpoch: UInt64
     /// Why they may not be on duty; nil: they may.
     public internal(set) var suspension: Suspension?
+    /// Whether they may be removed in the next moment, and are off duty until that is settled. Never stored.
+    public internal(set) var isLeaving = false
     /// Unix milliseconds of the last change.
     public var updatedAt: Int64
     /// The number of the last change.
     public var revision: UInt64
 
     public var id: String { profile.id }
-    /// Whether they may be removed in the next moment, and are off duty until that is settled. Never stored.
-    public internal(set) var isLeaving = false
 
     public init(
         profile: DriverProfile, position: Position, heading: Double? = nil, speed: Double? = nil, measuredAt: Int64,

@@ -254,6 +254,58 @@ import Testing
         #expect(seen(error.problem?.alternatives ?? []) == short)
     }
 
+    /// A driver who can't be booked is seen by themselves, by operators, and by the gateway, which tells the rider on the trip.
+    @Test func aCarThatNobodyCanBookIsFollowedByNoStranger() throws {
+        let house = try House()
+        defer { house.close() }
+        try register(house, "d1", "d2")
+        let ada = house.caller(house.token("ada", .rider))
+        let bob = house.caller(house.token("bob", .rider))
+        let (d1, d2) = (house.caller(house.token("d1", .driver)), house.caller(house.token("d2", .driver)))
+        let boss = house.caller(house.token("boss", .operator))
+        let gateway = house.caller(try house.token(ServiceName.gateway))
+        func get(_ caller: Caller) throws -> Driver_V1_GetDriverResponse {
+            try caller.answer { $0.drivers.getDriver(.init(driverID: "d1"), $1) }.get()
+        }
+        func see(_ status: Driver_V1_DriverStatus, at lat: Double, isHidden: Bool, trip: String? = nil) throws {
+            _ = try d1.answer { (caller, done) in
+                let report = caller.drivers.reportLocations()
+                report.send(.init(driverID: "d1", lat: lat, lon: 13.26, heading: 90, speed: 8))
+                report.finish(done)
+            }.get()
+            for stranger in [ada, bob, d2] {
+                let seen = try get(stranger)
+                let driver = try #require(seen.driver)
+                #expect(driver.status == status && driver.name == "Ada" && driver.activeTripID == nil)
+                #expect((driver.updatedAt == nil) == isHidden && (seen.revision == 0) == isHidden)
+                guard isHidden else { continue }
+                #expect(driver.lat == 0 && driver.lon == 0 && driver.heading == nil && driver.speed == nil)
+                #expect(!driver.present && driver.suspension == nil)
+            }
+            let shown = try get(gateway)
+            #expect(shown.driver?.updatedAt != nil && shown.driver?.lat != 0 && shown.revision > 0)
+            #expect(shown.driver?.activeTripID == nil && shown.driver?.vehicle?.plate == "")
+            for caller in [boss, d1] {
+                let whole = try get(caller)
+                #expect(whole.driver?.lat == shown.driver?.lat && whole.revision >= shown.revision)
+                #expect(whole.driver?.activeTripID == trip && whole.driver?.status == status)
+            }
+        }
+        try see(.available, at: 53.5501, isHidden: false)
+        _ = try d1.answer { $0.drivers.updateDriverStatus(.init(driverID: "d1", status: .offline), $1) }.get()
+        try see(.offline, at: 53.5502, isHidden: true)
+        _ = try d1.answer { $0.drivers.updateDriverStatus(.init(driverID: "d1", status: .available), $1) }.get()
+        let trip = try #require(try bob.answer { $0.trips.createTrip(book("", driver: "d1"), $1) }.get().trip)
+        house.turn { (try? get(boss).driver?.activeTripID) == trip.id }
+        try see(.unavailable, at: 53.5503, isHidden: true, trip: trip.id)
+        _ = try d1.answer { $0.trips.completeTrip(.init(tripID: trip.id), $1) }.get()
+        house.turn { (try? get(boss).driver?.status) == .available }
+        let before = try get(boss).driver?.lat
+        _ = try boss.answer { $0.drivers.suspendDriver(.init(driverID: "d1", reason: "storm"), $1) }.get()
+        for stranger in [ada, d2] { #expect(try get(stranger).driver?.updatedAt == nil) }
+        #expect(try get(gateway).driver?.lat == before)
+    }
+
     @Test func anIdempotencyKeyBelongsToWhoeverUsesIt() throws {
         let house = try House()
         defer { house.close() }

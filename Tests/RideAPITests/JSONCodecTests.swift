@@ -39,6 +39,30 @@ struct JSONCodecTests {
         #expect(written { $0.appendJSON(driver: Samples.driver) } == Samples.driverText)
     }
 
+    @Test(arguments: [DriverView.whole, .follower, .stranger]) func whereADriverIsStrangersAreToldWhileTheyAreFree(
+        view: DriverView
+    ) {
+        let profile = DriverProfile(id: "d-1", name: "Ada L", vehicle: Vehicle(Samples.vehicle))
+        var driver = Driver(
+            profile: profile, position: Position(lat: 53.5, lon: 13.25), heading: 90, speed: 8, measuredAt: 1,
+            updatedAt: 1_795_545_628_123, revision: 7)
+        #expect(written { $0.appendJSON(driver: Driver_V1_Driver(driver, seenAs: view)) }.contains("\"lat\":53.5,"))
+        driver.activeTripID = "t-1"
+        let message = Driver_V1_Driver(driver, seenAs: view)
+        let text = written { $0.appendJSON(driver: message) }
+        #expect(message.activeTripID == (view == .whole ? "t-1" : nil))
+        guard view == .stranger else {
+            #expect(message.lat == 53.5 && text.contains("\"lat\":53.5,\"lon\":13.25,\"heading\":90,\"speed\":8,"))
+            return
+        }
+        var profileOnly = Driver_V1_Driver(profile.seen(as: view))
+        profileOnly.status = .unavailable
+        #expect(message == profileOnly && !message.hasPosition)
+        #expect(
+            text == #"{"id":"d-1","name":"Ada","vehicle":{"make":"Opel","model":"Corsa","color":"blue","#
+                + #""category":"standard"},"status":"unavailable"}"#)
+    }
+
     @Test func aDistanceIsPutIntoADriversText() {
         var near = Samples.driver
         near.distanceM = 120.26

@@ -42,10 +42,12 @@ final class DriverHandler: Driver_V1_DriverServiceHandler {
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ call: UnaryServerCall<Driver_V1_GetDriverResponse>) {
         do throws(DriverError) {
             let driver = try book.find(request.driverID).driver
+            let view = call[Principal.self]?.view(ofDriver: driver.id) ?? .whole
+            // The number of the last change says that there was one.
             call.respond(
                 Driver_V1_GetDriverResponse(
-                    driver: Driver_V1_Driver(driver, seenAs: call[Principal.self]?.view(ofDriver: driver.id) ?? .whole),
-                    revision: driver.revision))
+                    driver: Driver_V1_Driver(driver, seenAs: view),
+                    revision: view.hasPosition(of: driver) ? driver.revision : 0))
         } catch {
             call.fail(error.rpcError)
         }

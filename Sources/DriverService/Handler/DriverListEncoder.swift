@@ -114,7 +114,7 @@ struct DriverListEncoder: ~Copyable {
         if profiles[Int(slot)].isEmpty {
             profiles[Int(slot)] = Driver_V1_Driver(driver.profile.seen(as: view)).encoded()
         }
-        let state = Driver_V1_Driver(stateOf: driver, distance: distance)
+        let state = Driver_V1_Driver(stateOf: driver, distance: distance, seenAs: view)
         let profile = profiles[Int(slot)]
         output.append(Self.firstField)
         output.append(varint: UInt64(profile.count + state.encodedSize))

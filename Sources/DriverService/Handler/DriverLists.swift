@@ -83,7 +83,8 @@ final class DriverLists {
     ) throws(Failure) -> Result {
         switch view {
         case .whole: try body(&whole)
-        case .stranger: try body(&forStrangers)
+        // Nobody follows a car by lists.
+        case .follower, .stranger: try body(&forStrangers)
         }
     }
 

@@ -227,9 +227,10 @@ final class FollowedCars {
 }
 
 extension DriverLocationUpdate {
-    /// What `GetDriver` says, as the record that Kafka would have brought. Nil: no place on earth.
+    /// What `GetDriver` says, as the record that Kafka would have brought. Nil: it names no place on earth.
     fileprivate init?(_ id: String, _ response: Driver_V1_GetDriverResponse) {
-        guard let driver = response.driver, Position(lat: driver.lat, lon: driver.lon).isValid else { return nil }
+        guard let driver = response.driver, driver.hasPosition, Position(lat: driver.lat, lon: driver.lon).isValid
+        else { return nil }
         self.init(
             eventID: "", seq: response.revision, at: driver.updatedAt?.unixMilliseconds ?? 0, driverID: id,
             lat: driver.lat, lon: driver.lon, heading: driver.heading, speed: driver.speed,

@@ -16,7 +16,7 @@ final class LiveDriver: Sendable {
     init?(_ message: [UInt8]) {
         guard let driver = try? Driver_V1_Driver(decoding: message) else { return nil }
         position = Position(lat: driver.lat, lon: driver.lon)
-        guard position.isValid else { return nil }
+        guard position.isValid, driver.hasPosition else { return nil }
         id = driver.id
         cell = GeoCell(position)
         var buffer = ByteBuffer(capacity: 320)

@@ -11,7 +11,8 @@ public protocol Driver_V1_DriverServiceHandler: AnyObject {
     /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile. For operators; a program that brings simulated
     /// drivers along registers these.
     func registerDriver(_ request: Driver_V1_RegisterDriverRequest, _ call: UnaryServerCall<Driver_V1_RegisterDriverResponse>)
-    /// NOT_FOUND if the driver is unknown.
+    /// NOT_FOUND if the driver is unknown. Where they are is for themselves, for operators and services; others are told while
+    /// the driver is available.
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ call: UnaryServerCall<Driver_V1_GetDriverResponse>)
     /// All drivers by id, page by page (for operators).
     func listDrivers(_ request: Driver_V1_ListDriversRequest, _ call: UnaryServerCall<Driver_V1_ListDriversResponse>)
@@ -52,7 +53,8 @@ public protocol Driver_V1_DriverServiceAsyncHandler: AnyObject {
     /// nothing. ALREADY_EXISTS for an id that belongs to a driver with another profile. For operators; a program that brings simulated
     /// drivers along registers these.
     func registerDriver(_ request: Driver_V1_RegisterDriverRequest, _ context: ServerContext) async throws -> Driver_V1_RegisterDriverResponse
-    /// NOT_FOUND if the driver is unknown.
+    /// NOT_FOUND if the driver is unknown. Where they are is for themselves, for operators and services; others are told while
+    /// the driver is available.
     func getDriver(_ request: Driver_V1_GetDriverRequest, _ context: ServerContext) async throws -> Driver_V1_GetDriverResponse
     /// All drivers by id, page by page (for operators).
     func listDrivers(_ request: Driver_V1_ListDriversRequest, _ context: ServerContext) async throws -> Driver_V1_ListDriversResponse
@@ -239,7 +241,8 @@ public struct Driver_V1_DriverServiceClient {
         try await channel.unary("/driver.v1.DriverService/RegisterDriver", request, options: options)
     }
 
-    /// NOT_FOUND if the driver is unknown.
+    /// NOT_FOUND if the driver is unknown. Where they are is for themselves, for operators and services; others are told while
+    /// the driver is available.
     @inlinable
     @discardableResult
     public func getDriver(
@@ -249,7 +252,8 @@ public struct Driver_V1_DriverServiceClient {
         channel.unary("/driver.v1.DriverService/GetDriver", request, options: options, completion)
     }
 
-    /// NOT_FOUND if the driver is unknown.
+    /// NOT_FOUND if the driver is unknown. Where they are is for themselves, for operators and services; others are told while
+    /// the driver is available.
     @inlinable
     public nonisolated(nonsending) func getDriver(
         _ request: Driver_V1_GetDriverRequest, options: CallOptions = CallOptions()

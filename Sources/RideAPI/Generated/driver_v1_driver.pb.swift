@@ -153,8 +153,11 @@ public struct Driver_V1_Vehicle: ProtobufMessage {
     }
 }
 
+/// What its reader may see of a driver. Where `updated_at` is absent it is not told where the driver is: `lat` and `lon` are 0 and
+/// mean nothing, `heading`, `speed` and `active_trip_id` are absent, `present` is false.
 public struct Driver_V1_Driver: ProtobufMessage {
     public var id: String = ""
+    /// Others than the driver, operators and services see the first word of it, and no plate.
     public var name: String = ""
     public var vehicle: Driver_V1_Vehicle?
     public var lat: Double = 0
@@ -166,8 +169,10 @@ public struct Driver_V1_Driver: ProtobufMessage {
     public var status: Driver_V1_DriverStatus = .init()
     /// Metres from the position that was asked for.
     public var distanceM: Double?
+    /// Of the last change.
     public var updatedAt: Google_Protobuf_Timestamp?
-    /// The trip that the driver is on, as far as the driver service has heard. The trip service is the authority.
+    /// The trip that the driver is on, as far as the driver service has heard: for the driver, operators and services. The trip
+    /// service is the authority.
     public var activeTripID: String?
     /// Whether the driver is on duty, with or without a trip.
     public var present: Bool = false
@@ -557,7 +562,8 @@ public struct Driver_V1_GetDriverRequest: ProtobufMessage {
 
 public struct Driver_V1_GetDriverResponse: ProtobufMessage {
     public var driver: Driver_V1_Driver?
-    /// Of the driver's last change: the seq of its event in driver_locations. 0: the service is an older one that does not say.
+    /// Of the driver's last change: the seq of its event in driver_locations. 0: the service is an older one that does not say, or
+    /// the caller is not told where the driver is.
     public var revision: UInt64 = 0
     public var unknownFields: [UInt8] = []
 

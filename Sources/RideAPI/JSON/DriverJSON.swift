@@ -4,13 +4,14 @@ import ProtobufWire
 
 /// A driver as REST and WebSocket show them.
 ///
-///     {"id","name","vehicle":{…},"lat","lon","heading"?,"speed"?,"status","suspension":{"reason","at"}?,"distance_m"?,
-///      "updated_at"}
+///     {"id","name","vehicle":{…},"lat"?,"lon"?,"heading"?,"speed"?,"status","suspension":{"reason","at"}?,"distance_m"?,
+///      "updated_at"?}
 ///
+/// `lat`, `lon` and `updated_at` are there together, unless the reader may not see where the driver is; in a list always.
 /// `distance_m` and `updated_at` come last, and the end has always the same length: a cache keeps each driver's text once,
 /// and a list that knows distances copies it around them (`appendJSON(driverText:distance:)`).
 public enum DriverJSON {
-    /// Bytes of `,"updated_at":"2026-11-24T18:40:28.123Z"}`, the end of every driver's text.
+    /// Bytes of `,"updated_at":"2026-11-24T18:40:28.123Z"}`, the end of the text of every driver whose place is shown.
     public static let tailCount = 41
 }
 
@@ -22,8 +23,11 @@ extension ByteBuffer {
         appendJSON("name", string: driver.name)
         appendJSON(name: "vehicle")
         appendJSON(vehicle: driver.vehicle)
-        appendJSON("lat", coordinate: driver.lat)
-        appendJSON("lon", coordinate: driver.lon)
+        let hasPosition = driver.hasPosition
+        if hasPosition {
+            appendJSON("lat", coordinate: driver.lat)
+            appendJSON("lon", coordinate: driver.lon)
+        }
         if let heading = driver.heading { appendJSON("heading", fixed: heading, decimals: 1) }
         if let speed = driver.speed { appendJSON("speed", fixed: speed, decimals: 2) }
         append(",\"status\":\"")
@@ -36,7 +40,7 @@ extension ByteBuffer {
             append("}")
         }
         if let distance = driver.distanceM { appendJSON("distance_m", fixed: distance, decimals: 1) }
-        appendJSON("updated_at", instant: driver.updatedAt?.unixMilliseconds ?? 0)
+        if hasPosition { appendJSON("updated_at", instant: driver.updatedAt?.unixMilliseconds ?? 0) }
         endJSONObject()
     }
 
