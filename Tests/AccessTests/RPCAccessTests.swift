@@ -98,7 +98,6 @@ import Testing
         }
     }
 
-<<<<<<< HEAD
     @Test func programsRegisterAndEnrolSimulatedDriversOnly() throws {
         let house = try House()
         defer { house.close() }
@@ -124,7 +123,8 @@ import Testing
             }
             #expect(registration(nil) == notYours)
         }
-=======
+    }
+
     /// A session would outlive the operator's token, under any name, and whoever revokes the operator would not know of it.
     @Test func noOperatorBeginsASessionOrATicket() throws {
         let house = try House()
@@ -136,7 +136,6 @@ import Testing
         #expect(boss.refusal { $0.auth.createTicket(.init(identity: identity), $1) } == refused)
         #expect(boss.refusal { $0.auth.redeemTicket(.init(), $1) } == refused)
         #expect(boss.refusal { $0.auth.refreshSession(.init(), $1) } == refused)
->>>>>>> 6281e5a (Close what a hostile test of the front door has found)
     }
 
     @Test func nobodyReachesWhatIsSomebodyElses() throws {
