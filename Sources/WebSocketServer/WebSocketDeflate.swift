@@ -33,6 +33,8 @@ extension WebSocketServer {
         _ head: HTTP1Head, _ id: WebSocketID, isForeign: Bool, protocols: [StaticString] = [],
         response: inout ByteBuffer
     ) -> WebSocketHandshake.Refusal? {
+        // An earlier handshake of the connection may have got no further than this.
+        contexts.remove(id)
         var agreed: DeflateParameters?
         let refusal = WebSocketHandshake.check(
             head, isForeign: isForeign, protocols: protocols, deflate: deflate, agreed: &agreed, response: &response)
@@ -65,12 +67,9 @@ extension WebSocketServer {
     // MARK: Receiving
 
     /// Decompresses a piece, and gives the message to the endpoint with its last one. Returns the bytes that it became.
-    ///
-    /// - Parameter hasMore: more bytes have come behind this piece.
     @inline(never)
     func takeDeflated(
-        _ id: WebSocketID, _ socket: Place<Socket>, _ piece: MessagePiece, _ payload: UnsafeRawBufferPointer,
-        hasMore: Bool
+        _ id: WebSocketID, _ socket: Place<Socket>, _ piece: MessagePiece, _ payload: UnsafeRawBufferPointer
     ) -> Int {
         guard socket.value.state == .open, let context = contexts.find(id) else { return 0 }
         if piece.isFirst { socket.value.assembly = assemblies.insert(ByteBuffer()) ?? .none }
@@ -100,10 +99,7 @@ extension WebSocketServer {
                 return count
             }
         }
-        guard piece.isLast else {
-            if !hasMore { waitForRest(id, context) }
-            return count
-        }
+        guard piece.isLast else { return count }
         finishMessage(context)
         if context.value.agreed.receiving(as: role).noContextTakeover { dropInflater(context) }
         socket.value.flags.remove(.longMessage)
@@ -121,10 +117,17 @@ extension WebSocketServer {
         close(id, .internalError, reason: "no memory to decompress a message")
     }
 
-    /// The message goes on with bytes that have not come. What it holds meanwhile has little to do with what its sender has
-    /// spent on it, so there may be so many at once.
-    private func waitForRest(_ id: WebSocketID, _ context: Place<DeflateContext>) {
-        guard !context.value.isUnfinished else { return }
+    /// All that has come is read. A compressed message that has begun stays as it is until another turn: what it holds meanwhile has
+    /// little to do with what its sender has spent on it, so there may be so many at once. What has come behind its last piece is of no
+    /// account: a Ping, or half a head, does not end it.
+    @inline(__always)
+    func waitForRest(_ id: WebSocketID, _ socket: Place<Socket>) {
+        if socket.value.parser.isInsideDeflatedMessage { countUnfinished(id) }
+    }
+
+    @inline(never)
+    private func countUnfinished(_ id: WebSocketID) {
+        guard let context = contexts.find(id), !context.value.isUnfinished else { return }
         guard unfinished < deflate?.maximumUnfinished ?? 0 else {
             return close(id, .tryAgainLater, reason: "too many compressed messages are unfinished")
         }

@@ -18,6 +18,7 @@ extension WebSocketServer {
             switch event {
             case .needsMoreBytes:
                 socket.value.progress &+= UInt32(truncatingIfNeeded: offset)
+                waitForRest(id, socket)
                 pauseIfFull(id, socket)
                 return offset
             case .message(let piece):
@@ -31,7 +32,7 @@ extension WebSocketServer {
             case .deflated(let piece):
                 let payload = unsafe UnsafeRawBufferPointer(start: base + piece.offset, count: piece.count)
                 // A KiB that was decompressed counts as a frame.
-                share &-= unsafe takeDeflated(id, socket, piece, payload, hasMore: offset < bytes.count) >> 10
+                share &-= unsafe takeDeflated(id, socket, piece, payload) >> 10
                 if loop.endings != endings {
                     guard loop.isOpen(id) else { return bytes.count }
                     endings = loop.endings
@@ -66,6 +67,8 @@ extension WebSocketServer {
         // Asked once for sixteen messages, which count as four things; long ones are counted by their bytes already.
         let isLate = loop.isTurnSpent(after: effort)
         guard share <= 0 || isLate || loop.pendingOutput(id) > timeouts.maximumPendingOutput else { return false }
+        // It may be the peer that lets us wait.
+        waitForRest(id, socket)
         socket.value.flags.insert(.paused)
         loop.pauseReading(id)
         // Behind this turn's flush: nobody else wakes the reading up when that takes everything at once.
@@ -115,11 +118,11 @@ extension WebSocketServer {
         dropAssembly(socket)
     }
 
-    /// Lets go of a message that is complete, or never will be.
+    /// Lets go of a message that is complete, or never will be. Its memory goes at the end of the turn: the endpoint may be looking
+    /// at it, and have closed the WebSocket.
     func dropAssembly(_ socket: Place<Socket>) {
         guard let assembly = assemblies.find(socket.value.assembly) else { return }
         metrics.held(-assembly.value.capacity)
-        assembly.value.release()
         if !assemblies.hasRetired { loop.atEndOfTurn(self) }
         assemblies.remove(socket.value.assembly)
         socket.value.assembly = .none
@@ -174,8 +177,7 @@ extension WebSocketServer {
         socket.value.state = .done
         topics.unsubscribe(id)
         heartbeats.remove(id)
-        dropAssembly(socket)
-        endDeflate(id)
+        dropMessage(id, socket)
         if waits {
             heartbeats.set(id, after: timeouts.closeTimeout.ticks)
         } else {

@@ -210,8 +210,16 @@ import WebSockets
         // What waits in front of our Close frame is to be taken first.
         socket.value.waiting = loop.isBacklogged(id) ? UInt32(clamping: loop.pendingOutput(id)) : 0
         topics.unsubscribe(id)
+        // What has come of a message is for nobody, and the peer may take its time.
+        dropMessage(id, socket)
         resume(id, socket)
         heartbeats.set(id, after: timeouts.closeTimeout.ticks)
+    }
+
+    /// No message will be received any more, and none sent: lets go of what is there of one, and of the histories.
+    func dropMessage(_ id: WebSocketID, _ socket: Place<Socket>) {
+        dropAssembly(socket)
+        endDeflate(id)
     }
 
     /// Counts a message that its endpoint can't accept; the endpoint has said why. True: it was the
@@ -359,6 +367,7 @@ import WebSockets
 
     /// A peer that has closed its half without a Close frame hears nothing more from us.
     public override func connectionReadClosed(_ id: ConnectionID) {
+        if let socket = sockets.find(id) { dropMessage(id, socket) }
         loop.closeAfterFlush(id)
     }
 

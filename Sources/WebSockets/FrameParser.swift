@@ -68,6 +68,11 @@
     @inlinable
     public var isInsideMessage: Bool { state.contains(.messageOpen) }
 
+    /// A piece of a compressed message was handed out, and its last one was not: whatever lies in front of that, control frames or
+    /// a head that is not complete.
+    @inlinable
+    public var isInsideDeflatedMessage: Bool { state.isSuperset(of: [.deflated, .pieceGiven]) }
+
     /// The next event of `input` from `offset` on, which is moved behind what was used. To be called until it answers
     /// `needsMoreBytes`; what then lies behind `offset` is to be given again, followed by the bytes that come next.
     @inlinable

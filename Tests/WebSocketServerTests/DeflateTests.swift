@@ -1,4 +1,5 @@
 import Bytes
+import HTTPServer
 import Reactor
 import ReactorSim
 import Testing
@@ -354,5 +355,194 @@ import WebSockets
         world.server.drain(over: .zero)
         world.run(10)
         #expect(world.server.heldMessageBytes == 0 && world.server.unfinished == 0 && world.server.count == 0)
+    }
+
+    /// What has come behind the last piece made the message one that did not count: a single byte, a Ping.
+    @Test(
+        arguments: [
+            [0x00], [0x80], [0x80, 0xFF, 0, 0], SimulatedClient.frame(.ping, [1, 2]),
+            SimulatedClient.frame(.ping, [1, 2]) + [0x00],
+            SimulatedClient.frame(.continuation, [], fin: false),
+            SimulatedClient.frame(.continuation, [0], fin: false) + [0],
+        ] as [[UInt8]])
+    func whatComesBehindAPieceDoesNotHideIt(behind: [UInt8]) throws {
+        for options in [SimulationOptions(), .unkind] {
+            var deflate = DeflateOptions()
+            deflate.maximumUnfinished = 3
+            let world = try SimulatedServer(options: options, deflate: deflate, endpoint: Endpoint())
+            let bomb = self.deflate([UInt8](repeating: 0x78, count: 65_000))
+            let clients = (0..<5).map { _ in world.client(fields: SimulatedClient.offersDeflate) }
+            for client in clients {
+                client.answersClose = false
+                client.say(SimulatedClient.frame(.text, bomb, fin: false, deflated: true) + behind)
+            }
+            world.run(1)
+            #expect(clients.map(\.closeCode).filter { $0 == 1013 }.count == 2)
+            // Those that were closed answer later, or never: they hold nothing meanwhile.
+            #expect(world.server.count == 5 && world.server.unfinished == 3)
+            #expect(world.server.heldMessageBytes <= 3 * (Inflater().memory + 131_072))
+            for client in clients { client.close() }
+            world.run(1)
+            #expect(world.server.heldMessageBytes == 0 && world.server.unfinished == 0 && world.server.count == 0)
+        }
+    }
+
+    /// A peer that does not read the Pongs is not read from any more, in the middle of its message.
+    @Test func whoDoesNotReadDoesNotHideItEither() throws {
+        var options = DeflateOptions()
+        options.maximumUnfinished = 1
+        let world = try SimulatedServer(deflate: options, endpoint: Endpoint())
+        let pings = Array(
+            repeatElement(SimulatedClient.frame(.ping, [UInt8](repeating: 1, count: 125)), count: 20_000).joined())
+        let clients = (0..<3).map { _ in world.client(fields: SimulatedClient.offersDeflate) }
+        world.run(0.5)
+        for client in clients {
+            client.stopReading()
+            client.say(SimulatedClient.frame(.text, deflate([1, 2, 3]), fin: false, deflated: true) + pings)
+        }
+        world.run(1)
+        #expect(world.server.unfinished == 1 && world.server.heldMessageBytes <= Inflater().memory + 65_536)
+    }
+
+    /// The client's half counts, too, and lets go of what it has when it closes.
+    @Test func aServerThatDoesNotFinish() throws {
+        var options = DeflateOptions()
+        options.maximumUnfinished = 2
+        let network = SimulatedNetwork(seed: 1)
+        let (loop, clients) = (try network.makeLoop(), try network.makeLoop())
+        let answerer = Answerer(loop)
+        var behind = ByteBuffer()
+        FrameWriter.append(
+            .text, deflate([UInt8](repeating: 0x78, count: 65_000)).span, isFinal: false, isDeflated: true, to: &behind)
+        answerer.behind = behind.array() + [0x00]
+        let address = try loop.listen(.loopback(port: 80), handler: answerer).localAddress
+        let client = WebSocketClient(loop: clients, deflate: options)
+        var closes: [CloseCode] = []
+        for _ in 0..<4 {
+            client.connect("ws://\(address)/") {
+                if case .success(let socket) = $0 { socket.onClose = { closes.append($0) } }
+            }
+        }
+        network.run(for: 1_000_000_000)
+        #expect(client.count == 4 && client.heldMessageBytes <= 2 * (Inflater().memory + 131_072))
+        network.run(for: 60_000_000_000)
+        #expect(closes.filter { $0 == .tryAgainLater }.count == 2)
+    }
+
+    /// Agrees to permessage-deflate, says what it has to say, and nothing more.
+    private final class Answerer: ConnectionHandler {
+        let loop: EventLoop
+        var behind: [UInt8] = []
+        init(_ loop: EventLoop) { self.loop = loop }
+
+        override func connectionRead(_ id: ConnectionID, _ bytes: Span<UInt8>) -> Int {
+            let text = String(utf8: bytes)
+            guard let key = text.split(separator: "\r\n").first(where: { $0.hasPrefix("Sec-WebSocket-Key: ") }) else {
+                return bytes.count
+            }
+            var accept = ByteBuffer()
+            WebSocketHandshake.appendAccept(Array(key.utf8.dropFirst(19)).span, to: &accept)
+            let answer =
+                "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: "
+                + "\(String(utf8: accept.span))\r\nSec-WebSocket-Extensions: permessage-deflate; "
+                + "server_no_context_takeover; client_no_context_takeover\r\n\r\n"
+            unsafe loop.output(id)?.pointee.append(utf8: answer)
+            unsafe loop.output(id)?.pointee.append(behind)
+            return bytes.count
+        }
+    }
+
+    /// A peer that does not answer our Close frame, and the beginning of a message that nobody will hear.
+    @Test(arguments: [false, true]) func whatIsHeldGoesWhenWeClose(isDeflated: Bool) throws {
+        let endpoint = Endpoint()
+        let world = try SimulatedServer(deflate: all(from: 1), endpoint: endpoint)
+        let client = world.client(fields: fields("permessage-deflate"))
+        client.answersClose = false
+        client.send("a history of ours")
+        let payload = [UInt8](repeating: 0x61, count: 60_000)
+        client.say(
+            SimulatedClient.frame(.text, isDeflated ? deflate(payload) : payload, fin: false, deflated: isDeflated))
+        world.run(0.5)
+        #expect(world.server.heldMessageBytes > 60_000)
+        world.server.close(try #require(endpoint.ids.first), .normal)
+        client.say(SimulatedClient.frame(.continuation, [1, 2, 3], fin: false))
+        world.run(0.5)
+        #expect(client.closeCode == 1000 && world.server.count == 1 && world.server.heldMessageBytes == 0)
+    }
+
+    /// The endpoint closes while it looks at a message: that stays until it is done.
+    @Test(arguments: [false, true]) func whoClosesGoesOnReadingTheMessage(isDeflated: Bool) throws {
+        final class Closer: WebSocketHandler {
+            var sums: [Int] = []
+            override func webSocketText(_ id: WebSocketID, _ text: Span<UInt8>) {
+                server.close(id, .normal)
+                var sum = 0
+                for index in text.indices { sum += Int(text[index]) }
+                sums.append(sum)
+            }
+        }
+        let endpoint = Closer()
+        let world = try SimulatedServer(deflate: all(), endpoint: endpoint)
+        let client = world.client(fields: fields("permessage-deflate"))
+        let payload = [UInt8](repeating: 0x61, count: 50_000)
+        let sent = isDeflated ? deflate(payload) : payload
+        client.say(SimulatedClient.frame(.text, Array(sent[..<40]), fin: false, deflated: isDeflated))
+        client.say(SimulatedClient.frame(.continuation, Array(sent[40...])))
+        client.send("behind it")
+        world.run(1)
+        #expect(endpoint.sums == [50_000 * 0x61] && client.closeCode == 1000)
+        #expect(world.server.count == 0 && world.server.heldMessageBytes == 0 && world.server.unfinished == 0)
+    }
+
+    /// RFC 6455 §9.1: an earlier handshake on the same connection had agreed, and was refused by what came behind it.
+    @Test func whatWasAgreedUponGoesWithItsHandshake() throws {
+        let network = SimulatedNetwork(seed: 1)
+        let (loop, clients) = (try network.makeLoop(), try network.makeLoop())
+        let router = Router()
+        let sockets = WebSocketServer(loop: loop, deflate: all(from: 1))
+        router.get("/refused") { request, responder in
+            var response = ByteBuffer()
+            let refusal = sockets.shakeHands(
+                request.head, request.connection, isForeign: false, response: &response)
+            #expect(refusal == nil && String(utf8: response.span).contains("permessage-deflate"))
+            responder.problem(Problem(429, "too-many", "There are too many."))
+        }
+        let text = String(repeating: "x", count: 2000)
+        router.webSocket("/ws", on: sockets) { _, socket in socket.send(text) }
+        let server = HTTPServer(loop: loop, router: router)
+        let address = try server.listen(.loopback(port: 80)).localAddress
+        for (offer, first) in [("", UInt8(0x81)), ("Sec-WebSocket-Extensions: permessage-deflate\r\n", 0xC1)] {
+            let peer = RawPeer(
+                clients, address,
+                "GET /refused HTTP/1.1\r\nHost: a\r\n\(SimulatedClient.offersDeflate)\r\n"
+                    + "GET /ws HTTP/1.1\r\nHost: a\r\n\(SimulatedClient.handshake)\(offer)\r\n")
+            network.run(for: 1_000_000_000)
+            let heard = String(decoding: peer.heard, as: UTF8.self)
+            #expect(heard.hasPrefix("HTTP/1.1 429 "))
+            let end = try #require(peer.heard.firstRange(of: Array("HTTP/1.1 101 ".utf8)))
+            let head = try #require(peer.heard[end.lowerBound...].firstRange(of: Array("\r\n\r\n".utf8)))
+            #expect(peer.heard[head.upperBound...].first == first)
+            clients.close(peer.id)
+        }
+    }
+
+    private final class RawPeer: ConnectionHandler {
+        let loop: EventLoop
+        let request: String
+        var heard: [UInt8] = []
+        private(set) var id = ConnectionID.none
+
+        init(_ loop: EventLoop, _ address: SocketAddress, _ request: String) {
+            (self.loop, self.request) = (loop, request)
+            super.init()
+            id = loop.connect(address, timeout: 5_000_000_000, handler: self)
+        }
+
+        override func connectionOpened(_ id: ConnectionID) { unsafe loop.output(id)?.pointee.append(utf8: request) }
+
+        override func connectionRead(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+            unsafe heard += Array(bytes)
+            return bytes.count
+        }
     }
 }
