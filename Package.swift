@@ -68,7 +68,7 @@ var targets: [Target] = [
     room("HTTP2", ["Basics", "Bytes", "Memory"]),
     room("ProtobufWire", ["Bytes"], exclude: ["protos"]),
     room("JSONWire", ["Bytes"]),
-    room("RideDomain"),
+    room("RideDomain", ["Bytes"]),
 
     // Floor 3: parts. Telemetry and Settings lie half a floor below the others, RideAPI and Operations half a floor above.
     room("Telemetry", ["Bytes", "Reactor"]),

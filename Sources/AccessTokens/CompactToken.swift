@@ -64,6 +64,8 @@ struct TokenHeader: Equatable {
             throw .malformed(.header)
         }
         guard algorithmIsThere, key.map(KeyRecord.isName) != false else { throw .malformed(.header) }
+        // What is longer is none of those that are looked for, and nobody has signed it yet.
+        type = type?.clippedVisibly(to: 40)
         if isCritical { throw .criticalHeader }
     }
 

@@ -54,7 +54,7 @@ public struct HTTPClientFields: Sendable, ExpressibleByDictionaryLiteral {
     var fault: String? {
         for (name, value) in lines {
             guard !name.isEmpty, name.utf8.allSatisfy(Self.isTokenByte) else {
-                return "\"\(name.prefix(40))\" is no field name"
+                return "\"\(name.clipped(to: 40))\" is no field name"
             }
             if Self.own.contains(where: { Self.isEqual($0, name) }) { return "the client itself says \(name)" }
             guard value.utf8.allSatisfy({ $0 >= 32 && $0 != 127 || $0 == 9 }) else {
@@ -83,13 +83,15 @@ public struct HTTPClientFields: Sendable, ExpressibleByDictionaryLiteral {
     public var maximumAge: Duration? {
         var seconds: Int?
         for directive in values(of: "cache-control").flatMap(Self.directives) {
-            let parts = directive.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            let name = parts[0].lowercased()
+            let equals = UInt8(ascii: "=")
+            let parts = directive.utf8.split(separator: equals, maxSplits: 1, omittingEmptySubsequences: false)
+            // A longer name is none of these.
+            let name = Substring(parts[0]).clipped(to: 20).lowercased()
             // With names of fields it is about these alone.
             if name == "no-store" || name == "no-cache" && parts.count == 1 { return .zero }
             guard name == "max-age" else { continue }
             // Of two that differ the shorter one is safe.
-            seconds = min(seconds ?? .max, parts.count == 2 ? Self.seconds(parts[1]) ?? 0 : 0)
+            seconds = min(seconds ?? .max, parts.count == 2 ? Self.seconds(Substring(parts[1])) ?? 0 : 0)
         }
         guard let seconds else { return nil }
         let age = values(of: "age").first.flatMap { Self.seconds($0[...]) } ?? 0
@@ -98,6 +100,7 @@ public struct HTTPClientFields: Sendable, ExpressibleByDictionaryLiteral {
 
     /// Without the quotes that some put around it. More than 2³¹ counts as that (RFC 9111 §1.2.2).
     private static func seconds(_ text: Substring) -> Int? {
+        guard text.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
         let digits = text.hasPrefix("\"") && text.hasSuffix("\"") && text.count > 1 ? text.dropFirst().dropLast() : text
         guard !digits.isEmpty, digits.utf8.allSatisfy({ $0 &- 48 < 10 }) else { return nil }
         return min(Int(digits) ?? .max, 1 << 31)
@@ -106,13 +109,13 @@ public struct HTTPClientFields: Sendable, ExpressibleByDictionaryLiteral {
     /// The members of a list whose values may be quoted, commas included.
     private static func directives(_ value: String) -> [Substring] {
         var isQuoted = false
-        return value.split { character in
-            if character == "\"" { isQuoted.toggle() }
-            return character == "," && !isQuoted
-        }.map { $0.drop { $0 == " " || $0 == "\t" } }.map { part in
-            var part = part
-            while part.last == " " || part.last == "\t" { part.removeLast() }
-            return part
+        return value.utf8.split { byte in
+            if byte == UInt8(ascii: "\"") { isQuoted.toggle() }
+            return byte == UInt8(ascii: ",") && !isQuoted
+        }.map { part in
+            var part = part.drop { $0 == 0x20 || $0 == 0x09 }
+            while part.last == 0x20 || part.last == 0x09 { part.removeLast() }
+            return Substring(part)
         }.filter { !$0.isEmpty }
     }
 }

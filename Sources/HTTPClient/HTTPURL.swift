@@ -165,7 +165,7 @@ public struct HTTPURL: Sendable, Hashable, CustomStringConvertible {
             if !digits.isEmpty {
                 let text = String(decoding: digits, as: UTF8.self)
                 guard let number = UInt16(text), number > 0 else {
-                    throw .badURL("the port is \(text.prefix(16)); it must be between 1 and 65535")
+                    throw .badURL("the port is \(text.clipped(to: 16)); it must be between 1 and 65535")
                 }
                 port = number
             }
@@ -184,11 +184,11 @@ public struct HTTPURL: Sendable, Hashable, CustomStringConvertible {
         var labels = name.split(separator: ".", omittingEmptySubsequences: false)
         if labels.last == "", labels.count > 1 { labels.removeLast() }
         guard isPlain, name.utf8.count <= 254, labels.allSatisfy({ !$0.isEmpty && $0.utf8.count <= 63 }) else {
-            throw .badURL("the host \(name.prefix(80)) is no name of letters, digits, dots and hyphens")
+            throw .badURL("the host \(name.clipped(to: 80)) is no name of letters, digits, dots and hyphens")
         }
         guard let last = labels.last, isNumber(last.utf8) else { return }
         guard SocketAddress(ip: name, port: 0) != nil else {
-            throw .badURL("the host \(name.prefix(80)) ends in a number and is no IPv4 address")
+            throw .badURL("the host \(name.clipped(to: 80)) ends in a number and is no IPv4 address")
         }
     }
 

@@ -187,7 +187,7 @@ extension HTTPServer {
     @inline(never)
     private func notFound(_ path: Span<UInt8>) -> Problem {
         let text = PercentCoding.decode(path) ?? "that path"
-        return Problem(404, "not-found", "There is nothing at \(text.prefix(200)).")
+        return Problem(404, "not-found", "There is nothing at \(text.clipped(to: 200)).")
     }
 
     func bodyLimit(_ verdict: Verdict) -> Int {

@@ -121,7 +121,7 @@ public struct Problem: Error, Sendable {
         let host = unsafe authority.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
         return Problem(
             421, "misdirected-request",
-            "\(host.prefix(100)) is no name of this server, which listens for this machine alone: ask for localhost, or let "
+            "\(host.clipped(to: 100)) is no name of this server, which listens for this machine alone: ask for localhost, or let "
                 + "its operator allow the origin of that name.")
     }
 

@@ -33,6 +33,9 @@ public struct JSONReader: ~Copyable, ~Escapable {
         self.limits = limits
     }
 
+    /// Characters of a name that stand in a pointer; a longer one ends with an ellipsis there: whoever sent it knows the rest.
+    private static let maximumPointerName = 40
+
     /// The RFC 6901 pointer of the current value: the one that was read last, or is next.
     public var pointer: String {
         var result = ""
@@ -41,11 +44,11 @@ public struct JSONReader: ~Copyable, ~Escapable {
             if level.isObject {
                 guard level.started else { break }
                 result += "/"
-                for character in string(of: level.name) {
-                    switch character {
+                for scalar in string(of: level.name).clippedVisibly(to: Self.maximumPointerName).unicodeScalars {
+                    switch scalar {
                     case "~": result += "~0"
                     case "/": result += "~1"
-                    default: result.append(character)
+                    default: result.unicodeScalars.append(scalar)
                     }
                 }
             } else if level.index >= 0 {

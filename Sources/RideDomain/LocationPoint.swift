@@ -21,10 +21,16 @@ public struct LocationPoint: Hashable, Sendable {
         self.at = at
     }
 
-    /// Every number is within its range.
+    /// Metres per second at most. Reason: no car comes near it, and a number of another unit, or none, is not shown to riders.
+    public static let maximumSpeed = 1000.0
+    /// Metres at most: more than once around the earth says nothing.
+    public static let maximumAccuracy = 100_000_000.0
+
+    /// Every number is within its range, which is the same for all who report positions.
     public var isValid: Bool {
         position.isValid && heading.map { (0...360).contains($0) } ?? true
-            && speed?.isFinite ?? true && accuracy?.isFinite ?? true
+            && speed.map { $0 <= Self.maximumSpeed } ?? true
+            && accuracy.map { $0.isFinite && $0 <= Self.maximumAccuracy } ?? true
     }
 
     /// Metres from which a position says too little to be shown. Reason: at 200 m the car may be two streets away.

@@ -1,3 +1,5 @@
+import Bytes
+
 /// The rules for what callers send, and the words that refuse it, each once: REST, WebSocket and gRPC say the same. A sentence
 /// says the value, the rule and the remedy.
 public enum Rules {
@@ -48,11 +50,7 @@ public enum Rules {
     }
 
     /// What was sent, in quotation marks and at most 40 characters of it.
-    public static func quoted(_ text: String) -> String {
-        // Without counting a long one.
-        let start = text.prefix(40)
-        return start.endIndex < text.endIndex ? "\"\(start)…\"" : "\"\(text)\""
-    }
+    public static func quoted(_ text: String) -> String { "\"\(text.clippedVisibly(to: 40))\"" }
 
     /// A number as people write it: 91, not 91.0.
     public static func text(_ number: Double) -> String {
@@ -89,7 +87,7 @@ public struct TextRule: Sendable {
 
     /// What is wrong with `text`; nil: nothing.
     public func violation(of name: String, _ text: String) -> String? {
-        guard text.contains(where: { !$0.isWhitespace }), text.utf8.count <= maximum * 4, text.count <= maximum else {
+        guard text.utf8.count <= maximum * 4, text.contains(where: { !$0.isWhitespace }), text.count <= maximum else {
             return Rules.sentence(name, is: text.isEmpty ? "empty" : Rules.quoted(text), words)
         }
         if text.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) { return nil }

@@ -51,4 +51,26 @@ import Testing
     func contract_aBadMessageGetsAProblem(text: String, code: String) {
         #expect(problem(text)?.code == code)
     }
+
+    @Test(arguments: [
+        ("{}", "missing"), ("{\"type\":[\"view\"]}", "an array"), ("{\"type\":7}", "a number"),
+        ("{\"type\":null}", "null"),
+        ("{\"type\":\"dance\"}", "\"dance\""), ("{\"type\":\"\"}", "\"\""), ("{\"type\":\"missing\"}", "\"missing\""),
+    ])
+    func whatTheTypeIsIsSaid(text: String, words: String) {
+        #expect(problem(text)?.detail == "type is \(words); it must be \"ping\" or \"view\".")
+    }
+
+    /// Member names and words are compared and quoted by bytes.
+    @Test(arguments: ["\u{301}", "\u{301}\u{327}"]) func whatIsSaidOfALongNameIsShort(marks: String) {
+        let name = "a" + String(repeating: marks, count: 60_000 / marks.utf8.count)
+        for text in [
+            "{\"type\":\"view\",\"\(name)\":1}", "{\"type\":\"view\",\"\(name)\":[1]}", "{\"type\":\"\(name)\"}",
+            "{\"type\":\"view\",\"lat\":\"\(name)\"}", "{\"type\":\"view\",\"bbox\":\"\(name)\"}",
+        ] {
+            let problem = problem(text)
+            #expect(problem != nil && problem?.detail.utf8.count ?? 0 < 600)
+            #expect(problem?.errors.allSatisfy { $0.pointer.utf8.count + $0.detail.utf8.count < 900 } == true)
+        }
+    }
 }

@@ -91,6 +91,7 @@ import Testing
             (["max-age=99999999999999999999"], nil, 1 << 31),
             (["no-cache=\"max-age=5, x\", max-age=7"], nil, 7), (["private=\"no-store, x\", max-age=7"], nil, 7),
             (["s-maxage=5"], nil, nil), (["xmax-age=5"], nil, nil), ([" , ,max-age=60 ,"], nil, 60),
+            (["\"\u{301}no-store\", max-age=9"], nil, 9), (["max-age=\"5\u{301}\""], nil, 0),
         ] as [([String], String?, Int?)])
     func howLongAResponseIsFresh(_ values: [String], _ age: String?, _ seconds: Int?) {
         var fields = HTTPClientFields()

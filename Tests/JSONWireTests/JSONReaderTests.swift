@@ -202,6 +202,15 @@ struct JSONReaderTests {
         }
         #expect(accepted > 0)
     }
+
+    /// A pointer goes back to whoever sent the name: no longer one for a name of 60 KB. It goes by code points: `~` and `/` are escaped
+    /// whatever follows them (RFC 6901 §3).
+    @Test func aPointerIsShort() {
+        let marks = "a" + String(repeating: "\u{301}\u{327}", count: 15_000)
+        let pointer = refusal("{\"~\u{301}/\u{301}\":{\"\(marks)\":x}}")?.pointer ?? ""
+        #expect(pointer.unicodeScalars.starts(with: "/~0\u{301}~1\u{301}/a\u{301}\u{327}".unicodeScalars))
+        #expect(pointer.unicodeScalars.last == "…" && pointer.utf8.count < 200)
+    }
 }
 
 @Suite("Strings of every length and with every byte at every place")

@@ -256,4 +256,19 @@ struct RequestBodyTests {
         let text = "{" + (0..<200).map { "\"m\($0)\":0" }.joined(separator: ",") + "}"
         #expect(violations { () throws(BodyError) in try trip(text) }.count == 20)
     }
+
+    /// 60 KB of marks on one letter cost a hundredth of a second, and 180 KB came back; in another order, half a second.
+    @Test(arguments: ["\u{301}", "\u{301}\u{327}"]) func whatIsSaidOfALongNameIsShort(marks: String) {
+        let name = "a" + String(repeating: marks, count: 60_000 / marks.utf8.count)
+        for text in [
+            "{\"\(name)\":1}", "{\"rider_id\":\"\(name)\"}", "{\"category\":\"\(name)\"}",
+            "{\"pickup\":{\"\(name)\":1}}",
+        ] {
+            let all = violations { () throws(BodyError) in try trip(text) }
+            #expect(!all.isEmpty && all.allSatisfy { $0.utf8.count < 600 })
+        }
+        let word = violations { () throws(BodyError) in try status("{\"status\":\"\(name)\"}") }
+        #expect(word.count == 1 && word[0].utf8.count < 400)
+        #expect(Driver_V1_DriverStatus(word: name) == nil && Trip_V1_TripStatus(word: name) == nil)
+    }
 }

@@ -131,7 +131,8 @@ extension LocationTrack {
             LocationPoint(position: Position(lat: 91, lon: 0)), LocationPoint(position: Position(lat: .nan, lon: 0)),
             LocationPoint(position: Self.home, heading: 361), LocationPoint(position: Self.home, heading: .nan),
             LocationPoint(position: Self.home, speed: .nan), LocationPoint(position: Self.home, speed: .infinity),
-            LocationPoint(position: Self.home, accuracy: .nan),
+            LocationPoint(position: Self.home, speed: 1e308), LocationPoint(position: Self.home, speed: 1000.1),
+            LocationPoint(position: Self.home, accuracy: .nan), LocationPoint(position: Self.home, accuracy: 1e9),
         ]
         for point in bad { #expect(track.judge(point, now: start + 1_000) == .invalid) }
         let full = LocationPoint(position: Self.home, heading: 360, speed: 0, accuracy: 0, at: start + 900)

@@ -70,4 +70,12 @@ import Testing
         }
         #expect(Rules.violation(ofTokenID: "") == "token_id must be 1 to 255 printable ASCII characters.")
     }
+
+    /// Whatever one character is made of, what is quoted of it stays short, and is looked at by bytes first.
+    @Test(arguments: ["\u{301}", "\u{301}\u{327}", "\u{200D}👧"]) func aQuoteIsShort(mark: String) {
+        let text = "a" + String(repeating: mark, count: 20_000)
+        #expect(Rules.quoted(text).utf8.count <= 160 + 5 && Rules.quoted(text).hasSuffix("…\""))
+        #expect(Rules.name.violation(of: "name", text)?.utf8.count ?? 0 < 300)
+        #expect(Rules.quoted(String(repeating: "é", count: 40)) == "\"" + String(repeating: "é", count: 40) + "\"")
+    }
 }

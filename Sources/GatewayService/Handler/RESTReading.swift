@@ -75,11 +75,11 @@ extension Problem {
     }
 
     static func noDriver(_ id: String) -> Problem {
-        Problem(404, "driver-not-found", "There is no driver \"\(id.prefix(64))\".")
+        Problem(404, "driver-not-found", "There is no driver \"\(id.clipped(to: 64))\".")
     }
 
     static func noTrip(_ id: String) -> Problem {
-        Problem(404, "trip-not-found", "There is no trip \"\(id.prefix(64))\".")
+        Problem(404, "trip-not-found", "There is no trip \"\(id.clipped(to: 64))\".")
     }
 }
 
@@ -92,7 +92,9 @@ struct ListParameters {
     /// - Parameter filters: the names that may be filtered by.
     init(_ pairs: [(name: String, value: String)], filters names: [String]) throws(Problem) {
         var seen: [String] = []
-        for (name, value) in pairs {
+        for (sent, value) in pairs {
+            // A name that is longer is none of these.
+            let name = sent.clippedVisibly(to: 40)
             if seen.contains(name) { throw Problem(parameter: name, "\(name) is given more than once; give it once.") }
             seen.append(name)
             switch name {
@@ -114,7 +116,7 @@ struct ListParameters {
                 guard names.contains(name) else {
                     let known = (names + ["page_size"]).joined(separator: ", ") + " and page_token"
                     throw Problem(
-                        parameter: name, "\(name.prefix(40)) is not a parameter here; there are \(known).")
+                        parameter: name, "\(name) is not a parameter here; there are \(known).")
                 }
                 filters[name] = value
             }

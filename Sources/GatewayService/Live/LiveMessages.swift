@@ -2,6 +2,7 @@ import Bytes
 import HTTPServer
 import JSONWire
 import Operations
+import RideAPI
 import RideDomain
 
 /// What a client says on `/ws/drivers/available`.
@@ -12,7 +13,7 @@ enum LiveMessage {
 
     /// Reads a message. A `Problem` says what is wrong with it.
     init(_ text: Span<UInt8>) throws(Problem) {
-        let read: (type: String?, values: [(name: String, value: Value)])?
+        let read: (type: String, values: [(name: String, value: Value)])?
         do throws(JSONError) {
             read = try Self.members(text)
         } catch {
@@ -25,35 +26,48 @@ enum LiveMessage {
         case "ping": self = .ping
         case "view": self = try Self.view(values)
         default:
-            let words = type.map { "type is \"\($0.prefix(40))\"" } ?? "type is missing"
+            let words = "type is \(type)"
             throw Problem(
                 422, "invalid-body", "\(words); it must be \"ping\" or \"view\".",
                 errors: [Problem.Item(pointer: "/type", detail: "\(words); it must be \"ping\" or \"view\".")])
         }
     }
 
-    /// The members of the object, nil if it is something else.
+    /// The members of the object, nil if it is something else. What is no type that is known here is said as a sentence says it:
+    /// "missing", "an array", in quotation marks.
     private static func members(
         _ text: Span<UInt8>
-    ) throws(JSONError) -> (type: String?, values: [(name: String, value: Value)])? {
+    ) throws(JSONError) -> (type: String, values: [(name: String, value: Value)])? {
         var json = JSONReader(text)
         guard try json.peek() == .object else {
             try json.skipValue()
             try json.finish()
             return nil
         }
-        var type: String?
+        var type = "missing"
         var values: [(name: String, value: Value)] = []
         try json.beginObject()
         while let name = try json.nextMember() {
-            if json.isEqual(name, "type"), try json.peek() == .string {
-                type = try json.readString()
+            if json.isEqual(name, "type") {
+                type = try readType(&json)
             } else {
                 values.append((json.string(of: name), try Value(&json)))
             }
         }
         try json.finish()
         return (type, values)
+    }
+
+    private static func readType(_ json: inout JSONReader) throws(JSONError) -> String {
+        let kind = try json.peek()
+        guard kind == .string else {
+            try json.skipValue()
+            return kind.article
+        }
+        let text = try json.readText()
+        if json.isEqual(text, "ping") { return "ping" }
+        if json.isEqual(text, "view") { return "view" }
+        return Rules.quoted(json.string(of: text))
     }
 
     private static func view(_ values: [(name: String, value: Value)]) throws(Problem) -> LiveMessage {

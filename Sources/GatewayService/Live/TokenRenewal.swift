@@ -61,7 +61,7 @@ final class TokenRenewal {
             try reader.beginObject()
             while let name = try reader.nextMember() {
                 if reader.isEqual(name, "type"), try reader.peek() == .string {
-                    isToken = try reader.readString() == "token"
+                    isToken = reader.isEqual(try reader.readText(), "token")
                 } else if reader.isEqual(name, "token"), try reader.peek() == .string {
                     token = try reader.readString()
                 } else {

@@ -1,3 +1,4 @@
+import Bytes
 import RideDomain
 
 /// Gathers the parameters of an area query, one by one, then checks them together.
@@ -98,7 +99,9 @@ public struct AreaParameters: Sendable {
 
     /// How "it must be" goes on for a parameter that there is.
     private func rule(_ name: String) throws(ParameterError) -> String {
-        switch name {
+        // A name that is longer is none of these.
+        let short = name.clippedVisibly(to: 40)
+        switch short {
         case "lat": return Rules.latitude.words
         case "lon": return Rules.longitude.words
         case "radius_m": return Rules.radius.words
@@ -108,7 +111,6 @@ public struct AreaParameters: Sendable {
         case "interval_ms" where surface == .live: return Self.intervalWords
         default:
             let more = surface == .live ? "interval_ms" : "category"
-            let short = name.count > 40 ? name.prefix(40) + "…" : name
             throw ParameterError(
                 short, "\(short) is not a parameter here; there are lat, lon, radius_m, bbox, limit and \(more).")
         }

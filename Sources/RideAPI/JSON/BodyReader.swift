@@ -1,3 +1,4 @@
+import Bytes
 import JSONWire
 import RideDomain
 
@@ -35,24 +36,34 @@ struct BodyReader: ~Copyable, ~Escapable {
         json = JSONReader(bytes)
     }
 
-    mutating func note(_ pointer: String, _ detail: String) {
+    /// Notes what is wrong, unless that is too much already: then neither text is made.
+    mutating func note(_ pointer: @autoclosure () -> String, _ detail: @autoclosure () -> String) {
         if violations.count < Self.maximumViolations {
-            violations.append(BodyViolation(pointer: pointer, detail: detail))
+            violations.append(BodyViolation(pointer: pointer(), detail: detail()))
+        }
+    }
+
+    /// Notes what is wrong with the value that was read last.
+    mutating func note(_ detail: @autoclosure () -> String) {
+        if violations.count < Self.maximumViolations {
+            violations.append(BodyViolation(pointer: json.pointer, detail: detail()))
         }
     }
 
     /// Notes that a member is missing in the object at `object`.
     mutating func missing(_ name: String, in object: String = "") {
         // A member that is there and wrong has been noted already.
-        if violations.contains(where: { $0.pointer == "\(object)/\(name)" || $0.pointer == object }) { return }
-        note("\(object)/\(name)", Rules.missing(name))
+        let pointer = "\(object)/\(name)"
+        if violations.contains(where: { $0.pointer.isSame(as: pointer) || $0.pointer.isSame(as: object) }) { return }
+        note(pointer, Rules.missing(name))
     }
 
     /// Enters the object that is the body, or a member. False (and noted) if it is something else.
     mutating func beginObject(_ what: String) throws(BodyError) -> Bool {
         do throws(JSONError) {
             guard try json.peek() == .object else {
-                note(json.pointer, "\(what) must be an object, not \(try json.peek().article).")
+                let found = try json.peek().article
+                note("\(what) must be an object, not \(found).")
                 try json.skipValue()
                 return false
             }
@@ -69,9 +80,6 @@ struct BodyReader: ~Copyable, ~Escapable {
 
     // Mutating for the compiler's sake: Swift 6.3 cannot borrow a stored value that may not escape.
 
-    /// The pointer of the value that was read last.
-    mutating func pointer() -> String { json.pointer }
-
     mutating func isEqual(_ name: JSONText, _ other: StaticString) -> Bool { json.isEqual(name, other) }
 
     mutating func skip() throws(BodyError) {
@@ -80,7 +88,10 @@ struct BodyReader: ~Copyable, ~Escapable {
 
     /// Notes a member that is not known here.
     mutating func unknownMember(_ name: JSONText, known: String) throws(BodyError) {
-        note(json.pointer, "\(Rules.quoted(json.string(of: name))) is not known here; there are \(known).")
+        if violations.count < Self.maximumViolations {
+            let quoted = Rules.quoted(json.string(of: name))
+            note("\(quoted) is not known here; there are \(known).")
+        }
         try skip()
     }
 
@@ -118,7 +129,7 @@ struct BodyReader: ~Copyable, ~Escapable {
         let read = try value(name, rule) { (json: inout JSONReader) throws(JSONError) in try json.readDouble() }
         guard let read else { return nil }
         guard range.contains(read) else {
-            note(json.pointer, Rules.sentence(name, is: Rules.text(read), rule))
+            note(Rules.sentence(name, is: Rules.text(read), rule))
             return nil
         }
         return read
@@ -140,14 +151,14 @@ struct BodyReader: ~Copyable, ~Escapable {
     mutating func words(_ name: String, _ rule: TextRule) throws(BodyError) -> String? {
         guard let text = try string(name, rule.words) else { return nil }
         guard let violation = rule.violation(of: name, text) else { return text }
-        note(json.pointer, violation)
+        note(violation)
         return nil
     }
 }
 
 extension JSONKind {
     /// As a sentence says it.
-    var article: String {
+    public var article: String {
         switch self {
         case .object: "an object"
         case .array: "an array"

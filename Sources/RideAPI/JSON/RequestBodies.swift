@@ -1,3 +1,4 @@
+import Bytes
 import JSONWire
 import ProtobufWire
 import RideDomain
@@ -87,7 +88,7 @@ public enum RequestBodies {
                     continue
                 }
                 guard let word = try body.string("status", rule) else { continue }
-                switch word {
+                switch word.clippedVisibly(to: 40) {
                 case "available": status = .available
                 case "offline": status = .offline
                 default: body.note("/status", Rules.sentence("status", is: Rules.quoted(word), rule))
@@ -165,11 +166,12 @@ public enum RequestBodies {
                         "heading", -unknown...360, "between 0 and 360 degrees, or negative when it is not known")
                 } else if body.isEqual(member, "speed") {
                     request.speed = try body.number(
-                        "speed", -unknown...1000,
+                        "speed", -unknown...LocationPoint.maximumSpeed,
                         "between 0 and 1000 metres per second, or negative when it is not known")
                 } else if body.isEqual(member, "accuracy") {
                     request.accuracy = try body.number(
-                        "accuracy", -unknown...100_000_000, "a number of metres, or negative when there is no fix")
+                        "accuracy", -unknown...LocationPoint.maximumAccuracy,
+                        "a number of metres, or negative when there is no fix")
                 } else if body.isEqual(member, "at") {
                     request.at = try instant("at", &body)
                 } else {
@@ -190,7 +192,7 @@ public enum RequestBodies {
     private static func identifier(_ name: String, _ body: inout BodyReader) throws(BodyError) -> String? {
         guard let text = try body.string(name, "a string") else { return nil }
         if let violation = Identifier.violation(of: name, text) {
-            body.note(body.pointer(), violation)
+            body.note(violation)
             return nil
         }
         return text
@@ -202,7 +204,7 @@ public enum RequestBodies {
         let rule = "an instant of RFC 3339, as \"2026-11-24T18:40:28.123Z\""
         guard let text = try body.string(name, rule) else { return nil }
         guard let milliseconds = RFC3339.milliseconds(text) else {
-            body.note(body.pointer(), Rules.sentence(name, is: Rules.quoted(text), rule))
+            body.note(Rules.sentence(name, is: Rules.quoted(text), rule))
             return nil
         }
         return Google_Protobuf_Timestamp(unixMilliseconds: milliseconds)

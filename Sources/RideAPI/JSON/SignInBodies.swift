@@ -22,7 +22,7 @@ extension RequestBodies {
                         if 1...limit ~= text.utf8.count {
                             values[index] = text
                         } else {
-                            body.note(body.pointer(), "\(name) must be \(rule).")
+                            body.note("\(name) must be \(rule).")
                         }
                     }
                     continue members

@@ -1,3 +1,5 @@
+import Bytes
+
 // The words of REST, WebSocket and Kafka for the enums of protobuf.
 
 extension Driver_V1_DriverStatus {
@@ -11,7 +13,8 @@ extension Driver_V1_DriverStatus {
     }
 
     public init?(word: String) {
-        switch word {
+        // A longer one is none of these.
+        switch word.clippedVisibly(to: 20) {
         case "available": self = .available
         case "unavailable": self = .unavailable
         case "offline": self = .offline
@@ -31,7 +34,8 @@ extension Trip_V1_TripStatus {
     }
 
     public init?(word: String) {
-        switch word {
+        // A longer one is none of these.
+        switch word.clippedVisibly(to: 20) {
         case "in_progress": self = .inProgress
         case "completed": self = .completed
         case "cancelled": self = .cancelled
