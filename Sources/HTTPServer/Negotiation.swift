@@ -69,7 +69,10 @@ enum Negotiation {
     /// The one range of `bytes=…` (RFC 9110 §14.1.2) in a file of `size` bytes. nil: ignore the field (another unit, several
     /// ranges, or nonsense, at any length) and send everything.
     static func range(_ value: String, of size: Int) -> ByteRange? {
-        guard value.utf8.count <= rangeBytes, value.hasPrefix("bytes="), !value.contains(",") else { return nil }
+        // Units know no case (RFC 9110 §14.1).
+        guard value.utf8.count <= rangeBytes, value.utf8.allSatisfy({ $0 < 0x80 }),
+            value.prefix(6).lowercased() == "bytes=", !value.contains(",")
+        else { return nil }
         let spec = trimmed(value.dropFirst(6))
         guard let dash = spec.firstIndex(of: "-") else { return nil }
         let first = spec[..<dash]

@@ -60,6 +60,8 @@ public final class StaticFiles: Sendable {
     /// For the next reading.
     let identities: [String: FolderScan.Identity]
     private let commonFields: HTTPFields
+    /// Bytes.
+    private let longestPath: Int
     /// What was left out, or kept as it was before.
     public let omissions: [Omission]
 
@@ -77,6 +79,7 @@ public final class StaticFiles: Sendable {
 
     init(_ scan: FolderScan, contentSecurityPolicy: String) {
         files = scan.files
+        longestPath = scan.files.keys.map(\.utf8.count).max() ?? 0
         identities = scan.identities
         omissions = scan.omissions
         var fields = HTTPFields()
@@ -110,10 +113,10 @@ public final class StaticFiles: Sendable {
     public func respond(to request: borrowing HTTPRequest, _ responder: HTTPResponder) {
         guard let path = PercentCoding.decode(request.path), let file = file(at: path) else {
             let text = PercentCoding.decode(request.path) ?? "that path"
-            if files[text + "/index.html"] != nil, let name = text.split(separator: "/").last {
+            if file(at: text + "/") != nil, let name = text.split(separator: "/").last {
                 return redirect(responder, toFolder: String(name))
             }
-            return responder.problem(Problem(404, "not-found", "There is nothing at \(text.prefix(200))."))
+            return responder.problem(Problem(404, "not-found", "There is nothing at \(text.clipped(to: 200))."))
         }
         let allow = "GET, HEAD, OPTIONS"
         guard request.method == .get else {
@@ -157,7 +160,9 @@ public final class StaticFiles: Sendable {
 
     /// The file at a decoded path; a path that ends in a slash is its folder's index.
     private func file(at path: String) -> File? {
-        files[path.hasSuffix("/") ? path + "index.html" : path]
+        // To be looked up among strings, a text is brought into its normal form: that takes long for one that is made for it.
+        guard path.utf8.count <= longestPath else { return nil }
+        return files[path.utf8.last == UInt8(ascii: "/") ? path + "index.html" : path]
     }
 
     /// From a folder's path without a slash to that with one: the index's relative links would lead beside the folder.
@@ -177,9 +182,7 @@ public final class StaticFiles: Sendable {
             responder.problem(problem, fields: fields.adding("Content-Range", "bytes */\(size)"))
         case .bytes(let bytes):
             let fields = fields.adding("Content-Range", "bytes \(bytes.lowerBound)-\(bytes.upperBound - 1)/\(size)")
-            file.content.withSpan {
-                responder.respond(206, file.type, fields: fields, body: $0.extracting(bytes))
-            }
+            responder.respond(206, file.type, fields: fields, shared: file.content.slice(bytes))
         }
     }
 }

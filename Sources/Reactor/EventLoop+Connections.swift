@@ -35,7 +35,7 @@ extension EventLoop {
     }
 
     /// Sends `shared` behind what is in `output(id)` now. The bytes are not copied, unless shared bytes wait there already:
-    /// then these are appended to the output. In `connectionWillFlush`, with nothing in front of them, they are written at
+    /// then the fewer of both are. In `connectionWillFlush`, with nothing in front of them, they are written at
     /// once, and only what the kernel does not take is kept: a broadcast retains nothing.
     public func send(_ id: ConnectionID, shared: SharedBytes) {
         guard let place = connection(id), place.value.flags.isDisjoint(with: Self.mute) else { return }
@@ -62,9 +62,31 @@ extension EventLoop {
             place.value.sharedAfter = place.value.output.count
             place.value.sharedOffset = 0
         } else {
-            if place.value.output.capacity == 0 { hot.value.takeBuffer(&place.value.output) }
-            unsafe shared.withUnsafeBytes { unsafe place.value.output.append($0) }
+            appendShared(place, shared)
         }
+    }
+
+    /// Shared bytes wait already, and a connection keeps one of them: the other becomes output. It is never the longer one, so that a
+    /// peer that asks for a short thing and then for a long one does not have the long one copied.
+    @inline(never)
+    private func appendShared(_ place: Place<Connection>, _ shared: SharedBytes) {
+        let behind = place.value.output.count - place.value.sharedAfter
+        let first = unsafe place.value.shared?.takeUnretainedValue()
+        guard let first, shared.count > first.count - place.value.sharedOffset + behind else {
+            if place.value.output.capacity == 0 { hot.value.takeBuffer(&place.value.output) }
+            return unsafe shared.withUnsafeBytes { unsafe place.value.output.append($0) }
+        }
+        var all = ByteBuffer(capacity: place.value.pendingOutput)
+        let (before, offset) = (place.value.sharedAfter, place.value.sharedOffset)
+        unsafe place.value.output.withUnsafeBytes { output in
+            unsafe all.append(UnsafeRawBufferPointer(rebasing: output[..<before]))
+            unsafe first.withUnsafeBytes { unsafe all.append(UnsafeRawBufferPointer(rebasing: $0[offset...])) }
+            unsafe all.append(UnsafeRawBufferPointer(rebasing: output[before...]))
+        }
+        dropShared(place)
+        swap(&all, &place.value.output)
+        unsafe place.value.shared = Unmanaged.passRetained(shared)
+        place.value.sharedAfter = place.value.output.count
     }
 
     /// Bytes of output that the kernel has not taken. 0 also if the connection is closed.

@@ -218,4 +218,41 @@ private final class Watched {
         watched.http.run(3)
         #expect(client.statuses == [200] && half.statuses == [200] && isDrained)
     }
+
+    /// A range, and a long file behind a short one: neither was shared, and a connection held a copy of the long one.
+    @Test(arguments: ["/part", "/slip"]) func whatManyShareIsNotCopied(_ first: String) throws {
+        let whole = SharedBytes((0..<2_000_000).map { UInt8(97 + $0 % 26) })
+        var connection = ConnectionID.none
+        let http = try SimulatedHTTP { _, router in
+            router.get("/part") { _, responder in
+                responder.respond(206, "text/plain", shared: whole.slice(1..<1_900_001))
+            }
+            router.get("/slip") { _, responder in responder.respond(200, "text/plain", shared: whole.slice(0..<5000)) }
+            router.get("/whole") { request, responder in
+                connection = request.connection
+                responder.respond(200, "text/plain", shared: whole)
+            }
+        }
+        let requests = get(first) + get("/whole") + get("/slip")
+        let client = http.client(requests)
+        client.stopsReadingAt = 0
+        http.run(2)
+        // Of a part it is not asked for the whole as long as that is not taken.
+        let isAsked = connection != .none
+        let copied = isAsked ? unsafe http.loop.output(connection)?.pointee.count ?? 0 : 0
+        #expect(isAsked == (first == "/slip") && copied < 10_000)
+        client.stopsReadingAt = .max
+        client.goOnReading()
+        http.run(10)
+        #expect(client.statuses == [first == "/part" ? 206 : 200, 200, 200])
+        let part = whole.withSpan { bytes in String(utf8: bytes.extracting(first == "/part" ? 1..<1_900_001 : 0..<5000))
+        }
+        let text = whole.withSpan { String(utf8: $0) }
+        // Each body, from the empty line to the next answer.
+        let answers = client.heard.split(separator: "HTTP/1.1 ")
+        for (answer, body) in zip(answers, [part, text]) {
+            let end = try #require(answer.utf8.firstRange(of: "\r\n\r\n".utf8))
+            #expect(answer.utf8[end.upperBound...].elementsEqual(body.utf8))
+        }
+    }
 }

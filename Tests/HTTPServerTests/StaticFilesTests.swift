@@ -156,7 +156,9 @@ private func get(_ path: String, _ fields: String = "", method: String = "GET") 
             ("bytes=-2", 206, "89", "bytes 8-9/10"), ("bytes=5-99", 206, "56789", "bytes 5-9/10"),
             ("bytes=10-", 416, nil, "bytes */10"), ("bytes=-0", 416, nil, "bytes */10"),
             ("bytes=3-1", 200, "0123456789", nil), ("bytes=0-1,3-4", 200, "0123456789", nil),
-            ("lines=0-1", 200, "0123456789", nil), ("bytes=-99", 206, "0123456789", "bytes 0-9/10"),
+            ("lines=0-1", 200, "0123456789", nil), ("BYTES=0-0", 206, "0", "bytes 0-0/10"),
+            ("Bytes=-1", 206, "9", "bytes 9-9/10"), ("byte\u{301}s=0-1", 200, "0123456789", nil),
+            ("bytes=-99", 206, "0123456789", "bytes 0-9/10"),
             ("bytes=99999999999999999999-", 416, nil, "bytes */10"),
         ] as [(String, Int, String?, String?)])
     func rfc9110_14_ranges(_ range: String, _ status: Int, _ body: String?, _ contentRange: String?) {
