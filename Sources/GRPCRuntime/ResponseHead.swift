@@ -36,12 +36,16 @@ struct ResponseHead {
         unsafe ASCII.decimal(Span(_unsafeBytes: field.value)).flatMap(Int.init(exactly:))
     }
 
-    /// `application/grpc`, and what may follow.
+    /// `application/grpc`, and what may follow: a format or parameters. `application/grpc-web` is another type.
     private static func isGRPC(_ value: UnsafeRawBufferPointer) -> Bool {
         let expected: StaticString = "application/grpc"
-        guard value.count >= expected.utf8CodeUnitCount else { return false }
-        return unsafe ASCII.equals(
-            Span(_unsafeBytes: UnsafeRawBufferPointer(rebasing: value[..<expected.utf8CodeUnitCount])), expected)
+        let count = expected.utf8CodeUnitCount
+        guard value.count >= count,
+            unsafe ASCII.equals(Span(_unsafeBytes: UnsafeRawBufferPointer(rebasing: value[..<count])), expected)
+        else { return false }
+        guard value.count > count else { return true }
+        let next = unsafe value[count]
+        return next == UInt8(ascii: "+") || next == UInt8(ascii: ";") || next == UInt8(ascii: " ")
     }
 
     /// Why these headers are not the beginning of a gRPC response; nil when they are.

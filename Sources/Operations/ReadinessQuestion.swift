@@ -43,7 +43,7 @@ final class ReadinessQuestion: ConnectionHandler {
     /// The server closes when it has answered.
     override func connectionClosed(_ id: ConnectionID, _ reason: CloseReason) {
         if answer.isEmpty {
-            completion(HealthCheck.Finding(isHealthy: false, text: "no answer from \(url): \(reason)"))
+            completion(HealthCheck.Finding(isHealthy: false, text: "no answer from \(url)\(Self.words(reason))"))
         } else {
             let finding = Self.finding(answer)
             completion(HealthCheck.Finding(isHealthy: finding.isHealthy, text: "\(finding.text) (\(url))"))
@@ -52,16 +52,33 @@ final class ReadinessQuestion: ConnectionHandler {
 
     override func connectionFailed(_ id: ConnectionID, _ reason: CloseReason) { connectionClosed(id, reason) }
 
+    /// How "no answer" goes on. The loop is stopped when the time is over.
+    static func words(_ reason: CloseReason) -> String {
+        switch reason {
+        case .shutdown, .connectTimeout: " within \(HealthCheck.timeout / 1_000_000) ms"
+        default: ": \(reason)"
+        }
+    }
+
+    /// For a terminal and for a log: whoever answers may be anybody.
+    private static func printable(_ text: String) -> String {
+        var shown = String.UnicodeScalarView()
+        for scalar in text.clippedVisibly(to: 500).unicodeScalars {
+            shown.append(scalar.properties.generalCategory == .control ? "?" : scalar)
+        }
+        return String(shown)
+    }
+
     /// What a whole answer says: `degraded: kafka: 1/1 brokers are down`.
     static func finding(_ answer: [UInt8]) -> HealthCheck.Finding {
         let separator = Array("\r\n\r\n".utf8)
-        let statusLine = String(decoding: answer.prefix { $0 != 13 }, as: UTF8.self)
+        let statusLine = printable(String(decoding: answer.prefix { $0 != 13 && $0 != 10 }.prefix(200), as: UTF8.self))
         let words = statusLine.split(separator: " ")
         guard words.count > 1, words[0].hasPrefix("HTTP/1."), let status = Int(words[1]),
             let head = answer.firstRange(of: separator),
             let report = try? report(Array(answer[head.upperBound...]))
         else { return HealthCheck.Finding(isHealthy: false, text: "an answer that is not of /readyz: \(statusLine)") }
-        return HealthCheck.Finding(isHealthy: status == 200, text: report)
+        return HealthCheck.Finding(isHealthy: status == 200, text: printable(report))
     }
 
     /// The status, and behind it each check that is not ok.

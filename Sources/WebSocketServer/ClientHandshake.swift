@@ -100,22 +100,26 @@ struct ClientHandshake {
         var deflate: DeflateParameters?
     }
 
-    /// Reads the head of an answer, its empty line included.
-    func check(_ head: [UInt8]) throws(WebSocketClientError) -> Agreement {
+    /// Answers of which more than one may come before the last (RFC 9110 §15.2), such as 103 Early Hints.
+    static let maximumInterimAnswers = 8
+
+    /// Reads the head of an answer, its empty line included. Nil: another one follows.
+    func check(_ head: [UInt8]) throws(WebSocketClientError) -> Agreement? {
         guard let text = String(validating: head, as: UTF8.self) else { throw .badAnswer("its head is not UTF-8") }
         var lines = text.split(separator: "\r\n", omittingEmptySubsequences: true)[...]
         let status = lines.popFirst() ?? ""
         let words = status.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
         guard words.count >= 2, words[0] == "HTTP/1.1", words[1].utf8.count == 3, let code = Int(words[1]) else {
-            throw .badAnswer("it begins with \"\(status.prefix(80))\"")
+            throw .badAnswer("it begins with \"\(status.clipped(to: 80))\"")
         }
+        if 100..<200 ~= code, code != 101 { return nil }
         guard code == 101 else {
-            throw .refused(status: code, reason: words.count > 2 ? String(words[2].prefix(80)) : "")
+            throw .refused(status: code, reason: words.count > 2 ? String(words[2].clipped(to: 80)) : "")
         }
         var values: [String: [Substring]] = [:]
         for line in lines {
             guard let colon = line.firstIndex(of: ":"), Self.isToken(String(line[..<colon])) else {
-                throw .badAnswer("\"\(line.prefix(80))\" is no field")
+                throw .badAnswer("\"\(line.clipped(to: 80))\" is no field")
             }
             let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
             values[line[..<colon].lowercased(), default: []].append(value)
@@ -140,7 +144,8 @@ struct ClientHandshake {
         guard let chosen = values["sec-websocket-protocol"] else { return nil }
         guard chosen.count == 1, subprotocols.contains(String(chosen[0])) else {
             throw .badAnswer(
-                "it chooses the subprotocol \"\(chosen.joined(separator: ", ").prefix(80))\", which was not offered")
+                "it chooses the subprotocol \"\(chosen.joined(separator: ", ").clipped(to: 80))\", which was not offered"
+            )
         }
         return String(chosen[0])
     }
@@ -152,7 +157,7 @@ struct ClientHandshake {
         }
         if list.isEmpty { return nil }
         guard let deflate, list.count == 1, let agreed = deflate.accept(list[0]) else {
-            throw .badAnswer("it uses the extension \"\(text.prefix(80))\", which was not offered like that")
+            throw .badAnswer("it uses the extension \"\(text.clipped(to: 80))\", which was not offered like that")
         }
         return agreed
     }

@@ -158,13 +158,8 @@ import WebSockets
 
     public override func connectionRead(_ id: ConnectionID, _ bytes: Span<UInt8>) -> Int {
         guard let attempt = attempts[id] else { return bytes.count }
-        guard let count = Self.headLength(bytes) else {
-            if bytes.count > ClientHandshake.maximumHead { fail(id, .badAnswer("its head has more than 16 KiB")) }
-            return 0
-        }
         do throws(WebSocketClientError) {
-            let head = unsafe bytes.extracting(..<count).withUnsafeBufferPointer { unsafe Array($0) }
-            let agreement = try attempt.handshake.check(head)
+            guard let (agreement, count) = try answer(to: attempt, bytes) else { return 0 }
             attempts[id] = nil
             if let deflate = agreement.deflate { endpoint.agree(id, deflate) }
             endpoint.adopt(id, handler: sockets)
@@ -176,6 +171,29 @@ import WebSockets
         } catch {
             fail(id, error)
             return bytes.count
+        }
+    }
+
+    /// The answer, if all of it is there, and how many bytes it has with those that came before it.
+    private func answer(
+        to attempt: Attempt, _ bytes: Span<UInt8>
+    ) throws(WebSocketClientError) -> (agreement: ClientHandshake.Agreement, count: Int)? {
+        var offset = 0
+        var interimAnswers = 0
+        while true {
+            let rest = bytes.extracting(offset...)
+            guard let count = Self.headLength(rest) else {
+                // Those that came before it are looked at again: they are few.
+                if rest.count > ClientHandshake.maximumHead { throw .badAnswer("its head has more than 16 KiB") }
+                return nil
+            }
+            offset += count
+            let head = unsafe rest.extracting(..<count).withUnsafeBufferPointer { unsafe Array($0) }
+            if let agreement = try attempt.handshake.check(head) { return (agreement, offset) }
+            interimAnswers += 1
+            if interimAnswers > ClientHandshake.maximumInterimAnswers {
+                throw .badAnswer("more than \(ClientHandshake.maximumInterimAnswers) interim ones come before it")
+            }
         }
     }
 

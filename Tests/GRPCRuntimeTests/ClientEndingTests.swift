@@ -105,4 +105,26 @@ import Testing
         #expect(last.count == 3 && last.allSatisfy { $0.success != nil })
         #expect(world.channel.queuedCalls == 0)
     }
+
+    /// gRPC over HTTP/2, "Responses": a format or parameters may follow. What only begins like that is another type.
+    @Test(arguments: [
+        ("application/grpc", true), ("application/grpc+proto", true), ("application/grpc;charset=x", true),
+        ("application/grpc ; charset=x", true), ("application/grpc-web", false), ("application/grpc-web+proto", false),
+        ("application/grpcx", false), ("application/grp", false),
+    ])
+    func theTypeOfAnAnswer(type: String, isGRPC: Bool) throws {
+        let world = try World(listens: false)
+        let peer = RawPeer(.server, world.serverLoop)
+        try world.serverLoop.listen(.loopback(port: World.port), handler: peer)
+        peer.onRequest = { [unowned peer] stream in
+            peer.headers(stream, [(":status", "200"), ("content-type", type)])
+            peer.data(stream, [0, 0, 0, 0, 0])
+            peer.headers(stream, [("grpc-status", "0")], endStream: true)
+        }
+        let outcome = try #require(world.unary(CallOptions(waitForReady: true)))
+        #expect((outcome.success != nil) == isGRPC)
+        if case .failure(let error) = outcome {
+            #expect(error.code == .unknown && error.message.contains("content-type \"\(type)\""))
+        }
+    }
 }

@@ -67,4 +67,30 @@ import Testing
         loop.turn()
         #expect(readiness.report(now: start + 7_000_000_000).isReady)
     }
+
+    /// Whoever answers on the port may be anybody: what is printed is one line, without what moves a terminal.
+    @Test(arguments: [
+        "\u{1B}[31mHELO\u{7}\nsecond line", "SSH-2.0-x\r\n",
+        "HTTP/1.1 200 OK\r\n\r\n{\"status\":\"\\u001b[2J\\n\",\"checks\":{\"a\":\"\\u009b1m\"}}",
+        String(repeating: "x\u{1}", count: 50_000),
+    ])
+    func check_whatIsAnsweredIsPrintedAsText(answer: String) {
+        let text = ReadinessQuestion.finding(Array(answer.utf8)).text
+        #expect(text.utf8.count < 600 && text.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control })
+    }
+
+    @Test func check_aSilentServerIsOneThatDidNotAnswerInTime() throws {
+        var findings: [HealthCheck.Finding] = []
+        let address = try #require(SocketAddress(ip: "127.0.0.1", port: 80))
+        for reason in [CloseReason.shutdown, .connectTimeout, .peer] {
+            let question = try ReadinessQuestion(on: EventLoop(), at: address, isTLS: false) { findings.append($0) }
+            question.connectionClosed(.none, reason)
+        }
+        #expect(
+            findings.map(\.text) == [
+                "no answer from http://127.0.0.1:80/readyz within 2500 ms",
+                "no answer from http://127.0.0.1:80/readyz within 2500 ms",
+                "no answer from http://127.0.0.1:80/readyz: closed by the peer",
+            ])
+    }
 }

@@ -323,4 +323,22 @@ import WebSockets
         #expect(heard == (0..<100).map { .text("\($0)") } + [.binary([7])])
         #expect(end == nil && client.count == 0)
     }
+
+    /// RFC 9110 §15.2: interim answers may come before the one that is meant.
+    @Test func rfc9110_15_2_interimAnswers() throws {
+        for count in [1, 8, 9] {
+            let world = try World()
+            let answerer = Answerer(world.world.loop) { request in
+                String(repeating: "HTTP/1.1 103 Early Hints\r\nLink: </a.js>; rel=preload\r\n\r\n", count: count)
+                    + "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+                    + "Sec-WebSocket-Accept: \(Self.accept(request))\r\n\r\n"
+            }
+            answerer.behind = [0x81, 0x02, 0x68, 0x69]
+            _ = try world.world.loop.listen(.loopback(port: 90), handler: answerer)
+            world.connect("ws://127.0.0.1:90/")
+            world.world.run(20)
+            #expect(world.messages == (count > 8 ? [] : ["hi"]))
+            #expect(world.errors.count == (count > 8 ? 1 : 0))
+        }
+    }
 }
