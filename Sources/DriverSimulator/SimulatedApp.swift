@@ -13,10 +13,8 @@ import Telemetry
 ///
 /// Whom an operator suspends stands still until they are restored, and then goes on duty again; whom one deletes does not come back.
 final class SimulatedApp {
-    /// Nanoseconds after which a failed registration is tried again.
-    private static let retryDelay: UInt64 = 1_000_000_000
-    /// The same of a lost watch: doubled from the first up to the last.
-    private static let watchRetry: (first: UInt64, last: UInt64) = (1_000_000_000, 5_000_000_000)
+    /// Nanoseconds after which a failed registration or a lost watch is tried again: doubled from the first up to the last.
+    private static let retry: (first: UInt64, last: UInt64) = (1_000_000_000, 5_000_000_000)
     /// Nanoseconds between two looks whether a suspended driver has been restored. Reason: nobody waits for a second.
     private static let suspendedDelay: UInt64 = 15_000_000_000
     private static let callTimeout: UInt64 = 5_000_000_000
@@ -31,12 +29,15 @@ final class SimulatedApp {
     /// nil: nobody is asked who they are.
     private let session: DriverSession?
 
+    /// Hears why the driver is not on the road; it is tried again.
+    var onTrouble: (String) -> Void = { _ in }
+
     private var driver: SimulatedDriver?
     private let positions: LocationSender
     private var watch: ServerStreamingCall?
     /// Of `watch`: what an earlier one says is not heard.
     private var watchNumber = 0
-    private var watchBackoff: RetryBackoff
+    private var backoff: RetryBackoff
     private var watchTimer: TimerID?
     /// Neither suspended nor signed out. While the driver service is only away, the car goes on.
     private var isOnDuty = false
@@ -66,8 +67,7 @@ final class SimulatedApp {
         profile = SimulatedProfiles.profile(number)
         positions = LocationSender(driver: profile.id, service: service)
         session = desk.map { [profile] in DriverSession(loop: loop, driver: profile.id, desk: $0) }
-        watchBackoff = RetryBackoff(
-            first: Self.watchRetry.first, last: Self.watchRetry.last, seed: loop.randomNumber())
+        backoff = RetryBackoff(first: Self.retry.first, last: Self.retry.last, seed: loop.randomNumber())
     }
 
     /// Of calls in the driver's name.
@@ -94,7 +94,9 @@ final class SimulatedApp {
             case .success: signIn()
             // Registered by another version of the simulator, which gave them another car.
             case .failure(let error) where error.code == .alreadyExists: signIn()
-            case .failure: loop.schedule(after: Self.retryDelay) { [weak self] in self?.register() }
+            case .failure(let error):
+                onTrouble("not registered: \(error.code): \(error.message)")
+                loop.schedule(after: backoff.failed(at: loop.now)) { [weak self] in self?.register() }
             }
         }
     }
@@ -178,7 +180,7 @@ final class SimulatedApp {
 
     private func watchEnded(_ error: RPCError?) {
         watch = nil
-        var wait = watchBackoff.failed(at: loop.now)
+        var wait = backoff.failed(at: loop.now)
         switch error?.code {
         case .unauthenticated where session != nil:
             isOnDuty = false
@@ -198,7 +200,7 @@ final class SimulatedApp {
     /// The first time, the driver is put where the service has them.
     private func learn(_ state: Driver_V1_WatchDriverResponse) {
         isOnDuty = true
-        watchBackoff.succeeded()
+        backoff.succeeded()
         session?.accepted()
         if driver == nil {
             driver = SimulatedDriver(

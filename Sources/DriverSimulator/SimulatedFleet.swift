@@ -30,6 +30,7 @@ final class SimulatedFleet {
     private var nextToStart = 0
     private var part = 0
     private var timer: TimerID?
+    private var logs = LogRateLimit(count: 1, window: 30_000_000_000)
 
     /// - Parameters:
     ///   - count: how many; the numbers begin with 1.
@@ -104,7 +105,15 @@ final class SimulatedFleet {
         guard nextToStart < apps.count else { return }
         let app = apps[nextToStart]
         nextToStart += 1
+        app.onTrouble = { [weak self] in self?.warn($0) }
         app.start { [weak self] in self?.startNext() }
+    }
+
+    private func warn(_ why: String) {
+        guard let held = logs.admit(now: loop.now) else { return }
+        Logger(label: "simulator").warning(
+            "simulated drivers are not on the road yet; it is tried again",
+            metadata: ["why": why, "held_back": "\(held)"])
     }
 
     private func tick() {

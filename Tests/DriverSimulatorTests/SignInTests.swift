@@ -92,6 +92,18 @@ import Testing
         #expect(world.longestGap(first, from: start) < 1.2)
     }
 
+    @Test func aServiceThatRefusesTheSimulatorIsAskedSeldom() throws {
+        let world = try SignInWorld(drivers: 200)
+        world.takesRegistrations = false
+        world.run(60)
+        // Sixteen drivers, after 1 s, 2 s, 4 s, 5 s, …
+        #expect((16 * 10...16 * 18).contains(world.registrations), "\(world.registrations)")
+        #expect(world.codes.isEmpty)
+        world.takesRegistrations = true
+        world.run(12)
+        #expect(world.positions.count == 200)
+    }
+
     @Test func aGatewayThatIsNotThereYetIsAskedSeldom() throws {
         let world = try SignInWorld(drivers: 200, listens: false)
         world.run(120)

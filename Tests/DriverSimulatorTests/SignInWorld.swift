@@ -29,6 +29,8 @@ final class SignInWorld: ServerInterceptor {
     var life = 900
     /// The driver service takes the gateway's tokens.
     var believesTokens = true
+    /// The driver service lets the simulator register drivers.
+    var takesRegistrations = true
     /// What the gateway answers instead of signing anybody in.
     var gatewayAnswer: (status: Int, fields: HTTPFields)?
     /// The gateway takes a refresh token, and its answer is lost.
@@ -123,6 +125,7 @@ final class SignInWorld: ServerInterceptor {
             [unowned self]
             (request: Driver_V1_RegisterDriverRequest, call: UnaryServerCall<Driver_V1_RegisterDriverResponse>) in
             registrations += 1
+            guard takesRegistrations else { return call.fail(RPCError(code: .unauthenticated, message: "who?")) }
             call.respond(.init(driver: Driver_V1_Driver(id: request.id ?? "", lat: request.lat, lon: request.lon)))
         }
         registry.unary(service: drivers, method: "UpdateDriverStatus") {
