@@ -192,4 +192,11 @@ extension WebSocketServer {
         socket.value.flags.insert(.paused)
         loop.pauseReading(id)
     }
+
+    /// Reads again from a peer that has taken its output.
+    func resume(_ id: WebSocketID, _ socket: Place<Socket>) {
+        guard socket.value.flags.contains(.paused) else { return }
+        socket.value.flags.remove(.paused)
+        loop.resumeReading(id)
+    }
 }

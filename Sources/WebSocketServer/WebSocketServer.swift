@@ -395,11 +395,4 @@ import WebSockets
         inflaters.reclaim()
         deflaters.reclaim()
     }
-
-    /// Reads again from a peer that has taken its output.
-    func resume(_ id: WebSocketID, _ socket: Place<Socket>) {
-        guard socket.value.flags.contains(.paused) else { return }
-        socket.value.flags.remove(.paused)
-        loop.resumeReading(id)
-    }
 }
