@@ -24,8 +24,9 @@ extension HTTPServer {
     @inline(never)
     func note(_ route: Int, _ status: Int, _ duration: UInt64, _ id: RequestID, _ trace: TraceContext) {
         let known = route < 0 ? nil : router.routes[route]
+        let isReport = known.map { router.reports.contains($0.pattern) } ?? false
         core.value.log.note(
-            Self.level(status), "request", nanoseconds: duration, now: loop.now,
+            isReport ? nil : Self.level(status), "request", nanoseconds: duration, now: loop.now,
             RequestOrigin(requestID: id.text, trace: trace),
             [
                 ("method", .text(known.map { "\($0.method.name)" } ?? "any")),

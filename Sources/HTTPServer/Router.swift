@@ -32,6 +32,8 @@ public final class Router {
     var nodes: [Node] = [Node()]
     var routes: [Route] = []
     var fallback: HTTPHandler?
+    /// Patterns whose 5xx are what was asked for.
+    private(set) var reports: Set<String> = []
     /// What took connections over from the server, and ends with it.
     var companions: [any LoopService] = []
 
@@ -47,6 +49,10 @@ public final class Router {
     public func group(_ prefixes: [String], gates: [any Gate] = []) -> RouteGroup {
         RouteGroup(router: self, prefixes: prefixes, gates: gates.map { .fast($0) })
     }
+
+    /// Says that a 5xx of this pattern is what was asked for, as of a probe that is told that something is away: no failure of this
+    /// server's, and no line among those of failures.
+    public func reports(_ pattern: String) { reports.insert(pattern) }
 
     /// Adds a GET route, which answers HEAD, too.
     public func get(_ pattern: String, _ handler: @escaping HTTPHandler) { group().get(pattern, handler) }

@@ -24,6 +24,8 @@ import Testing
             router.get("/away") { _, responder in
                 loop.schedule(after: 1_000_000) { responder.problem(Problem(503, "backend-unavailable", "Away.")) }
             }
+            router.reports("/ready")
+            router.get("/ready") { _, responder in responder.respond(503, "text/plain", body: "not ready") }
             return HTTPServer(loop: loop, router: router, logger: Logger(label: "http", sink: sink))
         }
         body(server.port)
@@ -100,5 +102,19 @@ import Testing
         #expect(
             all.last?.contains("\"level\":\"warning\"") == true && all.last?.contains("\"request_id\":\"e\"") == true)
         #expect(all.allSatisfy { $0.contains("\"message\":\"failed request\"") })
+    }
+
+    /// A probe asks each second whether it is ready; being told that it is not must not hold back the line of what has failed.
+    @Test func whatAProbeIsToldIsNoFailure() throws {
+        let all = try lines(.info, 1) { port in
+            let client = Client(port)
+            for _ in 0..<30 {
+                client.send(get("/ready", "probe"))
+                _ = client.response()
+            }
+            client.send(get("/broken", "d"))
+            _ = client.response()
+        }
+        #expect(all.count == 1 && all.first?.contains("\"request_id\":\"d\"") == true)
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// Finds what a test would like to use and may have to do without.
 public enum Tool {
@@ -72,20 +73,36 @@ public enum Tool {
     }
 }
 
-/// A TCP port that nobody uses right now. The kernel hands out others meanwhile, so a test that starts a server there
-/// at once gets it.
+/// A TCP port that nobody uses right now, and that neither this process nor the system hands out again.
 public func freePort() -> UInt16 {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let result = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-        unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
-            unsafe bind(descriptor, raw, length) == 0 ? unsafe getsockname(descriptor, raw, &length) : -1
+    let first = UInt16.random(in: FreePorts.range)
+    let range = FreePorts.range
+    for step in 0..<range.count {
+        let port = range.lowerBound + UInt16((Int(first - range.lowerBound) + step) % range.count)
+        if FreePorts.take(port) { return port }
+    }
+    fatalError("no free port")
+}
+
+private enum FreePorts {
+    /// Below those that the system gives to connections that go out: one of them could have a port in the moment between its choice and
+    /// the program's start.
+    static let range: Range<UInt16> = 12_000..<32_000
+    private static let taken = Mutex<Set<UInt16>>([])
+
+    /// Whether nobody listens on a port, nor has had it from here.
+    static func take(_ port: UInt16) -> Bool {
+        guard taken.withLock({ $0.insert(port).inserted }) else { return false }
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        return unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
+                unsafe bind(descriptor, raw, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+            }
         }
     }
-    guard result == 0 else { fatalError("no free port: errno \(errno)") }
-    return UInt16(bigEndian: address.sin_port)
 }
