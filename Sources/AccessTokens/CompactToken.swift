@@ -77,6 +77,9 @@ struct TokenHeader: Equatable {
 }
 
 /// The claims of a token, as far as they matter; nil: not there.
+///
+/// Nobody has signed them yet: their texts are kept as they are. To hash, split or compare one takes a time that grows with the square
+/// of what somebody can put between two letters.
 struct TokenClaims {
     var issuer: String?
     var subject: String?
@@ -86,7 +89,8 @@ struct TokenClaims {
     var issuedAt: Int64?
     var identifier: String?
     var client: String?
-    var scopes: Set<String> = []
+    private var scopeTexts: [String] = []
+    private var roles: [String] = []
     /// It has a claim that only ID tokens have (OpenID Connect Core 1.0 §2, §3.3.2.11).
     var isOfIdentity = false
 
@@ -96,7 +100,8 @@ struct TokenClaims {
             var reader = JSONReader(json)
             try reader.beginObject()
             while let name = try reader.nextMember() {
-                let member = reader.string(of: name)
+                // What is longer is none of those that are looked for.
+                let member = name.end - name.start <= Self.longestName ? reader.string(of: name) : ""
                 current = TokenRefusal.Claim(rawValue: member)
                 switch current {
                 case .iss: issuer = try reader.readString()
@@ -108,8 +113,8 @@ struct TokenClaims {
                 case .iat: issuedAt = try reader.readInt64()
                 case .jti: identifier = try reader.readString()
                 case .clientID: client = try reader.readString()
-                case .scope: scopes.formUnion(try reader.readString().split(separator: " ").map(String.init))
-                case .roles: scopes.formUnion(try Self.readTexts(&reader))
+                case .scope: scopeTexts.append(try reader.readString())
+                case .roles: roles += try Self.readTexts(&reader)
                 case nil:
                     isOfIdentity = isOfIdentity || ["nonce", "at_hash", "c_hash", "s_hash"].contains(member)
                     try reader.skipValue()
@@ -120,6 +125,14 @@ struct TokenClaims {
         } catch {
             throw TokenRefusal(error, reading: current)
         }
+    }
+
+    /// Bytes of the longest name that matters, `client_id`, all of it escaped.
+    private static let longestName = 6 * 9
+
+    /// The words of `scope`, and `roles`. Once the signature is verified.
+    var scopes: Set<String> {
+        Set(roles).union(scopeTexts.flatMap { $0.split(separator: " ").map(String.init) })
     }
 
     /// A string, or an array of strings.

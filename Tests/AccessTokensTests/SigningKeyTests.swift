@@ -67,4 +67,31 @@ import Testing
         try #require(result.status == 0, "\(result.errors)")
         return Array(result.output.utf8)
     }
+
+    /// Before the signature is verified nothing of a token is hashed, split or compared that may be long: a stranger can make texts for
+    /// which that takes long.
+    @Test func whatNobodyHasSignedIsRefusedWhateverItIs() throws {
+        let verifier = TokenVerifier([
+            TrustedIssuer(
+                name: "https://id.example", audience: "a", keys: JSONWebKeySet([try #require(SigningKey()).publicKey]))
+        ])
+        let marks = String(repeating: "\u{301}\u{327}", count: 700)
+        func token(_ claims: String) -> String {
+            let header = "{\"alg\":\"EdDSA\",\"typ\":\"at+jwt\"}"
+            return [header, claims, "no signature"].map { Base64URL.encode(Array($0.utf8).span) }.joined(separator: ".")
+        }
+        func refusal(_ claims: String) -> TokenRefusal? {
+            do throws(TokenRefusal) {
+                _ = try verifier.verify(token(claims), at: 0)
+                return nil
+            } catch { return error }
+        }
+        #expect(refusal("{\"iss\":\"\(marks)\"}") == .unknownIssuer)
+        #expect(refusal("{\"\(marks)\":1}") == .badClaim(.iss))
+        for claim in ["scope", "sub", "jti", "aud"] {
+            let found = refusal("{\"iss\":\"https://id.example\",\"\(claim)\":\"\(marks)\"}")
+            #expect(found == .badSignature || found == .wrongAlgorithm)
+        }
+        #expect(refusal("{\"iss\":\"https://id.example\",\"roles\":[\"\(marks)\",\"\(marks)\"]}") != nil)
+    }
 }
