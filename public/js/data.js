@@ -29,11 +29,26 @@ function decode(flat, file, x = 0, y = 0) {
   return points;
 }
 
-/** @param {string} name */
-async function fetchMap(name) {
-  const response = await fetch(new URL(`../map/neubrandenburg-${name}.json`, import.meta.url));
-  if (!response.ok) throw new Error(`map file ${name}: HTTP ${response.status}`);
-  return response.json();
+const longestPauseMs = 8_000;
+
+/**
+ * A file of the map. A gateway that goes away meanwhile is asked again, after 0.5 s to 8 s.
+ * @param {string} name
+ * @param {number} [tries] then it has failed; what the page can do without is asked for until it comes
+ */
+async function fetchMap(name, tries = Infinity) {
+  for (let pauseMs = 500; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
+    tries -= 1;
+    try {
+      const response = await fetch(new URL(`../map/neubrandenburg-${name}.json`, import.meta.url));
+      if (response.ok) return await response.json();
+      if (response.status < 500) tries = 0;
+      throw new Error(`map file ${name}: HTTP ${response.status}`);
+    } catch (error) {
+      if (tries <= 0) throw error;
+    }
+    await new Promise((done) => setTimeout(done, pauseMs));
+  }
 }
 
 /** @param {any} file a parsed `ride-roads/1` file @returns {Roads} */
@@ -61,7 +76,7 @@ export function decodeRoads(file) {
 
 /** The roads, and the parsed file for the worker that computes routes. */
 export async function loadRoads() {
-  const file = await fetchMap('roads');
+  const file = await fetchMap('roads', 5);
   return { file, roads: decodeRoads(file) };
 }
 
