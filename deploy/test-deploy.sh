@@ -253,6 +253,8 @@ knows_trip() { [ "$(authorized "$1/trips/$2" | jq -r .id)" = "$2" ]; }
 created() { timeout 20 kcat -b "$1" -C -t trip_events -o beginning -e -q | jq -e -s --arg id "$2" 'any(.type == "TripCreated" and .trip.id == $id)'; }
 
 quietly compose up -d kafka || fail "docker compose up -d kafka"
+# A gateway that starts without it takes no token of its first half minute: it can't know yet what was revoked.
+until_true 120 "compose's Kafka answers" timeout 10 kcat -b localhost:9092 -L
 mkdir "$work/key" "$work/services"
 deploy/prebuilt/gateway make-keys "$work/key" "$work/services" || fail "gateway make-keys"
 export CABSTAND_AUTH=required CABSTAND_AUTH_KEY=$work/services/key.pub.pem CABSTAND_SERVICE_SECRET=$work/services/service-secret
