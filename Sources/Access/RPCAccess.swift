@@ -158,26 +158,17 @@ public final class RPCAccess: ServerInterceptor {
     private func isRelayed(_ call: InterceptedCall) -> Bool {
         if let certificate = call.peerCertificate, ServiceName(certificate) == .gateway { return true }
         let proof = call.withValue(of: RelayedCall.key) { value -> Principal? in
-            guard let token = Self.token(value), ServiceSecret.isServiceToken(token) else { return nil }
+            guard let token = BearerScheme.token(in: value), ServiceSecret.isServiceToken(token) else { return nil }
             return try? authenticator.principal(of: token)
         }.result
         guard let relay = proof ?? nil else { return false }
         return relay.isService && relay.subject == ServiceName.gateway.rawValue
     }
 
-    /// What stands behind the scheme and one or more spaces (RFC 9110 §11.4).
-    @_lifetime(copy value)
-    private static func token(_ value: Span<UInt8>) -> Span<UInt8>? {
-        guard value.count > 7, ASCII.equalsIgnoringCase(value.extracting(..<7), "bearer ") else { return nil }
-        var start = 7
-        while start < value.count && value[start] == UInt8(ascii: " ") { start += 1 }
-        return value.extracting(start...)
-    }
-
     /// Whom a token stands for. One that is new costs a verification, good or not: an address may bring so many, and only the
     /// gateways' calls, which have been counted there by who asked, are verified however many others come.
     private func principal(_ value: Span<UInt8>, _ call: InterceptedCall) -> Result<Principal, RPCError> {
-        guard let token = Self.token(value) else {
+        guard let token = BearerScheme.token(in: value) else {
             return .failure(.unauthenticated("authorization has another scheme than Bearer, or nothing behind it."))
         }
         if let principal = authenticator.recall(token) { return .success(principal) }

@@ -89,12 +89,9 @@ final class AccessControl {
 
     @_lifetime(copy request)
     private func bearer(_ request: borrowing HTTPRequest) throws(Doubt) -> Span<UInt8> {
-        guard let value = request.head.value("authorization"), value.count > 7,
-            ASCII.equalsIgnoringCase(value.extracting(..<7), "bearer ")
+        guard let value = request.head.value("authorization"), let token = BearerScheme.token(in: value)
         else { throw .problem(.unauthenticated("Authorization has another scheme than Bearer, or nothing behind it.")) }
-        var start = 7
-        while start < value.count && value[start] == UInt8(ascii: " ") { start += 1 }
-        return value.extracting(start...)
+        return token
     }
 
     /// Who a browser's session stands for. One that has expired is none: the page begins the next one.
@@ -299,55 +296,6 @@ private struct OwnTripGate: Gate, AsyncGate {
         guard let trip = answer.trip else { throw .backendBroken(.trip) }
         guard principal.owns(trip) else { throw .noTrip(id) }
         request.attach(trip)
-        return .pass
-    }
-}
-
-/// Changes the ticket of a handshake into who has it (`?ticket=…`).
-private struct TicketGate: Gate, AsyncGate {
-    let access: AccessControl
-    let backends: Backends
-
-    func admit(_ request: borrowing HTTPRequest, _ responder: HTTPResponder) throws(Problem) -> Admission {
-        guard request.query.count > 0, request.queryPairs()?.contains(where: { $0.name == "ticket" }) == true else {
-            return .pass
-        }
-        // A ticket is a new token: what is made up must not ask the service each time.
-        try access.limits?.takeToken(of: request)
-        return .undecided
-    }
-
-    func admit(_ request: HeldRequest, _ responder: HTTPResponder) async throws(Problem) -> Admission {
-        let tickets = (request.queryPairs() ?? []).filter { $0.name == "ticket" }
-        guard let ticket = tickets.first?.value else { return .pass }
-        let wanted = request.view { (request) throws(Never) in
-            (
-                scope: RequestScope(request, responder), path: request.pathText,
-                isAlone: tickets.count == 1 && !request.head.has("authorization")
-            )
-        }
-        guard let wanted else { return .answered }
-        guard wanted.isAlone else { throw .invalidRequest("A ticket stands alone: give one, and no other token.") }
-        let call = Auth_V1_RedeemTicketRequest(ticket: ticket, path: wanted.path)
-        let answer = try await backends.ask(.driver, wanted.scope, mayRepeat: false) {
-            [auth = backends.auth] options, done in
-            auth.redeemTicket(call, options: options, done)
-        }
-        guard let identity = answer.identity, let expires = answer.tokenExpiresAt?.seconds,
-            let issued = answer.tokenIssuedAt?.seconds
-        else { throw .backendBroken(.driver) }
-        let principal = Principal(
-            subject: identity.subject, roles: Roles(words: identity.roles), expires: expires,
-            issuedAt: issued, tokenID: answer.tokenID)
-        request.attach(principal)
-        if access.configuration.signer != nil {
-            // It ends with the token that was shown for the ticket, also when that one is revoked.
-            let seconds = principal.expires - TokenVerifier.skew - principal.issuedAt
-            let token = try access.token(
-                for: principal.subject, principal.roles, seconds: max(1, seconds), at: principal.issuedAt,
-                id: answer.tokenID.isEmpty ? nil : answer.tokenID)
-            request.attach(CallerToken(Array(token.utf8).span))
-        }
         return .pass
     }
 }
