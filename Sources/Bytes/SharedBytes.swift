@@ -6,7 +6,7 @@
     private let buffer: ByteBuffer
     /// Of a slice: what it is a part of, which owns the memory.
     private let whole: SharedBytes?
-    /// Lives as long as this object: neither owner changes it, and a buffer's memory does not move with it.
+    /// Proof: it lives as long as this object, whose owners, `buffer` or `whole`, never change it; a buffer's memory does not move with it.
     @usableFromInline nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
 
     /// Takes over `buffer`.
